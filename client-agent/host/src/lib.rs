@@ -1,0 +1,1 @@
+//! The device's Linux shell: flash in a file, clock, network.

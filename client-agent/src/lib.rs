@@ -1,0 +1,1 @@
+//! The device: update core and LwM2M agent core.

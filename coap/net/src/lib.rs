@@ -1,0 +1,1 @@
+//! UDP shards and DTLS engines.

@@ -1,0 +1,1 @@
+//! The main job with real processes: one signed manifest, one campaign, three devices.

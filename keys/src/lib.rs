@@ -1,0 +1,1 @@
+//! Key chain, derivation, message authentication, key wrap and sealing.

@@ -1,0 +1,1 @@
+//! SUIT manifests and Bellwether's own messages: read, verify, run, author.

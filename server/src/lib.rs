@@ -1,0 +1,1 @@
+//! The control plane: ways in, ledger, resolver, builder, vault, downlink, uplink.

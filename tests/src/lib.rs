@@ -1,0 +1,1 @@
+//! Tests across crates: architecture and the whole walk with real processes.
