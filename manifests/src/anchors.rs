@@ -1,0 +1,1 @@
+//! Whom a device believes: the anchors document.

@@ -1,0 +1,1 @@
+//! P-256 keys as COSE_Key.

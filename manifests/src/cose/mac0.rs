@@ -1,0 +1,1 @@
+//! COSE_Mac0: a payload under a shared key.

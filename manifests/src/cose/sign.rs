@@ -1,0 +1,1 @@
+//! COSE_Sign: several signers of one payload.

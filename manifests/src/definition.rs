@@ -1,0 +1,1 @@
+//! The characteristic definition: which answers a manifest asks of a device.

@@ -1,0 +1,1 @@
+//! The SUIT manifest inside an envelope.

@@ -1,0 +1,1 @@
+//! SUIT_Report: what became of an update.

@@ -1,0 +1,1 @@
+//! The abstract machine that runs a manifest's commands.
