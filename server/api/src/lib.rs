@@ -1,1 +1,27 @@
-//! Wire types of the HTTP interface.
+//! Wire types of the HTTP interface: what the command line and every other fleet manager's tool speak.
+//!
+//! Bytes are hexadecimal text, times are seconds since 1970 (UTC), shares are per mille. Unknown fields in
+//! a request are refused by name, so a misspelt policy never runs as the default.
+//!
+//! This crate knows nothing of the server: no decision, no store, no secret but the unit data that
+//! `POST /v1/devices` answers once.
+
+mod alarm;
+mod campaign;
+mod device;
+mod error;
+mod release;
+mod status;
+
+pub use alarm::Alarm;
+pub use campaign::{
+    Campaign, CampaignDevice, CampaignState, ClassProgress, DeviceOutcome, Got, LaunchCampaign, Policy,
+    Targets,
+};
+pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
+pub use error::{ErrorBody, ErrorCode};
+pub use release::{Anchors, Manifest, ManifestClass, Release};
+pub use status::{Distributor, Health};
+
+/// Where the interface begins: `/v1/devices`, `/v1/campaigns`, and so on.
+pub const PREFIX: &str = "/v1";

@@ -1,0 +1,37 @@
+# The two commands that matter: `make run` and `make test`.
+ARGS ?=
+# Rounds of `make soak`.
+ROUNDS ?= 25
+
+.PHONY: help run test bench soak build fmt clean
+
+help: ## Lists the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+run: ## Shows the main job with real processes. ARGS=--exit ends by itself; ARGS="--images DIR" takes your firmware.
+	@scripts/tools.sh build
+	cargo build --release --workspace --bins
+	@target/release/bellwether-demo $(ARGS)
+
+test: ## Checks everything: format, lints, tests, documents, licences. Loopback and free ports only.
+	@scripts/test.sh
+
+bench: ## Prints the figures, each beside a peer in the same run. ARGS="--images DIR" adds delta ratios of your firmware.
+	@scripts/tools.sh bench
+	cargo build --release --workspace --bins
+	@target/release/bellwether-bench $(ARGS)
+
+soak: ## Repeats the tests that kill processes, ROUNDS times (25).
+	@scripts/tools.sh test
+	@ROUNDS=$(ROUNDS) scripts/soak.sh
+
+build: ## Builds the release binaries.
+	@scripts/tools.sh build
+	cargo build --release --workspace --bins
+
+fmt: ## Formats the sources.
+	cargo fmt --all
+
+clean: ## Removes what was built and what the demo left.
+	cargo clean
+	rm -rf demo-data

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Everything that must be green. Each step is timed; the slowest are printed at the end.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export RUSTDOCFLAGS="-D warnings"
+steps=()
+step() {
+    local name=$1 began=$SECONDS
+    shift
+    echo "== $name"
+    "$@"
+    steps+=("$((SECONDS - began)) s  $name")
+}
+
+deny() {
+    # Built from source once; the binary stays in the cargo home.
+    cargo deny --version >/dev/null 2>&1 || cargo install --quiet --locked cargo-deny --version 0.20.2
+    cargo deny --log-level error check bans licenses sources
+}
+
+step "tools" scripts/tools.sh test
+step "format" cargo fmt --all --check
+step "lints" cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
+step "build" cargo build --workspace --all-targets --all-features --locked
+step "tests" cargo test --workspace --all-targets --all-features --locked
+step "documentation tests" cargo test --workspace --doc --all-features --locked
+step "documentation" cargo doc --workspace --no-deps --all-features --locked
+step "licences, sources, forbidden crates" deny
+
+echo
+echo "Slowest steps:"
+printf '%s\n' "${steps[@]}" | sort -rn | head -n 8

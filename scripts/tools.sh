@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Checks that the tools which a target needs are here. As root it installs what is missing; otherwise it
+# prints the line to run and stops. It never calls sudo by itself.
+# Usage: scripts/tools.sh build | test | bench
+set -euo pipefail
+
+need_rust="1.95"
+declare -A package=(
+    [clang]=clang [cmake]=cmake [make]=make [cc]=gcc [git]=git
+    [coap-client-openssl]=libcoap3-bin [coap-client-gnutls]=libcoap3-bin
+    [python3]=python3 [pip]=python3-pip [valgrind]=valgrind
+)
+
+missing=()
+want() { command -v "$1" >/dev/null 2>&1 || missing+=("${package[$1]}"); }
+
+check_rust() {
+    if ! command -v cargo >/dev/null 2>&1; then
+        echo "Rust is missing. Install it with rustup (https://rustup.rs), version $need_rust or newer." >&2
+        exit 1
+    fi
+    local have
+    have=$(rustc --version | sed -E 's/^rustc ([0-9]+\.[0-9]+).*/\1/')
+    if [ "$(printf '%s\n' "$need_rust" "$have" | sort -V | head -n 1)" != "$need_rust" ]; then
+        echo "Rust $have is too old: $need_rust or newer is needed. Run: rustup update stable" >&2
+        exit 1
+    fi
+}
+
+# Mbed TLS is bound by bindgen, which loads libclang when it runs.
+want_libclang() {
+    if ! ldconfig -p 2>/dev/null | grep -q libclang && ! ls /usr/lib/llvm-*/lib/libclang* >/dev/null 2>&1; then
+        missing+=(libclang-dev)
+    fi
+}
+
+check_rust
+case "${1:-build}" in
+build) ;;
+test) want coap-client-openssl; want coap-client-gnutls; want git ;;
+bench) want valgrind ;;
+*) echo "usage: scripts/tools.sh build | test | bench" >&2; exit 2 ;;
+esac
+want clang; want cmake; want make; want cc
+want_libclang
+
+if [ "${#missing[@]}" -gt 0 ]; then
+    mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+    line="apt-get install -y --no-install-recommends ${missing[*]}"
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+        echo "Installing what is missing: ${missing[*]}"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive $line >/dev/null
+    else
+        echo "Missing: ${missing[*]}. On Debian or Ubuntu run:" >&2
+        echo "    sudo apt-get update && sudo $line" >&2
+        exit 1
+    fi
+fi

@@ -1,0 +1,76 @@
+//! Devices: enrolment and what is known of them.
+
+use serde::{Deserialize, Serialize};
+
+/// Asks for a new device: `POST /v1/devices`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddDevice {
+    /// Endpoint name, which is the identity's name and the DTLS identity: 1 to 64 bytes.
+    pub endpoint: String,
+    /// Class name, as in the author's manifest.
+    pub class: String,
+    /// How it is reached.
+    #[serde(default)]
+    pub security: Security,
+}
+
+/// Says how the datagrams of a device are protected.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Security {
+    /// DTLS 1.2 with a pre-shared key.
+    #[default]
+    Psk,
+    /// Plain UDP. Works only where the server's configuration opens a plain port.
+    None,
+}
+
+/// Answers `POST /v1/devices`. The unit data is shown here and never again.
+#[derive(Clone, Deserialize, Serialize)]
+pub struct NewDevice {
+    /// What was enrolled.
+    pub device: Device,
+    /// The unit file's bytes in hexadecimal. Secret: seed and DTLS key are in it.
+    pub unit: String,
+}
+
+impl core::fmt::Debug for NewDevice {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("NewDevice")
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A device as the server knows it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Device {
+    /// Endpoint name.
+    pub endpoint: String,
+    /// Class name.
+    pub class: String,
+    /// How it is reached.
+    pub security: Security,
+    /// When it was enrolled.
+    pub created: u64,
+    /// Which seed: 0 from the factory.
+    pub epoch: u16,
+    /// How many updates it has confirmed in this epoch.
+    pub index: u16,
+    /// Whether it is registered right now, and from where.
+    pub registered: Option<String>,
+    /// What it said it runs, in its last request or report: digest in hexadecimal.
+    pub runs: Option<String>,
+    /// The version of that, where the catalogue knows it.
+    pub version: Option<String>,
+}
+
+/// Answers `GET /v1/devices/{endpoint}/explain`: the story of a device, oldest first.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Explanation {
+    /// Endpoint name.
+    pub endpoint: String,
+    /// One sentence an entry.
+    pub lines: Vec<String>,
+}

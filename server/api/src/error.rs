@@ -1,0 +1,32 @@
+//! The one shape of every refusal.
+
+use serde::{Deserialize, Serialize};
+
+/// Says why a request was refused and what to do about it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ErrorBody {
+    /// For programs: stable.
+    pub code: ErrorCode,
+    /// For people: what is wrong, and what to do.
+    pub message: String,
+}
+
+/// What kind of refusal it is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// The request can't be understood, or a value is out of its bounds (400).
+    Invalid,
+    /// The token is missing or wrong (401).
+    Unauthorized,
+    /// There is no such thing (404).
+    NotFound,
+    /// It exists already with another content, or its state forbids this (409).
+    Conflict,
+    /// The body is larger than the bound (413).
+    TooLarge,
+    /// Signed material that the anchors do not allow (422).
+    Refused,
+    /// The server failed; its log says why (500).
+    Internal,
+}
