@@ -1,1 +1,10 @@
 //! Every decision of the server, pure.
+//!
+//! Nothing here reads a clock, a socket, a database or randomness: `now` (seconds since 1970) and random bytes are
+//! arguments, and what comes out is a value that the shell carries out without a choice left.
+
+pub mod alarm;
+pub mod campaign;
+pub mod device;
+pub mod identity;
+pub mod release;

@@ -1,0 +1,108 @@
+//! What happened in a campaign: the ledger's events.
+
+use super::CampaignId;
+use crate::alarm::AlarmKind;
+use crate::device::Endpoint;
+use crate::identity::Digest;
+
+/// One thing that happened. The ledger numbers them; their text form is [`super::event_json`].
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Event {
+    /// When, seconds since 1970.
+    pub at: u64,
+    /// In which campaign; `None` for what belongs to none (an alarm).
+    pub campaign: Option<CampaignId>,
+    /// To which device; `None` for what concerns the campaign as a whole, or an unknown device.
+    pub device: Option<Endpoint>,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// Kinds of events.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum EventKind {
+    /// The campaign began.
+    Launched {
+        /// Devices that it is for.
+        targeted: u32,
+    },
+    /// The device is among the campaign's targets.
+    Targeted {
+        /// Name of its class.
+        class: String,
+    },
+    /// The device has the manifest.
+    Offered,
+    /// The manifest did not reach the device; it will be offered again.
+    OfferFailed {
+        /// Why, for people.
+        reason: String,
+    },
+    /// The device asked, and its key was right.
+    Asked,
+    /// The device got a grant.
+    Resolved {
+        /// What it fetches.
+        delivery: Delivery,
+        /// Number of the grant.
+        grant: u64,
+        /// Digest of the bytes as carried.
+        content: Digest,
+        /// Bytes as carried.
+        bytes: u64,
+    },
+    /// The device runs the target already.
+    AlreadyCurrent,
+    /// The device said that the image stands verified in its spare slot.
+    Decrypted {
+        /// Number of the grant.
+        grant: u64,
+    },
+    /// The device said that it runs the image.
+    Installed {
+        /// Number of the grant.
+        grant: u64,
+    },
+    /// The device said that the update failed.
+    Failed {
+        /// Number of the grant; 0: none was given.
+        grant: u64,
+        /// Why, for people.
+        reason: String,
+    },
+    /// The server refused the device's request.
+    Refused {
+        /// Why, for people.
+        reason: String,
+    },
+    /// An operator ended the campaign.
+    Cancelled,
+    /// Too many devices failed.
+    Halted {
+        /// Share of the ended devices that failed, in thousandths.
+        failure_per_mille: u32,
+    },
+    /// Every device came to an end.
+    Finished,
+    /// An alarm was raised.
+    AlarmRaised {
+        /// What kind.
+        kind: AlarmKind,
+        /// One sentence: what was seen.
+        cause: String,
+    },
+}
+
+/// What a device fetches.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    /// The whole image.
+    Full,
+    /// A delta.
+    Delta {
+        /// Digest of the image that it starts from.
+        base: Digest,
+        /// Number of the patch algorithm.
+        algorithm: i64,
+    },
+}
