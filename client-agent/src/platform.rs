@@ -1,0 +1,57 @@
+//! What the device's board gives: flash and randomness, as traits.
+
+/// An area of the flash with one purpose.
+///
+/// `Record` and `Boot` hold two copies each, see [`crate::update::journal`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Region {
+    /// The record of the update core.
+    Record,
+    /// Two halves, each for one manifest.
+    Manifest,
+    /// The first image slot.
+    SlotA,
+    /// The second image slot, as large as the first.
+    SlotB,
+    /// Which slot boots, and whether on trial.
+    Boot,
+}
+
+/// Flash of the device, by region.
+///
+/// Offsets and lengths are bytes. A write may be torn by a power cut; what [`Flash::commit`] returned for is not
+/// lost by one, and nothing written after it reaches the flash before what was written ahead of it.
+pub trait Flash {
+    /// Why the flash could not be read or written.
+    type Error: core::error::Error;
+
+    /// Tells how many bytes a region has.
+    fn bytes(&self, region: Region) -> u32;
+
+    /// Fills `into` from `offset` of the region.
+    ///
+    /// # Errors
+    ///
+    /// The board's own, also for a range outside of the region.
+    fn read(&mut self, region: Region, offset: u32, into: &mut [u8]) -> Result<(), Self::Error>;
+
+    /// Writes `from` at `offset` of the region.
+    ///
+    /// # Errors
+    ///
+    /// The board's own, also for a range outside of the region.
+    fn write(&mut self, region: Region, offset: u32, from: &[u8]) -> Result<(), Self::Error>;
+
+    /// Makes everything written so far survive a power cut.
+    ///
+    /// # Errors
+    ///
+    /// The board's own.
+    fn commit(&mut self) -> Result<(), Self::Error>;
+}
+
+/// Random bytes, good enough for nonces.
+pub trait Random {
+    /// Fills `into` with fresh random bytes.
+    fn fill(&mut self, into: &mut [u8]);
+}

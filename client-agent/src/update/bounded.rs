@@ -1,0 +1,33 @@
+//! Bytes up to a limit that the type names, kept in place.
+
+use core::fmt;
+
+/// At most `MAX` bytes, without an allocator.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Bounded<const MAX: usize> {
+    bytes: [u8; MAX],
+    length: usize,
+}
+
+impl<const MAX: usize> Bounded<MAX> {
+    /// Copies `from`; `None` where it has more than `MAX` bytes.
+    #[must_use]
+    pub fn copy_of(from: &[u8]) -> Option<Self> {
+        let mut bytes = [0; MAX];
+        bytes.get_mut(..from.len())?.copy_from_slice(from);
+        Some(Self { bytes, length: from.len() })
+    }
+
+    /// Gives the bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+impl<const MAX: usize> fmt::Debug for Bounded<MAX> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What is kept here may be a wrapped key; its length is enough for a log.
+        write!(f, "{} of {MAX} bytes", self.length)
+    }
+}
