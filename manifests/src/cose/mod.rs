@@ -4,5 +4,18 @@
 
 pub mod key;
 pub mod mac0;
+#[cfg(feature = "author")]
+pub mod private_key;
 pub mod sign;
 pub mod sign1;
+mod structure;
+
+pub use key::{Algorithm, KeyError, KeyId, P256, PublicKey, SignatureVerifier};
+#[cfg(feature = "author")]
+pub use private_key::{PrivateKey, PrivateKeyError};
+pub use sign::{Sign, Signer};
+#[cfg(feature = "author")]
+pub use sign::sign;
+#[cfg(feature = "author")]
+pub use sign1::{sign1, sign1_detached};
+pub use sign1::{CoseError, DetachedSign1, Sign1, SignatureError};
