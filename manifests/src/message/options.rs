@@ -1,0 +1,64 @@
+//! The map of options at the end of a message.
+
+use minicbor::encode::{Encoder, Error, Write};
+
+use super::{MessageError, bound};
+use crate::cbor::{KeyOrder, Reader, write_raw};
+
+/// Options with negative keys, which a reader may skip: kept as received, so that they are written back.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Skipped<'a> {
+    count: usize,
+    entries: &'a [u8],
+}
+
+impl Skipped<'_> {
+    /// Number of options that were skipped.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there were none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub(crate) fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
+        write_raw(encoder, self.entries)
+    }
+}
+
+/// Reads the options; `known` reads the value of a positive key and returns whether it knows it.
+pub(crate) fn read<'a>(
+    reader: &mut Reader<'a>,
+    mut known: impl FnMut(u64, &mut Reader<'a>) -> Result<bool, MessageError>,
+) -> Result<Skipped<'a>, MessageError> {
+    let count = reader.map()?;
+    bound(count <= OPTIONS_MAX, "number of options")?;
+    let mut order = KeyOrder::default();
+    let mut skipped = Skipped::default();
+    let mut skipped_from = None;
+    for _ in 0..count {
+        let start = reader.position();
+        let key = order.next(reader)?;
+        if let Ok(key) = u64::try_from(key) {
+            if key == 0 || !known(key, reader)? {
+                return Err(MessageError::UnknownOption(key));
+            }
+        } else {
+            // The order of keys puts all negative ones after the positive ones, so they are one piece.
+            skipped_from.get_or_insert(start);
+            skipped.count += 1;
+            reader.item()?;
+        }
+    }
+    if let Some(start) = skipped_from {
+        skipped.entries = reader.since(start);
+    }
+    Ok(skipped)
+}
+
+/// Options of a message. Seven are defined; the rest is room for what a later version may add.
+pub const OPTIONS_MAX: usize = 16;
