@@ -6,5 +6,8 @@
 pub mod alarm;
 pub mod campaign;
 pub mod device;
+pub mod fork;
 pub mod identity;
+pub mod key_index;
+pub mod refusal;
 pub mod release;

@@ -1,0 +1,126 @@
+//! The second step: an answer's bytes go into the state.
+
+use super::{Decision, NewGrant, Report};
+use crate::fork::fork_after;
+use crate::identity::{
+    Confirm, Confirmed, Content, Digest, GRANTS_MAX, Grant, GrantState, IdentityState, KeptReport,
+    LastAnswer, REPORTS_MAX,
+};
+
+/// What the builder and the vault decided about a grant.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GrantDetails {
+    /// What it opens, 1 to 8.
+    pub contents: Vec<Content>,
+    /// Expiry, seconds since 1970.
+    pub not_after: u64,
+    /// Which reports it asks for.
+    pub confirm: Confirm,
+    /// The encoded grant message.
+    pub message: Vec<u8>,
+}
+
+impl Decision {
+    /// Gives the state to store when a request is answered by these bytes: a verdict, or a held grant.
+    ///
+    /// Also right for a new grant that eligibility or resolution turned into a verdict.
+    #[must_use]
+    pub fn answered(&self, answer: &[u8]) -> IdentityState {
+        let mut state = self.state.clone();
+        if let Some(request) = self.keep {
+            state.last = Some(LastAnswer {
+                request,
+                answer: answer.to_vec(),
+            });
+        }
+        state
+    }
+
+    /// Gives the state to store when a request is answered by this new grant; any other open one is closed.
+    #[must_use]
+    pub fn granted(&self, new: &NewGrant, details: GrantDetails, answer: &[u8]) -> IdentityState {
+        let mut state = self.answered(answer);
+        for grant in state.grants.iter_mut().filter(|grant| grant.is_open()) {
+            grant.state = GrantState::Closed;
+        }
+        if let Some(kept) = new.again.and_then(|place| state.confirmed.get_mut(&place)) {
+            kept.given_again = kept.given_again.saturating_add(1);
+        }
+        state.grant_highest = new.number;
+        state.grants.push(given(new, details));
+        forget_grants(&mut state);
+        state
+    }
+
+    /// Gives the state to store when a report is answered by this receipt.
+    #[must_use]
+    pub fn receipted(&self, report: &Report, receipt: &[u8]) -> IdentityState {
+        let mut state = self.state.clone();
+        state.reports.push(KeptReport {
+            digest: report.digest,
+            place: report.place,
+            grant: report.grant,
+            moment: report.moment,
+            receipt: receipt.to_vec(),
+        });
+        let surplus = state.reports.len().saturating_sub(REPORTS_MAX);
+        state.reports.drain(..surplus);
+        state
+    }
+}
+
+/// Moves the identity over a confirmed grant: place, fork head, and the end of all grants of s.
+pub(super) fn advance(state: &mut IdentityState, grant: &Grant, report: Digest) {
+    let left = state.place;
+    let given_again = state
+        .confirmed_manifest(&grant.manifest)
+        .map_or(0, |(_, before)| before.given_again);
+    let confirmed = Confirmed {
+        grant: grant.number,
+        confirm: grant.confirm,
+        report,
+        manifest: grant.manifest,
+        installed: grant
+            .contents
+            .iter()
+            .map(|content| (content.component, content.installed))
+            .collect(),
+        given_again,
+    };
+    state.confirmed.insert(left, confirmed);
+    state.grants.retain(|kept| kept.place == left);
+    for kept in &mut state.grants {
+        if kept.number == grant.number {
+            kept.state = GrantState::Confirmed;
+        } else if kept.is_open() {
+            kept.state = GrantState::Closed;
+        }
+    }
+    state.place = grant.leads_to;
+    state.fork = fork_after(state.fork, &report);
+}
+
+fn given(new: &NewGrant, details: GrantDetails) -> Grant {
+    Grant {
+        number: new.number,
+        place: new.place,
+        leads_to: new.leads_to,
+        manifest: new.manifest,
+        selector: new.selector,
+        contents: details.contents,
+        keys: new.keys,
+        not_after: details.not_after,
+        confirm: details.confirm,
+        message: details.message,
+        state: GrantState::Open,
+    }
+}
+
+/// Forgets the oldest grants that came to nothing, past the limit.
+fn forget_grants(state: &mut IdentityState) {
+    while state.grants.len() > GRANTS_MAX {
+        let spent = |grant: &Grant| matches!(grant.state, GrantState::Closed | GrantState::Failed);
+        let oldest = state.grants.iter().position(spent).unwrap_or(0);
+        state.grants.remove(oldest);
+    }
+}

@@ -1,0 +1,86 @@
+//! Reasons for which the server refuses a request.
+
+use std::fmt;
+
+/// Why a request is refused: a number for the wire, a sentence for people.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Refusal {
+    /// Rows 15 and 18: the request is not believed to come from the one device of this identity.
+    IdentityInDoubt,
+    /// Row 7: this identity got this update before.
+    AlreadySent,
+    /// Row 13: the device is ahead of what the server knows.
+    AheadOfServer,
+    /// Row 17: the device asks for leave to swap, which no grant of this server requires.
+    NoLeaveNeeded,
+    /// The key chain has no place left for a further update.
+    ChainEnd,
+    /// The operator switched updates off for this device.
+    DeviceDisabled,
+    /// No campaign offers this manifest.
+    NoCampaign,
+    /// Campaigns offer this manifest, but not to this device.
+    NotTargeted,
+    /// The campaign was cancelled.
+    CampaignCancelled,
+    /// The campaign was halted after too many failures.
+    CampaignHalted,
+    /// The manifest has no image for the class that the device named.
+    ClassNotInManifest,
+    /// No release holds the image that the manifest demands.
+    NoRelease,
+    /// The device has too little room for the image.
+    StagingTooSmall,
+    /// Nothing that can be carried fits the algorithms or the memory of the device.
+    Unfit,
+}
+
+impl Refusal {
+    /// Gives the number on the wire; never reorder, devices log it.
+    #[must_use]
+    pub fn number(self) -> i64 {
+        match self {
+            Self::IdentityInDoubt => 1,
+            Self::AlreadySent => 2,
+            Self::AheadOfServer => 3,
+            Self::NoLeaveNeeded => 4,
+            Self::ChainEnd => 5,
+            Self::DeviceDisabled => 10,
+            Self::NoCampaign => 11,
+            Self::NotTargeted => 12,
+            Self::CampaignCancelled => 13,
+            Self::CampaignHalted => 14,
+            Self::ClassNotInManifest => 20,
+            Self::NoRelease => 21,
+            Self::StagingTooSmall => 22,
+            Self::Unfit => 23,
+        }
+    }
+
+    /// Gives the sentence that goes with it, without anything that a clone could use.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::IdentityInDoubt => "the identity is in doubt; its operator has been told",
+            Self::AlreadySent => "this update was sent to this identity before",
+            Self::AheadOfServer => "the device is ahead of the server; an operator has to resync it",
+            Self::NoLeaveNeeded => "no grant of this server asks for leave to swap",
+            Self::ChainEnd => "the key chain has no place left; the device has to be re-seeded",
+            Self::DeviceDisabled => "updates are switched off for this device",
+            Self::NoCampaign => "no campaign offers this manifest",
+            Self::NotTargeted => "no campaign offers this manifest to this device",
+            Self::CampaignCancelled => "the campaign was cancelled",
+            Self::CampaignHalted => "the campaign was halted after too many failures",
+            Self::ClassNotInManifest => "the manifest has no image for this class",
+            Self::NoRelease => "no release holds the image that the manifest demands",
+            Self::StagingTooSmall => "the device has too little free room for the image",
+            Self::Unfit => "nothing that the server can carry fits this device",
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
