@@ -8,7 +8,7 @@ pub mod mac0;
 pub mod private_key;
 pub mod sign;
 pub mod sign1;
-mod structure;
+pub(crate) mod structure;
 
 pub use key::{Algorithm, KeyError, KeyId, P256, PublicKey, SignatureVerifier};
 #[cfg(feature = "author")]

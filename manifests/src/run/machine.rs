@@ -1,0 +1,231 @@
+//! State and steps of one run.
+
+use super::plan::{ComponentPlan, Plan};
+use super::{COMMANDS_MAX, Device, Refusal, all_components};
+use crate::envelope::VerifiedManifest;
+use crate::manifest::command::Branch;
+use crate::manifest::{
+    COMPONENTS_MAX, Command, ComponentId, Components, Condition, IndexArgument, Parameter, Parameters, Sequence,
+};
+
+/// Parameters of one component.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot<'a> {
+    plan: ComponentPlan<'a>,
+    vendor: Option<&'a [u8; 16]>,
+    class: Option<&'a [u8; 16]>,
+    device: Option<&'a [u8; 16]>,
+    use_before: Option<u64>,
+}
+
+pub(super) struct Machine<'a, 'd, D> {
+    device: &'d D,
+    components: Components<'a>,
+    slots: [Slot<'a>; COMPONENTS_MAX],
+    /// Components that commands are for, as bits.
+    chosen: u8,
+    asked_vendor: bool,
+    asked_class: bool,
+    in_shared: bool,
+    commands_left: usize,
+}
+
+/// How a sequence ended.
+enum Ended {
+    /// At its last command.
+    Through,
+    /// At a condition, and failure was soft.
+    Softly(Refusal),
+}
+
+impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
+    pub(super) fn start(manifest: &VerifiedManifest<'a>, device: &'d D) -> Result<Self, Refusal> {
+        let components = manifest.manifest.components();
+        let mut slots = [Slot::default(); COMPONENTS_MAX];
+        for (index, (id, slot)) in components.iter().zip(&mut slots).enumerate() {
+            if !device.has_component(&id) {
+                return Err(Refusal::Component(index));
+            }
+            slot.plan.id = Some(id);
+        }
+        Ok(Self {
+            device,
+            components,
+            slots,
+            chosen: 1,
+            asked_vendor: false,
+            asked_class: false,
+            in_shared: false,
+            commands_left: COMMANDS_MAX,
+        })
+    }
+
+    /// Runs the shared sequence, then the section's own.
+    pub(super) fn run_section(
+        &mut self,
+        shared: Option<Sequence<'a>>,
+        sequence: Sequence<'a>,
+    ) -> Result<(), Refusal> {
+        self.in_shared = true;
+        self.chosen = 1;
+        if let Some(shared) = shared {
+            self.run_outer(shared)?;
+        }
+        self.in_shared = false;
+        self.chosen = 1;
+        self.run_outer(sequence)
+    }
+
+    pub(super) fn finish(self, manifest: &VerifiedManifest<'a>) -> Result<Plan<'a>, Refusal> {
+        // The draft says SHOULD. A manifest that asks nobody's class would be for every device of every vendor.
+        if !(self.asked_vendor && self.asked_class) {
+            return Err(Refusal::Unconditional);
+        }
+        Ok(Plan::new(manifest, self.slots.map(|slot| slot.plan), self.components.len()))
+    }
+
+    fn run_outer(&mut self, sequence: Sequence<'a>) -> Result<(), Refusal> {
+        match self.run_sequence(sequence, false)? {
+            Ended::Through => Ok(()),
+            Ended::Softly(refusal) => Err(refusal),
+        }
+    }
+
+    /// Runs a sequence; its depth was bounded when the manifest was verified.
+    fn run_sequence(&mut self, sequence: Sequence<'a>, mut soft_failure: bool) -> Result<Ended, Refusal> {
+        for command in sequence.commands()? {
+            self.commands_left = self.commands_left.checked_sub(1).ok_or(Refusal::TooLong)?;
+            match command?.1 {
+                Command::Condition(condition) => {
+                    if let Err(refusal) = self.check(condition) {
+                        return if soft_failure { Ok(Ended::Softly(refusal)) } else { Err(refusal) };
+                    }
+                }
+                Command::SetComponentIndex(argument) => {
+                    let all = all_components(self.components.len());
+                    self.chosen = match argument {
+                        IndexArgument::All => all,
+                        IndexArgument::Listed(bits) => bits & all,
+                    };
+                }
+                Command::Override(parameters) => self.set(&parameters, &mut soft_failure)?,
+                Command::TryEach(branches) => self.each_chosen(|machine| machine.try_each(branches.clone()))?,
+                Command::RunSequence(sequence) => {
+                    // A soft failure ends the inner sequence and nothing else.
+                    self.each_chosen(|machine| machine.run_sequence(sequence, false).map(drop))?;
+                }
+                Command::Fetch => self.fetch()?,
+                Command::Invoke => self.each_slot(|slot| slot.plan.invoke = true),
+            }
+        }
+        Ok(Ended::Through)
+    }
+
+    /// Runs `directive` once per chosen component, each time with that one alone chosen.
+    fn each_chosen(&mut self, mut directive: impl FnMut(&mut Self) -> Result<(), Refusal>) -> Result<(), Refusal> {
+        let chosen = self.chosen;
+        for index in 0..COMPONENTS_MAX {
+            if chosen & (1 << index) != 0 {
+                self.chosen = 1 << index;
+                directive(self)?;
+            }
+        }
+        self.chosen = chosen;
+        Ok(())
+    }
+
+    fn try_each(&mut self, branches: impl Iterator<Item = Branch<'a>>) -> Result<(), Refusal> {
+        let chosen = self.chosen;
+        let mut failed = None;
+        for branch in branches {
+            // A branch that failed half-way may have chosen another component.
+            self.chosen = chosen;
+            let Branch::Sequence(sequence) = branch else {
+                return Ok(());
+            };
+            match self.run_sequence(sequence, true)? {
+                Ended::Through => return Ok(()),
+                Ended::Softly(refusal) => failed = Some(refusal),
+            }
+        }
+        // Two sequences at least were there, so one has failed.
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn set(&mut self, parameters: &Parameters<'a>, soft_failure: &mut bool) -> Result<(), Refusal> {
+        for parameter in parameters.clone() {
+            let parameter = parameter?;
+            match parameter {
+                Parameter::SoftFailure(soft) => *soft_failure = soft,
+                // Commands are always run in order, which both values allow.
+                Parameter::StrictOrder(_) => {}
+                _ => self.each_slot(|slot| slot.set(&parameter)),
+            }
+        }
+        Ok(())
+    }
+
+    fn each_slot(&mut self, mut change: impl FnMut(&mut Slot<'a>)) {
+        for (index, slot) in self.slots.iter_mut().enumerate() {
+            if self.chosen & (1 << index) != 0 {
+                change(slot);
+            }
+        }
+    }
+
+    fn fetch(&mut self) -> Result<(), Refusal> {
+        for (index, slot) in self.slots.iter_mut().enumerate().filter(|(index, _)| self.chosen & (1 << index) != 0) {
+            slot.plan.uri.ok_or(Refusal::NoUri(index))?;
+            slot.plan.digest.ok_or(Refusal::NoDigest(index))?;
+            slot.plan.fetch = true;
+        }
+        Ok(())
+    }
+
+    fn check(&mut self, condition: Condition) -> Result<(), Refusal> {
+        for (component, id) in self.components.iter().enumerate() {
+            let chosen = self.chosen & (1 << component) != 0;
+            if chosen && !self.is_fulfilled(condition, component, &id) {
+                return Err(Refusal::Condition { condition, component });
+            }
+        }
+        self.asked_vendor |= self.in_shared && condition == Condition::VendorId;
+        self.asked_class |= self.in_shared && condition == Condition::ClassId;
+        Ok(())
+    }
+
+    /// A condition whose parameter is not set fails.
+    fn is_fulfilled(&self, condition: Condition, component: usize, id: &ComponentId<'a>) -> bool {
+        let (device, slot) = (self.device, &self.slots[component]);
+        match condition {
+            Condition::VendorId => slot.vendor.is_some_and(|vendor| device.is_vendor(id, vendor)),
+            Condition::ClassId => slot.class.is_some_and(|class| device.is_class(id, class)),
+            Condition::DeviceId => slot.device.is_some_and(|wanted| device.is_device(wanted)),
+            Condition::UseBefore => slot.use_before.is_some_and(|time| device.is_before(time)),
+            Condition::ComponentSlot => slot.plan.slot.is_some_and(|slot| device.is_slot(id, slot)),
+            Condition::ImageMatch => slot.plan.digest.is_some_and(|digest| {
+                // What is to be fetched must match then; the plan says so to whoever fetches.
+                slot.plan.fetch || device.holds_image(id, digest, slot.plan.size)
+            }),
+            Condition::Abort => false,
+        }
+    }
+}
+
+impl<'a> Slot<'a> {
+    fn set(&mut self, parameter: &Parameter<'a>) {
+        match *parameter {
+            Parameter::VendorId(id) => self.vendor = Some(id),
+            Parameter::ClassId(id) => self.class = Some(id),
+            Parameter::DeviceId(id) => self.device = Some(id),
+            Parameter::UseBefore(time) => self.use_before = Some(time),
+            Parameter::ImageDigest(digest) => self.plan.digest = Some(digest),
+            Parameter::ImageSize(size) => self.plan.size = Some(size),
+            Parameter::ComponentSlot(slot) => self.plan.slot = Some(slot),
+            Parameter::Uri(uri) => self.plan.uri = Some(uri),
+            Parameter::Characteristics(definition) => self.plan.characteristics = Some(definition),
+            Parameter::FetchArguments(arguments) => self.plan.fetch_arguments = Some(arguments),
+            Parameter::StrictOrder(_) | Parameter::SoftFailure(_) => {}
+        }
+    }
+}
