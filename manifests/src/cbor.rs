@@ -515,6 +515,16 @@ pub fn digest_of(value: &impl Encode<()>) -> Result<[u8; 32], EncodeError> {
     Ok(digest.0.finalize().into())
 }
 
+/// Bytes that are encoded already and are written as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a>(pub &'a [u8]);
+
+impl<C> Encode<C> for Raw<'_> {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
+        write_raw(encoder, self.0)
+    }
+}
+
 /// Writes bytes that are encoded already.
 pub(crate) fn write_raw<W: Write>(encoder: &mut Encoder<W>, item: &[u8]) -> Result<(), Error<W::Error>> {
     encoder.writer_mut().write_all(item).map_err(Error::write)

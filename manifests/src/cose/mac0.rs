@@ -7,7 +7,7 @@
 use minicbor::encode::{Encode, Encoder, Error, Write};
 use thiserror::Error;
 
-use crate::cbor::{CborError, Reader};
+use crate::cbor::{self, CborError, EncodeError, Reader};
 
 /// A message in the only form that is taken, its tag not verified.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -97,11 +97,51 @@ pub fn mac_structure(external_aad: &[&[u8]], payload: &[u8], mut sink: impl FnMu
     sink(payload);
 }
 
+/// Writes a message with the encoded `value` as payload to the start of `buffer` and returns the number of bytes.
+///
+/// `tag` gets the payload and computes the tag over its [`mac_structure`]. The payload is written once, in its place.
+///
+/// # Errors
+///
+/// [`EncodeError::Space`] if the buffer is too small, [`EncodeError::Invalid`] if the value cannot be encoded.
+pub fn write_into(
+    value: &impl Encode<()>,
+    tag: impl FnOnce(&[u8]) -> [u8; TAG_BYTES],
+    buffer: &mut [u8],
+) -> Result<usize, EncodeError> {
+    let payload_bytes = cbor::encoded_len(value)?;
+    let message_bytes = encoded_len(payload_bytes);
+    let buffer = buffer.get_mut(..message_bytes).ok_or(EncodeError::Space)?;
+    let (head, rest) = buffer.split_at_mut(message_bytes - payload_bytes - TAG_ITEM_BYTES);
+    let (payload, tail) = rest.split_at_mut(payload_bytes);
+    cbor::write_into(value, payload)?;
+    let tag = tag(payload);
+    cbor::write_into(&Head { payload_bytes }, head)?;
+    cbor::write_into(&minicbor::bytes::ByteArray::from(tag), tail)?;
+    Ok(message_bytes)
+}
+
+/// What stands before the payload.
+struct Head {
+    payload_bytes: usize,
+}
+
+impl<C> Encode<C> for Head {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
+        encoder.tag(minicbor::data::Tag::new(MAC0_TAG))?.array(4)?;
+        encoder
+            .bytes(&PROTECTED)?
+            .map(0)?
+            .bytes_len(self.payload_bytes as u64)?
+            .ok()
+    }
+}
+
 /// Bytes of the encoded message around a payload of `payload_bytes`.
 #[must_use]
 pub const fn encoded_len(payload_bytes: usize) -> usize {
-    // Tag, array and protected header take 6, the empty map 1, the tag with its head 34.
-    41 + bytes_head_len(payload_bytes) + payload_bytes
+    // Tag, array and protected header take 6, the empty map 1.
+    7 + bytes_head_len(payload_bytes) + payload_bytes + TAG_ITEM_BYTES
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "each arm's range fits its type")]
@@ -137,6 +177,9 @@ const fn bytes_head_len(length: usize) -> usize {
 
 /// Bytes of a tag: HMAC 256/256 is not truncated (RFC 9053 §3.1).
 pub const TAG_BYTES: usize = 32;
+
+/// Bytes of an encoded tag: its head takes two.
+const TAG_ITEM_BYTES: usize = TAG_BYTES + 2;
 
 /// CBOR tag of `COSE_Mac0` (RFC 9052 §2).
 pub const MAC0_TAG: u64 = 17;
@@ -202,6 +245,11 @@ mod tests {
             let bytes = minicbor::to_vec(message).unwrap();
             prop_assert_eq!(bytes.len(), encoded_len(payload.len()));
             prop_assert_eq!(Mac0::decode(&bytes), Ok(message));
+            let mut buffer = std::vec![0; bytes.len() + 3];
+            let written = write_into(&cbor::Raw(&payload), |_| tag, &mut buffer).unwrap();
+            prop_assert_eq!(&buffer[..written], &bytes[..]);
+            let short = write_into(&cbor::Raw(&payload), |_| tag, &mut buffer[..written - 1]);
+            prop_assert_eq!(short, Err(EncodeError::Space));
             prop_assert!(Mac0::decode(&bytes[..bytes.len() - 1]).is_err());
         }
     }

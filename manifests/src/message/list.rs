@@ -83,7 +83,12 @@ impl<'a, T: Element<'a>> List<'a, T> {
         self.iter().nth(index)
     }
 
-    pub(crate) fn read(
+    /// Reads an array of `limits.0 ..= limits.1` elements.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::Bound`] with `name` for another number; what the elements are refused for.
+    pub fn read(
         reader: &mut Reader<'a>,
         limits: (usize, usize),
         name: &'static str,
@@ -100,7 +105,12 @@ impl<'a, T: Element<'a>> List<'a, T> {
         }))
     }
 
-    pub(crate) fn write<W: Write>(
+    /// Writes an array of `limits.0 ..= limits.1` elements.
+    ///
+    /// # Errors
+    ///
+    /// If the writer fails, or for another number or an element that breaks a bound.
+    pub fn write<W: Write>(
         &self,
         encoder: &mut Encoder<W>,
         limits: (usize, usize),
