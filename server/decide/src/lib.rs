@@ -6,8 +6,11 @@
 pub mod alarm;
 pub mod campaign;
 pub mod device;
+pub mod eligibility;
 pub mod fork;
 pub mod identity;
 pub mod key_index;
 pub mod refusal;
 pub mod release;
+pub mod resolve;
+pub mod version;

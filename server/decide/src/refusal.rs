@@ -15,6 +15,8 @@ pub enum Refusal {
     NoLeaveNeeded,
     /// The key chain has no place left for a further update.
     ChainEnd,
+    /// Nobody enrolled this identity.
+    UnknownIdentity,
     /// The operator switched updates off for this device.
     DeviceDisabled,
     /// No campaign offers this manifest.
@@ -31,8 +33,6 @@ pub enum Refusal {
     NoRelease,
     /// The device has too little room for the image.
     StagingTooSmall,
-    /// Nothing that can be carried fits the algorithms or the memory of the device.
-    Unfit,
 }
 
 impl Refusal {
@@ -45,6 +45,7 @@ impl Refusal {
             Self::AheadOfServer => 3,
             Self::NoLeaveNeeded => 4,
             Self::ChainEnd => 5,
+            Self::UnknownIdentity => 9,
             Self::DeviceDisabled => 10,
             Self::NoCampaign => 11,
             Self::NotTargeted => 12,
@@ -53,7 +54,6 @@ impl Refusal {
             Self::ClassNotInManifest => 20,
             Self::NoRelease => 21,
             Self::StagingTooSmall => 22,
-            Self::Unfit => 23,
         }
     }
 
@@ -66,6 +66,7 @@ impl Refusal {
             Self::AheadOfServer => "the device is ahead of the server; an operator has to resync it",
             Self::NoLeaveNeeded => "no grant of this server asks for leave to swap",
             Self::ChainEnd => "the key chain has no place left; the device has to be re-seeded",
+            Self::UnknownIdentity => "the identity is not enrolled",
             Self::DeviceDisabled => "updates are switched off for this device",
             Self::NoCampaign => "no campaign offers this manifest",
             Self::NotTargeted => "no campaign offers this manifest to this device",
@@ -74,7 +75,6 @@ impl Refusal {
             Self::ClassNotInManifest => "the manifest has no image for this class",
             Self::NoRelease => "no release holds the image that the manifest demands",
             Self::StagingTooSmall => "the device has too little free room for the image",
-            Self::Unfit => "nothing that the server can carry fits this device",
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct Release {
     pub class: Class,
     /// Component id as in the manifest: its segments.
     pub component: Vec<Vec<u8>>,
-    /// Version as its author wrote it; ordered by its numbers.
+    /// Version as its author wrote it; ordered by [`crate::version::compare`].
     pub version: String,
     /// SHA-256 of the plaintext image.
     pub digest: Digest,

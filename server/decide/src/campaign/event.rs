@@ -31,9 +31,9 @@ pub enum EventKind {
         /// Name of its class.
         class: String,
     },
-    /// The device has the manifest.
+    /// The manifest goes out to the device; written before it leaves, so that it counts as in flight.
     Offered,
-    /// The manifest did not reach the device; it will be offered again.
+    /// The manifest did not reach the device; it will be offered again after a while.
     OfferFailed {
         /// Why, for people.
         reason: String,

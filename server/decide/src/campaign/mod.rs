@@ -2,6 +2,10 @@
 
 pub mod event;
 pub mod event_json;
+pub mod plan;
+pub mod progress;
+pub mod stage;
+mod targets;
 
 use crate::device::Endpoint;
 use crate::identity::Digest;

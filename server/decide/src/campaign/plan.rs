@@ -1,0 +1,269 @@
+//! The next step of a campaign.
+
+use super::progress::Progress;
+use super::stage::{Stage, Track};
+use super::{CampaignState, Policy};
+use crate::device::Endpoint;
+
+/// The next step of a campaign.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Plan {
+    /// Send the manifest to these devices.
+    Offer(Vec<Endpoint>),
+    /// Stop: too many devices failed.
+    Halt {
+        /// Share of the ended devices that failed, in thousandths.
+        failure_per_mille: u32,
+    },
+    /// Nothing to do before an event comes, or until this second if it says one.
+    Wait {
+        /// Seconds since 1970.
+        until: Option<u64>,
+    },
+    /// Every device came to an end: write it down.
+    Finish,
+    /// The campaign is over.
+    Over,
+}
+
+/// Plans the next step of a campaign.
+///
+/// `reachable` are devices that can take a manifest now, in the order in which they should be served; those that are
+/// no targets, or are not due, are passed over.
+#[must_use]
+pub fn plan(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64) -> Plan {
+    if progress.state != CampaignState::Running {
+        return Plan::Over;
+    }
+    if let Some(failure_per_mille) = too_many_failures(policy, progress) {
+        return Plan::Halt { failure_per_mille };
+    }
+    if progress.is_ended() {
+        return Plan::Finish;
+    }
+    let offers = offers(policy, progress, reachable, now);
+    if offers.is_empty() {
+        Plan::Wait {
+            until: next_due(progress, reachable, now),
+        }
+    } else {
+        Plan::Offer(offers)
+    }
+}
+
+fn too_many_failures(policy: &Policy, progress: &Progress) -> Option<u32> {
+    let outcomes = progress.outcomes();
+    let ended = u64::from(outcomes.succeeded) + u64::from(outcomes.failed);
+    let per_mille = (u64::from(outcomes.failed) * 1000).checked_div(ended)?;
+    let full_sample = ended >= u64::from(policy.failure_sample_min);
+    let too_many = full_sample && per_mille > u64::from(policy.failure_per_mille_max);
+    too_many.then(|| u32::try_from(per_mille).unwrap_or(1000))
+}
+
+fn offers(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64) -> Vec<Endpoint> {
+    let limit = policy.in_flight_max.unwrap_or(u32::MAX);
+    let mut room = limit.saturating_sub(progress.in_flight());
+    let mut offers = Vec::new();
+    for (endpoint, track) in
+        tracked(progress, reachable).filter(|(_, track)| due(track).is_some_and(|at| at <= now))
+    {
+        // One that was offered before holds its place in flight already.
+        if !track.is_in_flight() {
+            if room == 0 {
+                continue;
+            }
+            room -= 1;
+        }
+        offers.push(endpoint.clone());
+        if offers.len() == OFFERS_MAX {
+            break;
+        }
+    }
+    offers
+}
+
+fn next_due(progress: &Progress, reachable: &[Endpoint], now: u64) -> Option<u64> {
+    tracked(progress, reachable)
+        .filter_map(|(_, track)| due(track))
+        .filter(|at| *at > now)
+        .min()
+}
+
+fn tracked<'a>(
+    progress: &'a Progress,
+    reachable: &'a [Endpoint],
+) -> impl Iterator<Item = (&'a Endpoint, &'a Track)> {
+    reachable
+        .iter()
+        .filter_map(|endpoint| Some((endpoint, progress.tracks.get(endpoint)?)))
+}
+
+/// Gives the second from which the manifest may go out to a device; `None` if it has it or came to an end.
+fn due(track: &Track) -> Option<u64> {
+    match track.stage {
+        Stage::Waiting if track.offers_failed == 0 => Some(0),
+        Stage::Waiting => {
+            let doublings = track.offers_failed.saturating_sub(1).min(RETRY_DOUBLINGS_MAX);
+            Some(track.since.saturating_add(RETRY_S << doublings))
+        }
+        Stage::Offered => Some(track.since.saturating_add(OFFER_LIFETIME_S)),
+        _ => None,
+    }
+}
+
+/// Offers of one step: what a server writes down and starts without keeping others waiting.
+pub const OFFERS_MAX: usize = 1000;
+
+/// Wait after an offer that did not reach its device; doubled with each further one.
+pub const RETRY_S: u64 = 15;
+
+/// Doublings of [`RETRY_S`]: 15 s to 64 min.
+pub const RETRY_DOUBLINGS_MAX: u32 = 8;
+
+/// Time after which a device that was offered the manifest and did not ask is offered it again: a slow transfer of a
+/// manifest of 16 KiB over a lossy link takes less, and the server may have died before it went out.
+pub const OFFER_LIFETIME_S: u64 = 600;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::CampaignId;
+
+    const NOW: u64 = 10_000;
+    const POLICY: Policy = Policy {
+        in_flight_max: Some(2),
+        failure_per_mille_max: 100,
+        failure_sample_min: 10,
+    };
+    const ALL: Policy = Policy {
+        in_flight_max: None,
+        ..POLICY
+    };
+
+    fn name(number: usize) -> Endpoint {
+        Endpoint::try_from(format!("device-{number:04}")).expect("a name")
+    }
+
+    fn progress(stages: &[Stage]) -> Progress {
+        let mut progress = Progress::new(CampaignId(1));
+        for (number, stage) in stages.iter().enumerate() {
+            let failed_once = *stage == Stage::Failed;
+            let track = Track {
+                stage: *stage,
+                failed_once,
+                ..Track::new("meter".to_owned(), NOW)
+            };
+            progress.tracks.insert(name(number), track);
+        }
+        progress
+    }
+
+    fn planned(policy: &Policy, progress: &Progress) -> Plan {
+        let reachable: Vec<_> = progress.tracks.keys().cloned().collect();
+        plan(policy, progress, &reachable, NOW)
+    }
+
+    #[test]
+    fn offers_only_what_in_flight_limit_leaves_room_for() {
+        let progress = progress(&[Stage::Downloading, Stage::Waiting, Stage::Waiting]);
+        assert_eq!(planned(&POLICY, &progress), Plan::Offer(vec![name(1)]));
+    }
+
+    #[test]
+    fn offers_to_all_without_limit_up_to_one_step() {
+        let progress = progress(&[Stage::Waiting; OFFERS_MAX + 1]);
+        let Plan::Offer(offers) = planned(&ALL, &progress) else {
+            panic!("no offer")
+        };
+        assert_eq!(offers.len(), OFFERS_MAX);
+    }
+
+    #[test]
+    fn waits_while_the_limit_is_reached() {
+        let progress = progress(&[Stage::Asked, Stage::Decrypted, Stage::Waiting]);
+        assert_eq!(planned(&POLICY, &progress), Plan::Wait { until: None });
+    }
+
+    #[test]
+    fn devices_that_cannot_be_reached_or_are_no_targets_are_passed_over() {
+        let progress = progress(&[Stage::Waiting, Stage::Waiting]);
+        assert_eq!(
+            plan(&ALL, &progress, &[name(1), name(77)], NOW),
+            Plan::Offer(vec![name(1)])
+        );
+        assert_eq!(plan(&ALL, &progress, &[], NOW), Plan::Wait { until: None });
+    }
+
+    #[test]
+    fn halts_when_failure_rate_passes_limit_on_full_sample() {
+        let mut stages = vec![Stage::Installed; 8];
+        stages.extend([Stage::Failed, Stage::Failed, Stage::Waiting]);
+        assert_eq!(
+            planned(&POLICY, &progress(&stages)),
+            Plan::Halt {
+                failure_per_mille: 200
+            }
+        );
+    }
+
+    #[test]
+    fn goes_on_at_exactly_the_limit_and_below_the_sample() {
+        let mut stages = vec![Stage::Installed; 9];
+        stages.extend([Stage::Failed, Stage::Waiting]);
+        assert_eq!(planned(&POLICY, &progress(&stages)), Plan::Offer(vec![name(10)]));
+        let small = [Stage::Failed, Stage::Failed, Stage::Waiting];
+        assert_eq!(planned(&POLICY, &progress(&small)), Plan::Offer(vec![name(2)]));
+    }
+
+    #[test]
+    fn finishes_when_every_device_came_to_an_end() {
+        let ended = [Stage::Installed, Stage::Current, Stage::Refused, Stage::Failed];
+        assert_eq!(planned(&POLICY, &progress(&ended)), Plan::Finish);
+    }
+
+    #[test]
+    fn campaign_that_was_cancelled_offers_nothing() {
+        let progress = Progress {
+            state: CampaignState::Cancelled,
+            ..progress(&[Stage::Waiting])
+        };
+        assert_eq!(planned(&POLICY, &progress), Plan::Over);
+    }
+
+    #[test]
+    fn offer_that_did_not_reach_is_repeated_after_doubled_waits() {
+        let mut progress = progress(&[Stage::Waiting]);
+        for (failures, wait) in [
+            (1, RETRY_S),
+            (2, RETRY_S * 2),
+            (100, RETRY_S << RETRY_DOUBLINGS_MAX),
+        ] {
+            progress
+                .tracks
+                .entry(name(0))
+                .and_modify(|track| track.offers_failed = failures);
+            assert_eq!(
+                planned(&ALL, &progress),
+                Plan::Wait {
+                    until: Some(NOW + wait)
+                }
+            );
+            let offered = plan(&ALL, &progress, &[name(0)], NOW + wait);
+            assert_eq!(offered, Plan::Offer(vec![name(0)]));
+        }
+    }
+
+    #[test]
+    fn device_that_was_offered_and_never_asked_is_offered_again_without_taking_room() {
+        let progress = progress(&[Stage::Offered, Stage::Offered]);
+        assert_eq!(
+            planned(&POLICY, &progress),
+            Plan::Wait {
+                until: Some(NOW + OFFER_LIFETIME_S)
+            }
+        );
+        let reachable = [name(0), name(1)];
+        let later = plan(&POLICY, &progress, &reachable, NOW + OFFER_LIFETIME_S);
+        assert_eq!(later, Plan::Offer(reachable.to_vec()));
+    }
+}

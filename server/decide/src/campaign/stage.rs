@@ -1,0 +1,333 @@
+//! How far one device is in a campaign: a state machine that late and repeated events cannot disturb.
+
+use super::event::EventKind;
+
+/// How far a device is.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    /// A target; the manifest has not gone out, or did not reach it.
+    Waiting,
+    /// The manifest went out to it.
+    Offered,
+    /// It asked, and has no grant yet.
+    Asked,
+    /// It has a grant.
+    Downloading,
+    /// Its new image stands verified in the spare slot.
+    Decrypted,
+    /// It runs the new image.
+    Installed,
+    /// It ran the target before it was asked to.
+    Current,
+    /// Its update failed.
+    Failed,
+    /// Its request was refused.
+    Refused,
+}
+
+/// What a campaign knows of one device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Track {
+    /// Name of its class.
+    pub class: String,
+    /// How far it is.
+    pub stage: Stage,
+    /// When it came there, seconds since 1970; for [`Stage::Offered`] the last offer.
+    pub since: u64,
+    /// Highest grant number that it got in this campaign; 0: none.
+    pub grant: u64,
+    /// Offers that did not reach it, since the last one that did.
+    pub offers_failed: u32,
+    /// Whether an update of it failed, however it went on.
+    pub failed_once: bool,
+    /// Why it failed, was refused, or was not reached, for people.
+    pub reason: Option<String>,
+}
+
+impl Track {
+    /// Starts the track of a target.
+    #[must_use]
+    pub fn new(class: String, at: u64) -> Self {
+        let (stage, since) = (Stage::Waiting, at);
+        Self {
+            class,
+            stage,
+            since,
+            grant: 0,
+            offers_failed: 0,
+            failed_once: false,
+            reason: None,
+        }
+    }
+
+    /// Takes one event of this device; one that comes late or twice changes nothing.
+    pub fn apply(&mut self, at: u64, event: &EventKind) {
+        if self.stage == Stage::Installed {
+            return;
+        }
+        match event {
+            EventKind::Offered => self.offered(at),
+            EventKind::OfferFailed { reason } => self.offer_failed(at, reason),
+            EventKind::Asked => self.asked(at),
+            EventKind::Resolved { grant, .. } if *grant > self.grant => {
+                self.grant = *grant;
+                self.enter(Stage::Downloading, at);
+            }
+            EventKind::AlreadyCurrent => self.enter(Stage::Current, at),
+            EventKind::Decrypted { grant } if *grant >= self.grant && self.stage != Stage::Failed => {
+                self.enter(Stage::Decrypted, at);
+            }
+            EventKind::Installed { .. } => self.enter(Stage::Installed, at),
+            EventKind::Failed { grant, reason } if self.fails(*grant) => {
+                self.failed_once = true;
+                self.enter(Stage::Failed, at);
+                self.reason = Some(reason.clone());
+            }
+            EventKind::Refused { reason } => self.refused(at, reason),
+            _ => {}
+        }
+    }
+
+    /// Tells whether the device came to an end, good or bad.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Installed | Stage::Current | Stage::Failed | Stage::Refused
+        )
+    }
+
+    /// Tells whether the device counts against the limit of devices at a time.
+    #[must_use]
+    pub fn is_in_flight(&self) -> bool {
+        matches!(
+            self.stage,
+            Stage::Offered | Stage::Asked | Stage::Downloading | Stage::Decrypted
+        )
+    }
+
+    fn offered(&mut self, at: u64) {
+        if matches!(self.stage, Stage::Waiting | Stage::Offered) {
+            self.enter(Stage::Offered, at);
+        }
+    }
+
+    fn offer_failed(&mut self, at: u64, reason: &str) {
+        // A device that asked has the manifest, whatever became of its acknowledgement.
+        if matches!(self.stage, Stage::Waiting | Stage::Offered) {
+            self.offers_failed = self.offers_failed.saturating_add(1);
+            self.enter(Stage::Waiting, at);
+            self.reason = Some(reason.to_owned());
+        }
+    }
+
+    fn asked(&mut self, at: u64) {
+        if matches!(
+            self.stage,
+            Stage::Waiting | Stage::Offered | Stage::Refused | Stage::Failed
+        ) {
+            self.offers_failed = 0;
+            self.enter(Stage::Asked, at);
+        }
+    }
+
+    fn refused(&mut self, at: u64, reason: &str) {
+        // One that has a grant is not stopped by a refusal: a clone may have asked in its name.
+        if matches!(self.stage, Stage::Waiting | Stage::Offered | Stage::Asked) {
+            self.enter(Stage::Refused, at);
+            self.reason = Some(reason.to_owned());
+        }
+    }
+
+    /// A failure counts for the newest grant; for none (0) only where none was given.
+    fn fails(&self, grant: u64) -> bool {
+        grant >= self.grant && !matches!(self.stage, Stage::Current | Stage::Failed)
+    }
+
+    fn enter(&mut self, stage: Stage, at: u64) {
+        if self.stage != stage || stage == Stage::Offered {
+            self.since = at;
+        }
+        self.stage = stage;
+        self.reason = None;
+    }
+}
+
+impl Stage {
+    /// Gives the name that stands in interfaces.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Offered => "offered",
+            Self::Asked => "asked",
+            Self::Downloading => "downloading",
+            Self::Decrypted => "decrypted",
+            Self::Installed => "installed",
+            Self::Current => "current",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::campaign::event::Delivery;
+
+    fn resolved(grant: u64) -> EventKind {
+        EventKind::Resolved {
+            delivery: Delivery::Full,
+            grant,
+            content: [0; 32],
+            bytes: 1,
+        }
+    }
+
+    fn failed(grant: u64) -> EventKind {
+        EventKind::Failed {
+            grant,
+            reason: "digest differs".to_owned(),
+        }
+    }
+
+    fn refused() -> EventKind {
+        EventKind::Refused {
+            reason: "no".to_owned(),
+        }
+    }
+
+    fn unreached() -> EventKind {
+        EventKind::OfferFailed {
+            reason: "no answer".to_owned(),
+        }
+    }
+
+    fn after(events: &[EventKind]) -> Track {
+        let mut track = Track::new("meter".to_owned(), 0);
+        for (at, event) in (1..).zip(events) {
+            track.apply(at, event);
+        }
+        track
+    }
+
+    use EventKind::{AlreadyCurrent, Asked, Decrypted, Installed, Offered};
+
+    #[test]
+    fn whole_walk_passes_every_stage() {
+        let walk = [
+            Offered,
+            Asked,
+            resolved(5),
+            Decrypted { grant: 5 },
+            Installed { grant: 5 },
+        ];
+        let stages: Vec<_> = (0..=walk.len())
+            .map(|length| after(&walk[..length]).stage)
+            .collect();
+        let expected = [
+            Stage::Waiting,
+            Stage::Offered,
+            Stage::Asked,
+            Stage::Downloading,
+            Stage::Decrypted,
+            Stage::Installed,
+        ];
+        assert_eq!(stages, expected);
+    }
+
+    #[test]
+    fn nothing_undoes_installed() {
+        for late in [
+            Offered,
+            unreached(),
+            Asked,
+            resolved(9),
+            AlreadyCurrent,
+            failed(9),
+            refused(),
+        ] {
+            let track = after(&[Offered, Asked, resolved(5), Installed { grant: 5 }, late.clone()]);
+            assert_eq!((track.stage, track.since), (Stage::Installed, 4), "{late:?}");
+        }
+    }
+
+    #[test]
+    fn installed_counts_though_decrypted_never_came() {
+        assert_eq!(
+            after(&[Offered, Asked, resolved(5), Installed { grant: 5 }]).stage,
+            Stage::Installed
+        );
+    }
+
+    #[test]
+    fn decrypted_that_comes_after_a_newer_grant_changes_nothing() {
+        assert_eq!(
+            after(&[Asked, resolved(5), resolved(6), Decrypted { grant: 5 }]).stage,
+            Stage::Downloading
+        );
+    }
+
+    #[test]
+    fn repeated_resolution_does_not_undo_decrypted() {
+        assert_eq!(
+            after(&[Asked, resolved(5), Decrypted { grant: 5 }, resolved(5)]).stage,
+            Stage::Decrypted
+        );
+    }
+
+    #[test]
+    fn failure_of_an_older_grant_does_not_count() {
+        assert_eq!(
+            after(&[Asked, resolved(5), resolved(6), failed(5)]).stage,
+            Stage::Downloading
+        );
+    }
+
+    #[test]
+    fn refused_manifest_fails_a_device_without_grant_only() {
+        assert_eq!(after(&[Offered, failed(0)]).stage, Stage::Failed);
+        assert_eq!(
+            after(&[Offered, Asked, resolved(5), failed(0)]).stage,
+            Stage::Downloading
+        );
+    }
+
+    #[test]
+    fn device_that_failed_can_ask_again_and_stays_marked() {
+        let track = after(&[
+            Asked,
+            resolved(5),
+            failed(5),
+            Asked,
+            resolved(6),
+            Installed { grant: 6 },
+        ]);
+        assert_eq!(
+            (track.stage, track.failed_once, track.reason),
+            (Stage::Installed, true, None)
+        );
+    }
+
+    #[test]
+    fn refusal_does_not_stop_a_device_that_has_a_grant() {
+        assert_eq!(after(&[Asked, resolved(5), refused()]).stage, Stage::Downloading);
+        assert_eq!(after(&[Asked, refused()]).stage, Stage::Refused);
+    }
+
+    #[test]
+    fn offer_that_fails_waits_again_unless_the_device_asked() {
+        let track = after(&[Offered, unreached()]);
+        assert_eq!(
+            (track.stage, track.offers_failed, track.since),
+            (Stage::Waiting, 1, 2)
+        );
+        assert_eq!(after(&[Offered, Asked, unreached()]).stage, Stage::Asked);
+    }
+
+    #[test]
+    fn repeated_failure_keeps_the_time_of_the_first() {
+        assert_eq!(after(&[Asked, resolved(5), failed(5), failed(5)]).since, 3);
+    }
+}
