@@ -134,3 +134,96 @@ fn is_bare_v6(host: &str) -> bool {
 }
 
 const DAY_S: u64 = 86_400;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn occurrence(kind: AlarmKind, identity: &str, address: &str, at: u64) -> Occurrence {
+        let cause = "seen".to_owned();
+        Occurrence {
+            kind,
+            identity: identity.to_owned(),
+            address: address.to_owned(),
+            other_address: None,
+            cause,
+            at,
+        }
+    }
+
+    #[test]
+    fn same_kind_identity_and_day_are_counted_together() {
+        let morning = occurrence(AlarmKind::Clone, "meter-1", "192.0.2.1:5684", 10 * DAY_S);
+        let evening = occurrence(AlarmKind::Clone, "meter-1", "192.0.2.9:5684", 11 * DAY_S - 1);
+        assert_eq!(morning.key(), evening.key());
+    }
+
+    #[test]
+    fn another_day_kind_or_identity_is_another_alarm() {
+        let first = occurrence(AlarmKind::Clone, "meter-1", "192.0.2.1:5684", 11 * DAY_S - 1);
+        for other in [
+            Occurrence {
+                at: 11 * DAY_S,
+                ..first.clone()
+            },
+            Occurrence {
+                kind: AlarmKind::RepeatedRequest,
+                ..first.clone()
+            },
+            Occurrence {
+                identity: "meter-2".to_owned(),
+                ..first.clone()
+            },
+        ] {
+            assert_ne!(first.key(), other.key());
+        }
+    }
+
+    #[test]
+    fn invented_names_from_one_host_are_one_alarm() {
+        for (one, other) in [
+            ("192.0.2.1:1000", "192.0.2.1:2000"),
+            ("[2001:db8::1]:1000", "[2001:db8::1]:2000"),
+        ] {
+            let one = occurrence(AlarmKind::UnknownIdentity, "a", one, 5);
+            let other = occurrence(AlarmKind::UnknownIdentity, "b", other, 5);
+            assert_eq!(one.key(), other.key());
+        }
+    }
+
+    #[test]
+    fn bare_ipv6_addresses_that_differ_in_the_last_group_are_two_hosts() {
+        let one = occurrence(AlarmKind::UnknownIdentity, "a", "2001:db8::1", 5);
+        let other = occurrence(AlarmKind::UnknownIdentity, "a", "2001:db8::2", 5);
+        assert_ne!(one.key(), other.key());
+    }
+
+    #[test]
+    fn both_addresses_are_named_when_they_differ() {
+        let endpoint = Endpoint::try_from("meter-1").expect("a name");
+        let alarm = Alarm {
+            kind: AlarmKind::Clone,
+            cause: "seen".to_owned(),
+        };
+        let occurred = |other| {
+            alarm
+                .clone()
+                .occurred(&endpoint, "192.0.2.1:1", other, 5)
+                .other_address
+        };
+        assert_eq!(occurred(Some("192.0.2.2:1")).as_deref(), Some("192.0.2.2:1"));
+        assert_eq!(occurred(Some("192.0.2.1:1")), None);
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for kind in [
+            AlarmKind::UnknownIdentity,
+            AlarmKind::Clone,
+            AlarmKind::CloneOrRolledBack,
+            AlarmKind::RepeatedRequest,
+        ] {
+            assert_eq!(AlarmKind::from_name(kind.name()), Some(kind));
+        }
+    }
+}

@@ -253,7 +253,7 @@ mod tests {
         let cancelled = campaign(1, CampaignState::Cancelled);
         let halted = campaign(2, CampaignState::Halted);
         assert_eq!(
-            outcome(Some(&device()), &[cancelled.clone()]),
+            outcome(Some(&device()), std::slice::from_ref(&cancelled)),
             Err(Refusal::CampaignCancelled)
         );
         assert_eq!(

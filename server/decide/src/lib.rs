@@ -7,6 +7,7 @@ pub mod alarm;
 pub mod campaign;
 pub mod device;
 pub mod eligibility;
+pub mod explain;
 pub mod fork;
 pub mod identity;
 pub mod key_index;

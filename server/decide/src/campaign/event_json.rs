@@ -1,3 +1,363 @@
 //! The text form of events: JSON with a version, which stays readable for ever.
 //!
 //! Domain types are not `Serialize`; the types here are the ledger's, and a rename in the domain does not reach them.
+//! A new kind of event or a new field that may be absent keeps the version; anything else raises it, and the old
+//! version stays readable. Unknown fields are passed over.
+
+use super::CampaignId;
+use super::event::{Delivery, Event, EventKind};
+use crate::alarm::AlarmKind;
+use crate::device::{Endpoint, EndpointError};
+use crate::identity::Digest;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Version of the text form that is written.
+pub const EVENT_VERSION: u32 = 1;
+
+/// Why a text is no event.
+#[derive(Debug, Error)]
+pub enum EventError {
+    /// A newer server wrote it: update this one.
+    #[error("an event has version {0}, this server reads up to {EVENT_VERSION}")]
+    Version(u32),
+    /// The ledger is damaged.
+    #[error("an event is not in its form")]
+    Form(#[source] serde_json::Error),
+    /// The ledger is damaged.
+    #[error("an event names a device badly")]
+    Device(#[source] EndpointError),
+    /// The ledger is damaged.
+    #[error("an event has a digest that is not 64 hexadecimal digits")]
+    Digest,
+    /// A newer server wrote it, or the ledger is damaged.
+    #[error("an event names an unknown kind of alarm: {0}")]
+    Alarm(String),
+}
+
+/// Writes an event as one line of JSON.
+#[must_use]
+pub fn encode(event: &Event) -> String {
+    let row = EventRow {
+        version: EVENT_VERSION,
+        at: event.at,
+        campaign: event.campaign.map(|campaign| campaign.0),
+        device: event.device.as_ref().map(Endpoint::to_string),
+        what: write_kind(&event.kind),
+    };
+    // Maps with text keys, numbers and texts always have a JSON form.
+    serde_json::to_string(&row).unwrap_or_default()
+}
+
+/// Reads an event of any version up to [`EVENT_VERSION`].
+///
+/// # Errors
+///
+/// [`EventError::Version`] for a newer one, the others for a damaged text.
+pub fn decode(text: &str) -> Result<Event, EventError> {
+    let Version { version } = serde_json::from_str(text).map_err(EventError::Form)?;
+    if version != EVENT_VERSION {
+        return Err(EventError::Version(version));
+    }
+    let row: EventRow = serde_json::from_str(text).map_err(EventError::Form)?;
+    Ok(Event {
+        at: row.at,
+        campaign: row.campaign.map(CampaignId),
+        device: row
+            .device
+            .map(Endpoint::try_from)
+            .transpose()
+            .map_err(EventError::Device)?,
+        kind: read_kind(row.what)?,
+    })
+}
+
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+#[derive(Deserialize, Serialize)]
+struct EventRow {
+    version: u32,
+    at: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    campaign: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<String>,
+    what: KindRow,
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum KindRow {
+    Launched {
+        targeted: u32,
+    },
+    Targeted {
+        class: String,
+    },
+    Offered,
+    OfferFailed {
+        reason: String,
+    },
+    Asked,
+    Resolved {
+        grant: u64,
+        content: String,
+        bytes: u64,
+        delta: Option<DeltaRow>,
+    },
+    AlreadyCurrent,
+    Decrypted {
+        grant: u64,
+    },
+    Installed {
+        grant: u64,
+    },
+    Failed {
+        grant: u64,
+        reason: String,
+    },
+    Refused {
+        reason: String,
+    },
+    Cancelled,
+    Halted {
+        failure_per_mille: u32,
+    },
+    Finished,
+    AlarmRaised {
+        alarm: String,
+        cause: String,
+    },
+}
+
+#[derive(Deserialize, Serialize)]
+struct DeltaRow {
+    base: String,
+    algorithm: i64,
+}
+
+fn write_kind(kind: &EventKind) -> KindRow {
+    match kind.clone() {
+        EventKind::Launched { targeted } => KindRow::Launched { targeted },
+        EventKind::Targeted { class } => KindRow::Targeted { class },
+        EventKind::Offered => KindRow::Offered,
+        EventKind::OfferFailed { reason } => KindRow::OfferFailed { reason },
+        EventKind::Asked => KindRow::Asked,
+        EventKind::Resolved {
+            delivery,
+            grant,
+            content,
+            bytes,
+        } => {
+            let delta = match delivery {
+                Delivery::Full => None,
+                Delivery::Delta { base, algorithm } => Some(DeltaRow {
+                    base: hex::encode(base),
+                    algorithm,
+                }),
+            };
+            KindRow::Resolved {
+                grant,
+                content: hex::encode(content),
+                bytes,
+                delta,
+            }
+        }
+        EventKind::AlreadyCurrent => KindRow::AlreadyCurrent,
+        EventKind::Decrypted { grant } => KindRow::Decrypted { grant },
+        EventKind::Installed { grant } => KindRow::Installed { grant },
+        EventKind::Failed { grant, reason } => KindRow::Failed { grant, reason },
+        EventKind::Refused { reason } => KindRow::Refused { reason },
+        EventKind::Cancelled => KindRow::Cancelled,
+        EventKind::Halted { failure_per_mille } => KindRow::Halted { failure_per_mille },
+        EventKind::Finished => KindRow::Finished,
+        EventKind::AlarmRaised { kind, cause } => KindRow::AlarmRaised {
+            alarm: kind.name().to_owned(),
+            cause,
+        },
+    }
+}
+
+fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
+    Ok(match row {
+        KindRow::Launched { targeted } => EventKind::Launched { targeted },
+        KindRow::Targeted { class } => EventKind::Targeted { class },
+        KindRow::Offered => EventKind::Offered,
+        KindRow::OfferFailed { reason } => EventKind::OfferFailed { reason },
+        KindRow::Asked => EventKind::Asked,
+        KindRow::Resolved {
+            grant,
+            content,
+            bytes,
+            delta,
+        } => {
+            let delivery = match delta {
+                None => Delivery::Full,
+                Some(row) => Delivery::Delta {
+                    base: read_digest(&row.base)?,
+                    algorithm: row.algorithm,
+                },
+            };
+            EventKind::Resolved {
+                delivery,
+                grant,
+                content: read_digest(&content)?,
+                bytes,
+            }
+        }
+        KindRow::AlreadyCurrent => EventKind::AlreadyCurrent,
+        KindRow::Decrypted { grant } => EventKind::Decrypted { grant },
+        KindRow::Installed { grant } => EventKind::Installed { grant },
+        KindRow::Failed { grant, reason } => EventKind::Failed { grant, reason },
+        KindRow::Refused { reason } => EventKind::Refused { reason },
+        KindRow::Cancelled => EventKind::Cancelled,
+        KindRow::Halted { failure_per_mille } => EventKind::Halted { failure_per_mille },
+        KindRow::Finished => EventKind::Finished,
+        KindRow::AlarmRaised { alarm, cause } => {
+            let kind = AlarmKind::from_name(&alarm).ok_or(EventError::Alarm(alarm))?;
+            EventKind::AlarmRaised { kind, cause }
+        }
+    })
+}
+
+fn read_digest(text: &str) -> Result<Digest, EventError> {
+    let mut digest = Digest::default();
+    hex::decode_to_slice(text, &mut digest).map_err(|_| EventError::Digest)?;
+    Ok(digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // Lines as version 1 wrote them. Lines are added; none is ever changed.
+    const GOLDEN: &str = include_str!("event_json_v1.jsonl");
+
+    fn every_kind() -> Vec<EventKind> {
+        let delta = Delivery::Delta {
+            base: [0x0B; 32],
+            algorithm: -7,
+        };
+        vec![
+            EventKind::Launched { targeted: 3 },
+            EventKind::Targeted {
+                class: "meter".to_owned(),
+            },
+            EventKind::Offered,
+            EventKind::OfferFailed {
+                reason: "no answer".to_owned(),
+            },
+            EventKind::Asked,
+            EventKind::Resolved {
+                delivery: Delivery::Full,
+                grant: 7,
+                content: [0xC0; 32],
+                bytes: 1000,
+            },
+            EventKind::Resolved {
+                delivery: delta,
+                grant: 8,
+                content: [0xC1; 32],
+                bytes: 90,
+            },
+            EventKind::AlreadyCurrent,
+            EventKind::Decrypted { grant: 8 },
+            EventKind::Installed { grant: 8 },
+            EventKind::Failed {
+                grant: 7,
+                reason: "digest \"differs\"".to_owned(),
+            },
+            EventKind::Refused {
+                reason: "no".to_owned(),
+            },
+            EventKind::Cancelled,
+            EventKind::Halted {
+                failure_per_mille: 200,
+            },
+            EventKind::Finished,
+            EventKind::AlarmRaised {
+                kind: AlarmKind::CloneOrRolledBack,
+                cause: "seen".to_owned(),
+            },
+        ]
+    }
+
+    fn every_event() -> Vec<Event> {
+        let device = Endpoint::try_from("meter-1").ok();
+        let whole = |kind: &EventKind| {
+            matches!(
+                kind,
+                EventKind::Launched { .. }
+                    | EventKind::Cancelled
+                    | EventKind::Halted { .. }
+                    | EventKind::Finished
+            )
+        };
+        let event = |(at, kind): (u64, EventKind)| Event {
+            at,
+            campaign: (!matches!(kind, EventKind::AlarmRaised { .. })).then_some(CampaignId(1)),
+            device: device.clone().filter(|_| !whole(&kind)),
+            kind,
+        };
+        (1_795_000_000..).zip(every_kind()).map(event).collect()
+    }
+
+    #[test]
+    fn lines_of_version_1_stay_readable() {
+        let read: Vec<_> = GOLDEN
+            .lines()
+            .map(|line| decode(line).expect("a readable line"))
+            .collect();
+        assert_eq!(read, every_event());
+    }
+
+    #[test]
+    fn events_are_written_as_version_1_wrote_them() {
+        let written: Vec<_> = every_event().iter().map(encode).collect();
+        assert_eq!(written, GOLDEN.lines().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn newer_version_is_refused_by_its_number() {
+        let newer = r#"{"version":2,"when":"a form that nobody knows yet"}"#;
+        assert!(matches!(decode(newer), Err(EventError::Version(2))));
+    }
+
+    #[test]
+    fn unknown_field_is_passed_over() {
+        let line = r#"{"version":1,"at":5,"colour":"red","what":{"kind":"cancelled","by":"someone"}}"#;
+        let event = decode(line).expect("a readable line");
+        assert_eq!((event.at, event.kind), (5, EventKind::Cancelled));
+    }
+
+    #[test]
+    fn damaged_digest_device_and_alarm_are_told_apart() {
+        let resolved =
+            r#"{"version":1,"at":5,"what":{"kind":"resolved","grant":1,"content":"c0","bytes":1}}"#;
+        assert!(matches!(decode(resolved), Err(EventError::Digest)));
+        let device = r#"{"version":1,"at":5,"device":"","what":{"kind":"asked"}}"#;
+        assert!(matches!(
+            decode(device),
+            Err(EventError::Device(EndpointError::Empty))
+        ));
+        let alarm = r#"{"version":1,"at":5,"what":{"kind":"alarm_raised","alarm":"fire","cause":""}}"#;
+        assert!(matches!(decode(alarm), Err(EventError::Alarm(kind)) if kind == "fire"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in ".*") {
+            let _ = decode(&text);
+        }
+
+        #[test]
+        fn any_reason_comes_back_as_it_was(reason in ".*", grant in any::<u64>(), at in any::<u64>()) {
+            let event = Event { at, campaign: None, device: None, kind: EventKind::Failed { grant, reason } };
+            prop_assert_eq!(decode(&encode(&event)).expect("what was written"), event);
+        }
+    }
+}

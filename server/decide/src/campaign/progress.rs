@@ -352,7 +352,9 @@ mod tests {
         ) {
             let names = ["a", "b", "c"];
             let mut progress = Progress::new(CAMPAIGN);
-            names.iter().for_each(|name| progress.apply(&targeted(name, "meter")));
+            for name in names {
+                progress.apply(&targeted(name, "meter"));
+            }
             for (device, kind) in events {
                 let event = of_device(names[device], kind);
                 progress.apply(&event);

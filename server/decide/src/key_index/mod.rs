@@ -31,6 +31,10 @@ use crate::refusal::Refusal;
 
 /// A message whose MAC was right.
 #[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time on the stack, never in a collection"
+)]
 pub enum Arrival {
     /// Update-Request.
     Request(Request),

@@ -2,19 +2,18 @@
 
 use super::{Decision, Reply, Report, Row, answer};
 use crate::alarm::AlarmKind;
-use crate::identity::{GrantState, IdentityState, Moment};
+use crate::identity::{Grant, GrantState, IdentityState, Moment};
+use std::cmp::Ordering;
 
 pub(super) fn decide(before: &IdentityState, report: &Report) -> Decision {
     if let Some(kept) = before.reports.iter().find(|kept| kept.digest == report.digest) {
         return Decision::new(Row::R10, before.clone(), Reply::Repeat(kept.receipt.clone()));
     }
     let state = before.clone();
-    if report.place > state.place {
-        Decision::new(Row::R13, state, Reply::Receipt)
-    } else if report.place == state.place {
-        at_place(state, report)
-    } else {
-        below(state, report)
+    match report.place.cmp(&state.place) {
+        Ordering::Less => below(state, report),
+        Ordering::Equal => at_place(state, report),
+        Ordering::Greater => Decision::new(Row::R13, state, Reply::Receipt),
     }
 }
 
@@ -63,8 +62,7 @@ fn below(mut state: IdentityState, report: &Report) -> Decision {
 }
 
 fn mark(state: &mut IdentityState, report: &Report, to: GrantState) {
-    let named =
-        |grant: &&mut crate::identity::Grant| (grant.place, grant.number) == (report.place, report.grant);
+    let named = |grant: &&mut Grant| (grant.place, grant.number) == (report.place, report.grant);
     if let Some(grant) = state.grants.iter_mut().find(named) {
         grant.state = to;
     }

@@ -3,8 +3,11 @@
 use super::{BUSY_DELAY_S, Context, Decision, NewGrant, PROVE_LIFETIME_S, Reply, Request, Row, Verdict};
 use crate::alarm::AlarmKind;
 use crate::fork::fork_after;
-use crate::identity::{Confirm, Confirmed, Grant, IdentityState, Moment, PROVES_MAX, Place, Prove, ProveRow};
+use crate::identity::{
+    Confirm, Confirmed, Digest, Grant, IdentityState, Moment, PROVES_MAX, Place, Prove, ProveRow,
+};
 use crate::refusal::Refusal;
+use std::cmp::Ordering;
 
 pub(super) fn decide(before: &IdentityState, request: &Request, context: &Context) -> Decision {
     let mut state = before.clone();
@@ -14,12 +17,10 @@ pub(super) fn decide(before: &IdentityState, request: &Request, context: &Contex
     {
         return row_18(state, request);
     }
-    if request.place == state.place {
-        at_place(state, request, context)
-    } else if request.place < state.place {
-        challenge(state, Row::R14, ProveRow::R14, request, context)
-    } else {
-        ahead(state, request, context, proved.as_ref())
+    match request.place.cmp(&state.place) {
+        Ordering::Less => challenge(state, Row::R14, ProveRow::R14, request, context),
+        Ordering::Equal => at_place(state, request, context),
+        Ordering::Greater => ahead(state, request, context, proved.as_ref()),
     }
 }
 
@@ -201,7 +202,7 @@ fn ahead(state: IdentityState, request: &Request, context: &Context, proof: Opti
 fn row_12(
     mut state: IdentityState,
     grant: &Grant,
-    report: [u8; 32],
+    report: Digest,
     request: &Request,
     context: &Context,
 ) -> Decision {
