@@ -92,3 +92,16 @@ impl TrafficBytes {
         *(if handshake { &mut self.handshake_out } else { &mut self.application_out }) += bytes as u64;
     }
 }
+
+/// Totals of one shard since its start.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Counters {
+    /// Datagrams, handshakes and sessions.
+    pub sessions: EngineCounters,
+    /// CoAP messages and exchanges.
+    pub coap: bellwether_coap::Counters,
+    /// Datagrams that the socket did not take, or that are longer than a record.
+    pub datagrams_unsent: u64,
+    /// Requests answered by 5.03 since the owner had no room for their event.
+    pub requests_refused: u64,
+}

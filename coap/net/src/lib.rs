@@ -1,14 +1,24 @@
 //! UDP shards and DTLS engines: the only crate with a UDP socket.
+//!
+//! A [`Shard`] is a socket, a thread, a [`dtls`] engine and a CoAP endpoint. What the endpoint speaks of,
+//! requests, responses and bounds, is in [`coap`].
 
+mod clock;
 mod counters;
 pub mod dtls;
 mod entropy;
 mod psk;
+mod shard;
 
-pub use counters::{EngineCounters, Traffic, TrafficBytes};
-pub use dtls::DtlsConfig;
+pub use bellwether_coap as coap;
+pub use counters::{Counters, EngineCounters, Traffic, TrafficBytes};
+pub use dtls::{CloseReason, ConnectRefused, DtlsConfig};
 pub use entropy::EntropyError;
 pub use psk::{IDENTITY_BYTES_MAX, PSK_BYTES_MAX, PskStore, PskTable, Secret};
+pub use shard::{
+    ConnectError, EVENTS_MAX, Event, NoService, Peer, RequestError, Security, Service, Shard, ShardConfig,
+    ShardHandle,
+};
 
 /// Names a session on its shard; never used again for another.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

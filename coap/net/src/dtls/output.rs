@@ -87,6 +87,12 @@ impl Outputs {
         })
     }
 
+    /// Tells whether all has been taken out.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     pub(crate) fn transmit(&mut self, to: SocketAddr, datagram: &[u8]) {
         let range = self.store(datagram);
         self.items.push_back(Item::Transmit(to, range));

@@ -1,0 +1,18 @@
+//! The clock of a shard: the one place of this crate that reads it.
+
+use bellwether_coap::Instant;
+
+/// Measures time since it was started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Clock(std::time::Instant);
+
+impl Clock {
+    #[expect(clippy::disallowed_methods, reason = "this crate is a shell; its time enters here alone")]
+    pub(crate) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub(crate) fn now(self) -> Instant {
+        Instant(self.0.elapsed())
+    }
+}

@@ -1,0 +1,337 @@
+//! The shard's thread: socket, engine, endpoint and service, moved on together.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem;
+use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bellwether_coap::{Code, Endpoint, Event as CoapEvent, ExchangeId, Instant, Request, Response};
+use tokio::net::UdpSocket;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use super::command::{Command, Reply, Ticket};
+use super::news::News;
+use super::requests::Requests;
+use super::{ConnectError, Event, Peer, RequestError, Service, ShardConfig, endpoint, engine};
+use crate::SessionId;
+use crate::clock::Clock;
+use crate::counters::Counters;
+use crate::dtls::{CloseReason, Engine, Output, Outputs, SendError};
+
+/// Everything the thread works on.
+pub(super) struct Driver {
+    socket: UdpSocket,
+    engine: Box<dyn Engine>,
+    endpoint: Endpoint<SessionId>,
+    service: Box<dyn Service>,
+    clock: Clock,
+    /// What the engine gave and is not yet acted on, and an empty one to swap it with.
+    outputs: Outputs,
+    spare: Outputs,
+    peers: HashMap<SessionId, Peer>,
+    connecting: HashMap<SessionId, oneshot::Sender<Result<Peer, ConnectError>>>,
+    requests: Requests,
+    events: mpsc::Sender<Event>,
+    news: News,
+    counters: Counters,
+    published: Arc<Mutex<Counters>>,
+    room: Box<[u8]>,
+}
+
+/// What woke the thread.
+enum Wake {
+    Command(Option<Command>),
+    Readable,
+    Due,
+    /// The owner has taken an event, or has gone.
+    Room,
+}
+
+impl Driver {
+    /// Makes the parts; must be called on the thread that will run them.
+    pub(super) fn new(
+        config: ShardConfig,
+        socket: StdSocket,
+        service: Box<dyn Service>,
+        events: mpsc::Sender<Event>,
+        published: Arc<Mutex<Counters>>,
+    ) -> io::Result<(Runtime, Self)> {
+        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let socket = {
+            let _inside = runtime.enter();
+            UdpSocket::from_std(socket)?
+        };
+        let driver = Self {
+            socket,
+            engine: engine(config.security, config.dtls)?,
+            endpoint: endpoint(config.coap)?,
+            service,
+            clock: Clock::start(),
+            outputs: Outputs::new(),
+            spare: Outputs::new(),
+            peers: HashMap::new(),
+            connecting: HashMap::new(),
+            requests: Requests::default(),
+            events,
+            news: News::default(),
+            counters: Counters::default(),
+            published,
+            room: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
+        };
+        Ok((runtime, driver))
+    }
+
+    /// Serves the socket until told to stop, or until nobody can tell any more.
+    pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
+        loop {
+            let wake = self.wait(&mut inbox).await;
+            let now = self.clock.now();
+            match wake {
+                Wake::Command(None | Some(Command::Stop)) => break,
+                Wake::Command(Some(command)) => self.on_command(command, now),
+                Wake::Readable => self.on_readable(now),
+                Wake::Due | Wake::Room => {}
+            }
+            self.on_time(now);
+            self.tell_news();
+            self.publish();
+        }
+        self.close_all();
+        self.publish();
+    }
+
+    async fn wait(&self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Wake {
+        let next = self.next_timeout();
+        let now = self.clock.now();
+        let wait = next.map(|next| next.0.saturating_sub(now.0));
+        tokio::select! {
+            command = inbox.recv() => Wake::Command(command),
+            _ = self.socket.readable() => Wake::Readable,
+            () = sleep(wait.unwrap_or_default()), if wait.is_some() => Wake::Due,
+            _ = self.events.reserve(), if !self.news.is_empty() => Wake::Room,
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.engine.next_timeout().into_iter().chain(self.endpoint.poll_timeout()).min()
+    }
+
+    fn on_time(&mut self, now: Instant) {
+        if self.engine.next_timeout().is_some_and(|at| at <= now) {
+            self.engine.handle_timeout(now, &mut self.outputs);
+            self.settle(now);
+        }
+        if self.endpoint.poll_timeout().is_some_and(|at| at <= now) {
+            self.endpoint.handle_timeout(now);
+            self.settle(now);
+        }
+    }
+
+    /// Takes datagrams until there are none, but no more than a batch: commands and timers want a turn.
+    fn on_readable(&mut self, now: Instant) {
+        for _ in 0..BATCH_MAX {
+            match self.socket.try_recv_from(&mut self.room) {
+                Ok((length, from)) => {
+                    let datagram = &self.room[..length];
+                    self.engine.on_datagram(from, datagram, now, &mut self.outputs);
+                    self.settle(now);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // An earlier datagram of ours was refused somewhere; whose it was is not told.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn on_command(&mut self, command: Command, now: Instant) {
+        match command {
+            Command::Connect { to, reply } => self.connect(to, reply, now),
+            Command::Request { session, request, ticket, reply } => {
+                self.request(session, *request, ticket, reply, now);
+            }
+            Command::Cancel(ticket) => {
+                if let Some(id) = self.requests.cancel(ticket) {
+                    self.endpoint.cancel(id);
+                }
+            }
+            Command::Respond { exchange, response } => self.respond(exchange, *response, now),
+            Command::Close(session) => self.engine.close(session, now, &mut self.outputs),
+            Command::Stop => {}
+        }
+        self.settle(now);
+    }
+
+    fn connect(&mut self, to: SocketAddr, reply: oneshot::Sender<Result<Peer, ConnectError>>, now: Instant) {
+        match self.engine.connect(to, now, &mut self.outputs) {
+            Ok(session) => drop(self.connecting.insert(session, reply)),
+            Err(refused) => drop(reply.send(Err(refused.into()))),
+        }
+    }
+
+    fn request(
+        &mut self,
+        session: SessionId,
+        request: Request,
+        ticket: Ticket,
+        reply: Reply,
+        now: Instant,
+    ) {
+        if !self.peers.contains_key(&session) {
+            let _ = reply.send(Err(RequestError::NoSession));
+            return;
+        }
+        match self.endpoint.request(now, session, request) {
+            Ok(id) => self.requests.add(id, ticket, reply),
+            Err(error) => drop(reply.send(Err(error.into()))),
+        }
+    }
+
+    fn respond(&mut self, exchange: ExchangeId, response: Response, now: Instant) {
+        // An exchange that is no more was abandoned, and counted, by the endpoint.
+        let _ = self.endpoint.respond(now, exchange, response);
+    }
+
+    /// Passes on what engine and endpoint gave until neither has anything left.
+    fn settle(&mut self, now: Instant) {
+        loop {
+            let mut batch = mem::replace(&mut self.outputs, mem::take(&mut self.spare));
+            while let Some(output) = batch.pop() {
+                self.on_output(output, now);
+            }
+            self.spare = batch;
+            while let Some(transmit) = self.endpoint.poll_transmit() {
+                self.send(transmit.peer, &transmit.bytes, now);
+            }
+            while let Some(event) = self.endpoint.poll_event() {
+                self.on_coap_event(event, now);
+            }
+            while let Some(transmit) = self.endpoint.poll_transmit() {
+                self.send(transmit.peer, &transmit.bytes, now);
+            }
+            if self.outputs.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn on_output(&mut self, output: Output<'_>, now: Instant) {
+        match output {
+            Output::Transmit { to, datagram } => {
+                // A full buffer loses the datagram like a full router would; the peer asks again.
+                if self.socket.try_send_to(datagram, to).is_err() {
+                    self.counters.datagrams_unsent += 1;
+                }
+            }
+            Output::Data { session, bytes } => self.endpoint.handle_datagram(now, session, bytes),
+            Output::Established(established) => self.on_established(established.into(), now),
+            Output::Closed { session, reason } => self.on_closed(session, reason),
+        }
+    }
+
+    fn on_established(&mut self, peer: Peer, now: Instant) {
+        let session = peer.session;
+        self.peers.insert(session, peer.clone());
+        self.publish();
+        let Some(reply) = self.connecting.remove(&session) else {
+            return self.tell_session(Event::Connected(peer));
+        };
+        if reply.send(Ok(peer)).is_err() {
+            // Nobody waits for the session any more, so nobody would ever close it.
+            self.engine.close(session, now, &mut self.outputs);
+        }
+    }
+
+    fn on_closed(&mut self, session: SessionId, reason: CloseReason) {
+        self.endpoint.forget(session);
+        self.publish();
+        if let Some(reply) = self.connecting.remove(&session) {
+            let _ = reply.send(Err(ConnectError::Failed(reason)));
+        }
+        if let Some(peer) = self.peers.remove(&session) {
+            self.tell_session(Event::Closed(peer, reason));
+        }
+    }
+
+    fn send(&mut self, session: SessionId, bytes: &[u8], now: Instant) {
+        match self.engine.send(session, bytes, now, &mut self.outputs) {
+            Ok(()) => {}
+            Err(SendError::NoSession) => self.endpoint.forget(session),
+            Err(SendError::TooLong { .. }) => self.counters.datagrams_unsent += 1,
+        }
+    }
+
+    fn on_coap_event(&mut self, event: CoapEvent<SessionId>, now: Instant) {
+        match event {
+            CoapEvent::Request { exchange, peer, request } => self.on_request(exchange, peer, request, now),
+            CoapEvent::Response { id, response, .. } => {
+                self.publish();
+                self.requests.finish(id, Ok(response));
+            }
+            CoapEvent::Failed { id, reason, .. } => {
+                self.publish();
+                self.requests.finish(id, Err(RequestError::Failed(reason)));
+            }
+        }
+    }
+
+    /// Lets the service answer, else the owner, else nobody for now.
+    fn on_request(&mut self, exchange: ExchangeId, session: SessionId, request: Request, now: Instant) {
+        let Some(peer) = self.peers.get(&session) else { return };
+        if let Some(response) = self.service.answer(peer, &request) {
+            return self.respond(exchange, response, now);
+        }
+        let event = Event::Request { exchange, peer: peer.clone(), request };
+        self.publish();
+        // What waits of the news may tell of this very peer, and must be heard first.
+        if !self.news.is_empty() || self.events.try_send(event).is_err() {
+            self.counters.requests_refused += 1;
+            let mut busy = Response::new(Code::SERVICE_UNAVAILABLE);
+            busy.max_age = Some(BUSY_MAX_AGE_S);
+            self.respond(exchange, busy, now);
+        }
+    }
+
+    fn tell_session(&mut self, event: Event) {
+        self.news.add(event);
+        self.tell_news();
+    }
+
+    fn tell_news(&mut self) {
+        if self.events.is_closed() {
+            self.news = News::default();
+        }
+        while !self.news.is_empty() {
+            let Ok(permit) = self.events.try_reserve() else { return };
+            let Some(event) = self.news.pop() else { return };
+            permit.send(event);
+        }
+    }
+
+    fn close_all(&mut self) {
+        let now = self.clock.now();
+        let sessions: Vec<_> = self.peers.keys().copied().collect();
+        for session in sessions {
+            self.engine.close(session, now, &mut self.outputs);
+            self.settle(now);
+        }
+    }
+
+    /// Shows the counters to the handles; called before anything that a reader may wait for.
+    fn publish(&mut self) {
+        self.counters.sessions = self.engine.counters();
+        self.counters.coap = *self.endpoint.counters();
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.counters;
+    }
+}
+
+/// Datagrams taken at one wake: a latency of a few milliseconds for commands and timers at full load.
+const BATCH_MAX: usize = 64;
+
+/// Room for a received datagram. A longer one is cut and so malformed: no record is that long.
+const DATAGRAM_BYTES_MAX: usize = 4_096;
+
+/// Seconds after which a peer that met a full shard should ask again. RFC 7252 §5.9.3.4.
+const BUSY_MAX_AGE_S: u32 = 5;
