@@ -101,13 +101,21 @@ impl Item {
     /// Asks for `id`; the device must know it.
     #[must_use]
     pub const fn required(id: i64) -> Self {
-        Self { id, required: true, method: Method::Raw }
+        Self {
+            id,
+            required: true,
+            method: Method::Raw,
+        }
     }
 
     /// Asks for `id`; a device that does not know it leaves it out.
     #[must_use]
     pub const fn optional(id: i64) -> Self {
-        Self { id, required: false, method: Method::Raw }
+        Self {
+            id,
+            required: false,
+            method: Method::Raw,
+        }
     }
 
     /// Tells whether the answer changes by itself and so travels beside the selector.
@@ -178,8 +186,15 @@ impl<'a> Definition<'a> {
                 break;
             }
             let scope = Scope::read(&mut reader)?;
-            let earlier = ScopeIter { reader: Reader::new(scopes), left: scope_count };
-            if scope_count == SCOPES_MAX || earlier.into_iter().any(|other| other.component == scope.component) {
+            let earlier = ScopeIter {
+                reader: Reader::new(scopes),
+                left: scope_count,
+            };
+            if scope_count == SCOPES_MAX
+                || earlier
+                    .into_iter()
+                    .any(|other| other.component == scope.component)
+            {
                 return Err(DefinitionError::Items);
             }
             scope_count += 1;
@@ -189,7 +204,12 @@ impl<'a> Definition<'a> {
         if scope_count == 0 {
             return Err(DefinitionError::Items);
         }
-        Ok(Self { encoded, scopes, scope_count, options })
+        Ok(Self {
+            encoded,
+            scopes,
+            scope_count,
+            options,
+        })
     }
 
     /// Reads the definition in a URI's query; its bytes are decoded into `scratch`.
@@ -206,7 +226,10 @@ impl<'a> Definition<'a> {
 
     /// Walks over the scopes.
     pub fn scopes(&self) -> impl Iterator<Item = Scope<'a>> + use<'a> {
-        ScopeIter { reader: Reader::new(self.scopes), left: self.scope_count }
+        ScopeIter {
+            reader: Reader::new(self.scopes),
+            left: self.scope_count,
+        }
     }
 
     /// Gives the options.
@@ -220,7 +243,10 @@ impl<'a> Definition<'a> {
     /// # Errors
     ///
     /// [`DefinitionError::Required`] with the first one that is not.
-    pub fn check_known(&self, mut known: impl FnMut(Option<u64>, i64) -> bool) -> Result<(), DefinitionError> {
+    pub fn check_known(
+        &self,
+        mut known: impl FnMut(Option<u64>, i64) -> bool,
+    ) -> Result<(), DefinitionError> {
         for scope in self.scopes() {
             for item in scope.items().filter(|item| item.required) {
                 if !known(scope.component, item.id) {
@@ -257,13 +283,21 @@ impl<'a> Scope<'a> {
         }
         let start = reader.position();
         for done in 0..count {
-            let earlier = Scope { component, items: reader.since(start), count: done };
+            let earlier = Scope {
+                component,
+                items: reader.since(start),
+                count: done,
+            };
             let item = read_item(reader)?;
             if earlier.items().any(|other| other.id == item.id) {
                 return Err(DefinitionError::Items);
             }
         }
-        Ok(Self { component, items: reader.since(start), count })
+        Ok(Self {
+            component,
+            items: reader.since(start),
+            count,
+        })
     }
 
     /// Walks over the items.
@@ -320,9 +354,13 @@ impl<'a> Options<'a> {
                     options.retry_s = Some((reader.uint()?, reader.uint()?));
                 }
                 6 => options.signers = Some(checked_list(reader, |reader| read_signer(reader).map(drop))?),
-                7 => options.manifests = Some(checked_list(reader, |reader| {
-                    read_digest(reader).map(drop).map_err(|_| DefinitionError::Option(7))
-                })?),
+                7 => {
+                    options.manifests = Some(checked_list(reader, |reader| {
+                        read_digest(reader)
+                            .map(drop)
+                            .map_err(|_| DefinitionError::Option(7))
+                    })?)
+                }
                 other => skip_option(other, reader)?,
             }
         }
@@ -337,10 +375,12 @@ impl<'a> Options<'a> {
         };
         let mut reader = Reader::new(signers);
         let count = reader.array().unwrap_or(0);
-        (0..count).map_while(|_| read_signer(&mut reader).ok()).any(|signer| match signer {
-            Signer::Kid(kid) => kid == key.kid(),
-            Signer::Key(encoded) => encoded == key.encode(),
-        })
+        (0..count)
+            .map_while(|_| read_signer(&mut reader).ok())
+            .any(|signer| match signer {
+                Signer::Kid(kid) => kid == key.kid(),
+                Signer::Key(encoded) => encoded == key.encode(),
+            })
     }
 
     /// Walks over the digests of manifests that a resource of kind 3 may be (option 7).
@@ -365,7 +405,11 @@ fn read_signer<'a>(reader: &mut Reader<'a>) -> Result<Signer<'a>, DefinitionErro
 
 fn up_to(max: u64, reader: &mut Reader<'_>, key: i64) -> Result<u64, DefinitionError> {
     let value = reader.uint()?;
-    if value <= max { Ok(value) } else { Err(DefinitionError::Option(key)) }
+    if value <= max {
+        Ok(value)
+    } else {
+        Err(DefinitionError::Option(key))
+    }
 }
 
 /// Reads a non-empty array whose elements `read` accepts, and gives its bytes.
@@ -414,16 +458,27 @@ mod tests {
         let definition = Definition::parse(&bytes).unwrap();
         let read: Vec<_> = definition
             .scopes()
-            .map(|scope| (scope.component, scope.items().map(|item| item.id).collect::<Vec<_>>()))
+            .map(|scope| {
+                (
+                    scope.component,
+                    scope.items().map(|item| item.id).collect::<Vec<_>>(),
+                )
+            })
             .collect();
-        assert_eq!(read, [(None, std::vec![1, 2, -300, -311]), (Some(0), std::vec![3, 28])]);
+        assert_eq!(
+            read,
+            [(None, std::vec![1, 2, -300, -311]), (Some(0), std::vec![3, 28])]
+        );
     }
 
     #[test]
     fn unknown_required_characteristic_is_named() {
         let bytes = hex::decode(VECTOR).unwrap();
         let definition = Definition::parse(&bytes).unwrap();
-        assert_eq!(definition.check_known(|_, id| id != -300), Err(DefinitionError::Required(-300)));
+        assert_eq!(
+            definition.check_known(|_, id| id != -300),
+            Err(DefinitionError::Required(-300))
+        );
         assert_eq!(definition.check_known(|_, _| true), Ok(()));
     }
 
@@ -455,7 +510,11 @@ mod tests {
         bytes.extend_from_slice(&key.kid());
         let definition = Definition::parse(&bytes).unwrap();
         assert!(definition.options().allows_signer(&key));
-        assert!(!definition.options().allows_signer(&PublicKey::from_coordinates([3; 32], [2; 32])));
+        assert!(
+            !definition
+                .options()
+                .allows_signer(&PublicKey::from_coordinates([3; 32], [2; 32]))
+        );
     }
 
     proptest! {

@@ -9,6 +9,7 @@ use crate::cbor::{CborError, KeyOrder, Kind, Reader};
 use crate::cose::sign1::SIGN1_TAG;
 use crate::cose::structure::wrapped_digest;
 use crate::cose::{Algorithm, CoseError, DetachedSign1, KeyId, P256, PublicKey, SignatureVerifier};
+use crate::definition::split_query;
 use crate::manifest::{
     ComponentId, INSTALL, Manifest, ManifestError, Member, PAYLOAD_FETCH, Sequence, TEXT, read_digest,
 };
@@ -226,7 +227,11 @@ impl<'a> Envelope<'a> {
 
     fn check_digest(&self) -> Result<(), VerifyError> {
         // The digest covers the byte string with its head, as it stands in the envelope.
-        if bool::from(wrapped_digest(self.manifest).ct_eq(self.digest)) { Ok(()) } else { Err(VerifyError::Digest) }
+        if bool::from(wrapped_digest(self.manifest).ct_eq(self.digest)) {
+            Ok(())
+        } else {
+            Err(VerifyError::Digest)
+        }
     }
 
     fn find_signers(
@@ -246,7 +251,11 @@ impl<'a> Envelope<'a> {
                 signers.add(key.kid(), block.algorithm());
             }
         }
-        if signers.iter().next().is_none() { Err(VerifyError::Signature) } else { Ok(signers) }
+        if signers.iter().next().is_none() {
+            Err(VerifyError::Signature)
+        } else {
+            Ok(signers)
+        }
     }
 
     /// Finds the author's key that verifies `block`; where the block names one of ours, only that one is tried.
@@ -280,19 +289,28 @@ impl<'a> Envelope<'a> {
                 manifest.check_update_section(sequence)?;
             }
         }
-        Ok(VerifiedManifest { manifest, payload_fetch, install, text, digest: self.digest, signers })
+        Ok(VerifiedManifest {
+            manifest,
+            payload_fetch,
+            install,
+            text,
+            digest: self.digest,
+            signers,
+        })
     }
 
     fn sign1_blocks(&self) -> impl Iterator<Item = Result<DetachedSign1<'a>, CoseError>> + use<'a> {
         let mut reader = Reader::new(self.blocks);
-        (0..self.block_count).map_while(move |_| reader.bytes().ok()).filter_map(|block| {
-            let tag = Reader::new(block).tag();
-            match tag {
-                Ok(SIGN1_TAG) => Some(DetachedSign1::parse(block)),
-                Ok(_) => None,
-                Err(error) => Some(Err(error.into())),
-            }
-        })
+        (0..self.block_count)
+            .map_while(move |_| reader.bytes().ok())
+            .filter_map(|block| {
+                let tag = Reader::new(block).tag();
+                match tag {
+                    Ok(SIGN1_TAG) => Some(DetachedSign1::parse(block)),
+                    Ok(_) => None,
+                    Err(error) => Some(Err(error.into())),
+                }
+            })
     }
 }
 
@@ -363,6 +381,30 @@ impl<'a> VerifiedManifest<'a> {
         &self.signers
     }
 
+    /// Finds the request identifier of the first fetch without running anything: where a refusal can be reported.
+    #[must_use]
+    pub fn request_identifier(&self) -> Option<&'a str> {
+        self.sequences()
+            .find_map(|sequence| sequence.first_uri())
+            .map(|uri| split_query(uri).0)
+    }
+
+    /// Walks over the sequences that are there, payload-fetch and install first.
+    pub(crate) fn sequences(&self) -> impl Iterator<Item = Sequence<'a>> + use<'a> {
+        let present = |section: Section<Sequence<'a>>| match section {
+            Section::Present(sequence) => Some(sequence),
+            Section::None | Section::Stripped => None,
+        };
+        let sections = [
+            present(self.payload_fetch),
+            present(self.install),
+            self.manifest.shared,
+            self.manifest.validate,
+            self.manifest.invoke,
+        ];
+        sections.into_iter().flatten()
+    }
+
     /// Gives the encoded text map, if the envelope carries it.
     #[must_use]
     pub const fn text(&self) -> Option<&'a [u8]> {
@@ -419,7 +461,10 @@ impl<'a> Elements<'a> {
     }
 
     fn build(self) -> Result<Envelope<'a>, EnvelopeError> {
-        let mut reader = Reader::new(self.authentication.ok_or(EnvelopeError::Missing(AUTHENTICATION))?);
+        let mut reader = Reader::new(
+            self.authentication
+                .ok_or(EnvelopeError::Missing(AUTHENTICATION))?,
+        );
         let block_count = reader.array()?.checked_sub(1).ok_or(CborError::Range)?;
         if block_count > BLOCKS_MAX {
             return Err(EnvelopeError::Blocks);

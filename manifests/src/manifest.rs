@@ -63,7 +63,9 @@ impl ManifestError {
     #[must_use]
     pub const fn reason(&self) -> Reason {
         match self {
-            Self::Cbor(_) | Self::Version(_) | Self::Missing(_) | Self::NoComponentChosen => Reason::CborParse,
+            Self::Cbor(_) | Self::Version(_) | Self::Missing(_) | Self::NoComponentChosen => {
+                Reason::CborParse
+            }
             Self::Element(_) | Self::Command(_) | Self::Depth => Reason::CommandUnsupported,
             Self::ComponentCount(_) | Self::ComponentIndex(_) => Reason::ComponentUnsupported,
             Self::Parameter(_) => Reason::ParameterUnsupported,
@@ -154,10 +156,10 @@ impl<'a> Elements<'a> {
         match key {
             1 => self.version = Some(reader.uint()?),
             2 => self.sequence_number = Some(reader.uint()?),
-            3 => self.read_common(reader.bytes()?)?,
+            COMMON => self.read_common(reader.bytes()?)?,
             4 => self.reference_uri = Some(reader.text()?),
-            7 => self.validate = Some(Sequence::new(reader.bytes()?)),
-            9 => self.invoke = Some(Sequence::new(reader.bytes()?)),
+            VALIDATE => self.validate = Some(Sequence::new(reader.bytes()?)),
+            INVOKE => self.invoke = Some(Sequence::new(reader.bytes()?)),
             PAYLOAD_FETCH => self.payload_fetch = Some(Member::read(reader)?),
             INSTALL => self.install = Some(Member::read(reader)?),
             TEXT => self.text = Some(Member::read(reader)?),
@@ -185,7 +187,7 @@ impl<'a> Elements<'a> {
         }
         Ok(Manifest {
             sequence_number: self.sequence_number.ok_or(ManifestError::Missing(2))?,
-            components: self.components.ok_or(ManifestError::Missing(3))?,
+            components: self.components.ok_or(ManifestError::Missing(COMMON))?,
             shared: self.shared,
             reference_uri: self.reference_uri,
             validate: self.validate,
@@ -218,6 +220,12 @@ pub(crate) fn read_digest<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], M
 /// COSE algorithm number of SHA-256.
 pub(crate) const SHA_256: i64 = -16;
 
+/// Key of common, which holds the shared sequence.
+pub const COMMON: i64 = 3;
+/// Key of validate.
+pub const VALIDATE: i64 = 7;
+/// Key of invoke.
+pub const INVOKE: i64 = 9;
 /// Key of payload-fetch, in the manifest and, severed, in the envelope.
 pub const PAYLOAD_FETCH: i64 = 16;
 /// Key of install, in the manifest and, severed, in the envelope.

@@ -15,8 +15,10 @@ mod plan;
 pub use plan::{ComponentPlan, Identity, Plan};
 
 use crate::envelope::{Section, VerifiedManifest};
-use crate::manifest::{COMPONENTS_MAX, ComponentId, Condition, INSTALL, ManifestError, PAYLOAD_FETCH};
-use crate::report::Reason;
+use crate::manifest::{
+    COMPONENTS_MAX, ComponentId, Condition, INSTALL, INVOKE, ManifestError, PAYLOAD_FETCH, VALIDATE,
+};
+use crate::report::{Reason, Record};
 use machine::Machine;
 use thiserror::Error;
 
@@ -47,7 +49,20 @@ pub trait Device {
     fn is_before(&self, time: u64) -> bool;
 }
 
-/// Why a device does not follow a manifest. Report it with [`Refusal::reason`]; nothing has been changed.
+/// A device does not follow a manifest. Nothing has been changed.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[error("section {section} of the manifest stops at offset {offset}")]
+pub struct Refused {
+    /// Why.
+    #[source]
+    pub refusal: Refusal,
+    /// Key of the section that was run: 3 for the shared sequence, 7, 9, 16 or 20; 0 before and after all of them.
+    pub section: i64,
+    /// Offset of the section's command that failed, in bytes.
+    pub offset: u64,
+}
+
+/// Why a device does not follow a manifest.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -82,16 +97,16 @@ pub enum Refusal {
     Manifest(#[from] ManifestError),
 }
 
-impl Refusal {
+impl Refused {
     /// Gives the reason that a SUIT_Report names for this.
     #[must_use]
     pub const fn reason(&self) -> Reason {
-        match self {
-            Self::Condition { .. } | Self::Unconditional => Reason::ConditionFailed,
-            Self::Component(_) => Reason::ComponentUnsupported,
-            Self::Severed(_) => Reason::SeveringUnsupported,
-            Self::NoUri(_) | Self::NoDigest(_) | Self::TooLong => Reason::OperationFailed,
-            Self::Manifest(error) => error.reason(),
+        match &self.refusal {
+            Refusal::Condition { .. } | Refusal::Unconditional => Reason::ConditionFailed,
+            Refusal::Component(_) => Reason::ComponentUnsupported,
+            Refusal::Severed(_) => Reason::SeveringUnsupported,
+            Refusal::NoUri(_) | Refusal::NoDigest(_) | Refusal::TooLong => Reason::OperationFailed,
+            Refusal::Manifest(error) => error.reason(),
         }
     }
 
@@ -99,13 +114,31 @@ impl Refusal {
     #[must_use]
     pub const fn is_for_others(&self) -> bool {
         matches!(
-            self,
-            Self::Condition {
+            self.refusal,
+            Refusal::Condition {
                 condition: Condition::VendorId | Condition::ClassId | Condition::DeviceId,
                 ..
-            } | Self::Unconditional
-                | Self::Component(_)
+            } | Refusal::Unconditional
+                | Refusal::Component(_)
         )
+    }
+
+    /// Gives the record that a SUIT_Report has of this.
+    #[must_use]
+    pub const fn record(&self) -> Record<'static> {
+        let component = match self.refusal {
+            Refusal::Condition { component, .. }
+            | Refusal::Component(component)
+            | Refusal::NoUri(component)
+            | Refusal::NoDigest(component) => component as u64,
+            _ => 0,
+        };
+        Record {
+            section: self.section,
+            offset: self.offset,
+            component,
+            digest: None,
+        }
     }
 }
 
@@ -113,36 +146,63 @@ impl Refusal {
 ///
 /// # Errors
 ///
-/// [`Refusal`] names the first thing that keeps this device from following the manifest.
-pub fn update<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Result<Plan<'a>, Refusal> {
-    let mut machine = Machine::start(manifest, device)?;
-    for (key, section) in [(PAYLOAD_FETCH, manifest.payload_fetch), (INSTALL, manifest.install)] {
-        match section {
-            Section::None => {}
-            Section::Present(sequence) => machine.run_section(manifest.manifest.shared, sequence)?,
-            Section::Stripped => return Err(Refusal::Severed(key)),
+/// [`Refused`] names the first thing that keeps this device from following the manifest.
+pub fn update<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Result<Plan<'a>, Refused> {
+    let mut machine = Machine::new(manifest.manifest.components(), device);
+    let run = |machine: &mut Machine<'a, '_, _>| {
+        machine.check_components()?;
+        for (key, section) in [
+            (PAYLOAD_FETCH, manifest.payload_fetch),
+            (INSTALL, manifest.install),
+        ] {
+            match section {
+                Section::None => {}
+                Section::Present(sequence) => machine.run_section(manifest.manifest.shared, key, sequence)?,
+                Section::Stripped => return Err(Refusal::Severed(key)),
+            }
         }
+        if let Some(validate) = manifest.manifest.validate {
+            machine.run_section(manifest.manifest.shared, VALIDATE, validate)?;
+        }
+        machine.check_conditional()
+    };
+    match run(&mut machine) {
+        Ok(()) => Ok(machine.into_plan(manifest)),
+        Err(refusal) => Err(machine.refuse(refusal)),
     }
-    if let Some(validate) = manifest.manifest.validate {
-        machine.run_section(manifest.manifest.shared, validate)?;
-    }
-    machine.finish(manifest)
 }
 
 /// Runs the invocation procedure: validate and invoke, each after the shared sequence.
 ///
 /// # Errors
 ///
-/// [`Refusal`] names the first thing that keeps this device from starting what is installed.
-pub fn invoke<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Result<Plan<'a>, Refusal> {
-    let mut machine = Machine::start(manifest, device)?;
-    for sequence in [manifest.manifest.validate, manifest.manifest.invoke].into_iter().flatten() {
-        machine.run_section(manifest.manifest.shared, sequence)?;
+/// [`Refused`] names the first thing that keeps this device from starting what is installed.
+pub fn invoke<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Result<Plan<'a>, Refused> {
+    let mut machine = Machine::new(manifest.manifest.components(), device);
+    let run = |machine: &mut Machine<'a, '_, _>| {
+        machine.check_components()?;
+        let sections = [
+            (VALIDATE, manifest.manifest.validate),
+            (INVOKE, manifest.manifest.invoke),
+        ];
+        for (key, section) in sections {
+            if let Some(sequence) = section {
+                machine.run_section(manifest.manifest.shared, key, sequence)?;
+            }
+        }
+        machine.check_conditional()
+    };
+    match run(&mut machine) {
+        Ok(()) => Ok(machine.into_plan(manifest)),
+        Err(refusal) => Err(machine.refuse(refusal)),
     }
-    machine.finish(manifest)
 }
 
 /// The bits of all components of a manifest with `count` of them.
 const fn all_components(count: usize) -> u8 {
-    if count >= COMPONENTS_MAX { u8::MAX } else { (1 << count) - 1 }
+    if count >= COMPONENTS_MAX {
+        u8::MAX
+    } else {
+        (1 << count) - 1
+    }
 }

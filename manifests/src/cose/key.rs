@@ -126,7 +126,9 @@ impl PublicKey {
     ///
     /// [`KeyError::OffCurve`].
     pub fn check_point(&self) -> Result<(), KeyError> {
-        p256::ecdsa::VerifyingKey::from_sec1_bytes(&self.to_sec1()).map(|_| ()).map_err(|_| KeyError::OffCurve)
+        p256::ecdsa::VerifyingKey::from_sec1_bytes(&self.to_sec1())
+            .map(|_| ())
+            .map_err(|_| KeyError::OffCurve)
     }
 }
 

@@ -50,9 +50,16 @@ mod write {
     #[must_use]
     pub fn with_query(request_identifier: &str, definition: &[u8]) -> String {
         let mut uri = String::from(request_identifier);
-        uri.push_str(if request_identifier.contains('?') { "&cd=" } else { "?cd=" });
+        uri.push_str(if request_identifier.contains('?') {
+            "&cd="
+        } else {
+            "?cd="
+        });
         for group in definition.chunks(3) {
-            let bits = group.iter().enumerate().fold(0u32, |bits, (n, byte)| bits | u32::from(*byte) << (16 - 8 * n));
+            let bits = group
+                .iter()
+                .enumerate()
+                .fold(0u32, |bits, (n, byte)| bits | u32::from(*byte) << (16 - 8 * n));
             for n in 0..=group.len() {
                 uri.push(char::from(ALPHABET[(bits >> (18 - 6 * n) & 0x3f) as usize]));
             }

@@ -18,7 +18,11 @@ enum Place {
 impl Manifest<'_> {
     /// Checks all sequences that the manifest itself holds.
     pub(super) fn check_commands(&self) -> Result<(), ManifestError> {
-        let sections = [(self.shared, Place::Shared), (self.validate, Place::Validate), (self.invoke, Place::Invoke)];
+        let sections = [
+            (self.shared, Place::Shared),
+            (self.validate, Place::Validate),
+            (self.invoke, Place::Invoke),
+        ];
         for (sequence, place) in sections {
             if let Some(sequence) = sequence {
                 self.check_section(sequence, place)?;
@@ -48,7 +52,12 @@ impl Manifest<'_> {
         self.check_sequence(sequence, place, 1)
     }
 
-    fn check_sequence(&self, sequence: Sequence<'_>, place: Place, depth: usize) -> Result<(), ManifestError> {
+    fn check_sequence(
+        &self,
+        sequence: Sequence<'_>,
+        place: Place,
+        depth: usize,
+    ) -> Result<(), ManifestError> {
         if depth > SEQUENCE_DEPTH_MAX {
             return Err(ManifestError::Depth);
         }
@@ -62,9 +71,9 @@ impl Manifest<'_> {
         match command {
             Command::Condition(_) => Ok(()),
             Command::SetComponentIndex(argument) => self.check_index(*argument),
-            Command::Override(parameters) => {
-                parameters.clone().try_for_each(|parameter| check_parameter(parameter?, place, depth))
-            }
+            Command::Override(parameters) => parameters
+                .clone()
+                .try_for_each(|parameter| check_parameter(parameter?, place, depth)),
             Command::TryEach(branches) => branches.clone().try_for_each(|branch| match branch {
                 Branch::Sequence(sequence) => self.check_sequence(sequence, place, depth + 1),
                 Branch::Nothing => Ok(()),
@@ -81,7 +90,11 @@ impl Manifest<'_> {
             return Ok(());
         };
         let highest = u64::from(7 - bits.leading_zeros().min(7));
-        if highest < self.components.len() as u64 { Ok(()) } else { Err(ManifestError::ComponentIndex(highest)) }
+        if highest < self.components.len() as u64 {
+            Ok(())
+        } else {
+            Err(ManifestError::ComponentIndex(highest))
+        }
     }
 }
 

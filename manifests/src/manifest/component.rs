@@ -35,7 +35,9 @@ impl<'a> ComponentId<'a> {
         for _ in 0..reader.array()? {
             reader.bytes()?;
         }
-        Ok(Self { encoded: reader.since(start) })
+        Ok(Self {
+            encoded: reader.since(start),
+        })
     }
 
     /// Gives the encoding.
@@ -76,7 +78,10 @@ impl<'a> Components<'a> {
         for _ in 0..count {
             ComponentId::read(reader)?;
         }
-        Ok(Self { encoded: reader.since(start), count })
+        Ok(Self {
+            encoded: reader.since(start),
+            count,
+        })
     }
 
     /// Counts the components, 1 ..= [`COMPONENTS_MAX`].

@@ -1,11 +1,12 @@
 //! State and steps of one run.
 
 use super::plan::{ComponentPlan, Plan};
-use super::{COMMANDS_MAX, Device, Refusal, all_components};
+use super::{COMMANDS_MAX, Device, Refusal, Refused, all_components};
 use crate::envelope::VerifiedManifest;
 use crate::manifest::command::Branch;
 use crate::manifest::{
-    COMPONENTS_MAX, Command, ComponentId, Components, Condition, IndexArgument, Parameter, Parameters, Sequence,
+    COMMON, COMPONENTS_MAX, Command, ComponentId, Components, Condition, IndexArgument, Parameter,
+    Parameters, Sequence,
 };
 
 /// Parameters of one component.
@@ -26,103 +27,142 @@ pub(super) struct Machine<'a, 'd, D> {
     chosen: u8,
     asked_vendor: bool,
     asked_class: bool,
-    in_shared: bool,
+    /// Section that runs, and the offset of its command.
+    section: i64,
+    offset: usize,
     commands_left: usize,
 }
 
-/// How a sequence ended.
-enum Ended {
-    /// At its last command.
-    Through,
-    /// At a condition, and failure was soft.
-    Softly(Refusal),
-}
-
 impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
-    pub(super) fn start(manifest: &VerifiedManifest<'a>, device: &'d D) -> Result<Self, Refusal> {
-        let components = manifest.manifest.components();
+    pub(super) fn new(components: Components<'a>, device: &'d D) -> Self {
         let mut slots = [Slot::default(); COMPONENTS_MAX];
-        for (index, (id, slot)) in components.iter().zip(&mut slots).enumerate() {
-            if !device.has_component(&id) {
-                return Err(Refusal::Component(index));
-            }
+        for (id, slot) in components.iter().zip(&mut slots) {
             slot.plan.id = Some(id);
         }
-        Ok(Self {
+        Self {
             device,
             components,
             slots,
             chosen: 1,
             asked_vendor: false,
             asked_class: false,
-            in_shared: false,
+            section: 0,
+            offset: 0,
             commands_left: COMMANDS_MAX,
-        })
+        }
+    }
+
+    pub(super) fn check_components(&self) -> Result<(), Refusal> {
+        match self
+            .components
+            .iter()
+            .position(|id| !self.device.has_component(&id))
+        {
+            Some(index) => Err(Refusal::Component(index)),
+            None => Ok(()),
+        }
     }
 
     /// Runs the shared sequence, then the section's own.
     pub(super) fn run_section(
         &mut self,
         shared: Option<Sequence<'a>>,
+        key: i64,
         sequence: Sequence<'a>,
     ) -> Result<(), Refusal> {
-        self.in_shared = true;
-        self.chosen = 1;
         if let Some(shared) = shared {
-            self.run_outer(shared)?;
+            self.run_outer(COMMON, shared)?;
         }
-        self.in_shared = false;
+        self.run_outer(key, sequence)
+    }
+
+    /// The draft says SHOULD. A manifest that asks nobody's class would be for every device of every vendor.
+    pub(super) fn check_conditional(&mut self) -> Result<(), Refusal> {
+        (self.section, self.offset) = (0, 0);
+        if self.asked_vendor && self.asked_class {
+            Ok(())
+        } else {
+            Err(Refusal::Unconditional)
+        }
+    }
+
+    pub(super) fn refuse(&self, refusal: Refusal) -> Refused {
+        Refused {
+            refusal,
+            section: self.section,
+            offset: self.offset as u64,
+        }
+    }
+
+    pub(super) fn into_plan(self, manifest: &VerifiedManifest<'a>) -> Plan<'a> {
+        Plan::new(manifest, self.slots.map(|slot| slot.plan), self.components.len())
+    }
+
+    fn run_outer(&mut self, section: i64, sequence: Sequence<'a>) -> Result<(), Refusal> {
+        self.section = section;
         self.chosen = 1;
-        self.run_outer(sequence)
-    }
-
-    pub(super) fn finish(self, manifest: &VerifiedManifest<'a>) -> Result<Plan<'a>, Refusal> {
-        // The draft says SHOULD. A manifest that asks nobody's class would be for every device of every vendor.
-        if !(self.asked_vendor && self.asked_class) {
-            return Err(Refusal::Unconditional);
-        }
-        Ok(Plan::new(manifest, self.slots.map(|slot| slot.plan), self.components.len()))
-    }
-
-    fn run_outer(&mut self, sequence: Sequence<'a>) -> Result<(), Refusal> {
-        match self.run_sequence(sequence, false)? {
-            Ended::Through => Ok(()),
-            Ended::Softly(refusal) => Err(refusal),
-        }
-    }
-
-    /// Runs a sequence; its depth was bounded when the manifest was verified.
-    fn run_sequence(&mut self, sequence: Sequence<'a>, mut soft_failure: bool) -> Result<Ended, Refusal> {
+        let mut soft_failure = false;
         for command in sequence.commands()? {
-            self.commands_left = self.commands_left.checked_sub(1).ok_or(Refusal::TooLong)?;
-            match command?.1 {
-                Command::Condition(condition) => {
-                    if let Err(refusal) = self.check(condition) {
-                        return if soft_failure { Ok(Ended::Softly(refusal)) } else { Err(refusal) };
-                    }
-                }
-                Command::SetComponentIndex(argument) => {
-                    let all = all_components(self.components.len());
-                    self.chosen = match argument {
-                        IndexArgument::All => all,
-                        IndexArgument::Listed(bits) => bits & all,
-                    };
-                }
-                Command::Override(parameters) => self.set(&parameters, &mut soft_failure)?,
-                Command::TryEach(branches) => self.each_chosen(|machine| machine.try_each(branches.clone()))?,
-                Command::RunSequence(sequence) => {
-                    // A soft failure ends the inner sequence and nothing else.
-                    self.each_chosen(|machine| machine.run_sequence(sequence, false).map(drop))?;
-                }
-                Command::Fetch => self.fetch()?,
-                Command::Invoke => self.each_slot(|slot| slot.plan.invoke = true),
+            let (offset, command) = command?;
+            self.offset = offset;
+            // Soft failure is illegal out here, so nothing can end softly.
+            if let Some(refusal) = self.run_command(&command, &mut soft_failure)? {
+                return Err(refusal);
             }
         }
-        Ok(Ended::Through)
+        Ok(())
+    }
+
+    /// Runs a sequence inside another one; its depth was bounded when the manifest was verified.
+    fn run_inner(
+        &mut self,
+        sequence: Sequence<'a>,
+        mut soft_failure: bool,
+    ) -> Result<Option<Refusal>, Refusal> {
+        for command in sequence.commands()? {
+            if let Some(refusal) = self.run_command(&command?.1, &mut soft_failure)? {
+                return Ok(Some(refusal));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Runs one command. `Some`: a condition failed and failure is soft, so the sequence ends here.
+    fn run_command(
+        &mut self,
+        command: &Command<'a>,
+        soft_failure: &mut bool,
+    ) -> Result<Option<Refusal>, Refusal> {
+        self.commands_left = self.commands_left.checked_sub(1).ok_or(Refusal::TooLong)?;
+        match command {
+            Command::Condition(condition) => match self.check(*condition) {
+                Err(refusal) if *soft_failure => return Ok(Some(refusal)),
+                checked => checked?,
+            },
+            Command::SetComponentIndex(argument) => {
+                let all = all_components(self.components.len());
+                self.chosen = match argument {
+                    IndexArgument::All => all,
+                    IndexArgument::Listed(bits) => bits & all,
+                };
+            }
+            Command::Override(parameters) => self.set(parameters, soft_failure)?,
+            Command::TryEach(branches) => self.each_chosen(|machine| machine.try_each(branches.clone()))?,
+            // A soft failure ends the inner sequence and nothing else.
+            Command::RunSequence(sequence) => {
+                self.each_chosen(|machine| machine.run_inner(*sequence, false).map(drop))?;
+            }
+            Command::Fetch => self.fetch()?,
+            Command::Invoke => self.each_slot(|slot| slot.plan.invoke = true),
+        }
+        Ok(None)
     }
 
     /// Runs `directive` once per chosen component, each time with that one alone chosen.
-    fn each_chosen(&mut self, mut directive: impl FnMut(&mut Self) -> Result<(), Refusal>) -> Result<(), Refusal> {
+    fn each_chosen(
+        &mut self,
+        mut directive: impl FnMut(&mut Self) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
         let chosen = self.chosen;
         for index in 0..COMPONENTS_MAX {
             if chosen & (1 << index) != 0 {
@@ -143,9 +183,9 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
             let Branch::Sequence(sequence) = branch else {
                 return Ok(());
             };
-            match self.run_sequence(sequence, true)? {
-                Ended::Through => return Ok(()),
-                Ended::Softly(refusal) => failed = Some(refusal),
+            match self.run_inner(sequence, true)? {
+                None => return Ok(()),
+                softly => failed = softly,
             }
         }
         // Two sequences at least were there, so one has failed.
@@ -174,7 +214,12 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
     }
 
     fn fetch(&mut self) -> Result<(), Refusal> {
-        for (index, slot) in self.slots.iter_mut().enumerate().filter(|(index, _)| self.chosen & (1 << index) != 0) {
+        for (index, slot) in self
+            .slots
+            .iter_mut()
+            .enumerate()
+            .filter(|(index, _)| self.chosen & (1 << index) != 0)
+        {
             slot.plan.uri.ok_or(Refusal::NoUri(index))?;
             slot.plan.digest.ok_or(Refusal::NoDigest(index))?;
             slot.plan.fetch = true;
@@ -189,8 +234,8 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
                 return Err(Refusal::Condition { condition, component });
             }
         }
-        self.asked_vendor |= self.in_shared && condition == Condition::VendorId;
-        self.asked_class |= self.in_shared && condition == Condition::ClassId;
+        self.asked_vendor |= self.section == COMMON && condition == Condition::VendorId;
+        self.asked_class |= self.section == COMMON && condition == Condition::ClassId;
         Ok(())
     }
 
