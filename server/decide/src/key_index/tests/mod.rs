@@ -124,3 +124,38 @@ fn clone_that_was_copied_before_its_request_gets_no_grant_and_an_alarm() {
     assert_eq!(pair.state.open_grant(), None);
     assert_eq!(pair.state.place.index, 1);
 }
+
+#[test]
+fn row_12_with_a_lower_counter_keeps_the_highest() {
+    let (mut pair, mut request) = lost_confirm();
+    request.counter = 0;
+    pair.take(request);
+    assert_eq!(pair.state.counter_highest, Some(1));
+}
+
+#[test]
+fn proves_that_expired_make_room_for_new_ones() {
+    let mut pair = Pair::new().granted();
+    for number in 0..crate::identity::PROVES_MAX as u64 {
+        let mut request = pair.request();
+        (request.counter, request.digest) = (1, digest_of(0x66, number));
+        pair.take(request);
+    }
+    pair.context.now += PROVE_LIFETIME_S + 1;
+    let mut request = pair.request();
+    (request.counter, request.digest) = (1, digest_of(0x66, 99));
+    let decision = pair.take(request);
+    assert!(matches!(decision.reply, Reply::Verdict(Verdict::Prove(_))));
+    assert_eq!(pair.state.proves.len(), 1);
+}
+
+#[test]
+fn grants_of_places_before_the_last_one_are_forgotten() {
+    let mut pair = Pair::updated();
+    let mut request = pair.request();
+    request.manifest = OTHER_MANIFEST;
+    pair.take(request);
+    let pair = pair.reported(Moment::Installed);
+    let places: Vec<_> = pair.state.grants.iter().map(|grant| grant.place.index).collect();
+    assert_eq!((pair.state.place.index, places), (2, vec![1]));
+}

@@ -187,6 +187,10 @@ const TABLE: &[Case] = &[
     case(Row::R7, "failed again after the policy's one more", || {
         asking(failed_after_confirm().granted().reported(Moment::Failed), |_| ())
     }, SENT, Some(AlarmKind::RepeatedRequest), 1),
+    case(Row::R7, "failed again after the policy's one more was confirmed too", || {
+        let pair = failed_after_confirm().granted_confirming(Confirm::Decrypted);
+        asking(pair.reported(Moment::Decrypted).reported(Moment::Failed), |_| ())
+    }, SENT, Some(AlarmKind::RepeatedRequest), 2),
 
     case(Row::R8, "failure at s closes its grant", || {
         telling(Pair::new().granted(), Moment::Failed, |_| ())
