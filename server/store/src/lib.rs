@@ -1,1 +1,30 @@
 //! What the server keeps, behind one trait.
+//!
+//! [`Store`] is what the server sees; [`sqlite::SqliteStore`] keeps it in one file. Every call names its [`Tenant`], and
+//! every primary key begins with it. What a call has acknowledged is on disk. Secrets come sealed: the store holds
+//! [`Sealed`] blobs that it cannot open. Image and resource bytes lie beside the data base, in [`images::Images`].
+
+pub mod bounds;
+pub mod campaign;
+pub mod catalogue;
+mod codec;
+pub mod device;
+pub mod error;
+pub mod images;
+pub mod ledger;
+pub mod sealed;
+pub mod settings;
+pub mod sqlite;
+pub mod tenant;
+
+pub use bellwether_decide::identity::Digest;
+pub use error::{AddError, OpenError, StoreError, UpdateError};
+pub use sealed::Sealed;
+pub use sqlite::SqliteStore;
+pub use tenant::Tenant;
+
+/// Keeps all that the server must not forget; `dyn Store` has the calls of its parts.
+pub trait Store:
+    device::Devices + ledger::Ledger + catalogue::Catalogue + campaign::Campaigns + settings::Settings + Send + Sync
+{
+}

@@ -1,0 +1,44 @@
+//! Every limit of the store, each with where its number comes from.
+
+/// Rows that one list call returns at most; a larger wish is cut to this.
+///
+/// A page of device rows is then about 200 kB, and a reader connection is held for milliseconds.
+pub const LIST_ROWS_MAX: u32 = 1_000;
+
+/// Rows that one statement carries through `json_each`.
+///
+/// Measured: from 256 rows a statement on, the cost per row no longer falls; the JSON text of this many endpoint names
+/// of 255 bytes stays under 600 kB.
+pub const STATEMENT_ROWS_MAX: usize = 2_048;
+
+/// Bytes of a name: endpoint, identity, campaign, request id, setting key, version.
+///
+/// `LwM2M` endpoint names are URN-like and CoAP options carry at most 255 bytes of them.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// Bytes of a sealed blob, a reply, a policy, the parameters of a patch or an event.
+///
+/// The largest is the blob of sparse links: 4096 / 64 links of 32 bytes and their seal. The rest is room to grow.
+pub const BLOB_BYTES_MAX: usize = 64 * 1_024;
+
+/// Bytes of a signed envelope or of an anchors document.
+///
+/// Devices of the smallest class hold a manifest in RAM; a mixed fleet of a hundred classes needs about 16 kB.
+pub const DOCUMENT_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Bytes of one image or resource in the content-addressed folder; it is held in memory while it is put or read.
+///
+/// Linux root file systems of gateways are the largest components in sight.
+pub const IMAGE_BYTES_MAX: usize = 256 * 1_024 * 1_024;
+
+/// Connections that read at the same time; each costs a thread and a page cache of 2 MB.
+pub const READERS_MAX: u32 = 4;
+
+/// Milliseconds that a statement waits for a lock that another process (a backup, a shell) holds.
+pub const BUSY_WAIT_MS: u64 = 5_000;
+
+/// Bytes of an identity's state.
+///
+/// 1024 kept reports of about 250 bytes and 32 grants of about 500 are the bulk; a factor of four is room for long
+/// answers.
+pub const STATE_BYTES_MAX: usize = 1_024 * 1_024;

@@ -1,0 +1,111 @@
+//! Targets and policy of a campaign as JSON with a version.
+
+use bellwether_decide::campaign::{Policy, Targets};
+use bellwether_decide::device::Endpoint;
+use serde::{Deserialize, Serialize};
+
+use super::CodecError;
+
+/// Writes targets.
+///
+/// # Errors
+///
+/// [`CodecError::Json`] never in practice: these types have no value that JSON lacks.
+pub(crate) fn encode_targets(targets: &Targets) -> Result<String, CodecError> {
+    let names = |endpoints: &[Endpoint]| endpoints.iter().map(|name| name.as_str().to_owned()).collect();
+    let row = match targets {
+        Targets::All => TargetsRow::All,
+        Targets::Classes(classes) => TargetsRow::Classes(classes.clone()),
+        Targets::Endpoints(endpoints) => TargetsRow::Endpoints(names(endpoints)),
+    };
+    Ok(serde_json::to_string(&Versioned { version: VERSION, value: row })?)
+}
+
+/// Reads targets.
+///
+/// # Errors
+///
+/// [`CodecError::Version`] for text of a later program, other variants for damaged text.
+pub(crate) fn decode_targets(text: &str) -> Result<Targets, CodecError> {
+    Ok(match decode(text)? {
+        TargetsRow::All => Targets::All,
+        TargetsRow::Classes(classes) => Targets::Classes(classes),
+        TargetsRow::Endpoints(names) => Targets::Endpoints(endpoints(names)?),
+    })
+}
+
+/// Writes a policy.
+///
+/// # Errors
+///
+/// [`CodecError::Json`] never in practice: these types have no value that JSON lacks.
+pub(crate) fn encode_policy(policy: &Policy) -> Result<String, CodecError> {
+    let row = PolicyRow {
+        in_flight_max: policy.in_flight_max,
+        failure_per_mille_max: policy.failure_per_mille_max,
+        failure_sample_min: policy.failure_sample_min,
+    };
+    Ok(serde_json::to_string(&Versioned { version: VERSION, value: row })?)
+}
+
+/// Reads a policy.
+///
+/// # Errors
+///
+/// [`CodecError::Version`] for text of a later program, other variants for damaged text.
+pub(crate) fn decode_policy(text: &str) -> Result<Policy, CodecError> {
+    let row: PolicyRow = decode(text)?;
+    Ok(Policy {
+        in_flight_max: row.in_flight_max,
+        failure_per_mille_max: row.failure_per_mille_max,
+        failure_sample_min: row.failure_sample_min,
+    })
+}
+
+fn decode<T: for<'de> Deserialize<'de>>(text: &str) -> Result<T, CodecError> {
+    let VersionOnly { version } = serde_json::from_str(text)?;
+    if version != VERSION {
+        return Err(CodecError::Version(version));
+    }
+    let Versioned { value, .. } = serde_json::from_str(text)?;
+    Ok(value)
+}
+
+fn endpoints(names: Vec<String>) -> Result<Vec<Endpoint>, CodecError> {
+    names
+        .into_iter()
+        .map(|name| Endpoint::try_from(name).map_err(|_| CodecError::Malformed("endpoint name")))
+        .collect()
+}
+
+/// The version alone, so that a later form is named as such and not as damage.
+#[derive(Deserialize)]
+struct VersionOnly {
+    #[serde(rename = "v")]
+    version: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Versioned<T> {
+    #[serde(rename = "v")]
+    version: u64,
+    value: T,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum TargetsRow {
+    All,
+    Classes(Vec<String>),
+    Endpoints(Vec<String>),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyRow {
+    in_flight_max: Option<u32>,
+    failure_per_mille_max: u32,
+    failure_sample_min: u32,
+}
+
+const VERSION: u64 = 1;

@@ -1,0 +1,131 @@
+//! Why the store did not do what it was asked.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// A cause that no caller can act on, kept for the log.
+pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// Why a read or a write failed; nothing was written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The caller gave more than a named bound allows. Do not retry.
+    #[error("{what} is past its bound of {max}")]
+    OutOfBounds {
+        /// Which value.
+        what: &'static str,
+        /// The bound, in the unit of the value.
+        max: u64,
+    },
+    /// The parts of what the caller gave contradict each other. Do not retry.
+    #[error("the {what} contradicts its key")]
+    Contradiction {
+        /// Which part.
+        what: &'static str,
+    },
+    /// The caller named a row that something else needs, and it is not there. Do not retry.
+    #[error("the row that this one belongs to is missing")]
+    NoParent,
+    /// A kept row cannot be read: written by a later version, or altered from outside. An operator must look.
+    #[error("a kept {what} cannot be read")]
+    Unreadable {
+        /// Which kind of row.
+        what: &'static str,
+        /// What is wrong with it.
+        #[source]
+        reason: Source,
+    },
+    /// The data base itself failed: disk full, lock held too long, file gone. Retry later.
+    #[error("the data base failed")]
+    Backend(#[source] Source),
+}
+
+/// Why a row was not added; nothing was written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum AddError {
+    /// A row with this key is there already and was left as it is.
+    #[error("it is there already")]
+    Exists,
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a compare-and-set did not set; nothing was written.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum UpdateError {
+    /// Someone else wrote first. Read again, decide again.
+    #[error("revision {expected} was expected, {found} is kept")]
+    Conflict {
+        /// What the caller had read.
+        expected: u64,
+        /// What is kept now.
+        found: u64,
+    },
+    /// The caller's new state does not raise the revision, so a later conflict would go unseen. Do not retry.
+    #[error("the new revision {given} is not above {expected}")]
+    NotRaised {
+        /// What the caller had read.
+        expected: u64,
+        /// The revision of the new state.
+        given: u64,
+    },
+    /// There is no such row.
+    #[error("there is no such row")]
+    Missing,
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a store was not opened; the file was left as it is.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The file is damaged. Restore it from a backup; nothing is re-made silently.
+    #[error("{} is damaged ({detail}); restore it from a backup, or move it away to begin empty", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the check found first.
+        detail: String,
+    },
+    /// The file is a data base of some other program.
+    #[error("{} is a data base, but not one of this server", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A later version of the server has written this file. Use that version.
+    #[error("{} has schema {found}, this server knows schemas up to {known}; use the later server", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The last schema this program knows.
+        known: i64,
+    },
+    /// The schema could not be brought up to date.
+    #[error("{} could not be migrated", path.display())]
+    Migrate {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Source,
+    },
+    /// The file could not be reached: folder missing, no permission, disk full.
+    #[error("{} could not be opened", path.display())]
+    Unreachable {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: Source,
+    },
+}

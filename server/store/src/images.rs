@@ -1,0 +1,218 @@
+//! Image and resource bytes: put once under their digest, verified whenever they are read.
+//!
+//! The folder is `object_store`'s local file system with `with_fsync(true)`: a put writes to a staging file beside the
+//! target, syncs it, renames it into place and syncs the folder, so a returned put survives a power cut and a reader
+//! never sees half a file. An S3-compatible store later is another constructor, nothing else.
+//! What `object_store` does not do is look at the bytes; the digest check here finds a file that rotted or was altered.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as Key;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::Digest;
+use crate::bounds::IMAGE_BYTES_MAX;
+use crate::error::Source;
+
+/// Keeps byte strings by their SHA-256.
+#[derive(Debug, Clone)]
+pub struct Images {
+    objects: Arc<dyn ObjectStore>,
+}
+
+impl Images {
+    /// Opens a folder, and makes it (readable by its owner only) where it is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Unreachable`] if the folder cannot be made or entered.
+    pub fn open_folder(root: &Path) -> Result<Self, ImageError> {
+        make_private_folder(root).map_err(|cause| ImageError::Unreachable { root: root.into(), source: cause.into() })?;
+        let folder = LocalFileSystem::new_with_prefix(root)
+            .map_err(|cause| ImageError::Unreachable { root: root.into(), source: cause.into() })?;
+        Ok(Self { objects: Arc::new(folder.with_fsync(true)) })
+    }
+
+    /// Keeps `bytes` and returns their digest; what is kept already and still whole is not written again.
+    ///
+    /// The bytes are on disk when this returns. A kept file that no longer matches its digest is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::TooLarge`] past [`IMAGE_BYTES_MAX`], [`ImageError::Backend`] if the folder fails.
+    pub async fn put(&self, bytes: Vec<u8>) -> Result<Digest, ImageError> {
+        if bytes.len() > IMAGE_BYTES_MAX {
+            return Err(ImageError::TooLarge { given: bytes.len() });
+        }
+        let (digest, bytes) = hash(bytes.into()).await?;
+        match self.get(&digest).await {
+            Ok(_) => return Ok(digest),
+            Err(ImageError::Missing | ImageError::Damaged { .. }) => {}
+            Err(other) => return Err(other),
+        }
+        self.objects
+            .put_opts(&key(&digest), PutPayload::from_bytes(bytes), PutMode::Overwrite.into())
+            .await
+            .map_err(|cause| ImageError::Backend(cause.into()))?;
+        Ok(digest)
+    }
+
+    /// Reads the bytes of a digest and verifies them.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Missing`], [`ImageError::Damaged`] if what is kept has another digest, [`ImageError::Backend`].
+    pub async fn get(&self, digest: &Digest) -> Result<Vec<u8>, ImageError> {
+        let object = match self.objects.get(&key(digest)).await {
+            Err(object_store::Error::NotFound { .. }) => return Err(ImageError::Missing),
+            other => other.map_err(|cause| ImageError::Backend(cause.into()))?,
+        };
+        let bytes = object.bytes().await.map_err(|cause| ImageError::Backend(cause.into()))?;
+        let (found, bytes) = hash(bytes).await?;
+        if found != *digest {
+            return Err(ImageError::Damaged { digest: *digest });
+        }
+        Ok(bytes.into())
+    }
+
+    /// Tells whether bytes are kept under this digest, without reading them.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Backend`] if the folder fails.
+    pub async fn exists(&self, digest: &Digest) -> Result<bool, ImageError> {
+        match self.objects.head(&key(digest)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(cause) => Err(ImageError::Backend(cause.into())),
+        }
+    }
+}
+
+/// Why an image was not kept or not given.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// Nothing is kept under this digest: publish it again, or make the resource anew.
+    #[error("nothing is kept under this digest")]
+    Missing,
+    /// The kept file was altered or has rotted; putting the right bytes again repairs it.
+    #[error("the file kept under {} is damaged", hex::encode(digest))]
+    Damaged {
+        /// The digest that was asked for.
+        digest: Digest,
+    },
+    /// More than [`IMAGE_BYTES_MAX`].
+    #[error("{given} bytes are more than {IMAGE_BYTES_MAX}")]
+    TooLarge {
+        /// The size that was offered.
+        given: usize,
+    },
+    /// The folder cannot be made or entered.
+    #[error("folder {} cannot be used", root.display())]
+    Unreachable {
+        /// The folder.
+        root: PathBuf,
+        /// The cause.
+        #[source]
+        source: Source,
+    },
+    /// The folder failed: disk full, no permission.
+    #[error("the image folder failed")]
+    Backend(#[source] Source),
+}
+
+/// Hashes off the async threads: 256 MB takes a second of CPU.
+async fn hash<B: AsRef<[u8]> + Send + 'static>(bytes: B) -> Result<(Digest, B), ImageError> {
+    tokio::task::spawn_blocking(move || (Sha256::digest(bytes.as_ref()).into(), bytes))
+        .await
+        .map_err(|cause| ImageError::Backend(cause.into()))
+}
+
+/// Spreads the files over 256 folders: some file systems grow slow with a hundred thousand names in one.
+fn key(digest: &Digest) -> Key {
+    let name = hex::encode(digest);
+    Key::from(format!("{}/{name}", &name[..2]))
+}
+
+#[cfg(unix)]
+fn make_private_folder(root: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root)
+}
+
+#[cfg(not(unix))]
+fn make_private_folder(root: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(root)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, Images) {
+        let dir = tempfile::tempdir().unwrap();
+        let images = Images::open_folder(&dir.path().join("images")).unwrap();
+        (dir, images)
+    }
+
+    fn file_of(dir: &tempfile::TempDir, digest: &Digest) -> PathBuf {
+        let name = hex::encode(digest);
+        dir.path().join("images").join(&name[..2]).join(name)
+    }
+
+    #[tokio::test]
+    async fn put_bytes_come_back_under_their_digest() {
+        let (_dir, images) = folder();
+        let digest = images.put(b"image".to_vec()).await.unwrap();
+        assert_eq!(digest, <Digest>::from(Sha256::digest(b"image")));
+        assert!(images.exists(&digest).await.unwrap());
+        assert_eq!(images.get(&digest).await.unwrap(), b"image");
+    }
+
+    #[tokio::test]
+    async fn bytes_that_were_never_put_are_missing() {
+        let (_dir, images) = folder();
+        assert!(!images.exists(&[7; 32]).await.unwrap());
+        assert!(matches!(images.get(&[7; 32]).await, Err(ImageError::Missing)));
+    }
+
+    #[tokio::test]
+    async fn an_altered_file_is_refused_until_it_is_put_again() {
+        let (dir, images) = folder();
+        let digest = images.put(b"image".to_vec()).await.unwrap();
+        std::fs::write(file_of(&dir, &digest), b"imagE").unwrap();
+        assert!(matches!(images.get(&digest).await, Err(ImageError::Damaged { .. })));
+        images.put(b"image".to_vec()).await.unwrap();
+        assert_eq!(images.get(&digest).await.unwrap(), b"image");
+    }
+
+    #[tokio::test]
+    async fn putting_the_same_bytes_twice_writes_once() {
+        let (dir, images) = folder();
+        let digest = images.put(b"image".to_vec()).await.unwrap();
+        let written = std::fs::metadata(file_of(&dir, &digest)).unwrap().modified().unwrap();
+        assert_eq!(images.put(b"image".to_vec()).await.unwrap(), digest);
+        assert_eq!(std::fs::metadata(file_of(&dir, &digest)).unwrap().modified().unwrap(), written);
+    }
+
+    #[tokio::test]
+    async fn an_empty_image_is_kept_like_any_other() {
+        let (_dir, images) = folder();
+        let digest = images.put(Vec::new()).await.unwrap();
+        assert_eq!(images.get(&digest).await.unwrap(), b"");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_folder_is_made_for_its_owner_only() {
+        use std::os::unix::fs::PermissionsExt;
+        let (dir, _images) = folder();
+        let mode = std::fs::metadata(dir.path().join("images")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
+}

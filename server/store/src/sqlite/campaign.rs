@@ -1,0 +1,259 @@
+//! Rows of campaigns and commands.
+
+use async_trait::async_trait;
+use bellwether_decide::campaign::event::Event;
+use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::stage::Track;
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
+use bellwether_decide::device::Endpoint;
+use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
+
+use super::track::TrackRow;
+use super::value::{backend, bounded, column, digest, not_added, number, page, unreadable};
+use super::{SqliteStore, event, track};
+use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
+use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError};
+use crate::codec::campaign as codec;
+use crate::error::{AddError, StoreError};
+use crate::tenant::Tenant;
+
+#[async_trait]
+impl Campaigns for SqliteStore {
+    async fn next_campaign_id(&self, tenant: &Tenant) -> Result<CampaignId, StoreError> {
+        let mut tx = self.begin().await?;
+        let id = self.next_number(&mut tx, tenant, "campaign").await?;
+        tx.commit().await.map_err(backend)?;
+        Ok(CampaignId(id))
+    }
+
+    async fn launch(&self, tenant: &Tenant, launch: Launch<'_>) -> Result<Launched, AddError> {
+        let mut tx = self.begin().await?;
+        if let Some(command) = launch.command {
+            match read_command(&mut tx, tenant, &command.request_id).await? {
+                Some(kept) if kept.body == command.body => return Ok(Launched::Repeated { reply: kept.reply }),
+                Some(_) => return Ok(Launched::OtherBody),
+                None => insert_command(&mut tx, tenant, command).await?,
+            }
+        }
+        insert(&mut tx, tenant, launch.campaign).await?;
+        let seq = event::append(&mut tx, tenant, launch.events).await?;
+        tx.commit().await.map_err(backend)?;
+        Ok(Launched::New { seq })
+    }
+
+    async fn command(&self, tenant: &Tenant, request_id: &str) -> Result<Option<Command>, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(backend)?;
+        read_command(&mut reader, tenant, request_id).await
+    }
+
+    async fn campaign(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
+        let row: Option<CampaignRow> = sqlx::query_as("SELECT * FROM campaign WHERE tenant = ? AND id = ?")
+            .bind(tenant.as_str())
+            .bind(column(id.0, "number of a campaign")?)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(backend)?;
+        row.map(Campaign::try_from).transpose()
+    }
+
+    async fn campaigns(
+        &self,
+        tenant: &Tenant,
+        state: Option<CampaignState>,
+        after: Option<CampaignId>,
+        rows_max: u32,
+    ) -> Result<Vec<Campaign>, StoreError> {
+        let query = match state {
+            Some(_) => "SELECT * FROM campaign WHERE tenant = ?1 AND state = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
+            None => "SELECT * FROM campaign WHERE tenant = ?1 AND ?2 IS NULL AND id > ?3 ORDER BY id LIMIT ?4",
+        };
+        let rows: Vec<CampaignRow> = sqlx::query_as(query)
+            .bind(tenant.as_str())
+            .bind(state.map(CampaignState::name))
+            .bind(column(after.map_or(0, |id| id.0), "number of a campaign")?)
+            .bind(page(rows_max))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(backend)?;
+        rows.into_iter().map(Campaign::try_from).collect()
+    }
+
+    async fn move_campaign(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        expected: CampaignState,
+        events: &[Event],
+    ) -> Result<CampaignState, MoveError> {
+        let mut tx = self.begin().await?;
+        let found = track::read_state(&mut tx, tenant, id).await?.ok_or(MoveError::Missing)?;
+        if found != expected {
+            return Err(MoveError::Conflict { found });
+        }
+        event::append(&mut tx, tenant, events).await?;
+        let state = track::read_state(&mut tx, tenant, id).await?.ok_or(MoveError::Missing)?;
+        tx.commit().await.map_err(backend)?;
+        Ok(state)
+    }
+
+    async fn progress(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError> {
+        // One transaction, so that state and tracks are of the same commit.
+        let mut tx = self.readers.begin().await.map_err(backend)?;
+        let Some(state) = track::read_state(&mut tx, tenant, id).await? else { return Ok(None) };
+        let rows: Vec<TrackRow> = sqlx::query_as("SELECT * FROM track WHERE tenant = ? AND campaign = ?")
+            .bind(tenant.as_str())
+            .bind(column(id.0, "number of a campaign")?)
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(backend)?;
+        let tracks = rows.into_iter().map(TrackRow::read).collect::<Result<_, _>>()?;
+        Ok(Some(Progress { campaign: id, state, tracks }))
+    }
+
+    async fn tracks(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        after: Option<&Endpoint>,
+        rows_max: u32,
+    ) -> Result<Vec<(Endpoint, Track)>, StoreError> {
+        let rows: Vec<TrackRow> = sqlx::query_as(
+            "SELECT * FROM track WHERE tenant = ? AND campaign = ? AND endpoint > ? ORDER BY endpoint LIMIT ?",
+        )
+        .bind(tenant.as_str())
+        .bind(column(id.0, "number of a campaign")?)
+        .bind(after.map_or("", Endpoint::as_str))
+        .bind(page(rows_max))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        rows.into_iter().map(TrackRow::read).collect()
+    }
+
+    async fn campaigns_for(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+    ) -> Result<Vec<(Campaign, Track)>, StoreError> {
+        let rows: Vec<TrackedRow> = sqlx::query_as(
+            "SELECT * FROM track JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
+             WHERE track.tenant = ? AND track.endpoint = ? ORDER BY track.campaign DESC LIMIT ?",
+        )
+        .bind(tenant.as_str())
+        .bind(endpoint.as_str())
+        .bind(page(u32::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        rows.into_iter().map(|row| Ok((row.campaign.try_into()?, row.track.read()?.1))).collect()
+    }
+}
+
+async fn insert(tx: &mut Transaction<'_, Sqlite>, tenant: &Tenant, campaign: &Campaign) -> Result<(), AddError> {
+    let targets = codec::encode_targets(&campaign.targets).map_err(|cause| unreadable("targets", cause))?;
+    let policy = codec::encode_policy(&campaign.policy).map_err(|cause| unreadable("policy", cause))?;
+    bounded(targets.len(), DOCUMENT_BYTES_MAX, "targets of a campaign")?;
+    sqlx::query(
+        "INSERT INTO campaign (tenant, id, manifest, targets, policy, state, launched_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(tenant.as_str())
+    .bind(column(campaign.id.0, "number of a campaign")?)
+    .bind(&campaign.manifest[..])
+    .bind(targets)
+    .bind(policy)
+    .bind(campaign.state.name())
+    .bind(column(campaign.launched_at, "time")?)
+    .execute(&mut **tx)
+    .await
+    .map_err(not_added)?;
+    Ok(())
+}
+
+async fn read_command(
+    connection: &mut SqliteConnection,
+    tenant: &Tenant,
+    request_id: &str,
+) -> Result<Option<Command>, StoreError> {
+    let row: Option<CommandRow> = sqlx::query_as("SELECT * FROM command WHERE tenant = ? AND request_id = ?")
+        .bind(tenant.as_str())
+        .bind(request_id)
+        .fetch_optional(connection)
+        .await
+        .map_err(backend)?;
+    row.map(Command::try_from).transpose()
+}
+
+async fn insert_command(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    command: &Command,
+) -> Result<(), StoreError> {
+    bounded(command.request_id.len(), NAME_BYTES_MAX, "request id")?;
+    bounded(command.reply.len(), BLOB_BYTES_MAX, "reply to a command")?;
+    sqlx::query("INSERT INTO command (tenant, request_id, body, reply, at) VALUES (?, ?, ?, ?, ?)")
+        .bind(tenant.as_str())
+        .bind(&command.request_id)
+        .bind(&command.body[..])
+        .bind(&command.reply)
+        .bind(column(command.at, "time")?)
+        .execute(&mut **tx)
+        .await
+        .map_err(backend)?;
+    Ok(())
+}
+
+#[derive(FromRow)]
+struct CampaignRow {
+    id: i64,
+    manifest: Vec<u8>,
+    targets: String,
+    policy: String,
+    state: String,
+    launched_at: i64,
+}
+
+impl TryFrom<CampaignRow> for Campaign {
+    type Error = StoreError;
+
+    fn try_from(row: CampaignRow) -> Result<Self, StoreError> {
+        let state = CampaignState::from_name(&row.state);
+        Ok(Self {
+            id: CampaignId(number(row.id, "campaign")?),
+            manifest: digest(row.manifest, "campaign")?,
+            targets: codec::decode_targets(&row.targets).map_err(|cause| unreadable("campaign", cause))?,
+            policy: codec::decode_policy(&row.policy).map_err(|cause| unreadable("campaign", cause))?,
+            launched_at: number(row.launched_at, "campaign")?,
+            state: state.ok_or_else(|| unreadable("campaign", "its state is not known"))?,
+        })
+    }
+}
+
+#[derive(FromRow)]
+struct TrackedRow {
+    #[sqlx(flatten)]
+    campaign: CampaignRow,
+    #[sqlx(flatten)]
+    track: TrackRow,
+}
+
+#[derive(FromRow)]
+struct CommandRow {
+    request_id: String,
+    body: Vec<u8>,
+    reply: Vec<u8>,
+    at: i64,
+}
+
+impl TryFrom<CommandRow> for Command {
+    type Error = StoreError;
+
+    fn try_from(row: CommandRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            request_id: row.request_id,
+            body: digest(row.body, "command")?,
+            reply: row.reply,
+            at: number(row.at, "command")?,
+        })
+    }
+}

@@ -1,0 +1,182 @@
+//! Rows of devices.
+
+use async_trait::async_trait;
+use bellwether_decide::device::{Device, Endpoint};
+use sqlx::FromRow;
+
+use super::value::{backend, bounded, column, endpoint, json_names, not_added, number, page, touched, unreadable};
+use super::{SqliteStore, identity};
+use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
+use crate::device::{Devices, EnrolledDevice, Identity, NewIdentity, Security, Transition, Updated};
+use crate::error::{AddError, StoreError, UpdateError};
+use crate::sealed::Sealed;
+use crate::tenant::Tenant;
+
+#[async_trait]
+impl Devices for SqliteStore {
+    async fn add_device(
+        &self,
+        tenant: &Tenant,
+        device: &EnrolledDevice,
+        identity: &NewIdentity,
+    ) -> Result<(), AddError> {
+        let row = DeviceRow::try_from(device)?;
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(tenant.as_str())
+        .bind(row.endpoint)
+        .bind(row.vendor)
+        .bind(row.class)
+        .bind(row.security)
+        .bind(row.dtls_sealed)
+        .bind(row.enabled)
+        .bind(row.added_at)
+        .execute(&mut *tx)
+        .await
+        .map_err(not_added)?;
+        identity::insert(&mut tx, tenant, &device.device.endpoint, identity).await?;
+        Ok(tx.commit().await.map_err(backend)?)
+    }
+
+    async fn device(&self, tenant: &Tenant, endpoint: &Endpoint) -> Result<Option<EnrolledDevice>, StoreError> {
+        let row: Option<DeviceRow> = sqlx::query_as("SELECT * FROM device WHERE tenant = ? AND endpoint = ?")
+            .bind(tenant.as_str())
+            .bind(endpoint.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(backend)?;
+        row.map(EnrolledDevice::try_from).transpose()
+    }
+
+    async fn devices(
+        &self,
+        tenant: &Tenant,
+        after: Option<&Endpoint>,
+        rows_max: u32,
+    ) -> Result<Vec<EnrolledDevice>, StoreError> {
+        let rows: Vec<DeviceRow> =
+            sqlx::query_as("SELECT * FROM device WHERE tenant = ? AND endpoint > ? ORDER BY endpoint LIMIT ?")
+                .bind(tenant.as_str())
+                .bind(after.map_or("", Endpoint::as_str))
+                .bind(page(rows_max))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(backend)?;
+        rows.into_iter().map(EnrolledDevice::try_from).collect()
+    }
+
+    async fn devices_named(
+        &self,
+        tenant: &Tenant,
+        endpoints: &[Endpoint],
+    ) -> Result<Vec<EnrolledDevice>, StoreError> {
+        let mut names: Vec<&Endpoint> = endpoints.iter().collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut devices = Vec::new();
+        for chunk in names.chunks(STATEMENT_ROWS_MAX) {
+            let rows: Vec<DeviceRow> = sqlx::query_as(
+                "SELECT * FROM device WHERE tenant = ? AND endpoint IN (SELECT value FROM json_each(?)) \
+                 ORDER BY endpoint",
+            )
+            .bind(tenant.as_str())
+            .bind(json_names(chunk.iter().copied()))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(backend)?;
+            for row in rows {
+                devices.push(row.try_into()?);
+            }
+        }
+        Ok(devices)
+    }
+
+    async fn set_device_enabled(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        enabled: bool,
+    ) -> Result<(), UpdateError> {
+        let done = sqlx::query("UPDATE device SET enabled = ? WHERE tenant = ? AND endpoint = ?")
+            .bind(enabled)
+            .bind(tenant.as_str())
+            .bind(endpoint.as_str())
+            .execute(&self.writer)
+            .await
+            .map_err(backend)?;
+        touched(done.rows_affected())
+    }
+
+    async fn identity(&self, tenant: &Tenant, id: &Endpoint) -> Result<Option<Identity>, StoreError> {
+        identity::read(&self.readers, tenant, id).await
+    }
+
+    async fn identities_of(&self, tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<Identity>, StoreError> {
+        identity::read_of(&self.readers, tenant, endpoint).await
+    }
+
+    async fn update_identity(
+        &self,
+        tenant: &Tenant,
+        id: &Endpoint,
+        transition: Transition<'_>,
+    ) -> Result<Updated, UpdateError> {
+        identity::update(self, tenant, id, transition).await
+    }
+}
+
+#[derive(FromRow)]
+struct DeviceRow {
+    endpoint: String,
+    vendor: String,
+    class: String,
+    security: String,
+    dtls_sealed: Option<Vec<u8>>,
+    enabled: bool,
+    added_at: i64,
+}
+
+impl TryFrom<&EnrolledDevice> for DeviceRow {
+    type Error = StoreError;
+
+    fn try_from(enrolled: &EnrolledDevice) -> Result<Self, StoreError> {
+        bounded(enrolled.vendor.len(), NAME_BYTES_MAX, "vendor name")?;
+        bounded(enrolled.device.class.len(), NAME_BYTES_MAX, "class name")?;
+        let (security, dtls_sealed) = match &enrolled.security {
+            Security::Psk { credential } => ("psk", Some(credential.as_bytes().to_vec())),
+            Security::None => ("none", None),
+        };
+        bounded(dtls_sealed.as_ref().map_or(0, Vec::len), BLOB_BYTES_MAX, "sealed DTLS credential")?;
+        Ok(Self {
+            endpoint: enrolled.device.endpoint.to_string(),
+            vendor: enrolled.vendor.clone(),
+            class: enrolled.device.class.clone(),
+            security: security.into(),
+            dtls_sealed,
+            enabled: enrolled.device.enabled,
+            added_at: column(enrolled.device.added_at, "time")?,
+        })
+    }
+}
+
+impl TryFrom<DeviceRow> for EnrolledDevice {
+    type Error = StoreError;
+
+    fn try_from(row: DeviceRow) -> Result<Self, StoreError> {
+        let security = match (row.security.as_str(), row.dtls_sealed) {
+            ("psk", Some(bytes)) => Security::Psk { credential: Sealed::new(bytes) },
+            ("none", None) => Security::None,
+            (other, _) => return Err(unreadable("device", format!("security mode {other}"))),
+        };
+        let device = Device {
+            endpoint: endpoint(row.endpoint, "device")?,
+            class: row.class,
+            enabled: row.enabled,
+            added_at: number(row.added_at, "device")?,
+        };
+        Ok(Self { device, vendor: row.vendor, security })
+    }
+}

@@ -1,0 +1,100 @@
+//! Rows of events.
+
+use bellwether_decide::campaign::CampaignId;
+use bellwether_decide::campaign::event::Event;
+use sqlx::{FromRow, Sqlite, SqlitePool, Transaction};
+
+use super::track;
+use super::value::{backend, bounded, column, number, page, unreadable};
+use crate::bounds::{BLOB_BYTES_MAX, STATEMENT_ROWS_MAX};
+use crate::error::StoreError;
+use crate::ledger::{Recorded, Scope};
+use crate::tenant::Tenant;
+
+/// Appends events in order and returns the number of the last.
+pub(super) async fn append(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    events: &[Event],
+) -> Result<u64, StoreError> {
+    let mut seq = highest(tx, tenant).await?;
+    for chunk in events.chunks(STATEMENT_ROWS_MAX) {
+        let rows = chunk.iter().map(as_json).collect::<Result<Vec<_>, _>>()?;
+        sqlx::query(
+            "INSERT INTO event (tenant, seq, at, campaign, endpoint, body) \
+             SELECT ?1, ?2 + 1 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3)",
+        )
+        .bind(tenant.as_str())
+        .bind(column(seq, "sequence number")?)
+        .bind(serde_json::Value::Array(rows).to_string())
+        .execute(&mut **tx)
+        .await
+        .map_err(backend)?;
+        seq += chunk.len() as u64;
+    }
+    track::apply(tx, tenant, events).await?;
+    Ok(seq)
+}
+
+/// Reads the number of the last event, 0 if there is none.
+pub(super) async fn highest(tx: &mut Transaction<'_, Sqlite>, tenant: &Tenant) -> Result<u64, StoreError> {
+    let seq: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM event WHERE tenant = ?")
+        .bind(tenant.as_str())
+        .fetch_one(&mut **tx)
+        .await
+        .map_err(backend)?;
+    number(seq, "event")
+}
+
+pub(super) async fn read(
+    readers: &SqlitePool,
+    tenant: &Tenant,
+    scope: Scope<'_>,
+    since: u64,
+    rows_max: u32,
+) -> Result<Vec<Recorded>, StoreError> {
+    let query = match scope {
+        Scope::All => sqlx::query_as(
+            "SELECT seq, body FROM event WHERE tenant = ?1 AND seq > ?2 AND ?4 IS NULL ORDER BY seq LIMIT ?3",
+        ),
+        Scope::Campaign(_) => sqlx::query_as(
+            "SELECT seq, body FROM event WHERE tenant = ?1 AND campaign = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        ),
+        Scope::Device(_) => sqlx::query_as(
+            "SELECT seq, body FROM event WHERE tenant = ?1 AND endpoint = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        ),
+    };
+    let query = query.bind(tenant.as_str()).bind(column(since, "sequence number")?).bind(page(rows_max));
+    let query = match scope {
+        Scope::All => query.bind(None::<i64>),
+        Scope::Campaign(CampaignId(id)) => query.bind(column(id, "number of a campaign")?),
+        Scope::Device(endpoint) => query.bind(endpoint.as_str().to_owned()),
+    };
+    let rows: Vec<EventRow> = query.fetch_all(readers).await.map_err(backend)?;
+    rows.into_iter().map(Recorded::try_from).collect()
+}
+
+fn as_json(event: &Event) -> Result<serde_json::Value, StoreError> {
+    let body = bellwether_decide::campaign::event_json::encode(event);
+    bounded(body.len(), BLOB_BYTES_MAX, "event")?;
+    let at = column(event.at, "time")?;
+    let campaign = event.campaign.map(|CampaignId(id)| column(id, "number of a campaign")).transpose()?;
+    let device = event.device.as_ref().map(|endpoint| endpoint.as_str().to_owned());
+    Ok(serde_json::json!([at, campaign, device, body]))
+}
+
+#[derive(FromRow)]
+struct EventRow {
+    seq: i64,
+    body: String,
+}
+
+impl TryFrom<EventRow> for Recorded {
+    type Error = StoreError;
+
+    fn try_from(row: EventRow) -> Result<Self, StoreError> {
+        let event = bellwether_decide::campaign::event_json::decode(&row.body)
+            .map_err(|cause| unreadable("event", cause))?;
+        Ok(Self { seq: number(row.seq, "event")?, event })
+    }
+}

@@ -1,0 +1,47 @@
+//! The ledger's calls.
+
+use async_trait::async_trait;
+use bellwether_decide::alarm::{AlarmKey, Occurrence};
+use bellwether_decide::campaign::event::Event;
+
+use super::value::backend;
+use super::{SqliteStore, alarm, event};
+use crate::error::StoreError;
+use crate::ledger::{KeptAlarm, Ledger, Recorded, Scope};
+use crate::tenant::Tenant;
+
+#[async_trait]
+impl Ledger for SqliteStore {
+    async fn append(&self, tenant: &Tenant, events: &[Event]) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let seq = event::append(&mut tx, tenant, events).await?;
+        tx.commit().await.map_err(backend)?;
+        Ok(seq)
+    }
+
+    async fn events(
+        &self,
+        tenant: &Tenant,
+        scope: Scope<'_>,
+        since: u64,
+        rows_max: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        event::read(&self.readers, tenant, scope, since, rows_max).await
+    }
+
+    async fn raise(&self, tenant: &Tenant, occurrences: &[Occurrence]) -> Result<Vec<AlarmKey>, StoreError> {
+        let mut tx = self.begin().await?;
+        let keys = alarm::raise(&mut tx, tenant, occurrences).await?;
+        tx.commit().await.map_err(backend)?;
+        Ok(keys)
+    }
+
+    async fn alarms(
+        &self,
+        tenant: &Tenant,
+        before: Option<&AlarmKey>,
+        rows_max: u32,
+    ) -> Result<Vec<KeptAlarm>, StoreError> {
+        alarm::read(&self.readers, tenant, before, rows_max).await
+    }
+}

@@ -1,0 +1,175 @@
+//! Opening the file: made whole or not at all, checked, migrated.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::error::DatabaseError;
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
+
+use super::SqliteStore;
+use crate::bounds::{BUSY_WAIT_MS, READERS_MAX};
+use crate::error::OpenError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    let found = File::open(path);
+    match found.and_then(|file| file.metadata()) {
+        Ok(kept) if kept.len() == 0 => return Err(damaged(path, "it is empty")),
+        Ok(_) => {}
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => make(path).await?,
+        Err(cause) => return Err(unreachable_file(path, cause)),
+    }
+    let writer = connect_writer(path).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(READERS_MAX)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options(path).read_only(true))
+        .await
+        .map_err(|cause| classified(path, cause))?;
+    Ok(SqliteStore { writer, readers })
+}
+
+/// Makes the file under another name and renames it, so that a half-made one is never taken for a store.
+async fn make(path: &Path) -> Result<(), OpenError> {
+    for remains in ["-wal", "-journal"].map(|suffix| beside(path, suffix)) {
+        if remains.exists() {
+            return Err(damaged(path, &format!("it is missing, but {} is here", remains.display())));
+        }
+    }
+    let new = beside(path, ".new");
+    for left_over in [new.clone(), beside(&new, "-journal")] {
+        remove(&left_over).map_err(|cause| unreachable_file(path, cause))?;
+    }
+    make_private_file(&new).map_err(|cause| unreachable_file(path, cause))?;
+    let mut connection = options(&new)
+        .journal_mode(SqliteJournalMode::Delete)
+        .connect()
+        .await
+        .map_err(|cause| classified(path, cause))?;
+    migrate(path, &mut connection).await?;
+    connection.close().await.map_err(|cause| classified(path, cause))?;
+    publish(&new, path).map_err(|cause| unreachable_file(path, cause))
+}
+
+async fn connect_writer(path: &Path) -> Result<SqlitePool, OpenError> {
+    let writer = SqlitePoolOptions::new()
+        .max_connections(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options(path).journal_mode(SqliteJournalMode::Wal))
+        .await
+        .map_err(|cause| classified(path, cause))?;
+    let mut connection = writer.acquire().await.map_err(|cause| classified(path, cause))?;
+    check(path, &mut connection).await?;
+    migrate(path, &mut connection).await?;
+    drop(connection);
+    Ok(writer)
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_millis(BUSY_WAIT_MS))
+}
+
+/// Refuses a file that is damaged, foreign or newer, before anything is written to it.
+async fn check(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(1)")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|cause| classified(path, cause))?;
+    if findings != ["ok"] {
+        return Err(damaged(path, &findings.join("; ")));
+    }
+    let application: i64 = sqlx::query_scalar("PRAGMA application_id")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|cause| classified(path, cause))?;
+    if application != APPLICATION_ID {
+        return Err(OpenError::Foreign { path: path.into() });
+    }
+    check_schema(path, connection).await
+}
+
+async fn check_schema(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+        .map_err(|cause| classified(path, cause))?;
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    match found {
+        Some(found) if found > known => Err(OpenError::Newer { path: path.into(), found, known }),
+        _ => Ok(()),
+    }
+}
+
+async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    MIGRATIONS
+        .run(connection)
+        .await
+        .map_err(|cause| OpenError::Migrate { path: path.into(), source: cause.into() })
+}
+
+/// Tells damage from a file that cannot be reached.
+fn classified(path: &Path, cause: sqlx::Error) -> OpenError {
+    let code = cause.as_database_error().and_then(DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
+    // The low byte of an extended code is the primary one: SQLITE_CORRUPT 11, SQLITE_NOTADB 26.
+    match code.map(|code| code & 0xFF) {
+        Some(11 | 26) => damaged(path, &cause.to_string()),
+        _ => unreachable_file(path, cause),
+    }
+}
+
+fn damaged(path: &Path, detail: &str) -> OpenError {
+    OpenError::Damaged { path: path.into(), detail: detail.into() }
+}
+
+fn unreachable_file(path: &Path, cause: impl Into<crate::error::Source>) -> OpenError {
+    OpenError::Unreachable { path: path.into(), source: cause.into() }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
+        _ => Ok(()),
+    }
+}
+
+/// Makes an empty file that only its owner can read; SQLite gives its side files the same mode.
+fn make_private_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
+/// Renames the finished file into place, durably.
+fn publish(new: &Path, path: &Path) -> io::Result<()> {
+    File::open(new)?.sync_all()?;
+    std::fs::rename(new, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    #[cfg(unix)]
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = folder;
+    Ok(())
+}
+
+/// "BWST", as the first migration writes it.
+const APPLICATION_ID: i64 = 0x4257_5354;

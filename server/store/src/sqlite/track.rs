@@ -1,0 +1,212 @@
+//! Rows of tracks: the kept fold of a campaign's events.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bellwether_decide::campaign::event::Event;
+use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::{CampaignId, CampaignState};
+use bellwether_decide::device::Endpoint;
+use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
+
+use super::value::{backend, column, endpoint, json_names, number, unreadable};
+use crate::bounds::STATEMENT_ROWS_MAX;
+use crate::error::StoreError;
+use crate::tenant::Tenant;
+
+/// Applies appended events to the kept fold of their campaigns.
+pub(super) async fn apply(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    events: &[Event],
+) -> Result<(), StoreError> {
+    let campaigns: BTreeSet<CampaignId> = events.iter().filter_map(|event| event.campaign).collect();
+    for id in campaigns {
+        let of_campaign: Vec<&Event> = events.iter().filter(|event| event.campaign == Some(id)).collect();
+        apply_to_campaign(tx, tenant, id, &of_campaign).await?;
+    }
+    Ok(())
+}
+
+async fn apply_to_campaign(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    id: CampaignId,
+    events: &[&Event],
+) -> Result<(), StoreError> {
+    let Some(state) = read_state(tx, tenant, id).await? else {
+        return Ok(()); // An event may name a campaign that was never launched here; it has no fold.
+    };
+    let touched: BTreeSet<&Endpoint> = events.iter().filter_map(|event| event.device.as_ref()).collect();
+    let before = Progress { campaign: id, state, tracks: read_named(tx, tenant, id, &touched).await? };
+    let mut after = before.clone();
+    for event in events {
+        after.apply(event);
+    }
+    if after.state != before.state {
+        write_state(tx, tenant, id, after.state).await?;
+    }
+    let changed: Vec<_> =
+        after.tracks.iter().filter(|(endpoint, track)| before.tracks.get(*endpoint) != Some(*track)).collect();
+    write(tx, tenant, id, &changed).await
+}
+
+pub(super) async fn read_state(
+    connection: &mut SqliteConnection,
+    tenant: &Tenant,
+    id: CampaignId,
+) -> Result<Option<CampaignState>, StoreError> {
+    let name: Option<String> = sqlx::query_scalar("SELECT state FROM campaign WHERE tenant = ? AND id = ?")
+        .bind(tenant.as_str())
+        .bind(column(id.0, "number of a campaign")?)
+        .fetch_optional(connection)
+        .await
+        .map_err(backend)?;
+    name.map(|name| {
+        CampaignState::from_name(&name).ok_or_else(|| unreadable("campaign", "its state is not known"))
+    })
+    .transpose()
+}
+
+async fn write_state(
+    connection: &mut SqliteConnection,
+    tenant: &Tenant,
+    id: CampaignId,
+    state: CampaignState,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE campaign SET state = ? WHERE tenant = ? AND id = ?")
+        .bind(state.name())
+        .bind(tenant.as_str())
+        .bind(column(id.0, "number of a campaign")?)
+        .execute(connection)
+        .await
+        .map_err(backend)?;
+    Ok(())
+}
+
+async fn read_named(
+    connection: &mut SqliteConnection,
+    tenant: &Tenant,
+    id: CampaignId,
+    names: &BTreeSet<&Endpoint>,
+) -> Result<BTreeMap<Endpoint, Track>, StoreError> {
+    let names: Vec<&Endpoint> = names.iter().copied().collect();
+    let mut tracks = BTreeMap::new();
+    for chunk in names.chunks(STATEMENT_ROWS_MAX) {
+        let rows: Vec<TrackRow> = sqlx::query_as(
+            "SELECT * FROM track WHERE tenant = ? AND campaign = ? AND endpoint IN (SELECT value FROM json_each(?))",
+        )
+        .bind(tenant.as_str())
+        .bind(column(id.0, "number of a campaign")?)
+        .bind(json_names(chunk.iter().copied()))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(backend)?;
+        for row in rows {
+            let (endpoint, track) = row.read()?;
+            tracks.insert(endpoint, track);
+        }
+    }
+    Ok(tracks)
+}
+
+async fn write(
+    connection: &mut SqliteConnection,
+    tenant: &Tenant,
+    id: CampaignId,
+    tracks: &[(&Endpoint, &Track)],
+) -> Result<(), StoreError> {
+    for chunk in tracks.chunks(STATEMENT_ROWS_MAX) {
+        let rows = chunk.iter().map(|(endpoint, track)| as_json(endpoint, track)).collect::<Result<_, _>>()?;
+        // "WHERE true" keeps SQLite from reading ON as the condition of a join.
+        sqlx::query(
+            "INSERT INTO track (tenant, campaign, endpoint, class, stage, since, grant_number, offers_failed, \
+             failed_once, reason) SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
+             value ->> 5, value ->> 6, value ->> 7 FROM json_each(?3) WHERE true \
+             ON CONFLICT (tenant, campaign, endpoint) DO UPDATE SET stage = excluded.stage, since = excluded.since, \
+             grant_number = excluded.grant_number, offers_failed = excluded.offers_failed, \
+             failed_once = excluded.failed_once, reason = excluded.reason",
+        )
+        .bind(tenant.as_str())
+        .bind(column(id.0, "number of a campaign")?)
+        .bind(serde_json::Value::Array(rows).to_string())
+        .execute(&mut *connection)
+        .await
+        .map_err(backend)?;
+    }
+    Ok(())
+}
+
+fn as_json(endpoint: &Endpoint, track: &Track) -> Result<serde_json::Value, StoreError> {
+    Ok(serde_json::json!([
+        endpoint.as_str(),
+        track.class,
+        stage_name(track.stage),
+        column(track.since, "time")?,
+        column(track.grant, "number of a grant")?,
+        track.offers_failed,
+        u8::from(track.failed_once),
+        track.reason,
+    ]))
+}
+
+#[derive(FromRow)]
+pub(super) struct TrackRow {
+    endpoint: String,
+    class: String,
+    stage: String,
+    since: i64,
+    grant_number: i64,
+    offers_failed: i64,
+    failed_once: bool,
+    reason: Option<String>,
+}
+
+impl TrackRow {
+    pub(super) fn read(self) -> Result<(Endpoint, Track), StoreError> {
+        let track = Track {
+            class: self.class,
+            stage: stage(&self.stage)?,
+            since: number(self.since, "track")?,
+            grant: number(self.grant_number, "track")?,
+            offers_failed: self.offers_failed.try_into().map_err(|cause| unreadable("track", cause))?,
+            failed_once: self.failed_once,
+            reason: self.reason,
+        };
+        Ok((endpoint(self.endpoint, "track")?, track))
+    }
+}
+
+/// Names the stages on disk; never change a name.
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Waiting => "waiting",
+        Stage::Offered => "offered",
+        Stage::Asked => "asked",
+        Stage::Downloading => "downloading",
+        Stage::Decrypted => "decrypted",
+        Stage::Installed => "installed",
+        Stage::Current => "current",
+        Stage::Failed => "failed",
+        Stage::Refused => "refused",
+    }
+}
+
+fn stage(name: &str) -> Result<Stage, StoreError> {
+    STAGES
+        .into_iter()
+        .find(|stage| stage_name(*stage) == name)
+        .ok_or_else(|| unreadable("track", format!("stage {name}")))
+}
+
+const STAGES: [Stage; 9] = [
+    Stage::Waiting,
+    Stage::Offered,
+    Stage::Asked,
+    Stage::Downloading,
+    Stage::Decrypted,
+    Stage::Installed,
+    Stage::Current,
+    Stage::Failed,
+    Stage::Refused,
+];
