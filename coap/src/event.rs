@@ -1,6 +1,5 @@
 //! What an endpoint tells its owner.
 
-use crate::code::Code;
 use crate::request::Request;
 use crate::response::Response;
 use thiserror::Error;
@@ -83,9 +82,6 @@ pub enum BlockwiseError {
     /// The peer answered with another block than the one asked for or sent.
     #[error("the peer answered with another block")]
     UnexpectedBlock,
-    /// The peer answered 4.08, 4.13 or another error in the middle of our upload.
-    #[error("the peer refused a block of the body with {0}")]
-    Refused(Code),
 }
 
 /// Why a request was not taken; nothing was sent.
@@ -102,10 +98,10 @@ pub enum RequestError {
         bytes: usize,
     },
     /// Shorten path, query or other options.
-    #[error("message of {bytes} bytes does not fit a datagram")]
+    #[error("the message does not fit a datagram of {bytes_max} bytes")]
     MessageTooLong {
-        /// Size of the first message, in bytes.
-        bytes: usize,
+        /// The bound, `datagram_bytes_max`.
+        bytes_max: usize,
     },
     /// Forget a peer first.
     #[error("as many peers are known as allowed")]

@@ -9,7 +9,7 @@
 //! (RFC 7641) is not acted on: the option is elective, so it is handed on in `other`.
 //!
 //! Where it departs from a MUST:
-//! - RFC 7252 §4.4 forbids reusing a Message ID within EXCHANGE_LIFETIME. Ids count up from a
+//! - RFC 7252 §4.4 forbids reusing a Message ID within `EXCHANGE_LIFETIME`. Ids count up from a
 //!   random start, so a sender faster than 265 messages a second to one peer wraps earlier. What
 //!   is kept for deduplication is a ring far shorter than 65,536 ids, so no such id is mistaken.
 #![no_std]
@@ -23,18 +23,23 @@ mod config;
 mod counters;
 mod endpoint;
 mod event;
+mod generator;
+mod message;
 mod option;
 mod request;
 mod response;
+mod retransmission;
+mod seen;
+mod slice;
 mod time;
+mod transfer;
+mod wheel;
 
 pub use code::{Code, Method};
 pub use config::{Config, Transmission};
 pub use counters::Counters;
 pub use endpoint::{Endpoint, Transmit};
-pub use event::{
-    BlockwiseError, Event, ExchangeId, Failure, RequestError, RequestId, UnknownExchange,
-};
+pub use event::{BlockwiseError, Event, ExchangeId, Failure, RequestError, RequestId, UnknownExchange};
 pub use option::block::{Block, BlockError, BlockSize};
 pub use option::etag::{ETag, ETagError};
 pub use option::{RawOption, number};

@@ -4,6 +4,7 @@ use crate::code::Method;
 use crate::option::RawOption;
 use crate::option::block::Block;
 use crate::option::etag::ETag;
+use crate::option::set::OptionSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -29,8 +30,7 @@ pub struct Request {
     /// its own `block2`. Received: the block the peer asks for; answer with that block and
     /// `block2` set, or with the whole body and `block2` unset, which is then sliced.
     pub block2: Option<Block>,
-    /// Size2; zero asks for the size of the response's body. Set without being asked when
-    /// `block2` is answered from a whole body.
+    /// Size2; zero asks for the size of the response's body.
     pub size2: Option<u32>,
     /// The whole body, in bytes at most `body_bytes_max`.
     pub payload: Vec<u8>,
@@ -91,5 +91,55 @@ impl Request {
         self.query
             .iter()
             .find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    pub(crate) fn from_options(
+        method: Method,
+        options: OptionSet,
+        payload: Vec<u8>,
+        confirmable: bool,
+    ) -> Self {
+        Self {
+            method,
+            path: options.path,
+            query: options.query,
+            content_format: options.content_format,
+            accept: options.accept,
+            etags: options.etags,
+            block2: options.block2,
+            size2: options.size2,
+            payload,
+            confirmable,
+            other: options.other,
+        }
+    }
+
+    pub(crate) fn to_options(&self) -> OptionSet {
+        OptionSet {
+            path: self.path.clone(),
+            query: self.query.clone(),
+            content_format: self.content_format,
+            accept: self.accept,
+            etags: self.etags.clone(),
+            block2: self.block2,
+            size2: self.size2,
+            other: self.other.clone(),
+            ..OptionSet::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_is_split_at_slashes_and_query_found_by_its_whole_key() {
+        let request = Request::new(Method::Post, "/rd/5")
+            .with_query("lt=60")
+            .with_query("l=1");
+        assert_eq!(request.path, ["rd", "5"]);
+        assert_eq!(request.query_value("l"), Some("1"));
+        assert_eq!(request.query_value("ep"), None);
     }
 }

@@ -4,6 +4,7 @@ use crate::code::Code;
 use crate::option::RawOption;
 use crate::option::block::Block;
 use crate::option::etag::ETag;
+use crate::option::set::OptionSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -27,7 +28,7 @@ pub struct Response {
     pub block2: Option<Block>,
     /// Largest body the server takes, in bytes (with 4.13).
     pub size1: Option<u32>,
-    /// Size of the whole body, in bytes.
+    /// Size of the whole body, in bytes; set by the endpoint where it slices a body.
     pub size2: Option<u32>,
     /// The whole body, or one block of it.
     pub payload: Vec<u8>,
@@ -60,5 +61,36 @@ impl Response {
         self.content_format = Some(content_format);
         self.payload = payload;
         self
+    }
+
+    pub(crate) fn from_options(code: Code, options: OptionSet, payload: Vec<u8>) -> Self {
+        Self {
+            code,
+            content_format: options.content_format,
+            etag: options.etags.into_iter().next(),
+            max_age: options.max_age,
+            location_path: options.location_path,
+            location_query: options.location_query,
+            block2: options.block2,
+            size1: options.size1,
+            size2: options.size2,
+            payload,
+            other: options.other,
+        }
+    }
+
+    pub(crate) fn to_options(&self) -> OptionSet {
+        OptionSet {
+            content_format: self.content_format,
+            etags: self.etag.into_iter().collect(),
+            max_age: self.max_age,
+            location_path: self.location_path.clone(),
+            location_query: self.location_query.clone(),
+            block2: self.block2,
+            size1: self.size1,
+            size2: self.size2,
+            other: self.other.clone(),
+            ..OptionSet::default()
+        }
     }
 }

@@ -62,9 +62,7 @@ impl Block {
         if value.len() > 3 {
             return Err(BlockError::TooLong(value.len()));
         }
-        let bits = value
-            .iter()
-            .fold(0, |bits, byte| bits << 8 | u32::from(*byte));
+        let bits = value.iter().fold(0, |bits, byte| bits << 8 | u32::from(*byte));
         Ok(Self {
             number: bits >> 4,
             more: bits & 0b1000 != 0,
@@ -76,9 +74,7 @@ impl Block {
     #[must_use]
     pub fn to_value(self) -> Vec<u8> {
         let number = self.number & Self::NUMBER_MAX;
-        super::uint::encode(
-            number << 4 | u32::from(self.more) << 3 | u32::from(self.size.exponent),
-        )
+        super::uint::encode(number << 4 | u32::from(self.more) << 3 | u32::from(self.size.exponent))
     }
 
     /// Returns the offset of this block in the body, in bytes.

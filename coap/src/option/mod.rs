@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 pub(crate) mod block;
 pub(crate) mod etag;
+pub(crate) mod set;
 pub(crate) mod uint;
 
 /// An option that this crate has no field for, as it stands on the wire.
@@ -15,7 +16,7 @@ pub struct RawOption {
     pub value: Vec<u8>,
 }
 
-/// Option numbers of RFC 7252 §12.2, RFC 7959 §6, RFC 7641 §2 and RFC 8613 §11.1.
+/// Option numbers of RFC 7252 §12.2, RFC 7959 §6, RFC 7641 §6 and RFC 8613 §11.1.
 pub mod number {
     #![expect(missing_docs, reason = "the names are the registry's own")]
     pub const IF_MATCH: u16 = 1;
