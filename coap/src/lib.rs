@@ -31,6 +31,8 @@ mod response;
 mod retransmission;
 mod seen;
 mod slice;
+#[cfg(test)]
+mod tests;
 mod time;
 mod transfer;
 mod wheel;

@@ -202,6 +202,16 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         &self.counters
     }
 
+    #[cfg(test)]
+    pub(crate) fn timers_touched(&self) -> u64 {
+        self.wheel.touched
+    }
+
+    #[cfg(test)]
+    pub(crate) fn has_output(&self) -> bool {
+        !self.transmits.is_empty() || !self.events.is_empty()
+    }
+
     fn transmit(&mut self, peer: P, bytes: Vec<u8>) {
         self.counters.sent += 1;
         self.transmits.push_back(Transmit { peer, bytes });
