@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts the UDP payload bytes of one session, handshake apart. Written by the shard, read by anyone.
 ///
-/// On the server the first ClientHello and its HelloVerifyRequest are in the shard's figures only: no
+/// On the server the first `ClientHello` and its `HelloVerifyRequest` are in the shard's figures only: no
 /// session exists when they pass.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -40,12 +40,20 @@ impl Traffic {
     }
 
     pub(crate) fn received(&self, bytes: usize, handshake: bool) {
-        let counter = if handshake { &self.handshake_in } else { &self.application_in };
+        let counter = if handshake {
+            &self.handshake_in
+        } else {
+            &self.application_in
+        };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn sent(&self, bytes: usize, handshake: bool) {
-        let counter = if handshake { &self.handshake_out } else { &self.application_out };
+        let counter = if handshake {
+            &self.handshake_out
+        } else {
+            &self.application_out
+        };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
@@ -63,7 +71,7 @@ pub struct EngineCounters {
     pub malformed: u64,
     /// Well-formed records that no session could use: forged, tampered, replayed, late, of nobody.
     pub rejected: u64,
-    /// ClientHellos without a good cookie, answered by a HelloVerifyRequest and forgotten.
+    /// `ClientHello`s without a good cookie, answered by a `HelloVerifyRequest` and forgotten.
     pub cookies_sent: u64,
     /// Handshakes begun, both roles.
     pub handshakes_begun: u64,
@@ -73,7 +81,7 @@ pub struct EngineCounters {
     pub handshakes_failed: u64,
     /// Of the failed ones: those of an identity nobody has.
     pub identities_unknown: u64,
-    /// Verified ClientHellos dropped since as many handshakes ran as allowed.
+    /// Verified `ClientHello`s dropped since as many handshakes ran as allowed.
     pub handshakes_refused: u64,
     /// Sessions closed to make room, or after `session_idle_max`.
     pub sessions_evicted: u64,
@@ -85,11 +93,19 @@ pub struct EngineCounters {
 
 impl TrafficBytes {
     pub(crate) fn received(&mut self, bytes: usize, handshake: bool) {
-        *(if handshake { &mut self.handshake_in } else { &mut self.application_in }) += bytes as u64;
+        *(if handshake {
+            &mut self.handshake_in
+        } else {
+            &mut self.application_in
+        }) += bytes as u64;
     }
 
     pub(crate) fn sent(&mut self, bytes: usize, handshake: bool) {
-        *(if handshake { &mut self.handshake_out } else { &mut self.application_out }) += bytes as u64;
+        *(if handshake {
+            &mut self.handshake_out
+        } else {
+            &mut self.application_out
+        }) += bytes as u64;
     }
 }
 

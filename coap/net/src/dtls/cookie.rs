@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 
 use super::record::{COOKIE_BYTES, ClientHello};
 
-/// Makes and checks cookies bound to the peer's address and to the parameters of its ClientHello.
+/// Makes and checks cookies bound to the peer's address and to the parameters of its `ClientHello`.
 ///
 /// A cookie is good for one to two periods of [`PERIOD_S`], so the secret need not rotate.
 ///
@@ -22,7 +22,9 @@ pub(crate) struct Cookies {
 impl Cookies {
     /// Takes a secret as long as the block of SHA-256, drawn afresh for each engine.
     pub(crate) fn new(secret: [u8; SECRET_BYTES]) -> Self {
-        Self { keyed: Hmac::new(&Key::<Hmac<Sha256>>::from(secret)) }
+        Self {
+            keyed: Hmac::new(&Key::<Hmac<Sha256>>::from(secret)),
+        }
     }
 
     /// Makes the cookie that `from` must repeat.
@@ -72,7 +74,7 @@ mod tests {
         Instant(Duration::from_secs(seconds))
     }
 
-    /// A ClientHello with this random byte and cookie.
+    /// A `ClientHello` with this random byte and cookie.
     fn hello(random: u8, cookie: &[u8]) -> Vec<u8> {
         let mut body = vec![0xfe, 0xfd];
         body.extend_from_slice(&[random; 32]);
@@ -116,8 +118,18 @@ mod tests {
     fn cookie_expires_after_two_periods() {
         let cookies = Cookies::new([3; SECRET_BYTES]);
         let cookie = cookie_for(&cookies, "192.0.2.1:5684", 7, at(0));
-        assert!(checks(&cookies, "192.0.2.1:5684", &hello(7, &cookie), at(2 * PERIOD_S - 1)));
-        assert!(!checks(&cookies, "192.0.2.1:5684", &hello(7, &cookie), at(2 * PERIOD_S)));
+        assert!(checks(
+            &cookies,
+            "192.0.2.1:5684",
+            &hello(7, &cookie),
+            at(2 * PERIOD_S - 1)
+        ));
+        assert!(!checks(
+            &cookies,
+            "192.0.2.1:5684",
+            &hello(7, &cookie),
+            at(2 * PERIOD_S)
+        ));
     }
 
     #[test]

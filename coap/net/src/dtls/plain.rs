@@ -59,7 +59,14 @@ impl Plain {
             identity: None,
             traffic: Arc::clone(&traffic),
         });
-        self.sessions.insert(id, Session { address, heard: now, traffic });
+        self.sessions.insert(
+            id,
+            Session {
+                address,
+                heard: now,
+                traffic,
+            },
+        );
         self.addresses.insert(address, id);
         self.idle.arm(id, now.after(self.config.session_idle_max));
         id
@@ -80,7 +87,9 @@ impl Plain {
     }
 
     fn end(&mut self, id: SessionId, reason: CloseReason, out: &mut Outputs) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
         self.addresses.remove(&session.address);
         self.idle.disarm(id);
         out.closed(id, reason);
@@ -126,7 +135,9 @@ impl Engine for Plain {
     ) -> Result<(), SendError> {
         let found = self.sessions.get(&session).ok_or(SendError::NoSession)?;
         if plaintext.len() > PLAINTEXT_BYTES_MAX {
-            return Err(SendError::TooLong { bytes: plaintext.len() });
+            return Err(SendError::TooLong {
+                bytes: plaintext.len(),
+            });
         }
         self.counters.datagrams_out += 1;
         self.counters.traffic.sent(plaintext.len(), false);
@@ -153,6 +164,9 @@ impl Engine for Plain {
     }
 
     fn counters(&self) -> EngineCounters {
-        EngineCounters { sessions_now: self.sessions.len() as u64, ..self.counters }
+        EngineCounters {
+            sessions_now: self.sessions.len() as u64,
+            ..self.counters
+        }
     }
 }

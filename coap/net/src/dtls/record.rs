@@ -1,4 +1,4 @@
-//! Views of DTLS 1.2 records and of the ClientHello, as far as a server must read them before it keeps
+//! Views of DTLS 1.2 records and of the `ClientHello`, as far as a server must read them before it keeps
 //! any state.
 
 use thiserror::Error;
@@ -75,10 +75,17 @@ fn split_record(input: &[u8]) -> Option<(Record<'_>, &[u8])> {
     }
     let (bytes, tail) = input.split_at_checked(HEADER_BYTES + length)?;
     let epoch = u16::from_be_bytes([header[3], header[4]]);
-    Some((Record { content, epoch, bytes }, tail))
+    Some((
+        Record {
+            content,
+            epoch,
+            bytes,
+        },
+        tail,
+    ))
 }
 
-/// Shows what a stateless server needs of a ClientHello.
+/// Shows what a stateless server needs of a `ClientHello`.
 ///
 /// Source: RFC 6347 §4.2.1, §4.2.2, §4.3.2.
 #[derive(Clone, Copy, Debug)]
@@ -93,11 +100,11 @@ pub(crate) struct ClientHello<'a> {
     pub(crate) after_cookie: &'a [u8],
 }
 
-/// Reads a plaintext record as a ClientHello; `None` if it is another message.
+/// Reads a plaintext record as a `ClientHello`; `None` if it is another message.
 ///
 /// # Errors
 ///
-/// [`Malformed`] for a ClientHello that is truncated or split into fragments: keeping fragments would be
+/// [`Malformed`] for a `ClientHello` that is truncated or split into fragments: keeping fragments would be
 /// state for an address that proved nothing.
 pub(crate) fn client_hello<'a>(record: &Record<'a>) -> Result<Option<ClientHello<'a>>, Malformed> {
     let body = record.bytes.get(HEADER_BYTES..).unwrap_or_default();
@@ -149,12 +156,12 @@ fn take_counted<'a>(input: &mut &'a [u8]) -> Option<&'a [u8]> {
 
 /// Writes the datagram that asks the sender of `hello` to say it again with `cookie`.
 ///
-/// It is smaller than any ClientHello, so a forged source address amplifies nothing.
+/// It is smaller than any `ClientHello`, so a forged source address amplifies nothing.
 ///
 /// Source: RFC 6347 §4.2.1, §4.2.2.
 pub(crate) fn hello_verify_request(hello: &ClientHello<'_>, cookie: &[u8; COOKIE_BYTES]) -> Vec<u8> {
-    const BODY: u8 = 3 + COOKIE_BYTES as u8;
-    const MESSAGE: u8 = HANDSHAKE_HEADER_BYTES as u8 + BODY;
+    const BODY: u8 = 3 + COOKIE_LENGTH;
+    const MESSAGE: u8 = 12 + BODY;
     let mut datagram = Vec::with_capacity(HEADER_BYTES + usize::from(MESSAGE));
     // §4.2.1: the server should say version 1.0 here, whatever it will negotiate.
     datagram.extend_from_slice(&[22, VERSION_MAJOR, VERSION_1_0, 0, 0]);
@@ -163,7 +170,7 @@ pub(crate) fn hello_verify_request(hello: &ClientHello<'_>, cookie: &[u8; COOKIE
     datagram.extend_from_slice(&[0, MESSAGE, HELLO_VERIFY_REQUEST, 0, 0, BODY]);
     // The message number too: a client whose first cookie has expired waits for number 1, not 0.
     datagram.extend_from_slice(hello.message_sequence);
-    datagram.extend_from_slice(&[0, 0, 0, 0, 0, BODY, VERSION_MAJOR, VERSION_1_0, COOKIE_BYTES as u8]);
+    datagram.extend_from_slice(&[0, 0, 0, 0, 0, BODY, VERSION_MAJOR, VERSION_1_0, COOKIE_LENGTH]);
     datagram.extend_from_slice(cookie);
     datagram
 }
@@ -181,7 +188,8 @@ pub(crate) const HEADER_BYTES: usize = 13;
 pub(crate) const BODY_BYTES_MAX: usize = 2048 + 256;
 
 /// The length of the cookies we hand out: a whole HMAC-SHA-256.
-pub(crate) const COOKIE_BYTES: usize = 32;
+pub(crate) const COOKIE_BYTES: usize = COOKIE_LENGTH as usize;
+const COOKIE_LENGTH: u8 = 32;
 
 #[cfg(test)]
 mod tests {

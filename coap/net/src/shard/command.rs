@@ -11,11 +11,22 @@ use crate::SessionId;
 /// One wish of a handle. The queue needs no bound of its own: whoever connects or requests waits for the
 /// answer, and a response answers one of the boundedly many open exchanges.
 pub(super) enum Command {
-    Connect { to: SocketAddr, reply: oneshot::Sender<Result<Peer, ConnectError>> },
-    Request { session: SessionId, request: Box<Request>, ticket: Ticket, reply: Reply },
+    Connect {
+        to: SocketAddr,
+        reply: oneshot::Sender<Result<Peer, ConnectError>>,
+    },
+    Request {
+        session: SessionId,
+        request: Box<Request>,
+        ticket: Ticket,
+        reply: Reply,
+    },
     /// Nobody waits for the answer of this request any more.
     Cancel(Ticket),
-    Respond { exchange: ExchangeId, response: Box<Response> },
+    Respond {
+        exchange: ExchangeId,
+        response: Box<Response>,
+    },
     Close(SessionId),
     Stop,
 }

@@ -116,7 +116,11 @@ impl Driver {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.engine.next_timeout().into_iter().chain(self.endpoint.poll_timeout()).min()
+        self.engine
+            .next_timeout()
+            .into_iter()
+            .chain(self.endpoint.poll_timeout())
+            .min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -149,7 +153,12 @@ impl Driver {
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Connect { to, reply } => self.connect(to, reply, now),
-            Command::Request { session, request, ticket, reply } => {
+            Command::Request {
+                session,
+                request,
+                ticket,
+                reply,
+            } => {
                 self.request(session, *request, ticket, reply, now);
             }
             Command::Cancel(ticket) => {
@@ -171,14 +180,7 @@ impl Driver {
         }
     }
 
-    fn request(
-        &mut self,
-        session: SessionId,
-        request: Request,
-        ticket: Ticket,
-        reply: Reply,
-        now: Instant,
-    ) {
+    fn request(&mut self, session: SessionId, request: Request, ticket: Ticket, reply: Reply, now: Instant) {
         if !self.peers.contains_key(&session) {
             let _ = reply.send(Err(RequestError::NoSession));
             return;
@@ -265,7 +267,11 @@ impl Driver {
 
     fn on_coap_event(&mut self, event: CoapEvent<SessionId>, now: Instant) {
         match event {
-            CoapEvent::Request { exchange, peer, request } => self.on_request(exchange, peer, request, now),
+            CoapEvent::Request {
+                exchange,
+                peer,
+                request,
+            } => self.on_request(exchange, peer, request, now),
             CoapEvent::Response { id, response, .. } => {
                 self.publish();
                 self.requests.finish(id, Ok(response));
@@ -279,11 +285,17 @@ impl Driver {
 
     /// Lets the service answer, else the owner, else nobody for now.
     fn on_request(&mut self, exchange: ExchangeId, session: SessionId, request: Request, now: Instant) {
-        let Some(peer) = self.peers.get(&session) else { return };
+        let Some(peer) = self.peers.get(&session) else {
+            return;
+        };
         if let Some(response) = self.service.answer(peer, &request) {
             return self.respond(exchange, response, now);
         }
-        let event = Event::Request { exchange, peer: peer.clone(), request };
+        let event = Event::Request {
+            exchange,
+            peer: peer.clone(),
+            request,
+        };
         self.publish();
         // What waits of the news may tell of this very peer, and must be heard first.
         if !self.news.is_empty() || self.events.try_send(event).is_err() {
@@ -304,7 +316,9 @@ impl Driver {
             self.news = News::default();
         }
         while !self.news.is_empty() {
-            let Ok(permit) = self.events.try_reserve() else { return };
+            let Ok(permit) = self.events.try_reserve() else {
+                return;
+            };
             let Some(event) = self.news.pop() else { return };
             permit.send(event);
         }

@@ -63,7 +63,12 @@ impl ShardConfig {
     /// Makes a configuration with default bounds.
     #[must_use]
     pub fn new(bind: SocketAddr, security: Security) -> Self {
-        Self { bind, security, coap: Config::default(), dtls: DtlsConfig::default() }
+        Self {
+            bind,
+            security,
+            coap: Config::default(),
+            dtls: DtlsConfig::default(),
+        }
     }
 }
 
@@ -100,7 +105,12 @@ impl Peer {
     /// Describes a peer whose traffic nobody counts, as tests of a [`Service`] need it.
     #[must_use]
     pub fn new(session: SessionId, address: SocketAddr, identity: Option<Arc<str>>) -> Self {
-        Self { session, address, identity, traffic: Arc::default() }
+        Self {
+            session,
+            address,
+            identity,
+            traffic: Arc::default(),
+        }
     }
 
     /// Reads how many bytes its session has carried until now, or until its end.
@@ -112,8 +122,18 @@ impl Peer {
 
 impl From<Established> for Peer {
     fn from(established: Established) -> Self {
-        let Established { session, address, identity, traffic } = established;
-        Self { session, address, identity, traffic }
+        let Established {
+            session,
+            address,
+            identity,
+            traffic,
+        } = established;
+        Self {
+            session,
+            address,
+            identity,
+            traffic,
+        }
     }
 }
 
@@ -202,7 +222,9 @@ impl Shard {
                 Err(error) => drop(started.send(Err(error))),
             }
         })?;
-        start.recv().map_err(|_| io::Error::other("the shard's thread died at its start"))??;
+        start
+            .recv()
+            .map_err(|_| io::Error::other("the shard's thread died at its start"))??;
         Ok((ShardHandle::new(local_addr, commands, counters, thread), receiver))
     }
 }
@@ -221,9 +243,7 @@ fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 /// Makes the engine; it stays on the thread that calls this.
 fn engine(security: Security, config: DtlsConfig) -> io::Result<Box<dyn Engine>> {
     Ok(match security {
-        Security::PskServer(store) => {
-            Box::new(MbedTls::server(store, config).map_err(io::Error::other)?)
-        }
+        Security::PskServer(store) => Box::new(MbedTls::server(store, config).map_err(io::Error::other)?),
         Security::PskClient { identity, key } => {
             Box::new(MbedTls::client(identity, key, config).map_err(io::Error::other)?)
         }

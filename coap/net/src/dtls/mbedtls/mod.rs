@@ -16,7 +16,9 @@ use self::session::{Phase, Session};
 use super::admission::Admission;
 use super::cookie::{Cookies, SECRET_BYTES};
 use super::deadlines::Deadlines;
-use super::record::{BODY_BYTES_MAX, ClientHello, Content, Record, client_hello, hello_verify_request, records};
+use super::record::{
+    BODY_BYTES_MAX, ClientHello, Content, Record, client_hello, hello_verify_request, records,
+};
 use super::{CloseReason, ConnectRefused, DtlsConfig, Engine, Outputs, PLAINTEXT_BYTES_MAX, SendError};
 use crate::SessionId;
 use crate::counters::EngineCounters;
@@ -90,7 +92,10 @@ impl MbedTls {
             cookies: Cookies::new(secret),
             sessions: HashMap::new(),
             addresses: HashMap::new(),
-            admission: Admission::new(config.handshakes_in_progress_max, config.handshakes_per_address_max),
+            admission: Admission::new(
+                config.handshakes_in_progress_max,
+                config.handshakes_per_address_max,
+            ),
             handshakes: Deadlines::default(),
             idle: Deadlines::default(),
             next_id: 0,
@@ -112,7 +117,7 @@ impl MbedTls {
         }
     }
 
-    /// Acts on a ClientHello: asks for a cookie, goes on with a handshake, or begins one.
+    /// Acts on a `ClientHello`: asks for a cookie, goes on with a handshake, or begins one.
     fn on_client_hello(
         &mut self,
         from: SocketAddr,
@@ -153,7 +158,7 @@ impl MbedTls {
             .is_some_and(|session| session.hello_random.as_ref() == Some(hello.random))
     }
 
-    /// Acts on a record in the clear that is no ClientHello to a server.
+    /// Acts on a record in the clear that is no `ClientHello` to a server.
     fn on_plain(&mut self, slots: Slots, record: &Record<'_>, now: Instant, out: &mut Outputs) {
         if record.content == Content::Alert {
             return self.on_plain_alert(slots);
@@ -171,7 +176,11 @@ impl MbedTls {
     fn on_plain_alert(&mut self, slots: Slots) {
         self.counters.rejected += 1;
         let pending = slots.pending.and_then(|id| self.sessions.get_mut(&id));
-        if let Some(Session { phase: Phase::Handshake { alerted, .. }, .. }) = pending {
+        if let Some(Session {
+            phase: Phase::Handshake { alerted, .. },
+            ..
+        }) = pending
+        {
             *alerted = true;
         }
     }
@@ -197,12 +206,16 @@ impl MbedTls {
     /// Lets the session in use open a record; tells whether it was authentic and new.
     fn read_live(&mut self, slots: Slots, record: &Record<'_>, now: Instant, out: &mut Outputs) -> bool {
         let Some(id) = slots.live else { return false };
-        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return false;
+        };
         session.connection.offer(record.bytes, now);
         let outcome = session.read_all(id, &mut self.plaintext, out);
         if matches!(outcome, Ok(count) if count > 0) {
             session.heard = now;
-            session.traffic.received(record.bytes.len(), record.is_handshake_traffic());
+            session
+                .traffic
+                .received(record.bytes.len(), record.is_handshake_traffic());
         }
         // Only a peer that repeats its last flight makes us write here: it gets ours again.
         let answered = self.flush(id, true, out) > 0;
@@ -232,7 +245,8 @@ impl MbedTls {
         self.next_id += 1;
         let id = SessionId(self.next_id);
         let give_up = now.after(self.config.handshake_timeout);
-        self.sessions.insert(id, Session::new(connection, address, hello_random, give_up, now));
+        self.sessions
+            .insert(id, Session::new(connection, address, hello_random, give_up, now));
         self.addresses.entry(address).or_default().pending = Some(id);
         self.counters.handshakes_begun += 1;
         Ok(id)
@@ -240,11 +254,17 @@ impl MbedTls {
 
     /// Moves a handshake on, by a record or because it is time to.
     fn step(&mut self, id: SessionId, record: Option<&Record<'_>>, now: Instant, out: &mut Outputs) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         if let Some(record) = record {
-            session.traffic.received(record.bytes.len(), record.is_handshake_traffic());
+            session
+                .traffic
+                .received(record.bytes.len(), record.is_handshake_traffic());
         }
-        let progress = session.connection.handshake(record.map(|record| record.bytes), now);
+        let progress = session
+            .connection
+            .handshake(record.map(|record| record.bytes), now);
         self.flush(id, true, out);
         match progress {
             Progress::Waiting => self.rearm(id),
@@ -257,16 +277,23 @@ impl MbedTls {
     }
 
     fn rearm(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
         if let Phase::Handshake { give_up, .. } = session.phase {
-            let at = session.connection.deadline().map_or(give_up, |at| at.min(give_up));
+            let at = session
+                .connection
+                .deadline()
+                .map_or(give_up, |at| at.min(give_up));
             self.handshakes.arm(id, at);
         }
     }
 
     /// Makes a verified handshake the session in use of its address.
     fn establish(&mut self, id: SessionId, now: Instant, out: &mut Outputs) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
         session.phase = Phase::Live;
         session.heard = now;
         let established = session.established(id);
@@ -286,16 +313,19 @@ impl MbedTls {
         self.idle.arm(id, now.after(self.config.session_idle_max));
         out.established(established);
         // A first record that overtook the peer's Finished was kept aside; it can be opened now.
-        if let Some(session) = self.sessions.get_mut(&id) {
-            if let Err(fault) = session.read_all(id, &mut self.plaintext, out) {
-                self.end(id, closed_by(fault), out);
-            }
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if let Err(fault) = session.read_all(id, &mut self.plaintext, out) {
+            self.end(id, closed_by(fault), out);
         }
     }
 
     /// Ends a handshake without a session.
     fn fail(&mut self, id: SessionId, reason: CloseReason, out: &mut Outputs) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(session) = self.sessions.remove(&id) else {
+            return;
+        };
         self.admission.end(session.address.ip());
         self.handshakes.disarm(id);
         self.release_address(session.address, id);
@@ -311,7 +341,9 @@ impl MbedTls {
 
     /// Ends an established session and frees its address.
     fn end(&mut self, id: SessionId, reason: CloseReason, out: &mut Outputs) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
         self.release_address(session.address, id);
         self.drop_live(id, reason, out);
     }
@@ -324,7 +356,9 @@ impl MbedTls {
     }
 
     fn release_address(&mut self, address: SocketAddr, id: SessionId) {
-        let Some(slots) = self.addresses.get_mut(&address) else { return };
+        let Some(slots) = self.addresses.get_mut(&address) else {
+            return;
+        };
         slots.live = slots.live.filter(|&live| live != id);
         slots.pending = slots.pending.filter(|&pending| pending != id);
         if slots.live.is_none() && slots.pending.is_none() {
@@ -364,7 +398,9 @@ impl MbedTls {
 
     /// Hands out what Mbed TLS wrote for `id`; tells how many datagrams.
     fn flush(&mut self, id: SessionId, handshake: bool, out: &mut Outputs) -> usize {
-        let Some(session) = self.sessions.get(&id) else { return 0 };
+        let Some(session) = self.sessions.get(&id) else {
+            return 0;
+        };
         let mut count = 0;
         self.context.drain_outgoing(|datagram| {
             count += 1;
@@ -377,7 +413,9 @@ impl MbedTls {
     }
 
     fn on_handshake_due(&mut self, id: SessionId, now: Instant, out: &mut Outputs) {
-        let Some(session) = self.sessions.get(&id) else { return };
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
         match session.phase {
             Phase::Handshake { alerted: true, .. } => self.fail(id, CloseReason::HandshakeRefused, out),
             Phase::Handshake { give_up, .. } if give_up <= now => {
@@ -397,7 +435,9 @@ impl Engine for MbedTls {
                 self.counters.malformed += 1;
                 return;
             };
-            self.counters.traffic.received(record.bytes.len(), record.is_handshake_traffic());
+            self.counters
+                .traffic
+                .received(record.bytes.len(), record.is_handshake_traffic());
             self.on_record(from, &record, now, out);
         }
     }
@@ -430,7 +470,9 @@ impl Engine for MbedTls {
             return Err(SendError::NoSession);
         };
         if plaintext.is_empty() || plaintext.len() > PLAINTEXT_BYTES_MAX {
-            return Err(SendError::TooLong { bytes: plaintext.len() });
+            return Err(SendError::TooLong {
+                bytes: plaintext.len(),
+            });
         }
         let outcome = found.connection.write(plaintext, now);
         self.flush(session, false, out);
@@ -468,7 +510,10 @@ impl Engine for MbedTls {
     }
 
     fn counters(&self) -> EngineCounters {
-        EngineCounters { handshakes_now: self.admission.in_progress() as u64, ..self.counters }
+        EngineCounters {
+            handshakes_now: self.admission.in_progress() as u64,
+            ..self.counters
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::dtls::{Established, Outputs};
 pub(super) struct Session {
     pub(super) connection: Connection,
     pub(super) address: SocketAddr,
-    /// The random of the ClientHello that began it, on a server.
+    /// The random of the `ClientHello` that began it, on a server.
     pub(super) hello_random: Option<[u8; 32]>,
     pub(super) phase: Phase,
     /// When the peer last proved to be there.
@@ -44,7 +44,10 @@ impl Session {
             connection,
             address,
             hello_random,
-            phase: Phase::Handshake { give_up, alerted: false },
+            phase: Phase::Handshake {
+                give_up,
+                alerted: false,
+            },
             heard: now,
             traffic: Arc::default(),
         }

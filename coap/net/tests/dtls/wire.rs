@@ -1,5 +1,4 @@
 //! A server engine, client engines and the network between them, in memory and virtual time.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -13,7 +12,7 @@ use bellwether_net::{PskTable, Secret, SessionId};
 
 /// What the network does with one datagram.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Deliver,
     Lose,
     /// Put behind all that is on the way.
@@ -21,49 +20,49 @@ pub enum Fate {
 }
 
 /// One side: an engine and what it told.
-pub struct Node {
-    pub engine: Box<dyn Engine>,
-    pub established: Vec<Established>,
-    pub closed: Vec<(SessionId, CloseReason)>,
-    pub data: Vec<(SessionId, Vec<u8>)>,
+pub(crate) struct Node {
+    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) established: Vec<Established>,
+    pub(crate) closed: Vec<(SessionId, CloseReason)>,
+    pub(crate) data: Vec<(SessionId, Vec<u8>)>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Datagram {
-    pub from: SocketAddr,
-    pub to: SocketAddr,
-    pub bytes: Vec<u8>,
+pub(crate) struct Datagram {
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+    pub(crate) bytes: Vec<u8>,
 }
 
-pub struct Wire {
-    pub now: Instant,
-    pub nodes: HashMap<SocketAddr, Node>,
-    pub on_the_way: VecDeque<Datagram>,
+pub(crate) struct Wire {
+    pub(crate) now: Instant,
+    pub(crate) nodes: HashMap<SocketAddr, Node>,
+    pub(crate) on_the_way: VecDeque<Datagram>,
     /// Everything ever sent.
-    pub sent: Vec<Datagram>,
+    pub(crate) sent: Vec<Datagram>,
 }
 
-pub const KEY: &[u8] = b"0123456789abcdef";
+pub(crate) const KEY: &[u8] = b"0123456789abcdef";
 
-pub fn server_address() -> SocketAddr {
+pub(crate) fn server_address() -> SocketAddr {
     "192.0.2.1:5684".parse().unwrap()
 }
 
-pub fn client_address() -> SocketAddr {
+pub(crate) fn client_address() -> SocketAddr {
     "198.51.100.7:40000".parse().unwrap()
 }
 
-pub fn key(bytes: &[u8]) -> Secret {
+pub(crate) fn key(bytes: &[u8]) -> Secret {
     Secret::new(bytes.to_vec()).unwrap()
 }
 
-pub fn client(identity: &str, psk: &[u8]) -> Node {
+pub(crate) fn client(identity: &str, psk: &[u8]) -> Node {
     let engine = MbedTls::client(identity.into(), key(psk), DtlsConfig::default()).unwrap();
     Node::new(Box::new(engine))
 }
 
 /// A server that knows lamp-1 and lamp-2 by [`KEY`].
-pub fn server(config: DtlsConfig) -> Node {
+pub(crate) fn server(config: DtlsConfig) -> Node {
     let table = PskTable::new();
     table.insert("lamp-1", key(KEY));
     table.insert("lamp-2", key(KEY));
@@ -71,17 +70,22 @@ pub fn server(config: DtlsConfig) -> Node {
 }
 
 impl Node {
-    pub fn new(engine: Box<dyn Engine>) -> Self {
-        Self { engine, established: Vec::new(), closed: Vec::new(), data: Vec::new() }
+    pub(crate) fn new(engine: Box<dyn Engine>) -> Self {
+        Self {
+            engine,
+            established: Vec::new(),
+            closed: Vec::new(),
+            data: Vec::new(),
+        }
     }
 
-    pub fn last_session(&self) -> SessionId {
+    pub(crate) fn last_session(&self) -> SessionId {
         self.established.last().unwrap().session
     }
 }
 
 impl Wire {
-    pub fn new(server: Node, client: Node) -> Self {
+    pub(crate) fn new(server: Node, client: Node) -> Self {
         Self {
             now: Instant::default(),
             nodes: HashMap::from([(server_address(), server), (client_address(), client)]),
@@ -91,7 +95,7 @@ impl Wire {
     }
 
     /// lamp-1 and its server, their session established.
-    pub fn established() -> Self {
+    pub(crate) fn established() -> Self {
         let mut wire = Self::new(server(DtlsConfig::default()), client("lamp-1", KEY));
         wire.connect(client_address());
         wire.deliver_all();
@@ -100,16 +104,16 @@ impl Wire {
         wire
     }
 
-    pub fn server(&mut self) -> &mut Node {
+    pub(crate) fn server(&mut self) -> &mut Node {
         self.nodes.get_mut(&server_address()).unwrap()
     }
 
-    pub fn client(&mut self) -> &mut Node {
+    pub(crate) fn client(&mut self) -> &mut Node {
         self.nodes.get_mut(&client_address()).unwrap()
     }
 
     /// Runs one engine call and collects what came of it.
-    pub fn at<T>(
+    pub(crate) fn at<T>(
         &mut self,
         address: SocketAddr,
         call: impl FnOnce(&mut dyn Engine, Instant, &mut Outputs) -> T,
@@ -120,7 +124,11 @@ impl Wire {
         while let Some(output) = out.pop() {
             match output {
                 Output::Transmit { to, datagram } => {
-                    let datagram = Datagram { from: address, to, bytes: datagram.to_vec() };
+                    let datagram = Datagram {
+                        from: address,
+                        to,
+                        bytes: datagram.to_vec(),
+                    };
                     self.sent.push(datagram.clone());
                     self.on_the_way.push_back(datagram);
                 }
@@ -132,29 +140,33 @@ impl Wire {
         result
     }
 
-    pub fn connect(&mut self, from: SocketAddr) -> SessionId {
-        self.at(from, |engine, now, out| engine.connect(server_address(), now, out)).unwrap()
+    pub(crate) fn connect(&mut self, from: SocketAddr) -> SessionId {
+        self.at(from, |engine, now, out| {
+            engine.connect(server_address(), now, out)
+        })
+        .unwrap()
     }
 
-    pub fn send(&mut self, from: SocketAddr, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, from: SocketAddr, bytes: &[u8]) {
         let session = self.nodes[&from].last_session();
-        self.at(from, |engine, now, out| engine.send(session, bytes, now, out)).unwrap();
+        self.at(from, |engine, now, out| engine.send(session, bytes, now, out))
+            .unwrap();
     }
 
     /// Hands a datagram to its receiver, whoever made it.
-    pub fn inject(&mut self, datagram: &Datagram) {
+    pub(crate) fn inject(&mut self, datagram: &Datagram) {
         let Datagram { from, to, bytes } = datagram;
         if self.nodes.contains_key(to) {
             self.at(*to, |engine, now, out| engine.on_datagram(*from, bytes, now, out));
         }
     }
 
-    pub fn deliver_all(&mut self) {
+    pub(crate) fn deliver_all(&mut self) {
         self.deliver(&mut |_| Fate::Deliver);
     }
 
     /// Delivers until nothing is on the way.
-    pub fn deliver(&mut self, fate: &mut dyn FnMut(&Datagram) -> Fate) {
+    pub(crate) fn deliver(&mut self, fate: &mut dyn FnMut(&Datagram) -> Fate) {
         while let Some(datagram) = self.on_the_way.pop_front() {
             match fate(&datagram) {
                 Fate::Deliver => self.inject(&datagram),
@@ -166,9 +178,15 @@ impl Wire {
     }
 
     /// Goes to the next deadline of anybody; `false` if there is none before `until`.
-    pub fn wake_next(&mut self, until: Instant) -> bool {
-        let next = self.nodes.values().filter_map(|node| node.engine.next_timeout()).min();
-        let Some(next) = next.filter(|&next| next <= until) else { return false };
+    pub(crate) fn wake_next(&mut self, until: Instant) -> bool {
+        let next = self
+            .nodes
+            .values()
+            .filter_map(|node| node.engine.next_timeout())
+            .min();
+        let Some(next) = next.filter(|&next| next <= until) else {
+            return false;
+        };
         self.now = self.now.max(next);
         let addresses: Vec<_> = self.nodes.keys().copied().collect();
         for address in addresses {
@@ -178,7 +196,7 @@ impl Wire {
     }
 
     /// Delivers and wakes until `seconds` have passed or nothing is due before that.
-    pub fn run(&mut self, seconds: u64, fate: &mut dyn FnMut(&Datagram) -> Fate) {
+    pub(crate) fn run(&mut self, seconds: u64, fate: &mut dyn FnMut(&Datagram) -> Fate) {
         let until = self.now.after(Duration::from_secs(seconds));
         self.deliver(fate);
         while self.wake_next(until) {
@@ -189,15 +207,20 @@ impl Wire {
 }
 
 /// Small pseudo-random numbers, the same for the same seed.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    pub fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    pub(crate) fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 
-    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count).map(|_| u8::try_from(self.roll(256)).unwrap()).collect()
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count)
+            .map(|_| u8::try_from(self.roll(256)).unwrap())
+            .collect()
     }
 }

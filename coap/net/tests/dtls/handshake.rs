@@ -1,12 +1,10 @@
 //! Handshakes over a wire in memory: loss, reordering, wrong keys, forgeries, bounds.
 
-mod wire;
-
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::wire::{Datagram, Dice, Fate, KEY, Node, Wire, client, client_address, server, server_address};
 use bellwether_net::dtls::{CloseReason, DtlsConfig};
-use wire::{Datagram, Dice, Fate, KEY, Node, Wire, client, client_address, server, server_address};
 
 fn other_address(n: u16) -> SocketAddr {
     SocketAddr::from(([203, 0, 113, u8::try_from(n >> 8).unwrap()], 30_000 + n))
@@ -36,7 +34,11 @@ fn handshake_survives_the_loss_of_any_one_datagram() {
         let mut count = 0;
         wire.run(20, &mut |_| {
             count += 1;
-            if count == lost + 1 { Fate::Lose } else { Fate::Deliver }
+            if count == lost + 1 {
+                Fate::Lose
+            } else {
+                Fate::Deliver
+            }
         });
         assert_eq!(wire.client().established.len(), 1, "datagram {lost} lost");
         wire.send(client_address(), b"up");
@@ -48,7 +50,10 @@ fn handshake_survives_the_loss_of_any_one_datagram() {
 #[test]
 fn handshake_survives_heavy_loss_and_reordering() {
     for seed in 0..60 {
-        let config = DtlsConfig { handshake_timeout: Duration::from_secs(600), ..DtlsConfig::default() };
+        let config = DtlsConfig {
+            handshake_timeout: Duration::from_mins(10),
+            ..DtlsConfig::default()
+        };
         let mut wire = Wire::new(server(config), client("lamp-1", KEY));
         let mut dice = Dice(seed);
         let mut fate = |_: &Datagram| match dice.roll(10) {
@@ -75,8 +80,13 @@ fn seen_of_failure(peer: Node) -> (Vec<(usize, u8)>, Wire) {
     let mut wire = Wire::new(server(DtlsConfig::default()), peer);
     wire.connect(client_address());
     wire.run(60, &mut |_| Fate::Deliver);
-    let from_server = wire.sent.iter().filter(|datagram| datagram.from == server_address());
-    let seen = from_server.map(|datagram| (datagram.bytes.len(), datagram.bytes[0])).collect();
+    let from_server = wire
+        .sent
+        .iter()
+        .filter(|datagram| datagram.from == server_address());
+    let seen = from_server
+        .map(|datagram| (datagram.bytes.len(), datagram.bytes[0]))
+        .collect();
     (seen, wire)
 }
 
@@ -109,14 +119,29 @@ fn thousand_spoofed_client_hellos_leave_no_state() {
     let hello = wire.sent[0].clone();
     wire.on_the_way.clear();
     for n in 0..1_000 {
-        wire.inject(&Datagram { from: other_address(n), ..hello.clone() });
+        wire.inject(&Datagram {
+            from: other_address(n),
+            ..hello.clone()
+        });
     }
     let counters = wire.server().engine.counters();
     assert_eq!(counters.cookies_sent, 1_000);
-    assert_eq!((counters.handshakes_begun, counters.handshakes_now, counters.sessions_now), (0, 0, 0));
+    assert_eq!(
+        (
+            counters.handshakes_begun,
+            counters.handshakes_now,
+            counters.sessions_now
+        ),
+        (0, 0, 0)
+    );
     assert_eq!(wire.server().engine.next_timeout(), None);
     // Nothing that anybody could make us send is longer than what they sent.
-    assert!(wire.sent.iter().skip(1).all(|answer| answer.bytes.len() < hello.bytes.len()));
+    assert!(
+        wire.sent
+            .iter()
+            .skip(1)
+            .all(|answer| answer.bytes.len() < hello.bytes.len())
+    );
 }
 
 #[test]
@@ -129,7 +154,10 @@ fn cookie_of_one_address_is_worth_nothing_from_another() {
     });
     let with_cookie = wire.sent.last().unwrap().clone();
     assert_eq!(with_cookie.from, client_address());
-    wire.inject(&Datagram { from: other_address(1), ..with_cookie });
+    wire.inject(&Datagram {
+        from: other_address(1),
+        ..with_cookie
+    });
     assert_eq!(wire.server().engine.counters().handshakes_begun, 0);
 }
 
@@ -142,10 +170,18 @@ fn alert_in_the_clear_does_not_end_a_handshake_that_goes_on() {
         while let Some(datagram) = wire.on_the_way.pop_front() {
             let (from, to) = (client_address(), server_address());
             let (from, to) = if to_server { (from, to) } else { (to, from) };
-            wire.inject(&Datagram { from, to, bytes: alert.clone() });
+            wire.inject(&Datagram {
+                from,
+                to,
+                bytes: alert.clone(),
+            });
             wire.inject(&datagram);
         }
-        assert_eq!(wire.client().established.len(), 1, "alert to the server: {to_server}");
+        assert_eq!(
+            wire.client().established.len(),
+            1,
+            "alert to the server: {to_server}"
+        );
         assert_eq!(wire.server().established.len(), 1);
     }
 }
@@ -180,7 +216,10 @@ fn server_forgets_a_handshake_that_stops_halfway() {
 
 #[test]
 fn handshakes_beyond_the_bound_are_refused_until_others_end() {
-    let config = DtlsConfig { handshakes_in_progress_max: 2, ..DtlsConfig::default() };
+    let config = DtlsConfig {
+        handshakes_in_progress_max: 2,
+        ..DtlsConfig::default()
+    };
     let mut wire = Wire::new(server(config), client("lamp-1", KEY));
     for n in 1..=3 {
         wire.nodes.insert(other_address(n * 256), client("lamp-1", KEY));
@@ -221,7 +260,10 @@ fn client_hello_from_an_address_with_a_session_does_not_end_it() {
 fn session_goes_on_while_a_new_handshake_from_its_address_is_under_way() {
     let mut wire = Wire::established();
     let first = wire.server().last_session();
-    let device = wire.nodes.insert(client_address(), client("lamp-1", KEY)).unwrap();
+    let device = wire
+        .nodes
+        .insert(client_address(), client("lamp-1", KEY))
+        .unwrap();
     wire.connect(client_address());
     let mut records = 0;
     // Cookie exchange and the ServerHello flight pass, then the first session speaks.
@@ -246,7 +288,12 @@ fn session_goes_on_while_a_new_handshake_from_its_address_is_under_way() {
 #[test]
 fn late_copy_of_the_client_hello_that_made_a_session_begins_nothing() {
     let mut wire = Wire::established();
-    let hello = wire.sent.iter().rfind(|datagram| datagram.bytes[13] == 1).unwrap().clone();
+    let hello = wire
+        .sent
+        .iter()
+        .rfind(|datagram| datagram.bytes[13] == 1)
+        .unwrap()
+        .clone();
     wire.inject(&hello);
     let counters = wire.server().engine.counters();
     assert_eq!((counters.handshakes_begun, counters.handshakes_now), (1, 0));
