@@ -1,1 +1,54 @@
 //! Delta updates: made on the server, applied as a stream in small RAM.
+//!
+//! A patch turns a *base* image that a device runs into the *target* image. [`Patcher`] takes the patch in
+//! pieces of any size, reads the base where it needs it, and gives the target out in order. It is `no_std`,
+//! allocates nothing, and is a value of less than 8 KiB ([`ram_bytes`]), whatever the images' sizes.
+//!
+//! ```
+//! # #[cfg(feature = "make")] {
+//! use bellwether_delta::{Algorithm, Patcher, make};
+//!
+//! let (base, target) = (b"lamp version 1, 60 watts", b"lamp version 2, 60 watts");
+//! let patch = make::make(base, target).unwrap();
+//!
+//! let mut slot = Vec::new();
+//! let mut patcher = Patcher::new(patch.algorithm.0, 24, 24, &patch.parameters).unwrap();
+//! for piece in patch.bytes.chunks(5) {
+//!     patcher.push(piece, &mut &base[..], &mut slot).unwrap();
+//! }
+//! patcher.finish().unwrap();
+//! assert_eq!(slot, target);
+//! # }
+//! ```
+//!
+//! # After a power cut
+//!
+//! A patcher keeps nothing in flash. Applying is deterministic: the same patch over the same base gives the
+//! same bytes at the same place, so a device starts again with the patch's first byte, and its sink may skip
+//! what the slot already holds. That costs the transfer of a delta, which is small by its nature, and saves
+//! writing kilobytes of state beside every page of the image.
+//!
+//! # What is trusted
+//!
+//! Nothing. A malformed patch ends in an error; it never reads outside the base, never gives out more than
+//! the target's size, and never runs longer than a fixed number of steps per byte of the target. It may give
+//! out wrong bytes before, so the digest of the result decides.
+#![no_std]
+
+#[cfg(any(test, feature = "make"))]
+extern crate std;
+
+mod apply;
+mod coder;
+mod error;
+pub mod format;
+mod image;
+#[cfg(any(test, feature = "make"))]
+pub mod make;
+mod model;
+mod step;
+
+pub use apply::Patcher;
+pub use error::{ApplyError, PatchError};
+pub use format::{Algorithm, IMAGE_BYTES_MAX, ram_bytes};
+pub use image::{Base, OUT_BYTES, OutsideSlice, Sink};

@@ -1,0 +1,363 @@
+use std::convert::Infallible;
+use std::vec;
+use std::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::image::OutsideSlice;
+use crate::make::make;
+
+type Failure = ApplyError<OutsideSlice, Infallible>;
+
+/// Applies a patch piece by piece; the pieces' size is `piece_bytes`.
+fn apply(patch: &[u8], base: &[u8], target_size: u32, piece_bytes: usize) -> Result<Vec<u8>, Failure> {
+    let base_size = u32::try_from(base.len()).unwrap();
+    let mut patcher = Patcher::new(-1, base_size, target_size, &[])?;
+    let mut target = Vec::new();
+    for piece in patch.chunks(piece_bytes) {
+        patcher.push(piece, &mut { base }, &mut target)?;
+    }
+    patcher.finish()?;
+    Ok(target)
+}
+
+fn made(base: &[u8], target: &[u8]) -> (Vec<u8>, u32) {
+    (
+        make(base, target).unwrap().bytes,
+        u32::try_from(target.len()).unwrap(),
+    )
+}
+
+/// Bytes like firmware's: runs, repeats, and words that count up.
+fn image(seed: u32, length: usize) -> Vec<u8> {
+    let words = (0_u32..).map(|at| match (at / 16 + seed) % 4 {
+        0 => 0xffff_ffff,
+        1 => 0x2000_0000 + at * 4,
+        2 => at.wrapping_mul(0x9e37_79b1) ^ seed,
+        _ => 0xf000_f800 + at % 7,
+    });
+    words.flat_map(u32::to_le_bytes).take(length).collect()
+}
+
+/// Edits that firmware sees between versions.
+#[derive(Clone, Debug)]
+enum Edit {
+    Change { at: usize, byte: u8 },
+    Insert { at: usize, bytes: Vec<u8> },
+    Remove { at: usize, length: usize },
+    Move { at: usize, length: usize },
+}
+
+fn any_edit() -> impl Strategy<Value = Edit> {
+    let at = 0..2000_usize;
+    prop_oneof![
+        (at.clone(), any::<u8>()).prop_map(|(at, byte)| Edit::Change { at, byte }),
+        (at.clone(), proptest::collection::vec(any::<u8>(), 0..40))
+            .prop_map(|(at, bytes)| Edit::Insert { at, bytes }),
+        (at.clone(), 0..200_usize).prop_map(|(at, length)| Edit::Remove { at, length }),
+        (at, 0..600_usize).prop_map(|(at, length)| Edit::Move { at, length }),
+    ]
+}
+
+fn edited(mut image: Vec<u8>, edits: &[Edit]) -> Vec<u8> {
+    for edit in edits {
+        let clamp = |at: usize| at.min(image.len());
+        match edit {
+            Edit::Change { at, byte } => {
+                if let Some(place) = image.get_mut(*at) {
+                    *place = *byte;
+                }
+            }
+            Edit::Insert { at, bytes } => {
+                let at = clamp(*at);
+                image.splice(at..at, bytes.iter().copied());
+            }
+            Edit::Remove { at, length } => {
+                image.drain(clamp(*at)..clamp(at + length));
+            }
+            Edit::Move { at, length } => {
+                let moved: Vec<u8> = image.drain(clamp(*at)..clamp(at + length)).collect();
+                image.extend(moved);
+            }
+        }
+    }
+    image
+}
+
+/// A base that counts what it is asked for beyond its end.
+struct Guarded<'a>(&'a [u8]);
+
+impl Base for Guarded<'_> {
+    type Error = OutsideSlice;
+
+    fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), OutsideSlice> {
+        let end = offset as usize + buf.len();
+        assert!(end <= self.0.len(), "read up to {end} of {} bytes", self.0.len());
+        self.0.read(offset, buf)
+    }
+}
+
+/// A sink that asserts that nothing comes after its limit.
+struct Limited {
+    limit: usize,
+    taken: usize,
+}
+
+impl Sink for Limited {
+    type Error = Infallible;
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        self.taken += bytes.len();
+        assert!(self.taken <= self.limit, "{} of {} bytes", self.taken, self.limit);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Eq, PartialEq)]
+struct Broken;
+
+impl Sink for Broken {
+    type Error = Broken;
+
+    fn write(&mut self, _: &[u8]) -> Result<(), Broken> {
+        Err(Broken)
+    }
+}
+
+impl Base for Broken {
+    type Error = Broken;
+
+    fn read(&mut self, _: u32, _: &mut [u8]) -> Result<(), Broken> {
+        Err(Broken)
+    }
+}
+
+#[test]
+fn patch_split_at_every_point_gives_the_same_target() {
+    let base = image(1, 700);
+    let target = edited(
+        base.clone(),
+        &[
+            Edit::Insert {
+                at: 100,
+                bytes: vec![7; 9],
+            },
+            Edit::Move { at: 300, length: 90 },
+        ],
+    );
+    let (patch, size) = made(&base, &target);
+    for at in 0..=patch.len() {
+        let (head, tail) = patch.split_at(at);
+        let mut patcher = Patcher::new(-1, 700, size, &[]).unwrap();
+        let mut produced = Vec::new();
+        patcher.push(head, &mut &base[..], &mut produced).unwrap();
+        patcher.push(&[], &mut &base[..], &mut produced).unwrap();
+        patcher.push(tail, &mut &base[..], &mut produced).unwrap();
+        assert_eq!(patcher.finish(), Ok(()));
+        assert_eq!(produced, target, "split at {at}");
+    }
+}
+
+#[test]
+fn one_changed_byte_in_sixteen_kibibytes_costs_under_a_hundred_bytes() {
+    let base = image(3, 16 * 1024);
+    let mut target = base.clone();
+    target[9000] ^= 1;
+    let (patch, size) = made(&base, &target);
+    assert!(patch.len() < 100, "{} bytes", patch.len());
+    assert_eq!(apply(&patch, &base, size, 64), Ok(target));
+}
+
+#[test]
+fn every_shortened_patch_is_incomplete() {
+    let base = image(5, 600);
+    let target = edited(
+        base.clone(),
+        &[Edit::Insert {
+            at: 20,
+            bytes: b"new function".to_vec(),
+        }],
+    );
+    let (patch, size) = made(&base, &target);
+    for length in 0..patch.len() {
+        let applied = apply(&patch[..length], &base, size, 16);
+        assert!(
+            matches!(applied, Err(ApplyError::Patch(PatchError::Incomplete { .. }))),
+            "{length} bytes"
+        );
+    }
+}
+
+#[test]
+fn patch_that_goes_on_after_the_target_is_refused() {
+    let (mut patch, size) = made(b"abc", b"abcd");
+    patch.push(0);
+    assert_eq!(
+        apply(&patch, b"abc", size, 64),
+        Err(PatchError::TrailingInput.into())
+    );
+    assert_eq!(apply(&[0], b"abc", 0, 64), Err(PatchError::TrailingInput.into()));
+}
+
+#[test]
+fn empty_target_needs_no_bytes() {
+    let (patch, size) = made(b"abc", b"");
+    assert_eq!((patch.len(), size), (0, 0));
+    assert_eq!(apply(&patch, b"abc", 0, 1), Ok(vec![]));
+}
+
+#[test]
+fn target_without_a_base_is_inserted_whole() {
+    let target = image(2, 500);
+    let (patch, size) = made(b"", &target);
+    assert_eq!(apply(&patch, b"", size, 3), Ok(target));
+}
+
+// The stream is a wire format: patches made by earlier servers have to apply for ever.
+#[test]
+fn patch_made_by_the_first_version_of_the_format_applies() {
+    let base = b"Bellwether lamp 1.0.0: on, off, dim. Serial 0001. Bellwether lamp 1.0.0.";
+    let target = b"Bellwether lamp 1.1.0: on, off, dim, blink. Serial 0001. Bellwether lamp 1.1.0.";
+    assert_eq!(apply(GOLDEN, base, 79, 64), Ok(target.to_vec()));
+}
+
+#[test]
+fn unknown_algorithm_parameters_and_sizes_are_refused_at_the_start() {
+    let refused = |algorithm, base, target, parameters: &[u8]| {
+        Patcher::new(algorithm, base, target, parameters)
+            .map(|_| ())
+            .unwrap_err()
+    };
+    assert_eq!(refused(-2, 1, 1, &[]), PatchError::UnknownAlgorithm(-2));
+    assert_eq!(refused(-1, 1, 1, &[0]), PatchError::Parameters);
+    let bytes = IMAGE_BYTES_MAX + 1;
+    assert_eq!(refused(-1, bytes, 1, &[]), PatchError::ImageTooLarge { bytes });
+    assert_eq!(refused(-1, 1, bytes, &[]), PatchError::ImageTooLarge { bytes });
+}
+
+#[test]
+fn copy_from_outside_a_shorter_base_is_refused() {
+    let base = image(1, 400);
+    let (patch, size) = made(&base, &base);
+    let applied = apply(&patch, &base[..399], size, 64);
+    assert_eq!(applied, Err(PatchError::OutsideBase { produced: 0 }.into()));
+}
+
+#[test]
+fn patch_for_a_longer_target_is_refused() {
+    let base = image(1, 400);
+    let (patch, size) = made(&base, &base);
+    let applied = apply(&patch, &base, size - 1, 64);
+    assert_eq!(applied, Err(PatchError::PastTarget { produced: 0 }.into()));
+}
+
+#[test]
+fn failing_flash_ends_the_patch_and_is_told_apart() {
+    let base = image(1, 400);
+    let (patch, size) = made(&base, &base);
+    let mut patcher = Patcher::new(-1, 400, size, &[]).unwrap();
+    let failed = patcher.push(&patch, &mut &base[..], &mut Broken);
+    assert_eq!(failed, Err(ApplyError::Sink(Broken)));
+    let again = patcher.push(&patch, &mut &base[..], &mut Broken);
+    assert_eq!(again, Err(PatchError::GivenUp.into()));
+    assert_eq!(
+        (patcher.produced(), patcher.finish()),
+        (0, Err(PatchError::GivenUp))
+    );
+
+    let mut patcher = Patcher::new(-1, 400, size, &[]).unwrap();
+    let failed = patcher.push(&patch, &mut Broken, &mut Vec::new());
+    assert_eq!(failed, Err(ApplyError::Base(Broken)));
+}
+
+#[test]
+fn clone_goes_on_from_the_same_place() {
+    let base = image(4, 3000);
+    let target = edited(base.clone(), &[Edit::Remove { at: 500, length: 77 }]);
+    let (patch, size) = made(&base, &target);
+    let (head, tail) = patch.split_at(patch.len() / 2);
+    let mut patcher = Patcher::new(-1, 3000, size, &[]).unwrap();
+    let mut produced = Vec::new();
+    patcher.push(head, &mut &base[..], &mut produced).unwrap();
+    let (mut twin, mut produced_by_twin) = (patcher.clone(), produced.clone());
+    for (patcher, produced) in [(&mut patcher, &mut produced), (&mut twin, &mut produced_by_twin)] {
+        patcher.push(tail, &mut &base[..], produced).unwrap();
+        assert!(patcher.is_complete());
+    }
+    assert_eq!((&produced, &produced_by_twin), (&target, &target));
+}
+
+#[test]
+fn patcher_stays_under_the_ram_that_descriptors_announce() {
+    let announced = crate::ram_bytes(-1, &[]).unwrap();
+    assert!(size_of::<Patcher>() <= announced as usize);
+    assert_eq!(crate::ram_bytes(7, &[]), Err(PatchError::UnknownAlgorithm(7)));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn any_edited_image_comes_back(
+        seed in 0..1000_u32,
+        length in 0..2500_usize,
+        edits in proptest::collection::vec(any_edit(), 0..8),
+        piece_bytes in 1..200_usize,
+    ) {
+        let base = image(seed, length);
+        let target = edited(base.clone(), &edits);
+        let (patch, size) = made(&base, &target);
+        prop_assert_eq!(apply(&patch, &base, size, piece_bytes), Ok(target));
+    }
+
+    #[test]
+    fn any_two_images_come_back(
+        base in proptest::collection::vec(any::<u8>(), 0..300),
+        target in proptest::collection::vec(any::<u8>(), 0..300),
+    ) {
+        let (patch, size) = made(&base, &target);
+        prop_assert_eq!(apply(&patch, &base, size, 7), Ok(target));
+    }
+
+    #[test]
+    fn any_bytes_as_a_patch_stay_inside_both_images(
+        patch in proptest::collection::vec(any::<u8>(), 0..400),
+        base in proptest::collection::vec(any::<u8>(), 0..300),
+        target_size in 0..600_u32,
+    ) {
+        let mut patcher = Patcher::new(-1, u32::try_from(base.len()).unwrap(), target_size, &[]).unwrap();
+        let mut sink = Limited { limit: target_size as usize, taken: 0 };
+        // Whether it is taken or refused is the bytes' luck; the guards above are the test.
+        let taken = patcher.push(&patch, &mut Guarded(&base), &mut sink);
+        prop_assert_eq!(patcher.produced() as usize, sink.taken);
+        prop_assert_eq!(patcher.is_complete(), taken.is_ok() && sink.taken == sink.limit);
+    }
+
+    #[test]
+    fn any_damaged_patch_stays_inside_both_images(
+        seed in 0..1000_u32,
+        edits in proptest::collection::vec(any_edit(), 1..6),
+        damages in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let base = image(seed, 1200);
+        let target = edited(base.clone(), &edits);
+        let (mut patch, size) = made(&base, &target);
+        for (at, byte) in damages {
+            if !patch.is_empty() {
+                let at = at.index(patch.len());
+                patch[at] = byte;
+            }
+        }
+        let mut patcher = Patcher::new(-1, 1200, size, &[]).unwrap();
+        let mut sink = Limited { limit: target.len(), taken: 0 };
+        let taken = patcher.push(&patch, &mut Guarded(&base), &mut sink);
+        prop_assert!(taken.is_err() || patcher.produced() <= size);
+        prop_assert_eq!(patcher.produced() as usize, sink.taken);
+    }
+}
+
+/// Made by [`make`] when the format was new.
+const GOLDEN: &[u8] = &[
+    0x07, 0x7c, 0x2c, 0xd4, 0x88, 0xa2, 0x50, 0x9c, 0x01, 0x8c, 0xff, 0xec, 0xa8, 0x77, 0xdb, 0x55, 0x9c,
+];

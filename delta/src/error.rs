@@ -1,0 +1,77 @@
+//! What can go wrong with a patch.
+
+use thiserror::Error;
+
+/// Why a patch cannot be applied. Take the full image instead.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum PatchError {
+    /// This crate does not know the algorithm.
+    #[error("patch algorithm {0} is not known here")]
+    UnknownAlgorithm(i32),
+    /// The algorithm does not take these parameters.
+    #[error("parameters do not belong to the patch algorithm")]
+    Parameters,
+    /// An image is larger than [`crate::IMAGE_BYTES_MAX`].
+    #[error("image of {bytes} bytes is larger than a patch can cover")]
+    ImageTooLarge {
+        /// Size of the image.
+        bytes: u32,
+    },
+    /// The patch has a number that no image needs.
+    #[error("patch is malformed: number out of range at byte {produced} of the target")]
+    NumberTooLarge {
+        /// Bytes of the target before it.
+        produced: u32,
+    },
+    /// The patch copies from outside the base.
+    #[error("patch is malformed: copies from outside the base at byte {produced} of the target")]
+    OutsideBase {
+        /// Bytes of the target before it.
+        produced: u32,
+    },
+    /// The patch makes more than the target.
+    #[error("patch is malformed: more than the target at byte {produced} of it")]
+    PastTarget {
+        /// Bytes of the target before it.
+        produced: u32,
+    },
+    /// A round of the patch makes nothing.
+    #[error("patch is malformed: empty round at byte {produced} of the target")]
+    EmptyRound {
+        /// Bytes of the target before it.
+        produced: u32,
+    },
+    /// The target is complete and the patch goes on.
+    #[error("patch is malformed: it goes on after the end of the target")]
+    TrailingInput,
+    /// The patch ended early.
+    #[error("patch ended after {produced} bytes of the target")]
+    Incomplete {
+        /// Bytes of the target that were given out.
+        produced: u32,
+    },
+    /// An earlier piece ended in an error.
+    #[error("patch was given up after an earlier error")]
+    GivenUp,
+}
+
+/// Why a piece of a patch was not taken. The patcher takes no more after it.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum ApplyError<B, S> {
+    /// The patch is at fault. Take the full image instead.
+    #[error("{0}")]
+    Patch(PatchError),
+    /// The base could not be read.
+    #[error("base could not be read")]
+    Base(B),
+    /// The target could not be written.
+    #[error("target could not be written")]
+    Sink(S),
+}
+
+impl<B, S> From<PatchError> for ApplyError<B, S> {
+    fn from(error: PatchError) -> Self {
+        Self::Patch(error)
+    }
+}
