@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::Version;
 
-/// Binding of a registration, query `b`.
+/// Binding of a registration, query `b`. The MQTT and HTTP transports of 1.2 are not taken: no way in speaks them.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Binding {
     transports: u8,

@@ -34,7 +34,7 @@ pub enum EndpointError {
 }
 
 impl Endpoint {
-    /// What one CoAP Uri-Query holds, `ep=` apart; it also keeps index keys and log lines small.
+    /// Our own bound, not the specification's: it keeps index keys and log lines small.
     pub const MAX_BYTES: usize = 255;
 
     /// Returns the name.
