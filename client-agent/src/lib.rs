@@ -10,5 +10,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+#[cfg(feature = "agent")]
+pub mod agent;
 pub mod platform;
 pub mod update;

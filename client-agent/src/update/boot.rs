@@ -113,7 +113,7 @@ impl Image {
     /// Gives the version as text.
     #[must_use]
     pub fn version_text(&self) -> &str {
-        core::str::from_utf8(self.version.as_slice()).unwrap_or_default()
+        self.version.as_text()
     }
 }
 

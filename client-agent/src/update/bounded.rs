@@ -10,12 +10,21 @@ pub struct Bounded<const MAX: usize> {
 }
 
 impl<const MAX: usize> Bounded<MAX> {
+    /// No bytes.
+    pub const EMPTY: Self = Self { bytes: [0; MAX], length: 0 };
+
     /// Copies `from`; `None` where it has more than `MAX` bytes.
     #[must_use]
     pub fn copy_of(from: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX];
         bytes.get_mut(..from.len())?.copy_from_slice(from);
         Some(Self { bytes, length: from.len() })
+    }
+
+    /// Gives the bytes as text; empty where they are none.
+    #[must_use]
+    pub fn as_text(&self) -> &str {
+        core::str::from_utf8(self.as_slice()).unwrap_or_default()
     }
 
     /// Gives the bytes.

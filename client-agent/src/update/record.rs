@@ -6,10 +6,13 @@
 //! Source: protocol.md §3, "What the device keeps". The private share and several components are not kept yet: a
 //! grant that needs them is refused before anything is written.
 
+use super::boot::VERSION_BYTES_MAX;
 use super::bounded::Bounded;
 use super::journal::{COPY_BYTES_MAX, Journal, JournalError};
 use crate::platform::{Flash, Region};
-use core::fmt;
+use bellwether_keys::fork::{self, ForkHead};
+use bellwether_keys::{ChainLength, Seed};
+use bellwether_manifests::message::{self, Moment};
 use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder};
 use thiserror::Error;
@@ -21,11 +24,11 @@ pub struct Record {
     /// Which key of the identity is next.
     pub place: Place,
     /// The seed of the place's epoch.
-    pub seed: EpochSeed,
-    /// Indices of the epoch, 1 ..= 4096.
-    pub chain_length: u16,
+    pub seed: Seed,
+    /// Indices of the epoch.
+    pub chain_length: ChainLength,
     /// Digest chain over the confirming reports.
-    pub fork: [u8; 8],
+    pub fork: ForkHead,
     /// Sequence number of the newest manifest that was installed.
     pub manifest_sequence: u64,
     /// Highest number of a grant that was kept.
@@ -53,10 +56,6 @@ pub struct Place {
     pub index: u16,
 }
 
-/// A seed that neither prints nor outlives its use.
-#[derive(Clone, Eq, PartialEq)]
-pub struct EpochSeed(Zeroizing<[u8; 32]>);
-
 /// How far the update is.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one record, and no allocator to move its parts to")]
@@ -78,6 +77,14 @@ pub struct ManifestRef {
     pub bytes: u32,
     /// Digest of its authentication block.
     pub digest: [u8; 32],
+    /// Its sequence number.
+    pub sequence: u64,
+    /// URI that names it in reports.
+    pub reference: Bounded<REFERENCE_BYTES_MAX>,
+    /// Path of its request identifier.
+    pub path: Bounded<PATH_BYTES_MAX>,
+    /// Version of its image as text, empty where it does not tell.
+    pub version: Bounded<VERSION_BYTES_MAX>,
 }
 
 /// An open grant and what was done with it.
@@ -128,21 +135,12 @@ pub struct PendingReport {
     pub grant: u64,
     /// Manifest that it speaks of.
     pub manifest: [u8; 32],
+    /// Path of that manifest's request identifier.
+    pub path: Bounded<PATH_BYTES_MAX>,
     /// Which moment.
     pub moment: Moment,
     /// Whether it moved the place.
     pub confirming: bool,
-}
-
-/// What a report tells.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Moment {
-    /// The image stands verified in the spare slot.
-    Decrypted,
-    /// The image runs and is confirmed.
-    Installed,
-    /// The update, or the manifest, was given up.
-    Failed,
 }
 
 /// How the last update ended.
@@ -154,15 +152,23 @@ pub struct Outcome {
     pub refused: Option<i64>,
 }
 
+impl Place {
+    /// Gives the place as messages carry it.
+    #[must_use]
+    pub fn of(self, id: &str) -> message::Place<'_> {
+        message::Place { id, epoch: self.epoch, index: self.index }
+    }
+}
+
 impl Record {
     /// Makes the record of a device that leaves the factory.
     #[must_use]
-    pub fn factory(epoch: u16, seed: [u8; 32], chain_length: u16, time_floor: u64) -> Self {
+    pub fn factory(epoch: u16, seed: Seed, chain_length: ChainLength, time_floor: u64) -> Self {
         Self {
             place: Place { epoch, index: 0 },
-            seed: EpochSeed::new(seed),
+            seed,
             chain_length,
-            fork: [0; 8],
+            fork: fork::FIRST,
             manifest_sequence: 0,
             grant_highest: 0,
             counter_reserved: 1,
@@ -212,42 +218,6 @@ impl Record {
             State::Granted(granted) => Some(granted),
             State::None | State::Stored(_) => None,
         }
-    }
-}
-
-impl EpochSeed {
-    /// Takes the bytes.
-    #[must_use]
-    pub fn new(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
-    }
-
-    /// Gives the bytes to whoever derives from them.
-    #[must_use]
-    pub fn expose(&self) -> &[u8; 32] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for EpochSeed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("EpochSeed(..)")
-    }
-}
-
-impl Moment {
-    /// Gives the number on the wire.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Decrypted => 1,
-            Self::Installed => 2,
-            Self::Failed => 3,
-        }
-    }
-
-    fn from_number(number: u8) -> Option<Self> {
-        [Self::Decrypted, Self::Installed, Self::Failed].into_iter().find(|moment| moment.number() == number)
     }
 }
 
@@ -327,7 +297,7 @@ type EncodeResult = Result<(), minicbor::encode::Error<EndOfSlice>>;
 fn encode(e: &mut Out<'_>, record: &Record) -> EncodeResult {
     e.array(13)?.u8(VERSION)?;
     encode_place(e, record.place)?;
-    e.bytes(record.seed.expose())?.u16(record.chain_length)?.bytes(&record.fork)?;
+    e.bytes(record.seed.expose())?.u16(record.chain_length.get())?.bytes(&record.fork)?;
     e.u64(record.manifest_sequence)?.u64(record.grant_highest)?.u64(record.counter_reserved)?;
     e.u64(record.time_floor)?.u64(record.anchors_edition)?;
     encode_state(e, &record.state)?;
@@ -366,7 +336,9 @@ fn encode_state(e: &mut Out<'_>, state: &State) -> EncodeResult {
 }
 
 fn encode_manifest(e: &mut Out<'_>, manifest: &ManifestRef) -> EncodeResult {
-    e.array(3)?.u8(manifest.half)?.u32(manifest.bytes)?.bytes(&manifest.digest)?;
+    e.array(7)?.u8(manifest.half)?.u32(manifest.bytes)?.bytes(&manifest.digest)?;
+    e.u64(manifest.sequence)?.bytes(manifest.reference.as_slice())?.bytes(manifest.path.as_slice())?;
+    e.bytes(manifest.version.as_slice())?;
     Ok(())
 }
 
@@ -380,9 +352,10 @@ fn encode_stage(e: &mut Out<'_>, stage: &Stage) -> EncodeResult {
 }
 
 fn encode_report(e: &mut Out<'_>, report: &PendingReport) -> EncodeResult {
-    e.array(6)?.bytes(report.bytes.as_slice())?;
+    e.array(7)?.bytes(report.bytes.as_slice())?;
     encode_place(e, report.place)?;
-    e.u64(report.grant)?.bytes(&report.manifest)?.u8(report.moment.number())?.bool(report.confirming)?;
+    e.u64(report.grant)?.bytes(&report.manifest)?.bytes(report.path.as_slice())?;
+    e.u8(report.moment as u8)?.bool(report.confirming)?;
     Ok(())
 }
 
@@ -395,8 +368,8 @@ fn decode(bytes: &[u8]) -> Option<Record> {
     }
     let record = Record {
         place: decode_place(d)?,
-        seed: EpochSeed::new(d.bytes().ok()?.try_into().ok()?),
-        chain_length: d.u16().ok()?,
+        seed: Seed::new(d.bytes().ok()?.try_into().ok()?),
+        chain_length: ChainLength::try_from(d.u64().ok()?).ok()?,
         fork: d.bytes().ok()?.try_into().ok()?,
         manifest_sequence: d.u64().ok()?,
         grant_highest: d.u64().ok()?,
@@ -436,11 +409,15 @@ fn decode_state(d: &mut Decoder<'_>) -> Option<State> {
 }
 
 fn decode_manifest(d: &mut Decoder<'_>) -> Option<ManifestRef> {
-    array(d, 3)?;
+    array(d, 7)?;
     Some(ManifestRef {
         half: d.u8().ok()?,
         bytes: d.u32().ok()?,
         digest: d.bytes().ok()?.try_into().ok()?,
+        sequence: d.u64().ok()?,
+        reference: Bounded::copy_of(d.bytes().ok()?)?,
+        path: Bounded::copy_of(d.bytes().ok()?)?,
+        version: Bounded::copy_of(d.bytes().ok()?)?,
     })
 }
 
@@ -470,13 +447,14 @@ fn decode_reports(d: &mut Decoder<'_>) -> Option<[Option<PendingReport>; REPORTS
 }
 
 fn decode_report(d: &mut Decoder<'_>) -> Option<PendingReport> {
-    array(d, 6)?;
+    array(d, 7)?;
     Some(PendingReport {
         bytes: Bounded::copy_of(d.bytes().ok()?)?,
         place: decode_place(d)?,
         grant: d.u64().ok()?,
         manifest: d.bytes().ok()?.try_into().ok()?,
-        moment: Moment::from_number(d.u8().ok()?)?,
+        path: Bounded::copy_of(d.bytes().ok()?)?,
+        moment: Moment::try_from(d.u8().ok()?).ok()?,
         confirming: d.bool().ok()?,
     })
 }
@@ -503,6 +481,12 @@ pub const DESCRIPTOR_BYTES_MAX: usize = 1024;
 /// Bytes of a report: about 270 with a short name and manifest URI.
 pub const REPORT_BYTES_MAX: usize = 640;
 
+/// Bytes of a request identifier's path; a manifest with a longer one is refused.
+pub const PATH_BYTES_MAX: usize = 64;
+
+/// Bytes of the URI that names a manifest; one with a longer one is refused, since reports repeat it.
+pub const REFERENCE_BYTES_MAX: usize = 128;
+
 /// The layout of the body. Never reuse a number.
 const VERSION: u8 = 1;
 const STAGE_DECRYPTED: u8 = 32;
@@ -516,7 +500,15 @@ mod tests {
     use std::{format, vec};
 
     fn manifest() -> ManifestRef {
-        ManifestRef { half: 1, bytes: 477, digest: [7; 32] }
+        ManifestRef {
+            half: 1,
+            bytes: 477,
+            digest: [7; 32],
+            sequence: u64::MAX,
+            reference: Bounded::copy_of(&[b'r'; REFERENCE_BYTES_MAX]).unwrap(),
+            path: Bounded::copy_of(&[b'/'; PATH_BYTES_MAX]).unwrap(),
+            version: Bounded::copy_of(&[b'1'; VERSION_BYTES_MAX]).unwrap(),
+        }
     }
 
     fn report(length: usize) -> PendingReport {
@@ -525,6 +517,7 @@ mod tests {
             place: Place { epoch: 1, index: 1023 },
             grant: u64::MAX,
             manifest: [9; 32],
+            path: Bounded::copy_of(&[b'/'; PATH_BYTES_MAX]).unwrap(),
             moment: Moment::Installed,
             confirming: true,
         }
@@ -543,7 +536,7 @@ mod tests {
 
     /// A record in which every part is as long as it may be.
     fn fullest() -> Record {
-        let mut record = Record::factory(u16::MAX, [3; 32], 4096, u64::MAX);
+        let mut record = Record::factory(u16::MAX, Seed::new([3; 32]), ChainLength::try_from(4096).unwrap(), u64::MAX);
         record.state = granted(Stage::Accepted(Progress { frame: u32::MAX, expected: [8; 32] }));
         record.reports = [Some(report(REPORT_BYTES_MAX)), Some(report(REPORT_BYTES_MAX))];
         record.outcome = Outcome { result: 8, refused: Some(i64::MIN) };
@@ -572,7 +565,7 @@ mod tests {
     #[test]
     fn every_state_comes_back() {
         for state in [State::None, State::Stored(manifest()), granted(Stage::Decrypted), granted(Stage::Trial)] {
-            let mut record = Record::factory(0, [3; 32], 1024, 1);
+            let mut record = Record::factory(0, Seed::new([3; 32]), ChainLength::DEFAULT, 1);
             record.state = state;
             comes_back(&record);
         }
@@ -602,7 +595,7 @@ mod tests {
     #[test]
     fn printed_record_shows_neither_seed_nor_grant() {
         let text = format!("{:?}", fullest());
-        assert!(text.contains("EpochSeed(..)") && text.contains("512 of 512 bytes"), "{text}");
+        assert!(text.contains("[redacted]") && text.contains("512 of 512 bytes"), "{text}");
     }
 
     proptest! {

@@ -37,9 +37,6 @@ impl MemoryFlash {
         self.writes_left = None;
     }
 
-    pub(crate) fn region(&self, region: Region) -> &[u8] {
-        &self.regions[&region]
-    }
 }
 
 impl Flash for MemoryFlash {

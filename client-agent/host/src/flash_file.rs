@@ -1,0 +1,257 @@
+//! The device's flash in a file: a header that the factory writes, then the regions.
+//!
+//! | offset | what |
+//! |---|---|
+//! | 0 | magic, length of the header, header (see [`Header`]) |
+//! | 64 KiB | record, boot state, manifests, slots A and B |
+//!
+//! The file holds secrets: it is made for its owner alone (0600), and one process at a time locks it.
+
+use crate::header::{Header, HeaderError};
+use bellwether_agent::platform::{Flash, Region};
+use bellwether_agent::update::{boot::BOOT_COPY_BYTES, journal::COPY_BYTES_MAX};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// An open and locked flash file.
+#[derive(Debug)]
+pub struct FlashFile {
+    file: File,
+    slot_bytes: u32,
+}
+
+/// Why a flash file could not be made or opened.
+#[derive(Debug, Error)]
+pub enum FlashFileError {
+    /// Choose another name, or remove the file.
+    #[error("{} exists already; a flash is never overwritten, choose another --out", .0.display())]
+    Exists(PathBuf),
+    /// Make one with `bellwether-agent flash`.
+    #[error("{} does not exist; make it with `bellwether-agent flash --out {0}`", .0.display())]
+    NotFound(PathBuf),
+    /// Stop the other process first.
+    #[error("{} is in use by another process; stop that one first", .0.display())]
+    InUse(PathBuf),
+    /// The file is something else, or damaged.
+    #[error("{} is not a flash file of this program", path.display())]
+    NotAFlash {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its header.
+        #[source]
+        source: HeaderError,
+    },
+    /// The operating system refused.
+    #[error("{} cannot be read or written", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl FlashFile {
+    /// Makes a flash file, all regions erased.
+    ///
+    /// # Errors
+    ///
+    /// [`FlashFileError::Exists`], [`FlashFileError::Io`].
+    pub fn create(path: &Path, header: &Header) -> Result<Self, FlashFileError> {
+        let failed = |source| FlashFileError::Io { path: path.to_owned(), source };
+        let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+        let file = options.map_err(|source| match source.kind() {
+            io::ErrorKind::AlreadyExists => FlashFileError::Exists(path.to_owned()),
+            _ => failed(source),
+        })?;
+        lock(&file, path)?;
+        let body = header.encode();
+        let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
+        let flash = Self { file, slot_bytes: header.slot_bytes };
+        let start = [MAGIC.as_slice(), &length, &body].concat();
+        flash.file.write_all_at(&Zeroizing::new(start), 0).map_err(failed)?;
+        flash.file.set_len(flash.offset(Region::SlotB) + u64::from(header.slot_bytes)).map_err(failed)?;
+        flash.file.sync_all().map_err(failed)?;
+        Ok(flash)
+    }
+
+    /// Opens a flash file and locks it for this process.
+    ///
+    /// # Errors
+    ///
+    /// See [`FlashFileError`].
+    pub fn open(path: &Path) -> Result<(Self, Header), FlashFileError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => FlashFileError::NotFound(path.to_owned()),
+            _ => FlashFileError::Io { path: path.to_owned(), source },
+        };
+        let foreign = |source| FlashFileError::NotAFlash { path: path.to_owned(), source };
+        let file = OpenOptions::new().read(true).write(true).open(path).map_err(failed)?;
+        lock(&file, path)?;
+        let mut start = [0; HEAD_BYTES];
+        file.read_exact_at(&mut start, 0).map_err(failed)?;
+        let (magic, length) = start.split_at(MAGIC.len());
+        let length = length.iter().fold(0_u64, |length, byte| length << 8 | u64::from(*byte));
+        if magic != MAGIC || length > REGIONS_START - HEAD_BYTES as u64 {
+            return Err(foreign(HeaderError::Magic));
+        }
+        let mut body = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
+        file.read_exact_at(&mut body, HEAD_BYTES as u64).map_err(failed)?;
+        let header = Header::decode(&body).map_err(foreign)?;
+        Ok((Self { file, slot_bytes: header.slot_bytes }, header))
+    }
+
+    /// Reads the first `bytes` of a slot's region.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub fn read_slot(&mut self, region: Region, bytes: u32) -> io::Result<Vec<u8>> {
+        let mut image = vec![0; bytes as usize];
+        self.read(region, 0, &mut image)?;
+        Ok(image)
+    }
+
+    fn offset(&self, region: Region) -> u64 {
+        let before = match region {
+            Region::Record => 0,
+            Region::Boot => RECORD_BYTES,
+            Region::Manifest => RECORD_BYTES + BOOT_BYTES,
+            Region::SlotA => RECORD_BYTES + BOOT_BYTES + MANIFEST_BYTES,
+            Region::SlotB => {
+                return self.offset(Region::SlotA) + u64::from(self.slot_bytes);
+            }
+        };
+        REGIONS_START + u64::from(before)
+    }
+
+    fn place(&self, region: Region, offset: u32, length: usize) -> io::Result<u64> {
+        let end = u64::from(offset) + length as u64;
+        if end > u64::from(self.bytes(region)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the flash region"));
+        }
+        Ok(self.offset(region) + u64::from(offset))
+    }
+}
+
+impl Flash for FlashFile {
+    type Error = io::Error;
+
+    fn bytes(&self, region: Region) -> u32 {
+        match region {
+            Region::Record => RECORD_BYTES,
+            Region::Boot => BOOT_BYTES,
+            Region::Manifest => MANIFEST_BYTES,
+            Region::SlotA | Region::SlotB => self.slot_bytes,
+        }
+    }
+
+    fn read(&mut self, region: Region, offset: u32, into: &mut [u8]) -> io::Result<()> {
+        let at = self.place(region, offset, into.len())?;
+        self.file.read_exact_at(into, at)
+    }
+
+    fn write(&mut self, region: Region, offset: u32, from: &[u8]) -> io::Result<()> {
+        let at = self.place(region, offset, from.len())?;
+        self.file.write_all_at(from, at)
+    }
+
+    fn commit(&mut self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), FlashFileError> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => FlashFileError::InUse(path.to_owned()),
+        TryLockError::Error(source) => FlashFileError::Io { path: path.to_owned(), source },
+    })
+}
+
+/// First bytes of a flash file; the last one is the layout's version.
+const MAGIC: &[u8; 8] = b"bwflash\x01";
+const HEAD_BYTES: usize = MAGIC.len() + 4;
+
+/// Where the regions begin: room for a header with long anchors.
+const REGIONS_START: u64 = 64 * 1024;
+const RECORD_BYTES: u32 = 2 * COPY_BYTES_MAX as u32;
+const BOOT_BYTES: u32 = 2 * BOOT_COPY_BYTES as u32;
+
+/// Two halves of 32 KiB: a manifest for a few classes has 1 KiB, one with texts in many languages a few.
+const MANIFEST_BYTES: u32 = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::tests::header;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn flash_in(folder: &tempfile::TempDir) -> (PathBuf, FlashFile) {
+        let path = folder.path().join("device.flash");
+        let flash = FlashFile::create(&path, &header()).unwrap();
+        (path, flash)
+    }
+
+    #[test]
+    fn flash_file_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _flash) = flash_in(&folder);
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn regions_do_not_overlap_and_survive_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut flash) = flash_in(&folder);
+        let regions = [Region::Record, Region::Boot, Region::Manifest, Region::SlotA, Region::SlotB];
+        for (number, region) in (1..).zip(regions) {
+            let bytes = vec![number; flash.bytes(region) as usize];
+            flash.write(region, 0, &bytes).unwrap();
+        }
+        drop(flash);
+        let (mut flash, read) = FlashFile::open(&path).unwrap();
+        assert_eq!(read, header());
+        for (number, region) in (1..).zip(regions) {
+            let mut bytes = vec![0; flash.bytes(region) as usize];
+            flash.read(region, 0, &mut bytes).unwrap();
+            assert!(bytes.iter().all(|byte| *byte == number), "{region:?}");
+        }
+    }
+
+    #[test]
+    fn range_past_a_region_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, mut flash) = flash_in(&folder);
+        let last = flash.bytes(Region::SlotA) - 1;
+        assert!(flash.write(Region::SlotA, last, &[0, 0]).is_err());
+        assert!(flash.read(Region::Record, u32::MAX, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn flash_is_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, flash) = flash_in(&folder);
+        drop(flash);
+        assert!(matches!(FlashFile::create(&path, &header()), Err(FlashFileError::Exists(_))));
+    }
+
+    #[test]
+    fn second_opener_is_told_that_the_flash_is_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, _flash) = flash_in(&folder);
+        assert!(matches!(FlashFile::open(&path), Err(FlashFileError::InUse(_))));
+    }
+
+    #[test]
+    fn another_file_is_not_taken_for_a_flash() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other");
+        std::fs::write(&path, [0; 100]).unwrap();
+        assert!(matches!(FlashFile::open(&path), Err(FlashFileError::NotAFlash { .. })));
+    }
+}

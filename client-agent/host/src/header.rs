@@ -1,0 +1,131 @@
+//! What the factory writes beside the regions: unit data and what the device is.
+
+use minicbor::{Decoder, Encoder};
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// Unit data and what the device is.
+#[derive(Clone, Eq, PartialEq)]
+pub struct Header {
+    /// The unit file as the server wrote it; holds the seed and the DTLS credential.
+    pub unit: Zeroizing<Vec<u8>>,
+    /// Vendor's domain name.
+    pub vendor: String,
+    /// Class of the device, as the vendor names it.
+    pub class: String,
+    /// How its images run.
+    pub kind: Kind,
+    /// Bytes of each of the two slots.
+    pub slot_bytes: u32,
+    /// Whether it takes deltas.
+    pub patches: bool,
+    /// Seconds since 1970 at which the flash was made: no earlier time is ever believed.
+    pub made: u64,
+}
+
+/// How images of the device run.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
+pub enum Kind {
+    /// As a program of this machine; its self-test is `IMAGE --self-test`.
+    Linux,
+    /// Not here; its self-test is the digest.
+    Microcontroller,
+}
+
+/// Why bytes are no header.
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+pub enum HeaderError {
+    /// The file begins differently.
+    #[error("it does not begin as a flash file does")]
+    Magic,
+    /// The header's CBOR is damaged.
+    #[error("its header is damaged")]
+    Damaged,
+}
+
+impl Header {
+    /// Writes the header.
+    #[must_use]
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+        // Room for all of it, so that no copy of the seed is left behind by growing.
+        let mut bytes = Vec::with_capacity(self.unit.len() + self.vendor.len() + self.class.len() + 64);
+        let mut e = Encoder::new(&mut bytes);
+        let written = (|| {
+            e.array(FIELDS)?.bytes(&self.unit)?.str(&self.vendor)?.str(&self.class)?;
+            e.bool(self.kind == Kind::Linux)?.u32(self.slot_bytes)?.bool(self.patches)?.u64(self.made)?.ok()
+        })();
+        let Ok::<(), minicbor::encode::Error<core::convert::Infallible>>(()) = written else {
+            return Zeroizing::default();
+        };
+        Zeroizing::new(bytes)
+    }
+
+    /// Reads a header.
+    ///
+    /// # Errors
+    ///
+    /// [`HeaderError::Damaged`] for anything that [`Header::encode`] does not write.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+        Self::read(bytes).ok_or(HeaderError::Damaged)
+    }
+
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut d = Decoder::new(bytes);
+        if d.array().ok()?? != FIELDS {
+            return None;
+        }
+        let header = Self {
+            unit: Zeroizing::new(d.bytes().ok()?.to_vec()),
+            vendor: d.str().ok()?.to_owned(),
+            class: d.str().ok()?.to_owned(),
+            kind: if d.bool().ok()? { Kind::Linux } else { Kind::Microcontroller },
+            slot_bytes: d.u32().ok()?,
+            patches: d.bool().ok()?,
+            made: d.u64().ok()?,
+        };
+        (d.position() == bytes.len()).then_some(header)
+    }
+}
+
+impl std::fmt::Debug for Header {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Header").field("class", &self.class).finish_non_exhaustive()
+    }
+}
+
+const FIELDS: u64 = 7;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn header() -> Header {
+        Header {
+            unit: Zeroizing::new(vec![7; 300]),
+            vendor: "example.com".to_owned(),
+            class: "lamp".to_owned(),
+            kind: Kind::Linux,
+            slot_bytes: 4096,
+            patches: true,
+            made: 1_800_000_000,
+        }
+    }
+
+    #[test]
+    fn header_comes_back_from_its_bytes() {
+        assert_eq!(Header::decode(&header().encode()), Ok(header()));
+    }
+
+    #[test]
+    fn printed_header_shows_no_unit_data() {
+        assert_eq!(format!("{:?}", header()), r#"Header { class: "lamp", .. }"#);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Header::decode(&bytes);
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What the agent tells its shell: for logs, a status, and nothing else but [`Event::Reboot`] and [`Event::Stopped`].
+
+use crate::update::record::Place;
+use crate::update::{Ignored, Unusable};
+use bellwether_coap::{Code, Failure};
+use bellwether_keys::mac::OpenError;
+use bellwether_manifests::message::Moment;
+use bellwether_manifests::report::Reason;
+
+/// Something happened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server knows this device.
+    Registered,
+    /// The server refused something; the agent tries again later.
+    Declined {
+        /// What was asked for.
+        purpose: Purpose,
+        /// What it answered.
+        code: Code,
+    },
+    /// No answer came; the session is given up.
+    Unanswered {
+        /// What was asked for.
+        purpose: Purpose,
+        /// Why.
+        failure: Failure,
+    },
+    /// A manifest was verified and stored; nothing was sent since.
+    ManifestStored,
+    /// A manifest was not followed.
+    ManifestRefused {
+        /// LwM2M Update Result.
+        result: u8,
+        /// Reason in the report.
+        reason: Reason,
+    },
+    /// An update request goes out.
+    Asked {
+        /// Under which key.
+        place: Place,
+    },
+    /// A grant is in the record; nothing was sent since.
+    Granted {
+        /// Digest of the base of a delta; `None` for a full image.
+        base: Option<[u8; 32]>,
+        /// Bytes that are fetched, without digests of frames.
+        content_bytes: u64,
+    },
+    /// A grant is authentic and cannot be used; it is reported failed.
+    GrantUnusable(Unusable),
+    /// An answer was not for this device and request; it changed nothing.
+    AnswerIgnored(Ignored),
+    /// The server wants a proof of possession; the request goes out again with it.
+    ProofAsked,
+    /// Ask again later.
+    PutOff {
+        /// Seconds until then.
+        wait_s: u64,
+    },
+    /// Refused for good.
+    Refused {
+        /// Number of the reason.
+        reason: i64,
+    },
+    /// The device runs what it should.
+    NothingToDo,
+    /// A verdict of a kind that is not followed.
+    VerdictNotFollowed {
+        /// Kind of the verdict.
+        kind: u8,
+    },
+    /// A frame stands in the spare slot.
+    FrameStored {
+        /// Its number.
+        number: u32,
+        /// Frames that there are.
+        of: u32,
+    },
+    /// A frame came altered and is asked for again.
+    FrameAltered {
+        /// Its number.
+        number: u32,
+    },
+    /// The server does not have the resource any more.
+    ResourceGone,
+    /// The image stands verified in the spare slot; nothing was sent since.
+    Decrypted,
+    /// The update was given up; the failure report is in the record.
+    GivenUp,
+    /// The next boot tries the new image; nothing was sent since.
+    TrialBegun,
+    /// A report goes out.
+    Reporting(Moment),
+    /// Its receipt came.
+    Receipt(Moment),
+    /// What came instead of a receipt is not one; the report is sent again.
+    ReceiptIgnored(OpenError),
+    /// Restart through the boot loader, once what is to be sent has been sent.
+    Reboot,
+    /// De-registered, or the server did not answer: the device may be switched off.
+    Stopped,
+}
+
+/// What a request of the agent is for.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Purpose {
+    /// To register.
+    Register,
+    /// To keep the registration.
+    UpdateRegistration,
+    /// To end it.
+    Deregister,
+    /// To deliver a report.
+    Report,
+    /// To ask for an update.
+    Ask,
+    /// To fetch a frame.
+    Frame,
+}

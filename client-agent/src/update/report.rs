@@ -1,0 +1,254 @@
+//! Reports: made into the record before they are sent, and kept until the receipt.
+//!
+//! Source: protocol.md §3, "What the device keeps"; §6.
+
+use super::bounded::Bounded;
+use super::facts::COMPONENT;
+use super::record::{Granted, ManifestRef, Outcome, PendingReport, Place, State};
+use super::updater::{UpdateError, Updater};
+use super::verify::Trusted;
+use crate::platform::{Flash, Random};
+use bellwether_keys::mac::{self, NewReport, OpenError};
+use bellwether_keys::{derive, fork};
+use bellwether_manifests::cbor;
+use bellwether_manifests::manifest::ComponentId;
+use bellwether_manifests::message::{Confirm, Moment};
+use bellwether_manifests::report::{self as suit, Claims, Entry, Reason, ReportDraft};
+use core::time::Duration;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
+
+/// What became of a receipt.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Receipted {
+    /// The report may be forgotten, and is.
+    Done(Moment),
+    /// Not a receipt of the report that was sent; it stays.
+    Ignored(OpenError),
+    /// No report waits.
+    Unasked,
+}
+
+/// The subject of a report.
+pub(super) struct Subject<'s> {
+    pub(super) manifest: &'s [u8; 32],
+    pub(super) reference: &'s str,
+    pub(super) path: &'s str,
+    pub(super) place: Place,
+    pub(super) grant: u64,
+}
+
+impl<F: Flash, R: Random> Updater<'_, F, R> {
+    /// Gives the report that is to be sent first, with the path of its request identifier.
+    #[must_use]
+    pub fn pending_report(&self) -> Option<(&[u8], &str)> {
+        let report = self.record.reports.first()?.as_ref()?;
+        Some((report.bytes.as_slice(), report.path.as_text()))
+    }
+
+    /// Tells whether a failure report waits: its manifest, and any other, is asked for only after its receipt.
+    #[must_use]
+    pub fn owes_failure(&self) -> bool {
+        self.record.reports.iter().flatten().any(|report| report.moment == Moment::Failed)
+    }
+
+    /// Takes what came back for the report that [`Updater::pending_report`] gave.
+    ///
+    /// # Errors
+    ///
+    /// See [`UpdateError`].
+    pub fn receipt(&mut self, uptime: Duration, message: &[u8]) -> Result<Receipted, UpdateError<F::Error>> {
+        let Some(report) = self.record.reports.first().and_then(Option::as_ref) else {
+            return Ok(Receipted::Unasked);
+        };
+        let (moment, place) = (report.moment, report.place);
+        let digest: [u8; 32] = Sha256::digest(report.bytes.as_slice()).into();
+        let key = derive::down(&self.link(place)?, &place.of(self.facts.id))?;
+        let now = match mac::open_receipt(&key, &digest, message) {
+            Ok(receipt) => receipt.now,
+            Err(error) => return Ok(Receipted::Ignored(error)),
+        };
+        self.believe_time(now, uptime);
+        self.record.drop_report(0);
+        self.save()?;
+        Ok(Receipted::Done(moment))
+    }
+
+    /// Puts the report of an open grant into the record, and what it moves; the caller writes.
+    ///
+    /// False where no slot is free; nothing has changed then.
+    pub(super) fn report_granted(
+        &mut self,
+        moment: Moment,
+        outcome: suit::Outcome<'_>,
+    ) -> Result<bool, UpdateError<F::Error>> {
+        let State::Granted(granted) = &self.record.state else { return Ok(false) };
+        let granted = granted.clone();
+        let confirm = granted.grant()?.confirm;
+        let subject = Subject {
+            manifest: &granted.manifest.digest,
+            reference: granted.manifest.reference.as_text(),
+            path: granted.manifest.path.as_text(),
+            place: granted.place,
+            grant: granted.number,
+        };
+        let confirming = confirms(confirm, moment) && granted.place == self.record.place;
+        if moment == Moment::Failed {
+            self.drop_superseded(&granted);
+        }
+        let Some(digest) = self.push_report(&subject, moment, outcome, confirming)? else { return Ok(false) };
+        if confirming {
+            self.record.fork = fork::next(&self.record.fork, &digest);
+            self.record.place.index = self.record.place.index.saturating_add(1);
+        }
+        Ok(true)
+    }
+
+    /// Puts a failure report about a manifest that was refused into the record; the caller writes.
+    pub(super) fn report_refused(
+        &mut self,
+        trusted: &Trusted<'_>,
+        result: u8,
+        reason: Reason,
+    ) -> Result<(), UpdateError<F::Error>> {
+        let told = |report: &&PendingReport| report.grant == 0 && report.manifest == *trusted.manifest;
+        if self.record.reports.iter().flatten().any(|report| told(&report))
+            || trusted.reference.len() > super::record::REFERENCE_BYTES_MAX
+        {
+            return Ok(());
+        }
+        let subject = Subject {
+            manifest: trusted.manifest,
+            reference: trusted.reference,
+            path: trusted.path,
+            place: self.record.place,
+            grant: 0,
+        };
+        self.push_report(&subject, Moment::Failed, failure(result, reason), false)?;
+        Ok(())
+    }
+
+    /// Puts a failure report about a grant that was not kept into the record; the caller writes.
+    pub(super) fn report_unusable(
+        &mut self,
+        manifest: &ManifestRef,
+        grant: u64,
+        result: u8,
+        reason: Reason,
+    ) -> Result<(), UpdateError<F::Error>> {
+        let subject = Subject {
+            manifest: &manifest.digest,
+            reference: manifest.reference.as_text(),
+            path: manifest.path.as_text(),
+            place: self.record.place,
+            grant,
+        };
+        self.push_report(&subject, Moment::Failed, failure(result, reason), false)?;
+        Ok(())
+    }
+
+    /// Gives up the open grant: failure report, no manifest, an outcome; one write.
+    ///
+    /// False where no report slot is free, which the caller must have made sure of, or answer "not now".
+    pub(super) fn fail(&mut self, result: u8, reason: Reason) -> Result<bool, UpdateError<F::Error>> {
+        if !self.report_granted(Moment::Failed, failure(result, reason))? {
+            return Ok(false);
+        }
+        self.close(Outcome { result, refused: None });
+        self.save()?;
+        Ok(true)
+    }
+
+    /// A decrypted report of a grant that now failed would only be followed by the failure report.
+    fn drop_superseded(&mut self, granted: &Granted) {
+        let superseded = |report: &PendingReport| {
+            report.moment == Moment::Decrypted && report.grant == granted.number && !report.confirming
+        };
+        if !self.record.has_free_report()
+            && let Some(slot) = self.record.reports.iter().position(|slot| slot.as_ref().is_some_and(superseded))
+        {
+            self.record.drop_report(slot);
+        }
+    }
+
+    /// Makes a report and gives its digest; `None` where no slot is free.
+    fn push_report(
+        &mut self,
+        subject: &Subject<'_>,
+        moment: Moment,
+        outcome: suit::Outcome<'_>,
+        confirming: bool,
+    ) -> Result<Option<[u8; 32]>, UpdateError<F::Error>> {
+        if !self.record.has_free_report() {
+            return Ok(None);
+        }
+        let mut random = [0; 16];
+        self.random.fill(&mut random);
+        let mut body = [0; SUIT_REPORT_BYTES_MAX];
+        let body_bytes = self.write_suit_report(subject, moment, outcome, &mut body)?;
+        let key = derive::up(&self.link(subject.place)?, &subject.place.of(self.facts.id))?;
+        let new = NewReport { grant: subject.grant, moment, random: &random, suit_report: &body[..body_bytes] };
+        let mut sealed = [0; super::record::REPORT_BYTES_MAX];
+        let sealed_bytes = mac::seal_report(&key, &new, &mut sealed)?;
+        let sealed_report = &sealed[..sealed_bytes];
+        let digest = Sha256::digest(sealed_report).into();
+        let report = PendingReport {
+            bytes: Bounded::copy_of(sealed_report).ok_or(UpdateError::Buffer)?,
+            place: subject.place,
+            grant: subject.grant,
+            manifest: *subject.manifest,
+            path: Bounded::copy_of(subject.path.as_bytes()).ok_or(UpdateError::Buffer)?,
+            moment,
+            confirming,
+        };
+        random.zeroize();
+        Ok(self.record.push_report(report).then_some(digest))
+    }
+
+    fn write_suit_report(
+        &self,
+        subject: &Subject<'_>,
+        moment: Moment,
+        outcome: suit::Outcome<'_>,
+        into: &mut [u8],
+    ) -> Result<usize, UpdateError<F::Error>> {
+        let image = self.running();
+        // A refused or decrypted image does not run: what runs is told all the same, so nobody has to guess.
+        let claims = ComponentId::parse(COMPONENT).ok().map(|component| {
+            Entry::Claims(Claims {
+                component,
+                digest: Some(&image.digest),
+                size: Some(u64::from(image.bytes)),
+                version: None,
+            })
+        });
+        let entries = claims.as_ref().map(core::slice::from_ref).unwrap_or_default();
+        let entries = if moment == Moment::Decrypted { &[] } else { entries };
+        let draft = ReportDraft {
+            manifest_uri: subject.reference,
+            manifest: subject.manifest,
+            nonce: None,
+            entries,
+            outcome,
+        };
+        cbor::write_into(&draft, into).map_err(|error| UpdateError::Seal(error.into()))
+    }
+}
+
+/// Tells whether a report of this moment moves the place.
+///
+/// Source: update.cddl, Grant, confirm.
+fn confirms(confirm: Confirm, moment: Moment) -> bool {
+    match moment {
+        Moment::Decrypted => confirm == Confirm::Decrypted,
+        Moment::Installed => confirm != Confirm::Decrypted,
+        Moment::Failed => false,
+    }
+}
+
+pub(super) fn failure(result: u8, reason: Reason) -> suit::Outcome<'static> {
+    suit::Outcome::Failure { code: i64::from(result), record: suit::Record::default(), reason }
+}
+
+/// Bytes of the report inside: reference URI, two digests, and about 30 bytes of heads.
+const SUIT_REPORT_BYTES_MAX: usize = 384;

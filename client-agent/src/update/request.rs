@@ -1,0 +1,269 @@
+//! Collects the answers that a manifest asks for.
+//!
+//! Stable answers form the selector, volatile ones travel beside it.
+//!
+//! Source: protocol.md §2, step 1.
+
+use super::boot::Image;
+use super::bounded::Bounded;
+use super::facts::{COMPONENT_INDEX, Facts};
+use bellwether_manifests::cbor::EncodeError;
+use bellwether_manifests::definition::{self, DEFINITION_BYTES_MAX, Item, Method};
+use bellwether_manifests::message::selector::salted_digest;
+use bellwether_manifests::message::{Answers, Digest, List, ScopeAnswers, Selector};
+use bellwether_manifests::report::Reason;
+use bellwether_manifests::run::ComponentPlan;
+use minicbor::Encoder;
+use minicbor::encode::write::{Cursor, EndOfSlice};
+
+/// Answers of this device, by scope.
+#[derive(Debug)]
+pub struct Collected {
+    scopes: [Span; SCOPES_MAX],
+    scope_count: usize,
+    entries: [Option<Entry>; ANSWERS_MAX],
+    entry_count: usize,
+}
+
+/// What answers come from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// What the device is.
+    pub facts: &'a Facts<'a>,
+    /// What it runs.
+    pub running: &'a Image,
+    /// Bytes of the spare slot.
+    pub slot_bytes: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    component: Option<u32>,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: i64,
+    value: Bounded<VALUE_BYTES_MAX>,
+}
+
+/// Answers the definition of a manifest.
+///
+/// # Errors
+///
+/// The reason for the report, where a required answer or an option is unknown here. A manifest without a definition
+/// has nothing that a grant could be bound to, and is refused as well.
+pub fn collect(
+    component: &ComponentPlan<'_>,
+    manifest: &Digest,
+    source: &Source<'_>,
+) -> Result<Collected, Reason> {
+    let mut scratch = [0; DEFINITION_BYTES_MAX];
+    let definition = component.definition(&mut scratch).map_err(|error| error.reason())?;
+    let definition = definition.ok_or(Reason::ParameterUnsupported)?;
+    if definition.options().authentication == Some(SIGN1) {
+        return Err(Reason::AlgorithmUnsupported);
+    }
+    let mut collected = Collected {
+        scopes: [Span::default(); SCOPES_MAX],
+        scope_count: 0,
+        entries: [const { None }; ANSWERS_MAX],
+        entry_count: 0,
+    };
+    for scope in definition.scopes() {
+        let component = match scope.component {
+            None => None,
+            Some(index) => Some(u32::try_from(index).map_err(|_| Reason::ComponentUnsupported)?),
+        };
+        let start = collected.entry_count;
+        for item in scope.items() {
+            collected.add(component, item, manifest, source)?;
+        }
+        let span = Span { component, start, end: collected.entry_count };
+        *collected.scopes.get_mut(collected.scope_count).ok_or(Reason::ParameterUnsupported)? = span;
+        collected.scope_count += 1;
+    }
+    Ok(collected)
+}
+
+impl Collected {
+    /// Gives the selector and the volatile answers to `build`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Invalid`] where the answers break a bound of the message.
+    pub fn with_messages<T>(
+        &self,
+        manifest: &Digest,
+        build: impl FnOnce(Selector<'_>, List<'_, ScopeAnswers<'_>>) -> T,
+    ) -> Result<T, EncodeError> {
+        let (stable, volatile) = (Sorted::of(self, false), Sorted::of(self, true));
+        let mut selector = [ScopeAnswers { component: None, answers: Answers::default() }; SCOPES_MAX];
+        let mut beside = selector;
+        let mut beside_count = 0;
+        for (index, span) in self.scopes[..self.scope_count].iter().enumerate() {
+            selector[index] =
+                ScopeAnswers { component: span.component, answers: stable.answers(index)? };
+            let answers = volatile.answers(index)?;
+            if !answers.is_empty() {
+                beside[beside_count] = ScopeAnswers { component: span.component, answers };
+                beside_count += 1;
+            }
+        }
+        let scopes = List::new(&selector[..self.scope_count]);
+        Ok(build(Selector { manifest, scopes }, List::new(&beside[..beside_count])))
+    }
+
+    fn add(
+        &mut self,
+        component: Option<u32>,
+        item: Item,
+        manifest: &Digest,
+        source: &Source<'_>,
+    ) -> Result<(), Reason> {
+        let Some(value) = answer(component, item.id, source) else {
+            return if item.required { Err(Reason::ParameterUnsupported) } else { Ok(()) };
+        };
+        let value = match item.method {
+            Method::Raw => Some(value),
+            Method::Digest => encoded(|e| {
+                e.bytes(&salted_digest(manifest, item.id, value.as_slice()))?;
+                Ok(())
+            }),
+        };
+        let value = value.ok_or(Reason::ParameterUnsupported)?;
+        let slot = self.entries.get_mut(self.entry_count).ok_or(Reason::ParameterUnsupported)?;
+        *slot = Some(Entry { id: item.id, value });
+        self.entry_count += 1;
+        Ok(())
+    }
+}
+
+/// Entries of all scopes that are volatile, or that are not, in the order of the scopes.
+struct Sorted<'a> {
+    entries: [(i64, &'a [u8]); ANSWERS_MAX],
+    ends: [usize; SCOPES_MAX],
+}
+
+impl<'a> Sorted<'a> {
+    fn of(collected: &'a Collected, volatile: bool) -> Self {
+        let mut sorted = Self { entries: [(0, &[]); ANSWERS_MAX], ends: [0; SCOPES_MAX] };
+        let mut count = 0;
+        for (index, span) in collected.scopes[..collected.scope_count].iter().enumerate() {
+            let entries = collected.entries[span.start..span.end].iter().flatten();
+            for entry in entries.filter(|entry| definition::is_volatile(entry.id) == volatile) {
+                sorted.entries[count] = (entry.id, entry.value.as_slice());
+                count += 1;
+            }
+            sorted.ends[index] = count;
+        }
+        sorted
+    }
+
+    fn answers(&self, scope: usize) -> Result<Answers<'_>, EncodeError> {
+        let start = scope.checked_sub(1).map_or(0, |before| self.ends[before]);
+        Answers::new(&self.entries[start..self.ends[scope]]).map_err(|_| EncodeError::Invalid)
+    }
+}
+
+/// Encodes the answer to one question; `None` where this device has none.
+fn answer(component: Option<u32>, id: i64, source: &Source<'_>) -> Option<Bounded<VALUE_BYTES_MAX>> {
+    let Source { facts, running, slot_bytes } = source;
+    match (component, id) {
+        (None, definition::VENDOR_ID) => encoded(|e| e.bytes(&facts.vendor).map(drop)),
+        (None, definition::CLASS_ID) => encoded(|e| e.bytes(&facts.class).map(drop)),
+        (None, definition::FREE_STAGING_BYTES) => encoded(|e| e.u32(*slot_bytes).map(drop)),
+        (None, BLOCK_BYTES) => encoded(|e| e.u16(BLOCK_BYTES_MAX).map(drop)),
+        (None, definition::PATCH_ALGORITHMS) if !facts.patch_algorithms.is_empty() => wrapped(|e| {
+            e.array(facts.patch_algorithms.len() as u64)?;
+            facts.patch_algorithms.iter().try_for_each(|algorithm| e.i32(*algorithm).map(drop))
+        }),
+        (Some(COMPONENT_INDEX), definition::IMAGE_DIGEST) => {
+            wrapped(|e| e.array(2)?.i64(SHA_256)?.bytes(&running.digest).map(drop))
+        }
+        (Some(COMPONENT_INDEX), IMAGE_SIZE) => encoded(|e| e.u32(running.bytes).map(drop)),
+        (Some(COMPONENT_INDEX), definition::VERSION) => {
+            let (numbers, count) = version_numbers(running.version_text())?;
+            wrapped(|e| {
+                e.array(2)?.u8(EQUAL)?.array(count as u64)?;
+                numbers[..count].iter().try_for_each(|number| e.u32(*number).map(drop))
+            })
+        }
+        _ => None,
+    }
+}
+
+/// Reads `1`, `1.2` or `1.2.3`; `None` for a version that is not told by numbers alone.
+fn version_numbers(version: &str) -> Option<([u32; VERSION_NUMBERS_MAX], usize)> {
+    let mut numbers = [0; VERSION_NUMBERS_MAX];
+    let mut count = 0;
+    for part in version.split('.') {
+        if !part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        *numbers.get_mut(count)? = part.parse().ok()?;
+        count += 1;
+    }
+    Some((numbers, count))
+}
+
+type Out<'b> = Encoder<Cursor<&'b mut [u8]>>;
+type Written = Result<(), minicbor::encode::Error<EndOfSlice>>;
+
+fn encoded(write: impl FnOnce(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_BYTES_MAX>> {
+    let mut bytes = [0; VALUE_BYTES_MAX];
+    let mut encoder = Encoder::new(Cursor::new(&mut bytes[..]));
+    write(&mut encoder).ok()?;
+    let length = encoder.writer().position();
+    Bounded::copy_of(&bytes[..length])
+}
+
+/// Encodes a byte string that holds what `write` writes.
+fn wrapped(write: impl FnOnce(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_BYTES_MAX>> {
+    let inner = encoded(write)?;
+    encoded(|e| e.bytes(inner.as_slice()).map(drop))
+}
+
+/// Scopes of a definition that this device answers: the device and its component, twice over.
+const SCOPES_MAX: usize = 4;
+
+/// Answers in all scopes together: this device knows nine.
+const ANSWERS_MAX: usize = 16;
+
+/// Bytes of one encoded answer: a digest with its wrapping has 38.
+const VALUE_BYTES_MAX: usize = 64;
+
+/// Numbers of a release. Source: draft-ietf-suit-update-management, version.
+const VERSION_NUMBERS_MAX: usize = 3;
+
+/// Comparison "equal" of a version match.
+const EQUAL: u8 = 3;
+
+/// COSE number of SHA-256.
+const SHA_256: i64 = -16;
+
+/// Request authentication by a device key, which this device does not have.
+const SIGN1: u64 = 2;
+
+/// Id of the image size.
+const IMAGE_SIZE: i64 = 14;
+
+/// Id of the largest block, and its answer: the largest of CoAP.
+const BLOCK_BYTES: i64 = -308;
+const BLOCK_BYTES_MAX: u16 = 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn version_of_numbers_is_told_and_any_other_is_not() {
+        assert_eq!(version_numbers("2021.2.1"), Some(([2021, 2, 1], 3)));
+        assert_eq!(version_numbers("7"), Some(([7, 0, 0], 1)));
+        for version in ["", "1.", "1.2.3.4", "v1", "1.2-rc1", "+1", "4294967296"] {
+            assert_eq!(version_numbers(version), None, "{version}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Reading an image slot in pieces.
+
+use super::boot::Slot;
+use crate::platform::Flash;
+use sha2::{Digest, Sha256};
+
+/// Computes SHA-256 over the first `bytes` of a slot.
+///
+/// # Errors
+///
+/// The flash's own.
+pub fn digest_of_slot<F: Flash>(flash: &mut F, slot: Slot, bytes: u32) -> Result<[u8; 32], F::Error> {
+    digest_of_range(flash, slot, 0, bytes)
+}
+
+/// Computes SHA-256 over `bytes` of a slot from `offset` on.
+///
+/// # Errors
+///
+/// The flash's own.
+pub fn digest_of_range<F: Flash>(
+    flash: &mut F,
+    slot: Slot,
+    offset: u32,
+    bytes: u32,
+) -> Result<[u8; 32], F::Error> {
+    let mut hash = Sha256::new();
+    let mut piece = [0; PIECE_BYTES];
+    let mut done = 0;
+    while done < bytes {
+        let length = (bytes - done).min(PIECE_BYTES as u32);
+        let piece = &mut piece[..length as usize];
+        flash.read(slot.region(), offset + done, piece)?;
+        hash.update(piece);
+        done += length;
+    }
+    Ok(hash.finalize().into())
+}
+
+/// Bytes read at a time: a page of common flash, small beside the stack that a signature check needs.
+pub(crate) const PIECE_BYTES: usize = 256;
