@@ -27,8 +27,8 @@ use crate::derive::{DownKey, PlacedKey, UpKey};
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// It is no MACed message of this protocol.
-    #[error("message is not a MACed message of this protocol")]
+    /// It is no message with a MAC of this protocol.
+    #[error("message is not a message with a MAC of this protocol")]
     Form(#[from] Mac0Error),
     /// The MAC does not verify: altered, of another kind, or under another key.
     #[error("MAC does not verify")]

@@ -5,12 +5,17 @@
 
 use core::cmp::Ordering;
 
-use minicbor::encode::{Encode, Encoder, Error, Write};
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+mod float;
+mod write;
+
 #[cfg(feature = "alloc")]
-use alloc::vec::Vec;
+pub use write::to_vec;
+pub use write::{EncodeError, Raw, digest_of, encoded_len, write_into};
+pub(crate) use write::{write_embedded, write_raw};
+
+use float::{fits_half, fits_single};
 
 /// Position in encoded bytes that only moves over well-formed, deterministic CBOR.
 #[derive(Clone, Debug)]
@@ -457,136 +462,6 @@ pub fn check_item(bytes: &[u8]) -> Result<(), CborError> {
     reader.finish()
 }
 
-/// Why a value was not written.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum EncodeError {
-    /// The buffer is too small for the message.
-    #[error("buffer is too small for the message")]
-    Space,
-    /// The value breaks a bound of its own structure, so that no reader would take it.
-    #[error("value breaks a bound of its structure")]
-    Invalid,
-}
-
-/// Number of bytes that `value` takes when encoded.
-///
-/// # Errors
-///
-/// [`EncodeError::Invalid`] if it cannot be encoded.
-pub fn encoded_len(value: &impl Encode<()>) -> Result<usize, EncodeError> {
-    let mut count = Count(0);
-    minicbor::encode(value, &mut count).map_err(|_| EncodeError::Invalid)?;
-    Ok(count.0)
-}
-
-/// Writes `value` to the start of `buffer` and returns the number of bytes.
-///
-/// # Errors
-///
-/// [`EncodeError::Space`] if it does not fit, [`EncodeError::Invalid`] if it cannot be encoded.
-pub fn write_into(value: &impl Encode<()>, buffer: &mut [u8]) -> Result<usize, EncodeError> {
-    let space = buffer.len();
-    let mut rest = buffer;
-    match minicbor::encode(value, &mut rest) {
-        Ok(()) => Ok(space - rest.len()),
-        Err(error) if error.is_write() => Err(EncodeError::Space),
-        Err(_) => Err(EncodeError::Invalid),
-    }
-}
-
-/// Writes `value` into a new vector.
-///
-/// # Errors
-///
-/// [`EncodeError::Invalid`] if it cannot be encoded.
-#[cfg(feature = "alloc")]
-pub fn to_vec(value: &impl Encode<()>) -> Result<Vec<u8>, EncodeError> {
-    minicbor::to_vec(value).map_err(|_| EncodeError::Invalid)
-}
-
-/// SHA-256 of the encoded `value`, without holding the encoding.
-///
-/// # Errors
-///
-/// [`EncodeError::Invalid`] if it cannot be encoded.
-pub fn digest_of(value: &impl Encode<()>) -> Result<[u8; 32], EncodeError> {
-    let mut digest = Sink(Sha256::new());
-    minicbor::encode(value, &mut digest).map_err(|_| EncodeError::Invalid)?;
-    Ok(digest.0.finalize().into())
-}
-
-/// Bytes that are encoded already and are written as they are.
-#[derive(Clone, Copy, Debug)]
-pub struct Raw<'a>(pub &'a [u8]);
-
-impl<C> Encode<C> for Raw<'_> {
-    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
-        write_raw(encoder, self.0)
-    }
-}
-
-/// Writes bytes that are encoded already.
-pub(crate) fn write_raw<W: Write>(encoder: &mut Encoder<W>, item: &[u8]) -> Result<(), Error<W::Error>> {
-    encoder.writer_mut().write_all(item).map_err(Error::write)
-}
-
-/// Writes `value` as a byte string that contains its encoding.
-pub(crate) fn write_embedded<W: Write>(
-    encoder: &mut Encoder<W>,
-    value: &impl Encode<()>,
-) -> Result<(), Error<W::Error>> {
-    let length = encoded_len(value).map_err(|_| Error::message("embedded value breaks a bound"))?;
-    encoder.bytes_len(length as u64)?;
-    value.encode(encoder, &mut ())
-}
-
-struct Count(usize);
-
-impl Write for Count {
-    type Error = core::convert::Infallible;
-
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
-        self.0 += bytes.len();
-        Ok(())
-    }
-}
-
-struct Sink(Sha256);
-
-impl Write for Sink {
-    type Error = core::convert::Infallible;
-
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
-        self.0.update(bytes);
-        Ok(())
-    }
-}
-
-/// Whether a single-precision float has the same value in half precision (RFC 8949 §4.2.1, shortest floats).
-fn fits_half(bits: u32) -> bool {
-    let (exponent, fraction) = ((bits >> 23) & 0xff, bits & 0x7f_ffff);
-    match exponent {
-        0 => fraction == 0,
-        0xff => fraction.trailing_zeros() >= 13,
-        // Normal in half precision: 10 bits of fraction.
-        113..=142 => fraction.trailing_zeros() >= 13,
-        // Subnormal in half precision: one bit of fraction less for every step of the exponent.
-        103..=112 => (fraction | 1 << 23).trailing_zeros() >= 126 - exponent,
-        _ => false,
-    }
-}
-
-/// Whether a double-precision float has the same value in single precision.
-fn fits_single(bits: u64) -> bool {
-    let (exponent, fraction) = ((bits >> 52) & 0x7ff, bits & 0xf_ffff_ffff_ffff);
-    match exponent {
-        0 => fraction == 0,
-        0x7ff | 897..=1150 => fraction.trailing_zeros() >= 29,
-        874..=896 => u64::from((fraction | 1 << 52).trailing_zeros()) >= 926 - exponent,
-        _ => false,
-    }
-}
-
 /// Levels of arrays, maps and tags in one item. A SUIT_Report, the deepest that is carried, needs seven.
 pub const NESTING_MAX: u8 = 16;
 
@@ -605,6 +480,7 @@ const NIL: u8 = 22;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use minicbor::Encoder;
     use proptest::prelude::*;
     use std::vec::Vec;
 

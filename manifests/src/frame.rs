@@ -254,6 +254,7 @@ impl<'c> FrameChain<'c> {
     }
 
     /// All frames in their order, each as block and digest of the next frame.
+    #[must_use]
     pub fn frames(&self) -> impl ExactSizeIterator<Item = (&'c [u8], &Digest)> + '_ {
         self.content
             .chunks(self.layout.block_bytes.into())
@@ -324,7 +325,7 @@ mod tests {
             prop_assert_eq!(framed.len() as u64, layout.framed_bytes());
             prop_assert_eq!(chain.frames().len(), layout.frames() as usize);
             let mut resume = Resume::start(chain.root());
-            let (mut back, mut rest) = (std::vec::Vec::new(), &framed[..]);
+            let (mut back, mut rest) = (Vec::new(), &framed[..]);
             while let Some(length) = layout.frame_len(resume.frame) {
                 let (frame, tail) = rest.split_at(length);
                 let mut altered = frame.to_vec();

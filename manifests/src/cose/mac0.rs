@@ -149,17 +149,17 @@ fn bytes_head(length: usize, sink: &mut impl FnMut(&[u8])) {
     const BYTES: u8 = 0x40;
     match length {
         0..=23 => sink(&[BYTES | length as u8]),
-        24..=0xff => sink(&[BYTES | 24, length as u8]),
+        24..=0xff => sink(&[BYTES | 0x18, length as u8]),
         0x100..=0xffff => {
-            sink(&[BYTES | 25]);
+            sink(&[BYTES | 0x19]);
             sink(&(length as u16).to_be_bytes());
         }
         0x1_0000..=0xffff_ffff => {
-            sink(&[BYTES | 26]);
+            sink(&[BYTES | 0x1a]);
             sink(&(length as u32).to_be_bytes());
         }
         _ => {
-            sink(&[BYTES | 27]);
+            sink(&[BYTES | 0x1b]);
             sink(&(length as u64).to_be_bytes());
         }
     }

@@ -24,7 +24,7 @@ pub const A256CTR: i64 = -65532;
 pub const A128GCM: i64 = 1;
 /// AES-256 in Galois counter mode.
 pub const A256GCM: i64 = 3;
-/// ChaCha20 and Poly1305.
+/// `ChaCha20` and Poly1305.
 pub const CHACHA20_POLY1305: i64 = 24;
 
 /// Bytes of the initialisation vector that an algorithm for content needs; `None` if it is not known.

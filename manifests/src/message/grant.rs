@@ -11,7 +11,7 @@ use super::{
 };
 use crate::cbor::{self, EncodeError, Reader};
 
-/// Grant: for one identity, one manifest, one place; MACed under the down key, or signed by a distributor.
+/// Grant: for one identity, one manifest, one place; with a MAC under the down key, or signed by a distributor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Grant<'a> {
     /// Which key of which identity.

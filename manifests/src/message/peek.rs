@@ -12,7 +12,7 @@ pub struct Peek<'a> {
     pub place: Place<'a>,
 }
 
-/// Peeks into an attached COSE message: request, grant, verdict or receipt, MACed or signed.
+/// Peeks into an attached COSE message: request, grant, verdict or receipt, with a MAC or signed.
 ///
 /// # Errors
 ///

@@ -4,7 +4,7 @@ use minicbor::encode::{Encode, Encoder, Error, Write};
 
 use super::{Digest, MessageError, Place, read_version, whole};
 
-/// Receipt: MACed under the down key of the report's place. The same report always gets the same bytes back.
+/// Receipt: with a MAC under the down key of the report's place. The same report always gets the same bytes back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Receipt<'a> {
     /// Place of the report.

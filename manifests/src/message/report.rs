@@ -18,7 +18,7 @@ pub struct Report<'a> {
     pub moment: Moment,
     /// Makes every report another one.
     pub random: &'a [u8; 16],
-    /// COSE message over a `SUIT_Report`: MACed under the up key of the place, or signed by the device key.
+    /// COSE message over a `SUIT_Report`: with a MAC under the up key of the place, or signed by the device key.
     pub report: &'a [u8],
 }
 

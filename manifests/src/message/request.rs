@@ -9,7 +9,7 @@ use super::{
 };
 use crate::cbor::{self, EncodeError, Reader};
 
-/// Update request: MACed under the up key of its place, or signed by the device key.
+/// Update request: with a MAC under the up key of its place, or signed by the device key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct UpdateRequest<'a> {
     /// Which key of which identity.

@@ -189,7 +189,7 @@ impl<'a> Answers<'a> {
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
         encoder.map(self.len() as u64)?;
-        for (id, value) in self.iter() {
+        for (id, value) in self {
             encoder.i64(id)?;
             write_raw(encoder, value)?;
         }

@@ -7,7 +7,7 @@ use super::request::{ECHO_BYTES_MAX, read_echo};
 use super::{List, MessageError, Place, bound, read_version, refuse, whole};
 use crate::cbor::{CborError, Reader};
 
-/// Verdict: bound to the nonce of the request, MACed under the down key of the request's place (`Forward`: of the new
+/// Verdict: bound to the nonce of the request, with a MAC under the down key of the request's place (`Forward`: of the new
 /// place).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Verdict<'a> {
