@@ -154,12 +154,56 @@ fn no_resource_or_nine_are_refused() {
         };
         assert_eq!(cbor::to_vec(&grant), Err(EncodeError::Invalid));
     }
-    let resources = vec![granted(&bytes); 8];
+    let resources: Vec<_> = (0..8)
+        .map(|component| GrantedResource {
+            component,
+            ..granted(&bytes)
+        })
+        .collect();
     let grant = Grant {
         resources: List::new(&resources),
         ..grant
     };
     assert_eq!(Grant::decode(&cbor::to_vec(&grant).unwrap()), Ok(grant));
+}
+
+#[test]
+fn component_that_comes_twice_is_refused() {
+    let bytes = file("grant-two.cbor");
+    let grant = Grant::decode(&bytes).unwrap();
+    let resources = [granted(&bytes); 2];
+    let twice = Grant {
+        resources: List::new(&resources),
+        ..grant
+    };
+    assert_eq!(cbor::to_vec(&twice), Err(EncodeError::Invalid));
+    let bytes = file("descriptor-two.cbor");
+    let descriptor = Descriptor::decode(&bytes).unwrap();
+    let resources = [descriptor.resource(1).unwrap(); 2];
+    let twice = Descriptor {
+        resources: List::new(&resources),
+        ..descriptor
+    };
+    assert_eq!(cbor::to_vec(&twice), Err(EncodeError::Invalid));
+    // The second resource of the descriptor follows the head of its array; component 1 becomes 0.
+    let (first, second) = (descriptor.resource(0).unwrap(), descriptor.resource(1).unwrap());
+    assert_eq!(
+        Resource {
+            component: 0,
+            ..second
+        },
+        first
+    );
+    let mut bytes = bytes.clone();
+    let at = bytes
+        .windows(3)
+        .rposition(|window| window == [0x8a, 1, 1])
+        .unwrap();
+    bytes[at + 1] = 0;
+    assert_eq!(
+        Descriptor::decode(&bytes),
+        Err(MessageError::Bound("component that comes twice"))
+    );
 }
 
 #[test]

@@ -96,7 +96,7 @@ impl<'a> Descriptor<'a> {
     ///
     /// [`MessageError`] with what is wrong about it.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        whole(bytes, |reader| {
+        let descriptor = whole(bytes, |reader| {
             reader.array_of(7)?;
             read_version(reader)?;
             Ok(Self {
@@ -107,7 +107,9 @@ impl<'a> Descriptor<'a> {
                 resources: List::read(reader, RESOURCES, "number of resources")?,
                 skipped: options::read(reader, |_, _| Ok(false))?,
             })
-        })
+        })?;
+        descriptor.check()?;
+        Ok(descriptor)
     }
 
     /// The resource for `component`.
@@ -117,10 +119,17 @@ impl<'a> Descriptor<'a> {
             .iter()
             .find(|resource| resource.component == component)
     }
+    fn check(&self) -> Result<(), MessageError> {
+        bound(
+            once(&self.resources.iter().map(|resource| resource.component)),
+            "component that comes twice",
+        )
+    }
 }
 
 impl<C> Encode<C> for Descriptor<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
+        self.check().map_err(refuse)?;
         encoder
             .array(7)?
             .u64(super::VERSION)?
@@ -250,6 +259,14 @@ impl<'a> Patch<'a> {
             parameters: reader.bytes()?,
         })
     }
+}
+
+/// Whether every component comes once; there are few, so they are compared with each other.
+pub(super) fn once(components: &(impl Iterator<Item = u32> + Clone)) -> bool {
+    components
+        .clone()
+        .enumerate()
+        .all(|(at, component)| !components.clone().take(at).any(|earlier| earlier == component))
 }
 
 /// Resources of a descriptor or grant, by the protocol.

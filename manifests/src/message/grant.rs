@@ -3,7 +3,7 @@
 use minicbor::encode::{Encode, Encoder, Error, Write};
 
 use super::algorithm::{A128KW, A256KW, ECDH_ES_A128KW, ECDH_ES_A256KW, iv_bytes};
-use super::descriptor::RESOURCES;
+use super::descriptor::{RESOURCES, once};
 use super::list::Element;
 use super::{
     Digest, List, MessageError, Place, Skipped, bound, options, read_key, read_version, refuse, whole,
@@ -143,7 +143,11 @@ impl<'a> Grant<'a> {
 
     fn check(&self) -> Result<(), MessageError> {
         let asks_too_late = self.options.ask_go == Some(true) && self.confirm == Confirm::Decrypted;
-        bound(!asks_too_late, "option 2 with confirm 1")
+        bound(!asks_too_late, "option 2 with confirm 1")?;
+        bound(
+            once(&self.resources.iter().map(|resource| resource.component)),
+            "component that comes twice",
+        )
     }
 }
 

@@ -6,20 +6,20 @@
     reason = "in a test, a panic is the answer"
 )]
 
+mod built;
+mod frames;
+
 use std::fs;
 use std::path::PathBuf;
 
-use bellwether_manifests::cbor::{self, CborError, EncodeError};
+use bellwether_manifests::cbor::{self, CborError};
 use bellwether_manifests::cose::mac0::{Mac0, Mac0Error};
-use bellwether_manifests::frame::{FrameChain, FrameError, Layout, Resume};
-use bellwether_manifests::message::algorithm::{A256CTR, A256KW, ECDH_ES_A128KW};
+use bellwether_manifests::message::algorithm::ECDH_ES_A128KW;
 use bellwether_manifests::message::peek::{attached_payload, peek, peek_cose};
 use bellwether_manifests::message::request::Unconfirmed;
-use bellwether_manifests::message::selector::salted_digest;
 use bellwether_manifests::message::{
-    Answer, Answers, Chain, Confirm, Descriptor, Detail, Digest, Grant, GrantOptions, GrantedResource, Later,
-    List, MessageError, Place, Receipt, Report, Resource, ResourceKind, ScopeAnswers, Selector,
-    UpdateRequest, Verdict, Window, Wrapped, word,
+    Answer, Confirm, Descriptor, Digest, Grant, MessageError, Place, Receipt, Report, Selector,
+    UpdateRequest, Verdict, word,
 };
 use coset::{CoseMac0, TaggedCborSerializable};
 use hmac::{Hmac, KeyInit, Mac};
@@ -261,103 +261,6 @@ fn request_options_say_what_the_vectors_say() {
 }
 
 #[test]
-fn selector_is_built_from_answers_in_any_order() {
-    let bytes = file("selector.cbor");
-    let received = Selector::decode(&bytes).unwrap();
-    let manifest: Digest = value(&["manifest digest"]).try_into().unwrap();
-    let answer = |component, id| received.answer(component, id).unwrap();
-    let device = [
-        (-300, answer(None, -300)),
-        (2, answer(None, 2)),
-        (1, answer(None, 1)),
-    ];
-    let component = [(28, answer(Some(0), 28)), (3, answer(Some(0), 3))];
-    let scopes = [
-        ScopeAnswers {
-            component: None,
-            answers: Answers::new(&device).unwrap(),
-        },
-        ScopeAnswers {
-            component: Some(0),
-            answers: Answers::new(&component).unwrap(),
-        },
-    ];
-    let built = Selector {
-        manifest: &manifest,
-        scopes: List::new(&scopes),
-    };
-    assert_eq!(built, received);
-    let mut buffer = [0; 200];
-    let written = cbor::write_into(&built, &mut buffer).unwrap();
-    assert_eq!(buffer[..written], bytes);
-    assert_eq!(
-        cbor::write_into(&built, &mut buffer[..written - 1]),
-        Err(EncodeError::Space)
-    );
-    assert_eq!(built.hash().unwrap().to_vec(), value(&["selector hash"]));
-}
-
-#[test]
-fn answers_are_written_in_the_order_of_their_encoded_keys() {
-    let values = [(-1, &[0][..]), (65536, &[0]), (-300, &[0]), (28, &[0])];
-    let scope = [ScopeAnswers {
-        component: None,
-        answers: Answers::new(&values).unwrap(),
-    }];
-    let selector = cbor::to_vec(&Selector {
-        manifest: &[0; 32],
-        scopes: List::new(&scope),
-    })
-    .unwrap();
-    assert!(selector.ends_with(&value(&["map order"])));
-}
-
-#[test]
-fn answer_by_digest_is_salted_by_manifest_and_id() {
-    let manifest: Digest = value(&["manifest digest"]).try_into().unwrap();
-    assert_eq!(
-        salted_digest(&manifest, -300, &[3]).to_vec(),
-        value(&["salted digest of -300 = 3"])
-    );
-}
-
-#[test]
-fn grant_is_built_byte_for_byte() {
-    let bytes = file("grant.cbor");
-    let received = Grant::decode(&bytes).unwrap();
-    let key = received.resource(0).unwrap().key.wrapped;
-    let descriptor = file("descriptor-full.cbor");
-    let descriptor = Descriptor::decode(&descriptor).unwrap();
-    let resource = descriptor.resource(0).unwrap();
-    let iv = value(&["contents", "full", "iv"]);
-    let resources = [GrantedResource {
-        component: 0,
-        content: resource.content,
-        installed: resource.installed,
-        algorithm: A256CTR,
-        iv: &iv,
-        key: Wrapped {
-            algorithm: A256KW,
-            ephemeral: None,
-            wrapped: key,
-        },
-    }];
-    let built = Grant {
-        place: PLACE,
-        grant: 1_795_000_012,
-        manifest: descriptor.manifest,
-        selector: descriptor.selector,
-        resources: List::new(&resources),
-        not_after: 1_795_600_000,
-        confirm: Confirm::Installed,
-        options: GrantOptions::default(),
-    };
-    assert_eq!(built, received);
-    assert_eq!(cbor::to_vec(&built).unwrap(), bytes);
-    assert_eq!(built.digest().unwrap(), sha256(&bytes));
-}
-
-#[test]
 fn grant_options_and_ephemeral_keys_are_read() {
     let bytes = file("grant-reseed.cbor");
     let grant = Grant::decode(&bytes).unwrap();
@@ -377,86 +280,6 @@ fn grant_options_and_ephemeral_keys_are_read() {
     assert!(key.algorithm == ECDH_ES_A128KW && key.ephemeral.is_some());
     let bytes = file("grant-two.cbor");
     assert_eq!(Grant::decode(&bytes).unwrap().resources.len(), 2);
-}
-
-#[test]
-fn delta_descriptor_is_built_byte_for_byte() {
-    let bytes = file("descriptor-delta.cbor");
-    let received = Descriptor::decode(&bytes).unwrap();
-    let found = received.resource(0).unwrap();
-    let patch = found.patch.unwrap();
-    assert_eq!(
-        (patch.algorithm, patch.ram_bytes, patch.parameters),
-        (-1, 8192, &[][..])
-    );
-    let inline = found.inline.unwrap();
-    let chain = FrameChain::build(inline, 992).unwrap();
-    let (content, root) = (sha256(inline), chain.root());
-    let plain = sha256(&(0..200).collect::<Vec<u8>>());
-    let resources = [Resource {
-        component: 0,
-        kind: ResourceKind::Delta,
-        content: &content,
-        content_bytes: 200,
-        plain: &plain,
-        plain_bytes: 200,
-        chain: Chain {
-            block_bytes: 992,
-            root: &root,
-        },
-        locations: List::default(),
-        ..found
-    }];
-    let built = Descriptor {
-        resources: List::new(&resources),
-        ..received
-    };
-    assert_eq!(cbor::to_vec(&built).unwrap(), bytes);
-}
-
-#[test]
-fn verdicts_of_all_kinds_are_built_byte_for_byte() {
-    let windows = [Window {
-        start_s: 3600,
-        duration_s: 7200,
-        weekdays: 127,
-    }];
-    let later = Later {
-        delay_s: 3600,
-        not_before: None,
-        windows: List::new(&windows),
-        jitter_s: 300,
-    };
-    let details = [
-        Detail::Nothing,
-        Detail::Later(later),
-        Detail::Refused {
-            reason: 4,
-            text: "warranty ended",
-        },
-        Detail::Elsewhere(List::new(&["coaps://eu.example.com/u"])),
-        Detail::Prove(b"prove-me"),
-        Detail::Go(1_795_000_012),
-        Detail::Stop(1_795_000_012),
-        Detail::Forward {
-            fork: b"\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08",
-            grant: 1_795_000_012,
-        },
-    ];
-    for detail in details {
-        let kind = detail.kind();
-        let index = if kind == 8 { 9 } else { 7 };
-        let nonce = b"\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8";
-        let verdict = Verdict {
-            place: Place { index, ..PLACE },
-            nonce,
-            now: 1_795_000_001,
-            detail,
-        };
-        let bytes = file(&format!("verdict-{kind}.cbor"));
-        assert_eq!(cbor::to_vec(&verdict).unwrap(), bytes, "{kind}");
-        assert_eq!(Verdict::decode(&bytes), Ok(verdict), "{kind}");
-    }
 }
 
 #[test]
@@ -531,50 +354,4 @@ fn refused_vectors_are_refused_for_their_reason() {
         let message = Mac0::decode(&bytes).unwrap();
         assert_ne!(tag(&key, &message, word::GRANT), message.tag, "{name}");
     }
-}
-
-fn frames() -> Vec<Vec<u8>> {
-    (0..7)
-        .map(|number| file(&format!("frame-{number}.bin")))
-        .collect()
-}
-
-#[test]
-fn frames_follow_from_the_root_of_the_descriptor() {
-    let descriptor = file("descriptor-full.cbor");
-    let resource = Descriptor::decode(&descriptor).unwrap().resource(0).unwrap();
-    let layout = Layout::new(resource.content_bytes, resource.chain.block_bytes).unwrap();
-    let mut resume = Resume::start(*resource.chain.root);
-    let mut content = Vec::new();
-    for frame in frames() {
-        assert_eq!(layout.frame_len(resume.frame), Some(frame.len()));
-        content.extend_from_slice(resume.accept(&layout, &frame).unwrap());
-    }
-    assert!(resume.is_complete(&layout));
-    assert_eq!(sha256(&content), *resource.content);
-    let chain = FrameChain::build(&content, 992).unwrap();
-    assert_eq!(chain.root(), *resource.chain.root);
-    assert_eq!(chain.framed(), frames().concat());
-}
-
-#[test]
-fn altered_or_swapped_frame_is_asked_for_again_alone() {
-    let descriptor = file("descriptor-full.cbor");
-    let resource = Descriptor::decode(&descriptor).unwrap().resource(0).unwrap();
-    let layout = Layout::new(resource.content_bytes, 992).unwrap();
-    let frames = frames();
-    let mut resume = Resume::start(*resource.chain.root);
-    resume.accept(&layout, &frames[0]).unwrap();
-    let mut altered = frames[1].clone();
-    altered[500] ^= 0x10;
-    assert_eq!(resume.accept(&layout, &altered), Err(FrameError::Digest));
-    assert_eq!(resume.accept(&layout, &frames[2]), Err(FrameError::Digest));
-    assert_eq!(
-        resume.accept(&layout, &frames[6]),
-        Err(FrameError::Length {
-            expected: 1024,
-            found: 280
-        })
-    );
-    assert_eq!(resume.accept(&layout, &frames[1]), Ok(&frames[1][..992]));
 }
