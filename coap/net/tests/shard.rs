@@ -194,6 +194,13 @@ async fn traffic_of_a_session_tells_the_handshake_apart() {
     );
     assert_eq!(traffic.handshake_in, after_handshake.handshake_in);
     assert_eq!(client.counters().sessions.traffic, traffic);
+    assert_eq!(
+        (
+            client.counters().datagrams_unsent,
+            server.counters().datagrams_unsent
+        ),
+        (0, 0)
+    );
     let Some(Event::Connected(peer)) = soon(at_server.recv()).await else {
         panic!()
     };

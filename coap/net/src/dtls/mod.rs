@@ -123,6 +123,9 @@ pub enum CloseReason {
     /// The peer found a fault and says so in an authentic alert.
     #[error("ended by a fatal alert of the peer")]
     PeerAlert,
+    /// The peer broke the protocol, in an authentic record.
+    #[error("the peer broke the protocol")]
+    PeerFault,
     /// The peer has made a new session from the same address.
     #[error("replaced by a new session of the same address")]
     Replaced,

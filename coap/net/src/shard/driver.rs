@@ -24,6 +24,9 @@ use crate::dtls::{CloseReason, Engine, Output, Outputs, SendError};
 /// Everything the thread works on.
 pub(super) struct Driver {
     socket: UdpSocket,
+    /// The same socket for sending: tokio's would refuse until the reactor has seen it writable, and so
+    /// lose the first datagram.
+    sender: StdSocket,
     engine: Box<dyn Engine>,
     endpoint: Endpoint<SessionId>,
     service: Box<dyn Service>,
@@ -60,12 +63,14 @@ impl Driver {
         published: Arc<Mutex<Counters>>,
     ) -> io::Result<(Runtime, Self)> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+        let sender = socket.try_clone()?;
         let socket = {
             let _inside = runtime.enter();
             UdpSocket::from_std(socket)?
         };
         let driver = Self {
             socket,
+            sender,
             engine: engine(config.security, config.dtls)?,
             endpoint: endpoint(config.coap)?,
             service,
@@ -204,16 +209,16 @@ impl Driver {
                 self.on_output(output, now);
             }
             self.spare = batch;
-            while let Some(transmit) = self.endpoint.poll_transmit() {
-                self.send(transmit.peer, &transmit.bytes, now);
-            }
+            let mut quiet = true;
             while let Some(event) = self.endpoint.poll_event() {
+                quiet = false;
                 self.on_coap_event(event, now);
             }
             while let Some(transmit) = self.endpoint.poll_transmit() {
+                quiet = false;
                 self.send(transmit.peer, &transmit.bytes, now);
             }
-            if self.outputs.is_empty() {
+            if quiet && self.outputs.is_empty() {
                 return;
             }
         }
@@ -223,7 +228,7 @@ impl Driver {
         match output {
             Output::Transmit { to, datagram } => {
                 // A full buffer loses the datagram like a full router would; the peer asks again.
-                if self.socket.try_send_to(datagram, to).is_err() {
+                if self.sender.send_to(datagram, to).is_err() {
                     self.counters.datagrams_unsent += 1;
                 }
             }

@@ -47,7 +47,8 @@ impl ShardHandle {
     }
 
     /// Makes a session with `address` and waits for its handshake. An older session with the same
-    /// address lives until the new one is verified, and is then closed.
+    /// address lives until the new one is verified, and is then closed; an unfinished handshake with it is
+    /// given up.
     ///
     /// # Errors
     ///

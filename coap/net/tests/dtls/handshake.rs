@@ -187,6 +187,32 @@ fn alert_in_the_clear_does_not_end_a_handshake_that_goes_on() {
 }
 
 #[test]
+fn garbage_from_the_address_of_a_handshake_does_not_end_it() {
+    let mut dice = Dice(3);
+    for round in 0..200 {
+        let mut wire = Wire::new(server(DtlsConfig::default()), client("lamp-1", KEY));
+        wire.connect(client_address());
+        while let Some(datagram) = wire.on_the_way.pop_front() {
+            // No record at all, and a record of the epoch that is not reached yet.
+            let mut noise = dice.bytes(40);
+            wire.inject(&Datagram {
+                bytes: noise.clone(),
+                ..datagram.clone()
+            });
+            noise[..13].copy_from_slice(&[22, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 27]);
+            wire.inject(&Datagram {
+                bytes: noise,
+                ..datagram.clone()
+            });
+            wire.inject(&datagram);
+        }
+        wire.run(20, &mut |_| Fate::Deliver);
+        assert_eq!(wire.client().established.len(), 1, "round {round}");
+        assert_eq!(wire.server().established.len(), 1, "round {round}");
+    }
+}
+
+#[test]
 fn client_gives_up_on_a_silent_server_at_the_handshake_timeout() {
     let mut wire = Wire::new(server(DtlsConfig::default()), client("lamp-1", KEY));
     let session = wire.connect(client_address());

@@ -191,7 +191,8 @@ impl MbedTls {
         if self.read_live(slots, record, now, out) {
             return;
         }
-        if slots.pending.is_some() {
+        let pending = slots.pending.and_then(|id| self.sessions.get(&id));
+        if pending.is_some_and(Session::awaits_encrypted) {
             return self.step_pending(slots, record, now, out);
         }
         self.counters.rejected += 1;
@@ -258,9 +259,7 @@ impl MbedTls {
             return;
         };
         if let Some(record) = record {
-            session
-                .traffic
-                .received(record.bytes.len(), record.is_handshake_traffic());
+            session.note(record);
         }
         let progress = session
             .connection
@@ -312,13 +311,6 @@ impl MbedTls {
         self.counters.sessions_now += 1;
         self.idle.arm(id, now.after(self.config.session_idle_max));
         out.established(established);
-        // A first record that overtook the peer's Finished was kept aside; it can be opened now.
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        if let Err(fault) = session.read_all(id, &mut self.plaintext, out) {
-            self.end(id, closed_by(fault), out);
-        }
     }
 
     /// Ends a handshake without a session.
@@ -521,6 +513,6 @@ fn closed_by(fault: Fault) -> CloseReason {
     match fault {
         Fault::CloseNotify => CloseReason::Peer,
         Fault::Alert => CloseReason::PeerAlert,
-        Fault::Code(_) => CloseReason::Exhausted,
+        Fault::Code(_) => CloseReason::PeerFault,
     }
 }

@@ -8,6 +8,7 @@ use bellwether_coap::Instant;
 use super::ffi::{Connection, Fault};
 use crate::SessionId;
 use crate::counters::Traffic;
+use crate::dtls::record::{Content, Record};
 use crate::dtls::{Established, Outputs};
 
 /// One handshake or established session.
@@ -28,6 +29,8 @@ pub(super) enum Phase {
         give_up: Instant,
         /// Whether somebody sent an alert in the clear.
         alerted: bool,
+        /// Whether the peer has said that its next records are encrypted.
+        cipher_changed: bool,
     },
     Live,
 }
@@ -47,6 +50,7 @@ impl Session {
             phase: Phase::Handshake {
                 give_up,
                 alerted: false,
+                cipher_changed: false,
             },
             heard: now,
             traffic: Arc::default(),
@@ -55,6 +59,28 @@ impl Session {
 
     pub(super) fn is_live(&self) -> bool {
         matches!(self.phase, Phase::Live)
+    }
+
+    /// Notes a record of its handshake before it is acted on.
+    pub(super) fn note(&mut self, record: &Record<'_>) {
+        self.traffic
+            .received(record.bytes.len(), record.is_handshake_traffic());
+        if let Phase::Handshake { cipher_changed, .. } = &mut self.phase {
+            *cipher_changed |= record.content == Content::ChangeCipherSpec;
+        }
+    }
+
+    /// Tells whether an encrypted record can be meant for this handshake. Mbed TLS would keep an earlier
+    /// one for the peer's Finished and fail on it, so anybody could end a handshake with a forged one.
+    /// A true one that came too early is said again.
+    pub(super) fn awaits_encrypted(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Handshake {
+                cipher_changed: true,
+                ..
+            }
+        )
     }
 
     /// Describes the session; the identity is verified by now.
