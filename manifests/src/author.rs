@@ -6,13 +6,14 @@
 //! digest, so that a distributor can strip them without breaking the signature; see [`Severing`].
 
 mod encode;
+mod sign;
 mod summary;
 mod text;
 
+pub use sign::sign;
 pub use summary::{ClassSummary, ManifestSummary, SummaryError};
 
-use crate::cose::sign1_detached;
-use crate::cose::{P256, PrivateKey};
+use crate::cose::PrivateKey;
 use crate::definition::{CLASS_ID, FREE_STAGING_BYTES, IMAGE_DIGEST, PATCH_ALGORITHMS, VENDOR_ID, VERSION};
 use crate::definition::{Item, ScopeDraft};
 use crate::envelope::{Envelope, EnvelopeError, VerifyError};
@@ -114,8 +115,11 @@ pub enum AuthorError {
     /// The envelope would be refused by every device.
     #[error("no device would accept the manifest")]
     NotAccepted(#[source] VerifyError),
-    /// The envelope could not be read back.
-    #[error("the envelope could not be read back")]
+    /// The envelope has a signature by this key already.
+    #[error("this key has signed the manifest already")]
+    SignedAlready,
+    /// The envelope could not be read.
+    #[error("the envelope cannot be read")]
     Envelope(#[source] EnvelopeError),
 }
 
@@ -167,19 +171,26 @@ impl ManifestDraft {
         }
     }
 
+    /// Writes the manifest without a signature, for an author who signs it elsewhere; see [`sign()`].
+    ///
+    /// # Errors
+    ///
+    /// [`AuthorError`] says what to change in the draft.
+    pub fn unsigned(&self) -> Result<Vec<u8>, AuthorError> {
+        self.check()?;
+        let envelope = encode::manifest(self).envelope();
+        let read = Envelope::parse(&envelope).map_err(AuthorError::Envelope)?;
+        read.open_unverified().map_err(AuthorError::NotAccepted)?;
+        Ok(envelope)
+    }
+
     /// Writes the manifest and signs it by `key`; the envelope is read back and verified before it is given out.
     ///
     /// # Errors
     ///
     /// [`AuthorError`] says what to change in the draft.
     pub fn sign(&self, key: &PrivateKey) -> Result<Vec<u8>, AuthorError> {
-        self.check()?;
-        let parts = encode::manifest(self);
-        let envelope = parts.envelope(|digest| Vec::from([sign1_detached(digest, key)]));
-        let read = Envelope::parse(&envelope).map_err(AuthorError::Envelope)?;
-        read.verify_with(&P256, [key.public()].as_slice())
-            .map_err(AuthorError::NotAccepted)?;
-        Ok(envelope)
+        sign(&self.unsigned()?, key)
     }
 
     fn check(&self) -> Result<(), AuthorError> {

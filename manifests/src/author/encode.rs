@@ -61,15 +61,11 @@ pub(super) fn manifest(draft: &ManifestDraft) -> Parts {
 }
 
 impl Parts {
-    /// Writes the envelope; `sign` gets the encoded digest and gives the authentication blocks.
-    pub(super) fn envelope(&self, sign: impl FnOnce(&[u8]) -> Vec<Vec<u8>>) -> Vec<u8> {
+    /// Writes the envelope without an authentication block.
+    pub(super) fn envelope(&self) -> Vec<u8> {
         let digest = encoded_digest(&wrapped_digest(&self.manifest));
-        let blocks = sign(&digest);
         let authentication = written(|encoder| {
-            encoder.array(1 + blocks.len() as u64)?.bytes(&digest)?;
-            for block in &blocks {
-                encoder.bytes(block)?;
-            }
+            encoder.array(1)?.bytes(&digest)?;
             Ok(())
         });
         written(|encoder| {
