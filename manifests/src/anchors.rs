@@ -21,7 +21,7 @@ use thiserror::Error;
 pub const ROLES_MAX: usize = 16;
 /// Keys of one role.
 pub const ROLE_KEYS_MAX: usize = 16;
-/// External_aad of the document.
+/// `External_aad` of the document.
 pub const ANCHORS_AAD: &[u8] = b"bw1 anchors";
 
 /// Why a document is not believed. Keep the one that is there.
@@ -31,7 +31,7 @@ pub enum AnchorsError {
     /// Not deterministic CBOR of the shape of an anchors document.
     #[error("not an anchors document")]
     Cbor(#[from] CborError),
-    /// Not a COSE_Sign of our form.
+    /// Not a `COSE_Sign` of our form.
     #[error("not a signed anchors document")]
     Cose(#[from] CoseError),
     /// A version that is not known here.

@@ -1,7 +1,7 @@
 //! The signed SUIT envelope: read strictly, verified, and only then opened.
 //!
 //! [`Envelope::parse`] reads, [`Envelope::verify`] proves, and only the [`VerifiedManifest`] that it gives has
-//! commands. Authentication blocks other than COSE_Sign1 by a listed author are another authority's and skipped.
+//! commands. Authentication blocks other than `COSE_Sign1` by a listed author are another authority's and skipped.
 //!
 //! Source: draft-ietf-suit-manifest-37 §8.2, §8.3.
 
@@ -54,7 +54,7 @@ pub enum VerifyError {
     /// The manifest is not the one whose digest was signed: altered.
     #[error("manifest differs from the signed digest")]
     Digest,
-    /// A COSE_Sign1 block is malformed.
+    /// A `COSE_Sign1` block is malformed.
     #[error("authentication block is malformed")]
     Block(#[source] CoseError),
     /// No block verifies under a key of a listed author: altered, or signed by a stranger.
@@ -144,7 +144,7 @@ impl Signers {
 /// An envelope as parsed; nothing of it is proven.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
-    /// Encoded SUIT_Digest, the detached payload of every block.
+    /// Encoded `SUIT_Digest`, the detached payload of every block.
     signed: &'a [u8],
     digest: &'a [u8; 32],
     blocks: &'a [u8],
@@ -216,13 +216,13 @@ impl<'a> Envelope<'a> {
     ) -> Result<VerifiedManifest<'a>, VerifyError> {
         self.check_digest()?;
         let signers = self.find_signers(verifier, authors)?;
-        let verified = self.open(signers)?;
-        for (index, component) in verified.manifest.components().iter().enumerate() {
+        let opened = self.open(signers)?;
+        for (index, component) in opened.manifest.components().iter().enumerate() {
             if !authors.authorises(&component, &signers) {
                 return Err(VerifyError::Component(index));
             }
         }
-        Ok(verified)
+        Ok(opened)
     }
 
     fn check_digest(&self) -> Result<(), VerifyError> {
@@ -266,10 +266,10 @@ impl<'a> Envelope<'a> {
         authors: &(impl Authors + ?Sized),
     ) -> Option<PublicKey> {
         let named = |key: &PublicKey| block.kid().is_some_and(|kid| key.kid() == kid);
-        let verifies = |key: &PublicKey| block.verify_with(verifier, self.signed, key).is_ok();
+        let fits = |key: &PublicKey| block.verify_with(verifier, self.signed, key).is_ok();
         match authors.keys().find(named) {
-            Some(key) => Some(key).filter(verifies),
-            None => authors.keys().find(verifies),
+            Some(key) => Some(key).filter(fits),
+            None => authors.keys().find(fits),
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Accepted are the elements that draft Examples 0, 1 and 3 and a payload-fetch with a characteristic definition
 //! need: common (components, shared sequence), reference URI, validate, invoke, payload-fetch, install, text.
-//! Dependencies, load, uninstall, CoSWID and the set version are refused by name.
+//! Dependencies, load, uninstall, `CoSWID` and the set version are refused by name.
 //!
 //! Source: draft-ietf-suit-manifest-37 §8.4.
 

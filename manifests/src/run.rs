@@ -148,7 +148,7 @@ impl Refused {
 ///
 /// [`Refused`] names the first thing that keeps this device from following the manifest.
 pub fn update<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Result<Plan<'a>, Refused> {
-    let mut machine = Machine::new(manifest.manifest.components(), device);
+    let mut machine = Machine::new(manifest, device);
     let run = |machine: &mut Machine<'a, '_, _>| {
         machine.check_components()?;
         for (key, section) in [
@@ -167,7 +167,7 @@ pub fn update<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Resu
         machine.check_conditional()
     };
     match run(&mut machine) {
-        Ok(()) => Ok(machine.into_plan(manifest)),
+        Ok(()) => Ok(machine.into_plan()),
         Err(refusal) => Err(machine.refuse(refusal)),
     }
 }
@@ -178,7 +178,7 @@ pub fn update<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Resu
 ///
 /// [`Refused`] names the first thing that keeps this device from starting what is installed.
 pub fn invoke<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Result<Plan<'a>, Refused> {
-    let mut machine = Machine::new(manifest.manifest.components(), device);
+    let mut machine = Machine::new(manifest, device);
     let run = |machine: &mut Machine<'a, '_, _>| {
         machine.check_components()?;
         let sections = [
@@ -193,7 +193,7 @@ pub fn invoke<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Resu
         machine.check_conditional()
     };
     match run(&mut machine) {
-        Ok(()) => Ok(machine.into_plan(manifest)),
+        Ok(()) => Ok(machine.into_plan()),
         Err(refusal) => Err(machine.refuse(refusal)),
     }
 }

@@ -1,10 +1,10 @@
-//! P-256 public keys as COSE_Key, their ids, and the check of a signature.
+//! P-256 public keys as `COSE_Key`, their ids, and the check of a signature.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// First 8 bytes of SHA-256 of the encoded public COSE_Key.
+/// First 8 bytes of SHA-256 of the encoded public `COSE_Key`.
 pub type KeyId = [u8; 8];
 
 /// Signature algorithm that a COSE header names. Both are ECDSA on P-256 with SHA-256.
@@ -65,7 +65,7 @@ const X: usize = HEAD.len();
 const Y: usize = X + 32 + MIDDLE.len();
 
 impl PublicKey {
-    /// Bytes of an encoded public COSE_Key.
+    /// Bytes of an encoded public `COSE_Key`.
     pub const ENCODED_BYTES: usize = Y + 32;
 
     /// Takes big-endian coordinates as they are.
@@ -74,7 +74,7 @@ impl PublicKey {
         Self { x, y }
     }
 
-    /// Reads an encoded COSE_Key of exactly [`Self::ENCODED_BYTES`].
+    /// Reads an encoded `COSE_Key` of exactly [`Self::ENCODED_BYTES`].
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl PublicKey {
         Ok(Self { x, y })
     }
 
-    /// Writes the public COSE_Key.
+    /// Writes the public `COSE_Key`.
     #[must_use]
     pub fn encode(&self) -> [u8; Self::ENCODED_BYTES] {
         let mut key = [0; Self::ENCODED_BYTES];

@@ -21,7 +21,7 @@ pub enum PrivateKeyError {
     /// The 32 bytes are zero or not below the order of the curve: draw again.
     #[error("the bytes are no scalar of P-256: draw again")]
     NotScalar,
-    /// Not PKCS#8 (private) or SubjectPublicKeyInfo (public) PEM with a P-256 key.
+    /// Not PKCS#8 (private) or `SubjectPublicKeyInfo` (public) PEM with a P-256 key.
     #[error("not a PEM file with a P-256 key")]
     NotPem,
 }
@@ -90,7 +90,7 @@ impl PublicKey {
         Self::from_coordinates(x, y)
     }
 
-    /// Reads a SubjectPublicKeyInfo PEM file (`openssl pkey -pubout`).
+    /// Reads a `SubjectPublicKeyInfo` PEM file (`openssl pkey -pubout`).
     ///
     /// # Errors
     ///
@@ -100,7 +100,7 @@ impl PublicKey {
         Ok(Self::from_verifying(&key))
     }
 
-    /// Writes the key as SubjectPublicKeyInfo PEM.
+    /// Writes the key as `SubjectPublicKeyInfo` PEM.
     ///
     /// # Errors
     ///

@@ -1,17 +1,17 @@
-//! COSE_Sign: several signers of one payload, as the anchors document has them.
+//! `COSE_Sign`: several signers of one payload, as the anchors document has them.
 
 use super::key::{KeyId, P256, PublicKey, SignatureVerifier};
 use super::sign1::{CoseError, SignatureError, expect_tag, own_header};
 use super::structure::sign_digest;
 use crate::cbor::Reader;
 
-/// CBOR tag of COSE_Sign.
+/// CBOR tag of `COSE_Sign`.
 pub const SIGN_TAG: u64 = 98;
 
 /// Signers that one message may have: old and new root role of [`crate::anchors::ROLE_KEYS_MAX`] keys each.
 pub const SIGNERS_MAX: usize = 32;
 
-/// COSE_Sign of Bellwether's own: tagged, body protected `h''`, payload attached, signers `{1: -9, 4: kid}`.
+/// `COSE_Sign` of Bellwether's own: tagged, body protected `h''`, payload attached, signers `{1: -9, 4: kid}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sign<'a> {
     payload: &'a [u8],
@@ -93,7 +93,7 @@ impl<'a> Signer<'a> {
         self.kid
     }
 
-    /// Checks this signature in software; `aad` is the external_aad in parts.
+    /// Checks this signature in software; `aad` is the `external_aad` in parts.
     ///
     /// # Errors
     ///
@@ -132,7 +132,7 @@ mod author {
     use minicbor::data::Tag;
     use minicbor::encode::Error;
 
-    /// Signs `payload` by every key of `keys`; `aad` is the external_aad in parts.
+    /// Signs `payload` by every key of `keys`; `aad` is the `external_aad` in parts.
     #[must_use]
     pub fn sign(payload: &[u8], aad: &[&[u8]], keys: &[PrivateKey]) -> Vec<u8> {
         let mut encoder = Encoder::new(Vec::new());

@@ -1,11 +1,11 @@
-//! COSE_Sign1: one signer. Attached and strict for Bellwether's own messages, detached for SUIT authentication.
+//! `COSE_Sign1`: one signer. Attached and strict for Bellwether's own messages, detached for SUIT authentication.
 
 use super::key::{Algorithm, KeyId, P256, PublicKey, SignatureVerifier};
 use super::structure::sign1_digest;
 use crate::cbor::{CborError, KeyOrder, Reader};
 use thiserror::Error;
 
-/// CBOR tag of COSE_Sign1.
+/// CBOR tag of `COSE_Sign1`.
 pub const SIGN1_TAG: u64 = 18;
 
 /// Why bytes are not the COSE message that was expected. Drop it.
@@ -37,7 +37,7 @@ pub enum CoseError {
 #[error("signature is wrong")]
 pub struct SignatureError;
 
-/// COSE_Sign1 of one of Bellwether's own kinds: tagged, payload attached, protected `{1: -9, 4: kid}`.
+/// `COSE_Sign1` of one of Bellwether's own kinds: tagged, payload attached, protected `{1: -9, 4: kid}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sign1<'a> {
     protected: &'a [u8],
@@ -80,7 +80,7 @@ impl<'a> Sign1<'a> {
         self.payload
     }
 
-    /// Checks the signature in software and returns the payload; `aad` is the external_aad in parts.
+    /// Checks the signature in software and returns the payload; `aad` is the `external_aad` in parts.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl<'a> Sign1<'a> {
     }
 }
 
-/// COSE_Sign1 without its payload: an authentication block of a SUIT envelope.
+/// `COSE_Sign1` without its payload: an authentication block of a SUIT envelope.
 ///
 /// Protected holds the algorithm (-9 or -7) and at most a key id; the key id may also stand unprotected.
 #[derive(Clone, Copy, Debug)]
@@ -158,7 +158,7 @@ impl<'a> DetachedSign1<'a> {
         self.kid
     }
 
-    /// Checks the signature over the detached `payload` with empty external_aad.
+    /// Checks the signature over the detached `payload` with empty `external_aad`.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ mod author {
     use minicbor::data::Tag;
     use minicbor::encode::Error;
 
-    /// Signs one of Bellwether's own messages; `aad` is the external_aad in parts.
+    /// Signs one of Bellwether's own messages; `aad` is the `external_aad` in parts.
     #[must_use]
     pub fn sign1(payload: &[u8], aad: &[&[u8]], key: &PrivateKey) -> Vec<u8> {
         let protected = own_protected(key.public().kid());

@@ -52,11 +52,11 @@ fn head(hash: &mut Sha256, major: u8, value: u64) {
     let major = major << 5;
     match value {
         0..=23 => hash.update([major | b0]),
-        24..=0xff => hash.update([major | 24, b0]),
-        0x100..=0xffff => hash.update([major | 25, b1, b0]),
-        0x1_0000..=0xffff_ffff => hash.update([major | 26, b3, b2, b1, b0]),
+        24..=0xff => hash.update([major | 0x18, b0]),
+        0x100..=0xffff => hash.update([major | 0x19, b1, b0]),
+        0x1_0000..=0xffff_ffff => hash.update([major | 0x1a, b3, b2, b1, b0]),
         _ => {
-            hash.update([major | 27]);
+            hash.update([major | 0x1b]);
             hash.update(value.to_be_bytes());
         }
     }

@@ -42,7 +42,7 @@ impl Manifest<'_> {
     }
 
     fn check_section(&self, sequence: Sequence<'_>, place: Place) -> Result<(), ManifestError> {
-        // §8.4.7 of the draft: with several components every sequence begins by choosing.
+        // §6.2 of the draft: with several components every sequence begins by choosing.
         if self.components.len() > 1 {
             match sequence.commands()?.next().transpose()? {
                 Some((_, Command::SetComponentIndex(_))) => {}

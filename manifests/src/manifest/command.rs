@@ -149,7 +149,7 @@ impl<'a> Sequence<'a> {
     }
 }
 
-/// Commands of one sequence, each with its offset in bytes: what a SUIT_Record names.
+/// Commands of one sequence, each with its offset in bytes: what a `SUIT_Record` names.
 #[derive(Clone, Debug)]
 pub struct Commands<'a> {
     reader: Reader<'a>,

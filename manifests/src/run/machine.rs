@@ -9,10 +9,9 @@ use crate::manifest::{
     Parameters, Sequence,
 };
 
-/// Parameters of one component.
+/// Parameters of one component that only conditions look at; the others are in the plan.
 #[derive(Clone, Copy, Debug, Default)]
-struct Slot<'a> {
-    plan: ComponentPlan<'a>,
+struct Asked<'a> {
     vendor: Option<&'a [u8; 16]>,
     class: Option<&'a [u8; 16]>,
     device: Option<&'a [u8; 16]>,
@@ -22,7 +21,8 @@ struct Slot<'a> {
 pub(super) struct Machine<'a, 'd, D> {
     device: &'d D,
     components: Components<'a>,
-    slots: [Slot<'a>; COMPONENTS_MAX],
+    plan: Plan<'a>,
+    asked: [Asked<'a>; COMPONENTS_MAX],
     /// Components that commands are for, as bits.
     chosen: u8,
     asked_vendor: bool,
@@ -34,15 +34,12 @@ pub(super) struct Machine<'a, 'd, D> {
 }
 
 impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
-    pub(super) fn new(components: Components<'a>, device: &'d D) -> Self {
-        let mut slots = [Slot::default(); COMPONENTS_MAX];
-        for (id, slot) in components.iter().zip(&mut slots) {
-            slot.plan.id = Some(id);
-        }
+    pub(super) fn new(manifest: &VerifiedManifest<'a>, device: &'d D) -> Self {
         Self {
             device,
-            components,
-            slots,
+            components: manifest.manifest.components(),
+            plan: Plan::new(manifest),
+            asked: [Asked::default(); COMPONENTS_MAX],
             chosen: 1,
             asked_vendor: false,
             asked_class: false,
@@ -94,8 +91,8 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
         }
     }
 
-    pub(super) fn into_plan(self, manifest: &VerifiedManifest<'a>) -> Plan<'a> {
-        Plan::new(manifest, self.slots.map(|slot| slot.plan), self.components.len())
+    pub(super) fn into_plan(self) -> Plan<'a> {
+        self.plan
     }
 
     fn run_outer(&mut self, section: i64, sequence: Sequence<'a>) -> Result<(), Refusal> {
@@ -153,7 +150,7 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
                 self.each_chosen(|machine| machine.run_inner(*sequence, false).map(drop))?;
             }
             Command::Fetch => self.fetch()?,
-            Command::Invoke => self.each_slot(|slot| slot.plan.invoke = true),
+            Command::Invoke => self.each_component(|plan, _| plan.invoke = true),
         }
         Ok(None)
     }
@@ -199,30 +196,28 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
                 Parameter::SoftFailure(soft) => *soft_failure = soft,
                 // Commands are always run in order, which both values allow.
                 Parameter::StrictOrder(_) => {}
-                _ => self.each_slot(|slot| slot.set(&parameter)),
+                _ => self.each_component(|plan, asked| set(plan, asked, &parameter)),
             }
         }
         Ok(())
     }
 
-    fn each_slot(&mut self, mut change: impl FnMut(&mut Slot<'a>)) {
-        for (index, slot) in self.slots.iter_mut().enumerate() {
+    fn each_component(&mut self, mut change: impl FnMut(&mut ComponentPlan<'a>, &mut Asked<'a>)) {
+        let components = self.plan.components_mut().iter_mut().zip(&mut self.asked);
+        for (index, (plan, asked)) in components.enumerate() {
             if self.chosen & (1 << index) != 0 {
-                change(slot);
+                change(plan, asked);
             }
         }
     }
 
     fn fetch(&mut self) -> Result<(), Refusal> {
-        for (index, slot) in self
-            .slots
-            .iter_mut()
-            .enumerate()
-            .filter(|(index, _)| self.chosen & (1 << index) != 0)
-        {
-            slot.plan.uri.ok_or(Refusal::NoUri(index))?;
-            slot.plan.digest.ok_or(Refusal::NoDigest(index))?;
-            slot.plan.fetch = true;
+        for (index, plan) in self.plan.components_mut().iter_mut().enumerate() {
+            if self.chosen & (1 << index) != 0 {
+                plan.uri.ok_or(Refusal::NoUri(index))?;
+                plan.digest.ok_or(Refusal::NoDigest(index))?;
+                plan.fetch = true;
+            }
         }
         Ok(())
     }
@@ -241,36 +236,38 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
 
     /// A condition whose parameter is not set fails.
     fn is_fulfilled(&self, condition: Condition, component: usize, id: &ComponentId<'a>) -> bool {
-        let (device, slot) = (self.device, &self.slots[component]);
+        let (device, asked, plan) = (
+            self.device,
+            &self.asked[component],
+            &self.plan.components()[component],
+        );
         match condition {
-            Condition::VendorId => slot.vendor.is_some_and(|vendor| device.is_vendor(id, vendor)),
-            Condition::ClassId => slot.class.is_some_and(|class| device.is_class(id, class)),
-            Condition::DeviceId => slot.device.is_some_and(|wanted| device.is_device(wanted)),
-            Condition::UseBefore => slot.use_before.is_some_and(|time| device.is_before(time)),
-            Condition::ComponentSlot => slot.plan.slot.is_some_and(|slot| device.is_slot(id, slot)),
-            Condition::ImageMatch => slot.plan.digest.is_some_and(|digest| {
+            Condition::VendorId => asked.vendor.is_some_and(|vendor| device.is_vendor(id, vendor)),
+            Condition::ClassId => asked.class.is_some_and(|class| device.is_class(id, class)),
+            Condition::DeviceId => asked.device.is_some_and(|wanted| device.is_device(wanted)),
+            Condition::UseBefore => asked.use_before.is_some_and(|time| device.is_before(time)),
+            Condition::ComponentSlot => plan.slot.is_some_and(|slot| device.is_slot(id, slot)),
+            Condition::ImageMatch => plan.digest.is_some_and(|digest| {
                 // What is to be fetched must match then; the plan says so to whoever fetches.
-                slot.plan.fetch || device.holds_image(id, digest, slot.plan.size)
+                plan.fetch || device.holds_image(id, digest, plan.size)
             }),
             Condition::Abort => false,
         }
     }
 }
 
-impl<'a> Slot<'a> {
-    fn set(&mut self, parameter: &Parameter<'a>) {
-        match *parameter {
-            Parameter::VendorId(id) => self.vendor = Some(id),
-            Parameter::ClassId(id) => self.class = Some(id),
-            Parameter::DeviceId(id) => self.device = Some(id),
-            Parameter::UseBefore(time) => self.use_before = Some(time),
-            Parameter::ImageDigest(digest) => self.plan.digest = Some(digest),
-            Parameter::ImageSize(size) => self.plan.size = Some(size),
-            Parameter::ComponentSlot(slot) => self.plan.slot = Some(slot),
-            Parameter::Uri(uri) => self.plan.uri = Some(uri),
-            Parameter::Characteristics(definition) => self.plan.characteristics = Some(definition),
-            Parameter::FetchArguments(arguments) => self.plan.fetch_arguments = Some(arguments),
-            Parameter::StrictOrder(_) | Parameter::SoftFailure(_) => {}
-        }
+fn set<'a>(plan: &mut ComponentPlan<'a>, asked: &mut Asked<'a>, parameter: &Parameter<'a>) {
+    match *parameter {
+        Parameter::VendorId(id) => asked.vendor = Some(id),
+        Parameter::ClassId(id) => asked.class = Some(id),
+        Parameter::DeviceId(id) => asked.device = Some(id),
+        Parameter::UseBefore(time) => asked.use_before = Some(time),
+        Parameter::ImageDigest(digest) => plan.digest = Some(digest),
+        Parameter::ImageSize(size) => plan.size = Some(size),
+        Parameter::ComponentSlot(slot) => plan.slot = Some(slot),
+        Parameter::Uri(uri) => plan.uri = Some(uri),
+        Parameter::Characteristics(definition) => plan.characteristics = Some(definition),
+        Parameter::FetchArguments(arguments) => plan.fetch_arguments = Some(arguments),
+        Parameter::StrictOrder(_) | Parameter::SoftFailure(_) => {}
     }
 }

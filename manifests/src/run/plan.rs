@@ -36,18 +36,23 @@ pub struct ComponentPlan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    pub(super) fn new(
-        manifest: &VerifiedManifest<'a>,
-        components: [ComponentPlan<'a>; COMPONENTS_MAX],
-        count: usize,
-    ) -> Self {
+    /// Starts with nothing to do for any component.
+    pub(super) fn new(manifest: &VerifiedManifest<'a>) -> Self {
+        let mut components = [ComponentPlan::default(); COMPONENTS_MAX];
+        for (id, component) in manifest.manifest().components().iter().zip(&mut components) {
+            component.id = Some(id);
+        }
         Self {
             components,
-            count,
+            count: manifest.manifest().components().len(),
             manifest: manifest.digest(),
             sequence_number: manifest.manifest().sequence_number(),
             reference_uri: manifest.manifest().reference_uri(),
         }
+    }
+
+    pub(super) fn components_mut(&mut self) -> &mut [ComponentPlan<'a>] {
+        &mut self.components[..self.count]
     }
 
     /// Gives the plan of every component.
