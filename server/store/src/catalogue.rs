@@ -189,7 +189,8 @@ pub trait Catalogue {
     ) -> Result<Vec<CataloguedRelease>, StoreError>;
 
     /// Reads the latest releases of one class, the highest number first; at most [`crate::bounds::LIST_ROWS_MAX`].
-    async fn releases_of(&self, tenant: &Tenant, class: &Class) -> Result<Vec<CataloguedRelease>, StoreError>;
+    async fn releases_of(&self, tenant: &Tenant, class: &Class)
+    -> Result<Vec<CataloguedRelease>, StoreError>;
 
     /// Adds a resource, unless one has this key already, and returns the one that is kept.
     ///

@@ -105,8 +105,23 @@ pub trait Devices {
         identity: &NewIdentity,
     ) -> Result<(), AddError>;
 
+    /// Adds a list of devices, each with its first identity, in one commit: all of them, or none.
+    ///
+    /// # Errors
+    ///
+    /// As [`Devices::add_device`].
+    async fn add_devices(
+        &self,
+        tenant: &Tenant,
+        devices: &[(EnrolledDevice, NewIdentity)],
+    ) -> Result<(), AddError>;
+
     /// Reads one device.
-    async fn device(&self, tenant: &Tenant, endpoint: &Endpoint) -> Result<Option<EnrolledDevice>, StoreError>;
+    async fn device(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+    ) -> Result<Option<EnrolledDevice>, StoreError>;
 
     /// Lists devices by endpoint, after the given one; at most `rows_max`, cut to [`crate::bounds::LIST_ROWS_MAX`].
     async fn devices(

@@ -3,11 +3,15 @@
 //! [`Store`] is what the server sees; [`sqlite::SqliteStore`] keeps it in one file. Every call names its [`Tenant`], and
 //! every primary key begins with it. What a call has acknowledged is on disk. Secrets come sealed: the store holds
 //! [`Sealed`] blobs that it cannot open. Image and resource bytes lie beside the data base, in [`images::Images`].
+//!
+//! What must hold for every back end is in the module `conformance`, behind the feature of that name.
 
 pub mod bounds;
 pub mod campaign;
 pub mod catalogue;
 mod codec;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 pub mod device;
 pub mod error;
 pub mod images;
@@ -25,6 +29,12 @@ pub use tenant::Tenant;
 
 /// Keeps all that the server must not forget; `dyn Store` has the calls of its parts.
 pub trait Store:
-    device::Devices + ledger::Ledger + catalogue::Catalogue + campaign::Campaigns + settings::Settings + Send + Sync
+    device::Devices
+    + ledger::Ledger
+    + catalogue::Catalogue
+    + campaign::Campaigns
+    + settings::Settings
+    + Send
+    + Sync
 {
 }

@@ -2,12 +2,13 @@
 
 use core::fmt;
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 /// Holds what the vault has sealed; the store cannot open it and never prints it.
 ///
 /// Ciphertext is no secret by itself, yet it is wiped on drop and kept out of logs: a master key may leak later.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Eq)]
 pub struct Sealed(Vec<u8>);
 
 impl Sealed {
@@ -21,6 +22,12 @@ impl Sealed {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl PartialEq for Sealed {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
     }
 }
 

@@ -116,7 +116,6 @@ CREATE TABLE resource (
     CHECK ((patch_ram IS NULL) = (base_size IS NULL) AND (patch_parameters IS NULL) = (base_size IS NULL))
 ) STRICT;
 CREATE INDEX resource_by_root ON resource (tenant, root);
-CREATE INDEX resource_by_content ON resource (tenant, content);
 
 CREATE TABLE campaign (
     tenant             TEXT    NOT NULL,

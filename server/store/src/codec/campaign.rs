@@ -18,7 +18,10 @@ pub(crate) fn encode_targets(targets: &Targets) -> Result<String, CodecError> {
         Targets::Classes(classes) => TargetsRow::Classes(classes.clone()),
         Targets::Endpoints(endpoints) => TargetsRow::Endpoints(names(endpoints)),
     };
-    Ok(serde_json::to_string(&Versioned { version: VERSION, value: row })?)
+    Ok(serde_json::to_string(&Versioned {
+        version: VERSION,
+        value: row,
+    })?)
 }
 
 /// Reads targets.
@@ -45,7 +48,10 @@ pub(crate) fn encode_policy(policy: &Policy) -> Result<String, CodecError> {
         failure_per_mille_max: policy.failure_per_mille_max,
         failure_sample_min: policy.failure_sample_min,
     };
-    Ok(serde_json::to_string(&Versioned { version: VERSION, value: row })?)
+    Ok(serde_json::to_string(&Versioned {
+        version: VERSION,
+        value: row,
+    })?)
 }
 
 /// Reads a policy.
@@ -109,3 +115,83 @@ struct PolicyRow {
 }
 
 const VERSION: u64 = 1;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy {
+            in_flight_max: Some(2),
+            failure_per_mille_max: 100,
+            failure_sample_min: 5,
+        }
+    }
+
+    /// The texts that version 1 writes; later versions have to read them for ever.
+    const POLICY_V1: &str =
+        r#"{"v":1,"value":{"in_flight_max":2,"failure_per_mille_max":100,"failure_sample_min":5}}"#;
+    const TARGETS_V1: [&str; 3] = [
+        r#"{"v":1,"value":"all"}"#,
+        r#"{"v":1,"value":{"classes":["lamp"]}}"#,
+        r#"{"v":1,"value":{"endpoints":["lamp-1"]}}"#,
+    ];
+
+    fn kinds() -> [Targets; 3] {
+        let lamp = Endpoint::try_from("lamp-1").unwrap();
+        [
+            Targets::All,
+            Targets::Classes(vec!["lamp".into()]),
+            Targets::Endpoints(vec![lamp]),
+        ]
+    }
+
+    #[test]
+    fn targets_keep_the_text_of_version_1() {
+        for (targets, text) in kinds().iter().zip(TARGETS_V1) {
+            assert_eq!(encode_targets(targets).unwrap(), text);
+            assert_eq!(&decode_targets(text).unwrap(), targets);
+        }
+    }
+
+    #[test]
+    fn policy_keeps_the_text_of_version_1() {
+        assert_eq!(encode_policy(&policy()).unwrap(), POLICY_V1);
+        assert_eq!(decode_policy(POLICY_V1).unwrap(), policy());
+    }
+
+    #[test]
+    fn later_version_is_named_as_such() {
+        let later = r#"{"v":2,"value":{"waves":[]}}"#;
+        assert!(matches!(decode_policy(later), Err(CodecError::Version(2))));
+        assert!(matches!(decode_targets(later), Err(CodecError::Version(2))));
+    }
+
+    #[test]
+    fn policy_with_an_unknown_field_is_refused() {
+        let text = POLICY_V1.replace("in_flight_max", "in_flight_min");
+        assert!(matches!(decode_policy(&text), Err(CodecError::Json(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn every_policy_reads_back(in_flight_max: Option<u32>, share: u32, failure_sample_min: u32) {
+            let policy = Policy { in_flight_max, failure_per_mille_max: share, failure_sample_min };
+            prop_assert_eq!(decode_policy(&encode_policy(&policy).unwrap()).unwrap(), policy);
+        }
+
+        #[test]
+        fn every_list_of_classes_reads_back(classes: Vec<String>) {
+            let targets = Targets::Classes(classes);
+            prop_assert_eq!(decode_targets(&encode_targets(&targets).unwrap()).unwrap(), targets);
+        }
+
+        #[test]
+        fn arbitrary_text_never_panics(text: String) {
+            let _ = decode_targets(&text);
+            let _ = decode_policy(&text);
+        }
+    }
+}

@@ -13,8 +13,8 @@
 //! The revision is not in it: the row's own column has it, since compare-and-set reads it.
 
 use bellwether_decide::identity::{
-    Confirm, Confirmed, Content, Grant, GrantState, IdentityState, KeptReport, LastAnswer, Moment, Place, Prove,
-    ProveRow,
+    Confirm, Confirmed, Content, Grant, GrantState, IdentityState, KeptReport, LastAnswer, Moment, Place,
+    Prove, ProveRow,
 };
 use minicbor::{Decoder, Encoder};
 
@@ -99,21 +99,30 @@ fn write_grant(e: &mut Out<'_>, grant: &Grant) -> Written {
     write_place(e, grant.leads_to)?;
     e.bytes(&grant.manifest)?.bytes(&grant.selector)?;
     write_each(e, &grant.contents, |e, content| {
-        e.array(3)?.u64(content.component)?.bytes(&content.content)?.bytes(&content.installed)?;
+        e.array(3)?
+            .u64(content.component)?
+            .bytes(&content.content)?
+            .bytes(&content.installed)?;
         Ok(())
     })?;
     match &grant.keys {
         Some(keys) => e.bytes(keys)?,
         None => e.null()?,
     };
-    e.u64(grant.not_after)?.u8(grant.confirm.number())?.bytes(&grant.message)?.u8(grant_state_number(grant.state))?;
+    e.u64(grant.not_after)?
+        .u8(grant.confirm.number())?
+        .bytes(&grant.message)?
+        .u8(grant_state_number(grant.state))?;
     Ok(())
 }
 
 fn write_confirmed(e: &mut Out<'_>, place: Place, confirmed: &Confirmed) -> Written {
     e.array(CONFIRMED_ITEMS)?;
     write_place(e, place)?;
-    e.u64(confirmed.grant)?.u8(confirmed.confirm.number())?.bytes(&confirmed.report)?.bytes(&confirmed.manifest)?;
+    e.u64(confirmed.grant)?
+        .u8(confirmed.confirm.number())?
+        .bytes(&confirmed.report)?
+        .bytes(&confirmed.manifest)?;
     write_each(e, &confirmed.installed, |e, (component, digest)| {
         e.array(2)?.u64(*component)?.bytes(digest)?;
         Ok(())
@@ -125,12 +134,16 @@ fn write_confirmed(e: &mut Out<'_>, place: Place, confirmed: &Confirmed) -> Writ
 fn write_report(e: &mut Out<'_>, report: &KeptReport) -> Written {
     e.array(REPORT_ITEMS)?.bytes(&report.digest)?;
     write_place(e, report.place)?;
-    e.u64(report.grant)?.u8(report.moment.number())?.bytes(&report.receipt)?;
+    e.u64(report.grant)?
+        .u8(report.moment.number())?
+        .bytes(&report.receipt)?;
     Ok(())
 }
 
 fn write_prove(e: &mut Out<'_>, prove: &Prove) -> Written {
-    e.array(PROVE_ITEMS)?.bytes(&prove.token)?.u8(prove_row_number(prove.row))?;
+    e.array(PROVE_ITEMS)?
+        .bytes(&prove.token)?
+        .u8(prove_row_number(prove.row))?;
     write_place(e, prove.place)?;
     write_optional(e, prove.counter_highest)?;
     e.u64(prove.expires)?;
@@ -154,7 +167,9 @@ fn read_state(d: &mut Decoder<'_>, revision: u64) -> Read<IdentityState> {
 
 /// Reads an array item by item: its claimed length allocates nothing.
 fn read_each<T>(d: &mut Decoder<'_>, read: fn(&mut Decoder<'_>) -> Read<T>) -> Read<Vec<T>> {
-    let count = d.array()?.ok_or(CodecError::Malformed("array without a length"))?;
+    let count = d
+        .array()?
+        .ok_or(CodecError::Malformed("array without a length"))?;
     (0..count).map(|_| read(d)).collect()
 }
 
@@ -166,7 +181,9 @@ fn expect_items(d: &mut Decoder<'_>, items: u64) -> Read<()> {
 }
 
 fn read_fixed<const N: usize>(d: &mut Decoder<'_>) -> Read<[u8; N]> {
-    d.bytes()?.try_into().map_err(|_| CodecError::Malformed("length of a byte string"))
+    d.bytes()?
+        .try_into()
+        .map_err(|_| CodecError::Malformed("length of a byte string"))
 }
 
 fn read_optional<'b, T>(
@@ -182,7 +199,10 @@ fn read_optional<'b, T>(
 
 fn read_place(d: &mut Decoder<'_>) -> Read<Place> {
     expect_items(d, 2)?;
-    Ok(Place { epoch: d.u16()?, index: d.u16()? })
+    Ok(Place {
+        epoch: d.u16()?,
+        index: d.u16()?,
+    })
 }
 
 fn read_last(d: &mut Decoder<'_>) -> Read<Option<LastAnswer>> {
@@ -191,7 +211,10 @@ fn read_last(d: &mut Decoder<'_>) -> Read<Option<LastAnswer>> {
         return Ok(None);
     }
     expect_items(d, 2)?;
-    Ok(Some(LastAnswer { request: read_fixed(d)?, answer: d.bytes()?.to_vec() }))
+    Ok(Some(LastAnswer {
+        request: read_fixed(d)?,
+        answer: d.bytes()?.to_vec(),
+    }))
 }
 
 fn read_grant(d: &mut Decoder<'_>) -> Read<Grant> {
@@ -213,7 +236,11 @@ fn read_grant(d: &mut Decoder<'_>) -> Read<Grant> {
 
 fn read_content(d: &mut Decoder<'_>) -> Read<Content> {
     expect_items(d, 3)?;
-    Ok(Content { component: d.u64()?, content: read_fixed(d)?, installed: read_fixed(d)? })
+    Ok(Content {
+        component: d.u64()?,
+        content: read_fixed(d)?,
+        installed: read_fixed(d)?,
+    })
 }
 
 fn read_keys(d: &mut Decoder<'_>) -> Read<Option<[u8; 32]>> {
@@ -315,3 +342,6 @@ const GRANT_ITEMS: u64 = 11;
 const CONFIRMED_ITEMS: u64 = 7;
 const REPORT_ITEMS: u64 = 5;
 const PROVE_ITEMS: u64 = 5;
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,9 @@ impl Campaigns for SqliteStore {
         let mut tx = self.begin().await?;
         if let Some(command) = launch.command {
             match read_command(&mut tx, tenant, &command.request_id).await? {
-                Some(kept) if kept.body == command.body => return Ok(Launched::Repeated { reply: kept.reply }),
+                Some(kept) if kept.body == command.body => {
+                    return Ok(Launched::Repeated { reply: kept.reply });
+                }
                 Some(_) => return Ok(Launched::OtherBody),
                 None => insert_command(&mut tx, tenant, command).await?,
             }
@@ -64,8 +66,12 @@ impl Campaigns for SqliteStore {
         rows_max: u32,
     ) -> Result<Vec<Campaign>, StoreError> {
         let query = match state {
-            Some(_) => "SELECT * FROM campaign WHERE tenant = ?1 AND state = ?2 AND id > ?3 ORDER BY id LIMIT ?4",
-            None => "SELECT * FROM campaign WHERE tenant = ?1 AND ?2 IS NULL AND id > ?3 ORDER BY id LIMIT ?4",
+            Some(_) => {
+                "SELECT * FROM campaign WHERE tenant = ?1 AND state = ?2 AND id > ?3 ORDER BY id LIMIT ?4"
+            }
+            None => {
+                "SELECT * FROM campaign WHERE tenant = ?1 AND ?2 IS NULL AND id > ?3 ORDER BY id LIMIT ?4"
+            }
         };
         let rows: Vec<CampaignRow> = sqlx::query_as(query)
             .bind(tenant.as_str())
@@ -86,12 +92,16 @@ impl Campaigns for SqliteStore {
         events: &[Event],
     ) -> Result<CampaignState, MoveError> {
         let mut tx = self.begin().await?;
-        let found = track::read_state(&mut tx, tenant, id).await?.ok_or(MoveError::Missing)?;
+        let found = track::read_state(&mut tx, tenant, id)
+            .await?
+            .ok_or(MoveError::Missing)?;
         if found != expected {
             return Err(MoveError::Conflict { found });
         }
         event::append(&mut tx, tenant, events).await?;
-        let state = track::read_state(&mut tx, tenant, id).await?.ok_or(MoveError::Missing)?;
+        let state = track::read_state(&mut tx, tenant, id)
+            .await?
+            .ok_or(MoveError::Missing)?;
         tx.commit().await.map_err(backend)?;
         Ok(state)
     }
@@ -99,7 +109,9 @@ impl Campaigns for SqliteStore {
     async fn progress(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError> {
         // One transaction, so that state and tracks are of the same commit.
         let mut tx = self.readers.begin().await.map_err(backend)?;
-        let Some(state) = track::read_state(&mut tx, tenant, id).await? else { return Ok(None) };
+        let Some(state) = track::read_state(&mut tx, tenant, id).await? else {
+            return Ok(None);
+        };
         let rows: Vec<TrackRow> = sqlx::query_as("SELECT * FROM track WHERE tenant = ? AND campaign = ?")
             .bind(tenant.as_str())
             .bind(column(id.0, "number of a campaign")?)
@@ -107,7 +119,11 @@ impl Campaigns for SqliteStore {
             .await
             .map_err(backend)?;
         let tracks = rows.into_iter().map(TrackRow::read).collect::<Result<_, _>>()?;
-        Ok(Some(Progress { campaign: id, state, tracks }))
+        Ok(Some(Progress {
+            campaign: id,
+            state,
+            tracks,
+        }))
     }
 
     async fn tracks(
@@ -145,11 +161,17 @@ impl Campaigns for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(backend)?;
-        rows.into_iter().map(|row| Ok((row.campaign.try_into()?, row.track.read()?.1))).collect()
+        rows.into_iter()
+            .map(|row| Ok((row.campaign.try_into()?, row.track.read()?.1)))
+            .collect()
     }
 }
 
-async fn insert(tx: &mut Transaction<'_, Sqlite>, tenant: &Tenant, campaign: &Campaign) -> Result<(), AddError> {
+async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    campaign: &Campaign,
+) -> Result<(), AddError> {
     let targets = codec::encode_targets(&campaign.targets).map_err(|cause| unreadable("targets", cause))?;
     let policy = codec::encode_policy(&campaign.policy).map_err(|cause| unreadable("policy", cause))?;
     bounded(targets.len(), DOCUMENT_BYTES_MAX, "targets of a campaign")?;

@@ -34,12 +34,13 @@ impl Catalogue for SqliteStore {
     }
 
     async fn manifest(&self, tenant: &Tenant, digest: &Digest) -> Result<Option<Manifest>, StoreError> {
-        let row: Option<ManifestRow> = sqlx::query_as("SELECT * FROM manifest WHERE tenant = ? AND digest = ?")
-            .bind(tenant.as_str())
-            .bind(&digest[..])
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(backend)?;
+        let row: Option<ManifestRow> =
+            sqlx::query_as("SELECT * FROM manifest WHERE tenant = ? AND digest = ?")
+                .bind(tenant.as_str())
+                .bind(&digest[..])
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(backend)?;
         row.map(Manifest::try_from).transpose()
     }
 
@@ -108,7 +109,11 @@ impl Catalogue for SqliteStore {
         Ok(releases)
     }
 
-    async fn releases_of(&self, tenant: &Tenant, class: &Class) -> Result<Vec<CataloguedRelease>, StoreError> {
+    async fn releases_of(
+        &self,
+        tenant: &Tenant,
+        class: &Class,
+    ) -> Result<Vec<CataloguedRelease>, StoreError> {
         let rows: Vec<ReleaseRow> = sqlx::query_as(
             "SELECT * FROM release WHERE tenant = ? AND vendor_id = ? AND class_id = ? ORDER BY id DESC LIMIT ?",
         )
@@ -273,10 +278,17 @@ impl TryFrom<ReleaseRow> for CataloguedRelease {
     type Error = StoreError;
 
     fn try_from(row: ReleaseRow) -> Result<Self, StoreError> {
-        let uuid = |bytes: Vec<u8>| bytes.try_into().map_err(|_| unreadable("release", "an id is no UUID"));
+        let uuid = |bytes: Vec<u8>| {
+            bytes
+                .try_into()
+                .map_err(|_| unreadable("release", "an id is no UUID"))
+        };
         let release = Release {
             id: ReleaseId(number(row.id, "release")?),
-            class: Class { vendor: uuid(row.vendor_id)?, class: uuid(row.class_id)? },
+            class: Class {
+                vendor: uuid(row.vendor_id)?,
+                class: uuid(row.class_id)?,
+            },
             component: component::decode(&row.component).map_err(|cause| unreadable("release", cause))?,
             version: row.version,
             digest: digest(row.digest, "release")?,

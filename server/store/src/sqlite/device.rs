@@ -2,9 +2,11 @@
 
 use async_trait::async_trait;
 use bellwether_decide::device::{Device, Endpoint};
-use sqlx::FromRow;
+use sqlx::{FromRow, Sqlite, Transaction};
 
-use super::value::{backend, bounded, column, endpoint, json_names, not_added, number, page, touched, unreadable};
+use super::value::{
+    backend, bounded, column, endpoint, json_names, not_added, number, page, touched, unreadable,
+};
 use super::{SqliteStore, identity};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::device::{Devices, EnrolledDevice, Identity, NewIdentity, Security, Transition, Updated};
@@ -20,28 +22,28 @@ impl Devices for SqliteStore {
         device: &EnrolledDevice,
         identity: &NewIdentity,
     ) -> Result<(), AddError> {
-        let row = DeviceRow::try_from(device)?;
         let mut tx = self.begin().await?;
-        sqlx::query(
-            "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(tenant.as_str())
-        .bind(row.endpoint)
-        .bind(row.vendor)
-        .bind(row.class)
-        .bind(row.security)
-        .bind(row.dtls_sealed)
-        .bind(row.enabled)
-        .bind(row.added_at)
-        .execute(&mut *tx)
-        .await
-        .map_err(not_added)?;
-        identity::insert(&mut tx, tenant, &device.device.endpoint, identity).await?;
+        insert(&mut tx, tenant, device, identity).await?;
         Ok(tx.commit().await.map_err(backend)?)
     }
 
-    async fn device(&self, tenant: &Tenant, endpoint: &Endpoint) -> Result<Option<EnrolledDevice>, StoreError> {
+    async fn add_devices(
+        &self,
+        tenant: &Tenant,
+        devices: &[(EnrolledDevice, NewIdentity)],
+    ) -> Result<(), AddError> {
+        let mut tx = self.begin().await?;
+        for (device, identity) in devices {
+            insert(&mut tx, tenant, device, identity).await?;
+        }
+        Ok(tx.commit().await.map_err(backend)?)
+    }
+
+    async fn device(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+    ) -> Result<Option<EnrolledDevice>, StoreError> {
         let row: Option<DeviceRow> = sqlx::query_as("SELECT * FROM device WHERE tenant = ? AND endpoint = ?")
             .bind(tenant.as_str())
             .bind(endpoint.as_str())
@@ -57,14 +59,15 @@ impl Devices for SqliteStore {
         after: Option<&Endpoint>,
         rows_max: u32,
     ) -> Result<Vec<EnrolledDevice>, StoreError> {
-        let rows: Vec<DeviceRow> =
-            sqlx::query_as("SELECT * FROM device WHERE tenant = ? AND endpoint > ? ORDER BY endpoint LIMIT ?")
-                .bind(tenant.as_str())
-                .bind(after.map_or("", Endpoint::as_str))
-                .bind(page(rows_max))
-                .fetch_all(&self.readers)
-                .await
-                .map_err(backend)?;
+        let rows: Vec<DeviceRow> = sqlx::query_as(
+            "SELECT * FROM device WHERE tenant = ? AND endpoint > ? ORDER BY endpoint LIMIT ?",
+        )
+        .bind(tenant.as_str())
+        .bind(after.map_or("", Endpoint::as_str))
+        .bind(page(rows_max))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
         rows.into_iter().map(EnrolledDevice::try_from).collect()
     }
 
@@ -128,6 +131,31 @@ impl Devices for SqliteStore {
     }
 }
 
+async fn insert(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    device: &EnrolledDevice,
+    identity: &NewIdentity,
+) -> Result<(), AddError> {
+    let row = DeviceRow::try_from(device)?;
+    sqlx::query(
+        "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(tenant.as_str())
+    .bind(row.endpoint)
+    .bind(row.vendor)
+    .bind(row.class)
+    .bind(row.security)
+    .bind(row.dtls_sealed)
+    .bind(row.enabled)
+    .bind(row.added_at)
+    .execute(&mut **tx)
+    .await
+    .map_err(not_added)?;
+    identity::insert(tx, tenant, &device.device.endpoint, identity).await
+}
+
 #[derive(FromRow)]
 struct DeviceRow {
     endpoint: String,
@@ -149,7 +177,11 @@ impl TryFrom<&EnrolledDevice> for DeviceRow {
             Security::Psk { credential } => ("psk", Some(credential.as_bytes().to_vec())),
             Security::None => ("none", None),
         };
-        bounded(dtls_sealed.as_ref().map_or(0, Vec::len), BLOB_BYTES_MAX, "sealed DTLS credential")?;
+        bounded(
+            dtls_sealed.as_ref().map_or(0, Vec::len),
+            BLOB_BYTES_MAX,
+            "sealed DTLS credential",
+        )?;
         Ok(Self {
             endpoint: enrolled.device.endpoint.to_string(),
             vendor: enrolled.vendor.clone(),
@@ -167,7 +199,9 @@ impl TryFrom<DeviceRow> for EnrolledDevice {
 
     fn try_from(row: DeviceRow) -> Result<Self, StoreError> {
         let security = match (row.security.as_str(), row.dtls_sealed) {
-            ("psk", Some(bytes)) => Security::Psk { credential: Sealed::new(bytes) },
+            ("psk", Some(bytes)) => Security::Psk {
+                credential: Sealed::new(bytes),
+            },
             ("none", None) => Security::None,
             (other, _) => return Err(unreadable("device", format!("security mode {other}"))),
         };
@@ -177,6 +211,10 @@ impl TryFrom<DeviceRow> for EnrolledDevice {
             enabled: row.enabled,
             added_at: number(row.added_at, "device")?,
         };
-        Ok(Self { device, vendor: row.vendor, security })
+        Ok(Self {
+            device,
+            vendor: row.vendor,
+            security,
+        })
     }
 }

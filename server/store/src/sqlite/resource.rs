@@ -40,8 +40,15 @@ pub(super) async fn put(
         .await
         .map_err(backend)?;
     }
-    row.insert_query(tenant, &key_row).execute(&mut *tx).await.map_err(backend)?;
-    let kept = key_row.select_query(tenant).fetch_one(&mut *tx).await.map_err(backend)?;
+    row.insert_query(tenant, &key_row)
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
+    let kept = key_row
+        .select_query(tenant)
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(backend)?;
     tx.commit().await.map_err(backend)?;
     kept.try_into()
 }
@@ -51,7 +58,11 @@ pub(super) async fn read(
     tenant: &Tenant,
     key: &ResourceKey,
 ) -> Result<Option<Resource>, StoreError> {
-    let row = KeyRow::from(key).select_query(tenant).fetch_optional(readers).await.map_err(backend)?;
+    let row = KeyRow::from(key)
+        .select_query(tenant)
+        .fetch_optional(readers)
+        .await
+        .map_err(backend)?;
     row.map(Resource::try_from).transpose()
 }
 
@@ -76,14 +87,15 @@ pub(super) async fn read_to(
     tenant: &Tenant,
     target: &Digest,
 ) -> Result<Vec<(ResourceKey, Resource)>, StoreError> {
-    let rows: Vec<KeyedRow> =
-        sqlx::query_as("SELECT * FROM resource WHERE tenant = ? AND target = ? ORDER BY made_at DESC LIMIT ?")
-            .bind(tenant.as_str())
-            .bind(&target[..])
-            .bind(page(u32::MAX))
-            .fetch_all(readers)
-            .await
-            .map_err(backend)?;
+    let rows: Vec<KeyedRow> = sqlx::query_as(
+        "SELECT * FROM resource WHERE tenant = ? AND target = ? ORDER BY made_at DESC LIMIT ?",
+    )
+    .bind(tenant.as_str())
+    .bind(&target[..])
+    .bind(page(u32::MAX))
+    .fetch_all(readers)
+    .await
+    .map_err(backend)?;
     rows.into_iter().map(KeyedRow::read).collect()
 }
 
@@ -107,7 +119,13 @@ impl<'a> From<&'a ResourceKey> for KeyRow<'a> {
             Mode::Individual(recipient) => ("individual", recipient.as_str()),
             Mode::Open => ("open", ""),
         };
-        Self { target: &key.target, base, algorithm, mode, recipient }
+        Self {
+            target: &key.target,
+            base,
+            algorithm,
+            mode,
+            recipient,
+        }
     }
 }
 
@@ -161,8 +179,12 @@ impl ResourceRow {
             cipher: encryption.map(|encryption| encryption.algorithm),
             key_sealed: encryption.map(|encryption| encryption.key.as_bytes().to_vec()),
             iv: encryption.map(|encryption| encryption.iv.clone()),
-            base_size: patch.map(|patch| column(patch.base_size, "size of an image")).transpose()?,
-            patch_ram: patch.map(|patch| column(patch.ram, "RAM of a patch")).transpose()?,
+            base_size: patch
+                .map(|patch| column(patch.base_size, "size of an image"))
+                .transpose()?,
+            patch_ram: patch
+                .map(|patch| column(patch.ram, "RAM of a patch"))
+                .transpose()?,
             patch_parameters: patch.map(|patch| patch.parameters.clone()),
             made_at: column(resource.made_at, "time")?,
         })
@@ -204,13 +226,21 @@ impl ResourceRow {
 /// Refuses a resource that contradicts its key; SQLite's own checks say the same, but not to the caller.
 fn check_shape(key: &ResourceKey, resource: &Resource) -> Result<(), StoreError> {
     if (key.mode == Mode::Open) != resource.encryption.is_none() {
-        return Err(StoreError::Contradiction { what: "encryption of a resource" });
+        return Err(StoreError::Contradiction {
+            what: "encryption of a resource",
+        });
     }
     if key.base.is_none() != resource.patch.is_none() {
-        return Err(StoreError::Contradiction { what: "patch of a resource" });
+        return Err(StoreError::Contradiction {
+            what: "patch of a resource",
+        });
     }
     if let Some(encryption) = &resource.encryption {
-        bounded(encryption.key.as_bytes().len(), BLOB_BYTES_MAX, "sealed content key")?;
+        bounded(
+            encryption.key.as_bytes().len(),
+            BLOB_BYTES_MAX,
+            "sealed content key",
+        )?;
         bounded(encryption.iv.len(), IV_BYTES_MAX, "initialisation vector")?;
     }
     let parameters = resource.patch.as_ref().map_or(0, |patch| patch.parameters.len());
@@ -233,7 +263,10 @@ impl KeyedRow {
         let base = if self.base.is_empty() {
             None
         } else {
-            Some(Base { digest: digest(self.base, "resource")?, algorithm: self.algorithm })
+            Some(Base {
+                digest: digest(self.base, "resource")?,
+                algorithm: self.algorithm,
+            })
         };
         let mode = match self.mode.as_str() {
             "shared" => Mode::Shared,
@@ -241,7 +274,11 @@ impl KeyedRow {
             "open" => Mode::Open,
             other => return Err(unreadable("resource", format!("mode {other}"))),
         };
-        let key = ResourceKey { target: digest(self.target, "resource")?, base, mode };
+        let key = ResourceKey {
+            target: digest(self.target, "resource")?,
+            base,
+            mode,
+        };
         Ok((key, self.resource.try_into()?))
     }
 }
@@ -252,13 +289,19 @@ impl TryFrom<ResourceRow> for Resource {
     fn try_from(row: ResourceRow) -> Result<Self, StoreError> {
         const WHAT: &str = "resource";
         let encryption = match (row.cipher, row.key_sealed, row.iv) {
-            (Some(algorithm), Some(key), Some(iv)) => Some(Encryption { algorithm, key: Sealed::new(key), iv }),
+            (Some(algorithm), Some(key), Some(iv)) => Some(Encryption {
+                algorithm,
+                key: Sealed::new(key),
+                iv,
+            }),
             _ => None,
         };
         let patch = match (row.base_size, row.patch_ram, row.patch_parameters) {
-            (Some(base_size), Some(ram), Some(parameters)) => {
-                Some(Patch { base_size: number(base_size, WHAT)?, ram: number(ram, WHAT)?, parameters })
-            }
+            (Some(base_size), Some(ram), Some(parameters)) => Some(Patch {
+                base_size: number(base_size, WHAT)?,
+                ram: number(ram, WHAT)?,
+                parameters,
+            }),
             _ => None,
         };
         Ok(Self {

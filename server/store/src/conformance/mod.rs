@@ -1,0 +1,93 @@
+//! What every back end has to do, as cases that its tests run on an empty store.
+//!
+//! Each case takes a store of its own and panics where the store is wrong. [`for_each_case!`](crate::for_each_case) names them all, so that a
+//! back end's test target cannot forget one.
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "a case panics where the store is wrong: that is its purpose"
+)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "these are tests, shared by the back ends"
+)]
+
+pub mod campaigns;
+pub mod catalogue;
+pub mod commands;
+pub mod devices;
+pub mod ledger;
+pub mod sample;
+pub mod settings;
+
+/// Calls a macro with the path of every case: `for_each_case!(run)` expands to `run! { devices::name, … }`.
+#[macro_export]
+macro_rules! for_each_case {
+    ($run:ident) => {
+        $run! {
+            devices::added_device_and_identity_read_back,
+            devices::list_of_devices_is_added_whole_or_not_at_all,
+            devices::device_without_security_reads_back,
+            devices::second_device_of_a_name_is_refused_and_the_first_stays,
+            devices::identity_of_a_taken_name_is_refused_with_its_device,
+            devices::blob_past_its_bound_is_refused_and_leaves_no_device,
+            devices::chain_past_its_bound_is_refused,
+            devices::devices_page_by_name,
+            devices::named_devices_are_read_in_few_statements_and_strangers_left_out,
+            devices::switched_off_device_stays_off,
+            devices::switching_a_stranger_is_missing,
+            devices::transition_writes_state_events_and_alarms_together,
+            devices::of_two_writers_of_one_revision_one_wins,
+            devices::conflicting_transition_writes_nothing_at_all,
+            devices::transition_that_does_not_raise_the_revision_is_refused,
+            devices::transition_without_a_change_only_writes_its_events,
+            devices::transition_of_a_stranger_is_missing,
+            devices::state_past_its_bound_is_refused,
+            devices::tenants_have_devices_of_the_same_name,
+            ledger::events_are_numbered_from_one_in_order,
+            ledger::events_are_read_by_campaign_and_by_device,
+            ledger::events_page_from_a_number_on,
+            ledger::many_events_in_one_call_keep_their_order,
+            ledger::concurrent_appends_leave_no_gap_and_no_double,
+            ledger::tenants_number_their_events_apart,
+            ledger::alarm_is_counted_per_kind_subject_and_day,
+            ledger::first_alarm_of_a_day_leaves_one_event,
+            ledger::alarm_about_an_unknown_name_names_no_device,
+            ledger::alarms_page_from_the_latest_day,
+            ledger::tenants_have_alarms_apart,
+            catalogue::manifest_reads_back_unchanged,
+            catalogue::manifest_is_added_once,
+            catalogue::envelope_past_its_bound_is_refused,
+            catalogue::manifests_list_highest_sequence_number_first,
+            catalogue::releases_are_numbered_and_read_back,
+            catalogue::version_or_image_of_a_class_is_released_once,
+            catalogue::releases_are_found_by_class_and_by_digest,
+            catalogue::full_and_delta_resources_read_back,
+            catalogue::of_two_builders_the_first_key_stays,
+            catalogue::lost_resource_is_replaced_once,
+            catalogue::resource_that_contradicts_its_key_is_refused,
+            catalogue::resources_to_a_target_come_with_their_keys,
+            catalogue::tenants_have_resources_apart,
+            settings::anchors_of_the_highest_edition_are_read,
+            settings::older_or_equal_edition_is_refused,
+            settings::setting_is_kept_once,
+            settings::tenants_have_settings_apart,
+            campaigns::campaign_numbers_are_never_given_twice,
+            campaigns::launched_campaign_reads_back,
+            campaigns::every_kind_of_targets_reads_back,
+            campaigns::launch_under_a_taken_number_is_refused,
+            campaigns::launch_of_an_unknown_manifest_writes_nothing,
+            campaigns::launch_for_an_unknown_device_writes_nothing,
+            commands::repeated_command_gets_its_first_reply,
+            commands::request_id_with_another_body_is_told,
+            campaigns::campaigns_list_by_number_and_state,
+            campaigns::campaign_moves_from_the_expected_state_only,
+            campaigns::moving_a_stranger_is_missing,
+            campaigns::kept_progress_is_the_fold_of_the_ledger,
+            campaigns::transition_of_an_identity_moves_its_track,
+            campaigns::ten_thousand_devices_are_launched_and_paged,
+            campaigns::campaigns_of_a_device_list_latest_first,
+            campaigns::tenants_have_campaigns_apart,
+        }
+    };
+}

@@ -1,0 +1,132 @@
+//! A writer that is killed in the middle: every row that it acknowledged is there afterwards.
+//!
+//! The test runs its own binary a second time as the writer, so it has a `main` instead of the test harness.
+#![expect(
+    clippy::unwrap_used,
+    reason = "this is a test without the harness that the lint knows"
+)]
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use bellwether_decide::campaign::event::EventKind;
+use bellwether_decide::identity::IdentityState;
+use bellwether_store::SqliteStore;
+use bellwether_store::conformance::sample::{device, endpoint, event, identity, tenant};
+use bellwether_store::device::{Devices, Transition};
+use bellwether_store::ledger::{Ledger, Scope};
+
+const WRITER: &str = "write-until-killed";
+
+/// Acknowledgements after which the writer is killed, one round each: early, and with a log that was checkpointed.
+const ROUNDS: [u64; 4] = [1, 7, 150, 1_200];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match &arguments[1..] {
+        [mode, path] if mode == WRITER => runtime.block_on(write(Path::new(path))),
+        arguments if arguments.iter().any(|argument| argument == "--list") => {}
+        _ => runtime.block_on(rounds()),
+    }
+    ExitCode::SUCCESS
+}
+
+/// Advances one identity by transitions with an event each, and prints the revision of each that was acknowledged.
+async fn write(path: &Path) {
+    let store = SqliteStore::open(path).await.unwrap();
+    let (tenant, id) = (tenant(), endpoint("lamp-1"));
+    let mut state = store.identity(&tenant, &id).await.unwrap().unwrap().state;
+    loop {
+        let next = IdentityState {
+            revision: state.revision + 1,
+            grant_highest: state.revision + 1,
+            ..state.clone()
+        };
+        let events = [event(1, "lamp-1", EventKind::Installed { grant: next.revision })];
+        let step = Transition {
+            expected_revision: state.revision,
+            state: &next,
+            events: &events,
+            alarms: &[],
+        };
+        store.update_identity(&tenant, &id, step).await.unwrap();
+        println!("{}", next.revision);
+        std::io::stdout().flush().unwrap();
+        state = next;
+    }
+}
+
+async fn rounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bellwether.db");
+    let store = SqliteStore::open(&path).await.unwrap();
+    store
+        .add_device(&tenant(), &device("lamp-1"), &identity("lamp-1"))
+        .await
+        .unwrap();
+    store.close().await;
+    for acknowledgements in ROUNDS {
+        let last = kill_after(&path, acknowledgements);
+        check(&path, last).await;
+        println!("killed after revision {last}: nothing acknowledged is lost");
+    }
+}
+
+/// Runs the writer, kills it after so many acknowledgements, and returns the last one that came through.
+fn kill_after(path: &PathBuf, acknowledgements: u64) -> u64 {
+    let mut writer = Command::new(std::env::current_exe().unwrap())
+        .arg(WRITER)
+        .arg(path)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
+    let mut last = 0;
+    for _ in 0..acknowledgements {
+        last = lines.next().unwrap().unwrap().parse().unwrap();
+    }
+    // SIGKILL: no destructor runs, no file is closed.
+    writer.kill().unwrap();
+    writer.wait().unwrap();
+    // What was in the pipe when it died was acknowledged too; a last line may be cut.
+    lines
+        .map_while(Result::ok)
+        .filter_map(|line| line.parse().ok())
+        .fold(last, u64::max)
+}
+
+/// Opens the store as the killed writer left it and compares it with what was acknowledged.
+async fn check(path: &Path, last: u64) {
+    let store = SqliteStore::open(path).await.unwrap();
+    let state = store
+        .identity(&tenant(), &endpoint("lamp-1"))
+        .await
+        .unwrap()
+        .unwrap()
+        .state;
+    // One step may have been written whose acknowledgement did not come through.
+    assert!(
+        (last..=last + 1).contains(&state.revision),
+        "{} of {last} acknowledged",
+        state.revision
+    );
+    assert_eq!(state.grant_highest, state.revision);
+    let mut seq = 0;
+    loop {
+        let page = store
+            .events(&tenant(), Scope::Device(&endpoint("lamp-1")), seq, u32::MAX)
+            .await
+            .unwrap();
+        let Some(newest) = page.last() else { break };
+        for kept in &page {
+            seq += 1;
+            assert_eq!(kept.seq, seq);
+            assert_eq!(kept.event.kind, EventKind::Installed { grant: seq });
+        }
+        assert_eq!(newest.seq, seq);
+    }
+    assert_eq!(seq, state.revision, "state and ledger are of one commit");
+    store.close().await;
+}

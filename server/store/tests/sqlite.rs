@@ -1,0 +1,356 @@
+//! The SQLite store against the conformance suite, and what is particular to a file.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests stand outside of test functions"
+)]
+
+use std::path::{Path, PathBuf};
+
+use bellwether_decide::campaign::event::EventKind;
+use bellwether_store::conformance::sample::{NOW, device, endpoint, event, identity, tenant};
+use bellwether_store::conformance::{campaigns, catalogue, commands, devices, ledger, settings};
+use bellwether_store::device::Devices;
+use bellwether_store::ledger::{Ledger, Scope};
+use bellwether_store::{OpenError, SqliteStore, Tenant};
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+
+macro_rules! run {
+    ($($module:ident :: $case:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let (_folder, path) = place();
+            let store = SqliteStore::open(&path).await.unwrap();
+            $module::$case(&store).await;
+            store.close().await;
+        }
+    )*};
+}
+
+bellwether_store::for_each_case!(run);
+
+fn place() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bellwether.db");
+    (folder, path)
+}
+
+/// Makes a store with one device and one event, and closes it.
+async fn filled() -> (tempfile::TempDir, PathBuf) {
+    let (folder, path) = place();
+    let store = SqliteStore::open(&path).await.unwrap();
+    fill(&store).await;
+    store.close().await;
+    (folder, path)
+}
+
+async fn fill(store: &SqliteStore) {
+    store
+        .add_device(&tenant(), &device("lamp-1"), &identity("lamp-1"))
+        .await
+        .unwrap();
+    store
+        .append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)])
+        .await
+        .unwrap();
+}
+
+async fn is_filled(store: &SqliteStore) -> bool {
+    store.device(&tenant(), &endpoint("lamp-1")).await.unwrap() == Some(device("lamp-1"))
+        && store.events(&tenant(), Scope::All, 0, 10).await.unwrap().len() == 1
+}
+
+/// Opens the file without the store's checks.
+async fn raw(path: &Path) -> SqliteConnection {
+    sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .connect()
+        .await
+        .unwrap()
+}
+
+async fn run_raw(path: &Path, statement: &'static str) {
+    let mut connection = raw(path).await;
+    sqlx::query(statement).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+async fn pragma(path: &Path, statement: &'static str) -> i64 {
+    let mut connection = raw(path).await;
+    sqlx::query_scalar(statement)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn new_file_has_every_migration_and_our_application_id() {
+    let (_folder, path) = place();
+    SqliteStore::open(&path).await.unwrap().close().await;
+    assert_eq!(
+        pragma(&path, "SELECT max(version) FROM _sqlx_migrations WHERE success").await,
+        1
+    );
+    assert_eq!(pragma(&path, "PRAGMA application_id").await, 0x4257_5354);
+}
+
+#[tokio::test]
+async fn every_table_has_the_tenant_first_in_its_primary_key() {
+    let (_folder, path) = place();
+    SqliteStore::open(&path).await.unwrap().close().await;
+    let mut connection = raw(&path).await;
+    let tables: Vec<(String, Option<String>)> = sqlx::query_as(
+        "SELECT t.name, (SELECT c.name FROM pragma_table_info(t.name) c WHERE c.pk = 1) FROM sqlite_schema t \
+         WHERE t.type = 'table' AND t.name NOT LIKE '\\_sqlx%' ESCAPE '\\' AND t.name NOT LIKE 'sqlite%'",
+    )
+    .fetch_all(&mut connection)
+    .await
+    .unwrap();
+    assert!(tables.len() >= 12, "{tables:?}");
+    for (table, first) in tables {
+        assert_eq!(first.as_deref(), Some("tenant"), "{table}");
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn file_and_its_side_files_are_readable_by_their_owner_only() {
+    use std::os::unix::fs::PermissionsExt;
+    let (folder, path) = place();
+    let store = SqliteStore::open(&path).await.unwrap();
+    fill(&store).await;
+    let mut files = 0;
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(
+            entry.metadata().unwrap().permissions().mode() & 0o777,
+            0o600,
+            "{:?}",
+            entry.path()
+        );
+        files += 1;
+    }
+    assert_eq!(files, 3, "the file, its log and the log's index");
+}
+
+#[tokio::test]
+async fn closed_store_opens_again_with_all_it_had() {
+    let (_folder, path) = filled().await;
+    assert!(is_filled(&SqliteStore::open(&path).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn store_dropped_without_close_opens_again_with_all_it_had() {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path).await.unwrap();
+    fill(&store).await;
+    drop(store);
+    assert!(is_filled(&SqliteStore::open(&path).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn copy_taken_with_its_log_while_the_store_is_open_has_what_was_acknowledged() {
+    let (folder, path) = place();
+    let store = SqliteStore::open(&path).await.unwrap();
+    fill(&store).await;
+    let copy = folder.path().join("copy.db");
+    for suffix in ["", "-wal"] {
+        let from = format!("{}{suffix}", path.display());
+        std::fs::copy(from, format!("{}{suffix}", copy.display())).unwrap();
+    }
+    assert!(is_filled(&SqliteStore::open(&copy).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn dropped_call_leaves_nothing_half_written_and_the_store_usable() {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let tenant = Tenant::default();
+    let (lamp, id) = (device("lamp-1"), identity("lamp-1"));
+    // Polled once, so that the call is under way, then dropped as a timeout would.
+    let polled = futures_poll_once(store.add_device(&tenant, &lamp, &id)).await;
+    assert!(polled.is_none(), "the call had no time to end");
+    let kept = store
+        .device(&tenant, &endpoint("lamp-1"))
+        .await
+        .unwrap()
+        .is_some();
+    let identity_kept = store
+        .identity(&tenant, &endpoint("lamp-1"))
+        .await
+        .unwrap()
+        .is_some();
+    assert_eq!(kept, identity_kept);
+    store
+        .append(&tenant, &[event(1, "lamp-2", EventKind::Asked)])
+        .await
+        .unwrap();
+}
+
+async fn futures_poll_once<F: Future>(call: F) -> Option<F::Output> {
+    let mut call = std::pin::pin!(call);
+    std::future::poll_fn(|context| {
+        std::task::Poll::Ready(match call.as_mut().poll(context) {
+            std::task::Poll::Ready(output) => Some(output),
+            std::task::Poll::Pending => None,
+        })
+    })
+    .await
+}
+
+#[tokio::test]
+async fn file_with_overwritten_pages_is_refused_as_damaged_and_left_as_it_is() {
+    let (_folder, path) = filled().await;
+    let mut bytes = std::fs::read(&path).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0xFF);
+    std::fs::write(&path, &bytes).unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path).await,
+        Err(OpenError::Damaged { .. })
+    ));
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[tokio::test]
+async fn truncated_file_is_refused_as_damaged() {
+    let (_folder, path) = filled().await;
+    let length = std::fs::metadata(&path).unwrap().len();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(length / 2)
+        .unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path).await,
+        Err(OpenError::Damaged { .. })
+    ));
+}
+
+#[tokio::test]
+async fn file_that_is_no_data_base_is_refused_as_damaged() {
+    let (_folder, path) = place();
+    std::fs::write(
+        &path,
+        "a letter to my aunt, much longer than any header of a file\n".repeat(100),
+    )
+    .unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path).await,
+        Err(OpenError::Damaged { .. })
+    ));
+}
+
+#[tokio::test]
+async fn empty_file_is_not_taken_for_a_new_store() {
+    let (_folder, path) = place();
+    std::fs::write(&path, "").unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path).await,
+        Err(OpenError::Damaged { .. })
+    ));
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn missing_file_with_a_log_beside_it_is_not_made_anew() {
+    let (_folder, path) = place();
+    let log = format!("{}-wal", path.display());
+    std::fs::write(&log, "what is left of a store").unwrap();
+    assert!(matches!(
+        SqliteStore::open(&path).await,
+        Err(OpenError::Damaged { .. })
+    ));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn half_made_file_of_an_interrupted_start_is_made_again() {
+    let (_folder, path) = place();
+    std::fs::write(format!("{}.new", path.display()), "half a store").unwrap();
+    let store = SqliteStore::open(&path).await.unwrap();
+    fill(&store).await;
+    assert!(is_filled(&store).await);
+}
+
+#[tokio::test]
+async fn data_base_of_another_program_is_refused_and_left_as_it_is() {
+    let (_folder, path) = place();
+    run_raw(&path, "CREATE TABLE recipe (title TEXT)").await;
+    assert!(matches!(
+        SqliteStore::open(&path).await,
+        Err(OpenError::Foreign { .. })
+    ));
+    assert_eq!(pragma(&path, "SELECT count(*) FROM sqlite_schema").await, 1);
+}
+
+#[tokio::test]
+async fn file_of_a_later_server_is_refused_with_both_schema_numbers() {
+    let (_folder, path) = filled().await;
+    run_raw(
+        &path,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (99, 'later', 1, x'00', 0)",
+    )
+    .await;
+    let refused = SqliteStore::open(&path).await;
+    assert!(matches!(
+        refused,
+        Err(OpenError::Newer {
+            found: 99,
+            known: 1,
+            ..
+        })
+    ));
+}
+
+#[tokio::test]
+async fn file_whose_migration_differs_from_ours_is_refused() {
+    let (_folder, path) = filled().await;
+    run_raw(&path, "UPDATE _sqlx_migrations SET checksum = x'00'").await;
+    assert!(matches!(
+        SqliteStore::open(&path).await,
+        Err(OpenError::Migrate { .. })
+    ));
+}
+
+#[tokio::test]
+async fn folder_that_is_missing_is_named_as_unreachable() {
+    let (folder, _path) = place();
+    let path = folder.path().join("missing").join("bellwether.db");
+    let refused = SqliteStore::open(&path).await;
+    assert!(matches!(refused, Err(OpenError::Unreachable { .. })));
+}
+
+#[tokio::test]
+async fn state_written_by_a_later_server_is_unreadable_and_not_guessed() {
+    let (_folder, path) = filled().await;
+    run_raw(&path, "UPDATE identity SET state = x'8102'").await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    let refused = store.identity(&tenant(), &endpoint("lamp-1")).await;
+    assert!(matches!(
+        refused,
+        Err(bellwether_store::StoreError::Unreadable { .. })
+    ));
+}
+
+#[tokio::test]
+async fn time_past_the_columns_range_is_refused() {
+    let (_folder, path) = place();
+    let store = SqliteStore::open(&path).await.unwrap();
+    let late = bellwether_decide::campaign::event::Event {
+        at: u64::MAX,
+        ..event(1, "lamp-1", EventKind::Asked)
+    };
+    let refused = store.append(&tenant(), &[late]).await;
+    assert!(matches!(
+        refused,
+        Err(bellwether_store::StoreError::OutOfBounds { .. })
+    ));
+    let fine = bellwether_decide::campaign::event::Event {
+        at: NOW,
+        ..event(1, "lamp-1", EventKind::Asked)
+    };
+    assert_eq!(store.append(&tenant(), &[fine]).await.unwrap(), 1);
+}
