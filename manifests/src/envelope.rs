@@ -5,17 +5,22 @@
 //!
 //! Source: draft-ietf-suit-manifest-37 §8.2, §8.3.
 
+mod authors;
+mod verified;
+
+pub use authors::{Authors, Signers};
+pub(crate) use verified::Section;
+pub use verified::VerifiedManifest;
+
 use crate::cbor::{CborError, KeyOrder, Kind, Reader};
 use crate::cose::sign1::SIGN1_TAG;
 use crate::cose::structure::wrapped_digest;
-use crate::cose::{Algorithm, CoseError, DetachedSign1, KeyId, P256, PublicKey, SignatureVerifier};
-use crate::definition::split_query;
-use crate::manifest::{
-    ComponentId, INSTALL, Manifest, ManifestError, Member, PAYLOAD_FETCH, Sequence, TEXT, read_digest,
-};
+use crate::cose::{CoseError, DetachedSign1, P256, PublicKey, SignatureVerifier};
+use crate::manifest::{INSTALL, Manifest, ManifestError, PAYLOAD_FETCH, Sequence, TEXT, read_digest};
 use crate::report::Reason;
 use subtle::ConstantTimeEq;
 use thiserror::Error;
+use verified::join;
 
 /// CBOR tag of an envelope; TEEP carries envelopes without it.
 pub const ENVELOPE_TAG: u64 = 107;
@@ -99,45 +104,6 @@ impl VerifyError {
     #[must_use]
     pub const fn signature_was_right(&self) -> bool {
         !matches!(self, Self::Digest | Self::Block(_) | Self::Signature)
-    }
-}
-
-/// Who may sign for what. [`crate::anchors::Anchors`] implements it, and a list of keys that may sign for all.
-pub trait Authors {
-    /// Walks over the keys of all authors.
-    fn keys(&self) -> impl Iterator<Item = PublicKey>;
-
-    /// Tells whether `signers`, whose signatures were right, are enough for `component`.
-    fn authorises(&self, component: &ComponentId<'_>, signers: &Signers) -> bool;
-}
-
-/// A list of keys, each of which may sign for every component.
-impl Authors for [PublicKey] {
-    fn keys(&self) -> impl Iterator<Item = PublicKey> {
-        self.iter().copied()
-    }
-
-    fn authorises(&self, _: &ComponentId<'_>, signers: &Signers) -> bool {
-        signers.iter().next().is_some()
-    }
-}
-
-/// Keys whose signatures on a manifest were right.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Signers {
-    found: [Option<(KeyId, Algorithm)>; BLOCKS_MAX],
-}
-
-impl Signers {
-    /// Walks over the ids of the keys and the algorithms they used.
-    pub fn iter(&self) -> impl Iterator<Item = (KeyId, Algorithm)> + '_ {
-        self.found.iter().flatten().copied()
-    }
-
-    fn add(&mut self, kid: KeyId, algorithm: Algorithm) {
-        if let Some(free) = self.found.iter_mut().find(|found| found.is_none()) {
-            *free = Some((kid, algorithm));
-        }
     }
 }
 
@@ -325,107 +291,6 @@ impl<'a> Envelope<'a> {
     /// Walks over the key ids that the signatures name.
     pub(crate) fn claimed_kids(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         self.sign1_blocks().filter_map(|block| block.ok()?.kid())
-    }
-}
-
-/// A manifest whose digest, signature and author were right: the only one that has commands.
-///
-/// Run it with [`crate::run::update`].
-#[derive(Clone, Copy, Debug)]
-pub struct VerifiedManifest<'a> {
-    pub(crate) manifest: Manifest<'a>,
-    pub(crate) payload_fetch: Section<Sequence<'a>>,
-    pub(crate) install: Section<Sequence<'a>>,
-    text: Option<&'a [u8]>,
-    digest: &'a [u8; 32],
-    signers: Signers,
-}
-
-/// A severable section after the envelope was looked at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Section<T> {
-    /// The manifest has none.
-    None,
-    /// Here it is.
-    Present(T),
-    /// The manifest has its digest, the envelope has lost it.
-    Stripped,
-}
-
-impl<T> Section<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> Section<U> {
-        match self {
-            Self::None => Section::None,
-            Self::Present(section) => Section::Present(change(section)),
-            Self::Stripped => Section::Stripped,
-        }
-    }
-}
-
-impl<'a> VerifiedManifest<'a> {
-    /// Gives what the manifest says of itself.
-    #[must_use]
-    pub const fn manifest(&self) -> &Manifest<'a> {
-        &self.manifest
-    }
-
-    /// Gives the manifest's digest: its name in selectors, grants and reports.
-    #[must_use]
-    pub const fn digest(&self) -> &'a [u8; 32] {
-        self.digest
-    }
-
-    /// Gives the keys whose signatures were right.
-    #[must_use]
-    pub const fn signers(&self) -> &Signers {
-        &self.signers
-    }
-
-    /// Finds the request identifier of the first fetch without running anything: where a refusal can be reported.
-    #[must_use]
-    pub fn request_identifier(&self) -> Option<&'a str> {
-        self.sequences()
-            .find_map(|sequence| sequence.first_uri())
-            .map(|uri| split_query(uri).0)
-    }
-
-    /// Walks over the sequences that are there, payload-fetch and install first.
-    pub(crate) fn sequences(&self) -> impl Iterator<Item = Sequence<'a>> + use<'a> {
-        let present = |section: Section<Sequence<'a>>| match section {
-            Section::Present(sequence) => Some(sequence),
-            Section::None | Section::Stripped => None,
-        };
-        let sections = [
-            present(self.payload_fetch),
-            present(self.install),
-            self.manifest.shared,
-            self.manifest.validate,
-            self.manifest.invoke,
-        ];
-        sections.into_iter().flatten()
-    }
-
-    /// Gives the encoded text map, if the envelope carries it.
-    #[must_use]
-    pub const fn text(&self) -> Option<&'a [u8]> {
-        self.text
-    }
-}
-
-/// Brings together what the manifest says of a severable element and what the envelope carries.
-fn join<'a>(
-    key: i64,
-    member: Option<Member<'a>>,
-    carried: Option<&'a [u8]>,
-) -> Result<Section<&'a [u8]>, VerifyError> {
-    match (member, carried) {
-        (None, None) => Ok(Section::None),
-        (Some(Member::Inline(section)), None) => Ok(Section::Present(section)),
-        (Some(Member::Severed(_)), None) => Ok(Section::Stripped),
-        (Some(Member::Severed(digest)), Some(section)) if wrapped_digest(section) == *digest => {
-            Ok(Section::Present(section))
-        }
-        (_, Some(_)) => Err(VerifyError::Severed(key)),
     }
 }
 
