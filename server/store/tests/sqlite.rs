@@ -213,6 +213,29 @@ async fn file_with_overwritten_pages_is_refused_as_damaged_and_left_as_it_is() {
 }
 
 #[tokio::test]
+async fn damaged_file_with_a_log_beside_it_is_left_as_it_is() {
+    let (folder, path) = place();
+    let store = SqliteStore::open(&path).await.unwrap();
+    fill(&store).await;
+    let copy = folder.path().join("copy.db");
+    let log = |path: &Path| PathBuf::from(format!("{}-wal", path.display()));
+    let mut bytes = std::fs::read(&path).unwrap();
+    let half = bytes.len() / 2;
+    bytes[half..].fill(0xFF);
+    std::fs::write(&copy, &bytes).unwrap();
+    std::fs::copy(log(&path), log(&copy)).unwrap();
+    assert!(matches!(
+        SqliteStore::open(&copy).await,
+        Err(OpenError::Damaged { .. })
+    ));
+    assert_eq!(std::fs::read(&copy).unwrap(), bytes);
+    assert_eq!(
+        std::fs::read(log(&copy)).unwrap(),
+        std::fs::read(log(&path)).unwrap()
+    );
+}
+
+#[tokio::test]
 async fn truncated_file_is_refused_as_damaged() {
     let (_folder, path) = filled().await;
     let length = std::fs::metadata(&path).unwrap().len();
@@ -278,11 +301,12 @@ async fn half_made_file_of_an_interrupted_start_is_made_again() {
 async fn data_base_of_another_program_is_refused_and_left_as_it_is() {
     let (_folder, path) = place();
     run_raw(&path, "CREATE TABLE recipe (title TEXT)").await;
+    let before = std::fs::read(&path).unwrap();
     assert!(matches!(
         SqliteStore::open(&path).await,
         Err(OpenError::Foreign { .. })
     ));
-    assert_eq!(pragma(&path, "SELECT count(*) FROM sqlite_schema").await, 1);
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
 #[tokio::test]

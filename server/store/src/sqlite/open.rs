@@ -24,6 +24,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => make(path).await?,
         Err(cause) => return Err(unreachable_file(path, cause)),
     }
+    check(path).await?;
     let writer = connect_writer(path).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
@@ -72,7 +73,6 @@ async fn connect_writer(path: &Path) -> Result<SqlitePool, OpenError> {
         .await
         .map_err(|cause| classified(path, cause))?;
     let mut connection = writer.acquire().await.map_err(|cause| classified(path, cause))?;
-    check(path, &mut connection).await?;
     migrate(path, &mut connection).await?;
     drop(connection);
     Ok(writer)
@@ -87,8 +87,10 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_millis(BUSY_WAIT_MS))
 }
 
-/// Refuses a file that is damaged, foreign or newer, before anything is written to it.
-async fn check(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
+/// Refuses a file that is damaged, foreign or newer, before anything is written to it: not even the journal mode.
+async fn check(path: &Path) -> Result<(), OpenError> {
+    let reader = options(path).read_only(true);
+    let connection = &mut reader.connect().await.map_err(|cause| classified(path, cause))?;
     let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_all(&mut *connection)
         .await
