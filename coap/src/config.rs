@@ -45,8 +45,8 @@ pub struct Config {
     pub response_wait: Duration,
     /// Longest time the application has for an answer. Default `EXCHANGE_LIFETIME` (247 s).
     pub exchange_wait: Duration,
-    /// Longest time between two blocks of a body. Default `EXCHANGE_LIFETIME` (247 s), the least
-    /// that RFC 7959 §2.5 suggests to keep a partial body.
+    /// Longest time between two blocks of a body. Default `EXCHANGE_LIFETIME` (247 s): a peer
+    /// that is silent for a whole exchange has given up.
     pub body_wait: Duration,
     /// Silence after which a peer's state is dropped. Default `EXCHANGE_LIFETIME` (247 s): no
     /// remembered message id is of use after that (RFC 7252 §4.5).
@@ -62,7 +62,7 @@ pub struct Config {
 /// Transmission parameters, RFC 7252 §4.8 table 2, and the times derived from them.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Transmission {
-    /// `ACK_TIMEOUT`. Default 2 s. Below 1 s needs RFC 8085 §3.1.1.
+    /// `ACK_TIMEOUT`. Default 2 s. RFC 7252 §4.8.1 warns of less than 1 s.
     pub ack_timeout: Duration,
     /// `ACK_RANDOM_FACTOR` in hundredths. Default 150; at least 100.
     pub ack_random_percent: u32,

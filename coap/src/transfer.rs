@@ -305,7 +305,7 @@ mod tests {
         assert_eq!(upload(1025).next().0.size1, Some(1025));
     }
 
-    // RFC 7959 §2.3, figure 7: late negotiation of the size
+    // RFC 7959 §2.3
     #[test]
     fn smaller_size_of_the_server_is_used_from_the_next_block_on() {
         let mut transfer = upload(2000);

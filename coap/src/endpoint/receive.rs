@@ -25,7 +25,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         let header = message.header;
         match header.kind {
             // RFC 7252 §4.2: a CON that the recipient cannot process, an Empty one included,
-            // MUST be rejected; §4.3 calls the exchange "CoAP ping".
+            // MUST be rejected; §1.2 calls the exchange "CoAP ping".
             Kind::Con if header.code == Code::EMPTY => self.send_reset(peer, header.message_id),
             Kind::Ack if header.code == Code::EMPTY => self.acknowledged(now, peer, header),
             Kind::Rst if header.code == Code::EMPTY => self.reset(now, peer, header),

@@ -167,7 +167,7 @@ fn options_of_the_response_reach_the_wire() {
     assert_eq!(read, created);
 }
 
-// RFC 7252 §4.3
+// RFC 7252 §1.2, §4.2
 #[test]
 fn ping_is_answered_with_a_reset_and_leaves_no_trace() {
     let mut bench = bench();

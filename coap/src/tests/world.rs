@@ -65,6 +65,7 @@ impl World {
                 return;
             };
             self.now = self.now.max(next);
+            assert!(self.now < END, "something never ends");
             self.arrive(application);
             for endpoint in &mut self.endpoints {
                 endpoint.handle_timeout(self.now);
@@ -150,3 +151,6 @@ impl World {
         self.dice.next() % below.max(1)
     }
 }
+
+/// No transfer here takes a day.
+const END: Instant = Instant(Duration::from_hours(24));
