@@ -1,0 +1,291 @@
+//! `bellwether campaign`: launch, watch, cancel.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bellwether_api::{
+    Campaign, CampaignDevice, CampaignState, ClassProgress, DeviceOutcome, Got, LaunchCampaign, Manifest,
+    Policy, Targets,
+};
+use clap::{Args, Subcommand};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use reqwest::Method;
+
+use crate::client::{Client, Server, percent_encoded};
+use crate::failure::Failure;
+use crate::output::{Output, bytes, table};
+use crate::{file, system};
+
+/// Campaigns.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Launches a campaign for a signed manifest
+    Launch(Launch),
+    /// Watches a campaign until it ends: a bar per class, then a row per device
+    ///
+    /// Ends with status 0 only if every device installed its update or ran it already.
+    Watch {
+        /// The campaign's name [default: the newest]
+        id: Option<String>,
+    },
+    /// Ends a campaign: no new offers and no new grants; devices that have a grant may finish
+    Cancel {
+        /// The campaign's name
+        id: String,
+    },
+}
+
+/// What to launch.
+#[derive(Args, Debug)]
+pub(crate) struct Launch {
+    /// Signed envelope; it is published first
+    #[arg(long, value_name = "FILE")]
+    manifest: PathBuf,
+    /// Only devices of these classes
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    class: Vec<String>,
+    /// Only these devices
+    #[arg(long, value_name = "ENDPOINT", value_delimiter = ',')]
+    device: Vec<String>,
+    /// Devices at work at the same time [default: all]
+    #[arg(long, value_name = "N")]
+    at_most: Option<u32>,
+    /// Stop offering once more than this share of the finished devices failed, e.g. 10 for 10 %
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u16).range(0..=100))]
+    abort_at: Option<u16>,
+    /// Finished devices that are needed before the share counts [default: 1]
+    #[arg(long, value_name = "N")]
+    abort_after: Option<u32>,
+    /// Name of this request: the same again launches nothing new [default: random]
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+    /// Watch it until it ends
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+///
+/// [`Failure`] says what to do; [`Failure::Campaign`] where a watched campaign did not serve every device.
+pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
+    let client = Client::new(server)?;
+    match command {
+        Command::Launch(launch) => {
+            let campaign = start(&client, &launch).await?;
+            if launch.watch {
+                return watch(&client, &campaign.id, output).await;
+            }
+            output.print(&campaign, |campaign| {
+                let devices: u64 = campaign.classes.iter().map(|class| class.targeted).sum();
+                format!(
+                    "Launched campaign {} for {devices} devices. Watch it: bellwether campaign watch {}",
+                    campaign.id, campaign.id
+                )
+            });
+            Ok(())
+        }
+        Command::Watch { id } => {
+            let id = match id {
+                Some(id) => id,
+                None => newest(&client).await?,
+            };
+            watch(&client, &id, output).await
+        }
+        Command::Cancel { id } => {
+            let path = format!("/v1/campaigns/{}/cancel", percent_encoded(&id));
+            let campaign: Campaign = client.post(&path, &()).await?;
+            output.print(&campaign, |campaign| {
+                format!("Cancelled campaign {}.", campaign.id)
+            });
+            Ok(())
+        }
+    }
+}
+
+async fn start(client: &Client, launch: &Launch) -> Result<Campaign, Failure> {
+    let envelope = file::read(&launch.manifest)?;
+    let manifest: Manifest = client
+        .upload(Method::POST, "/v1/manifests", &[], envelope)
+        .await?;
+    let request_id = launch.request_id.clone().map_or_else(random_id, Ok)?;
+    let policy = Policy {
+        at_most: launch.at_most,
+        abort_failed_per_mille: launch.abort_at.map(|percent| percent * 10),
+        abort_sample_min: launch.abort_after,
+    };
+    let targets = Targets {
+        classes: launch.class.clone(),
+        endpoints: launch.device.clone(),
+    };
+    client
+        .post(
+            "/v1/campaigns",
+            &LaunchCampaign {
+                request_id,
+                manifest: manifest.digest,
+                targets,
+                policy,
+            },
+        )
+        .await
+}
+
+fn random_id() -> Result<String, Failure> {
+    let mut id = [0; 8];
+    system::fill_random(&mut id)?;
+    Ok(hex::encode(id))
+}
+
+async fn newest(client: &Client) -> Result<String, Failure> {
+    let campaigns: Vec<Campaign> = client.get("/v1/campaigns").await?;
+    let newest = campaigns.into_iter().max_by_key(|campaign| campaign.created);
+    newest
+        .map(|campaign| campaign.id)
+        .ok_or_else(|| Failure::Usage("there is no campaign yet".to_owned()))
+}
+
+async fn watch(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
+    let bars = Bars::new(output);
+    let path = format!("/v1/campaigns/{}", percent_encoded(id));
+    let mut pause = tokio::time::interval(POLL);
+    let campaign = loop {
+        pause.tick().await;
+        let campaign: Campaign = client.get(&path).await?;
+        bars.show(&campaign.classes);
+        if campaign.state != CampaignState::Running {
+            break campaign;
+        }
+    };
+    bars.close();
+    output.print(&campaign, describe);
+    verdict(&campaign)
+}
+
+/// A bar per class on standard error, in the order in which classes come.
+struct Bars {
+    all: MultiProgress,
+    each: std::cell::RefCell<Vec<(String, ProgressBar)>>,
+}
+
+impl Bars {
+    fn new(output: Output) -> Self {
+        let target = match output {
+            Output::Text => ProgressDrawTarget::stderr(),
+            Output::Json => ProgressDrawTarget::hidden(),
+        };
+        Self {
+            all: MultiProgress::with_draw_target(target),
+            each: std::cell::RefCell::default(),
+        }
+    }
+
+    fn show(&self, classes: &[ClassProgress]) {
+        let mut each = self.each.borrow_mut();
+        for class in classes {
+            let known = each.iter().position(|(name, _)| *name == class.class);
+            let at = known.unwrap_or_else(|| {
+                each.push((class.class.clone(), self.all.add(bar(class))));
+                each.len() - 1
+            });
+            let (_, bar) = &each[at];
+            bar.set_length(class.targeted);
+            bar.set_position(class.installed);
+            bar.set_message(stages(class));
+        }
+    }
+
+    fn close(&self) {
+        for (_, bar) in self.each.borrow().iter() {
+            bar.abandon();
+        }
+    }
+}
+
+fn bar(class: &ClassProgress) -> ProgressBar {
+    let style = ProgressStyle::with_template("{prefix:<12} [{bar:30}] {pos}/{len}  {msg}");
+    let bar = ProgressBar::new(class.targeted).with_prefix(class.class.clone());
+    match style {
+        Ok(style) => bar.with_style(style.progress_chars("=> ")),
+        Err(_) => bar,
+    }
+}
+
+fn stages(class: &ClassProgress) -> String {
+    let stages = [
+        (class.waiting, "waiting"),
+        (class.offered, "offered"),
+        (class.granted, "fetching"),
+        (class.ready, "ready"),
+        (class.installed, "installed"),
+        (class.failed, "failed"),
+    ];
+    let shown = stages
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, name)| format!("{count} {name}"));
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn describe(campaign: &Campaign) -> String {
+    let row = |device: &CampaignDevice| {
+        vec![
+            device.endpoint.clone(),
+            device.class.clone(),
+            outcome(device.outcome).to_owned(),
+            device.got.as_ref().map_or_else(|| "-".to_owned(), got),
+            device.reason.clone().unwrap_or_default(),
+        ]
+    };
+    table(
+        &["DEVICE", "CLASS", "OUTCOME", "GOT", "WHY"],
+        &campaign.devices.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+fn outcome(outcome: DeviceOutcome) -> &'static str {
+    match outcome {
+        DeviceOutcome::Waiting => "waiting",
+        DeviceOutcome::Offered => "offered",
+        DeviceOutcome::Granted => "fetching",
+        DeviceOutcome::Ready => "ready",
+        DeviceOutcome::Installed => "installed",
+        DeviceOutcome::Failed => "failed",
+        DeviceOutcome::Refused => "refused",
+        DeviceOutcome::NothingToDo => "nothing to do",
+    }
+}
+
+fn got(got: &Got) -> String {
+    match got {
+        Got::Full { bytes: count } => format!("full, {}", bytes(*count)),
+        Got::Delta { base, bytes: count } => format!("delta from {base}, {}", bytes(*count)),
+    }
+}
+
+fn verdict(campaign: &Campaign) -> Result<(), Failure> {
+    let good = |device: &&CampaignDevice| {
+        matches!(
+            device.outcome,
+            DeviceOutcome::Installed | DeviceOutcome::NothingToDo
+        )
+    };
+    let (all, done) = (
+        campaign.devices.len(),
+        campaign.devices.iter().filter(good).count(),
+    );
+    if all == done {
+        return Ok(());
+    }
+    let why = campaign
+        .reason
+        .as_ref()
+        .map(|reason| format!(": {reason}"))
+        .unwrap_or_default();
+    Err(Failure::Campaign(format!(
+        "{done} of {all} devices run their update{why}"
+    )))
+}
+
+const POLL: Duration = Duration::from_millis(200);

@@ -1,0 +1,8 @@
+//! The commands, a noun a file.
+
+pub(crate) mod alarm;
+pub(crate) mod campaign;
+pub(crate) mod device;
+pub(crate) mod keys;
+pub(crate) mod manifest;
+pub(crate) mod release;

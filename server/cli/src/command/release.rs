@@ -1,0 +1,90 @@
+//! `bellwether release`: images that devices may be brought to, or come from.
+
+use std::path::PathBuf;
+
+use bellwether_api::Release;
+use clap::Subcommand;
+use reqwest::Method;
+
+use crate::client::{Client, Server};
+use crate::failure::Failure;
+use crate::file;
+use crate::output::{Output, bytes, short, table};
+
+/// Releases.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Publishes an image: a target of manifests, and a base that deltas can start from
+    Publish {
+        /// The image
+        image: PathBuf,
+        /// Class name, as in the author's manifests
+        #[arg(long)]
+        class: String,
+        /// Version, e.g. 2.1.0
+        #[arg(long)]
+        version: String,
+        /// Component name
+        #[arg(long, default_value = "app")]
+        component: String,
+    },
+    /// Lists releases, newest version first
+    List,
+}
+
+/// Carries the command out.
+///
+/// # Errors
+///
+/// [`Failure`] says what to do.
+pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
+    let client = Client::new(server)?;
+    match command {
+        Command::Publish {
+            image,
+            class,
+            version,
+            component,
+        } => {
+            let content = file::read(&image)?;
+            let query = [
+                ("class", class.as_str()),
+                ("component", &component),
+                ("version", &version),
+            ];
+            let release: Release = client
+                .upload(Method::POST, "/v1/releases", &query, content)
+                .await?;
+            output.print(&release, |release| {
+                let size = bytes(release.size);
+                format!(
+                    "Published {} {} ({size}, {})",
+                    release.class,
+                    release.version,
+                    short(&release.digest)
+                )
+            });
+        }
+        Command::List => {
+            let releases: Vec<Release> = client.get("/v1/releases").await?;
+            output.print(&releases, |releases| list(releases));
+        }
+    }
+    Ok(())
+}
+
+fn list(releases: &[Release]) -> String {
+    let row = |release: &Release| {
+        vec![
+            release.class.clone(),
+            release.component.clone(),
+            release.version.clone(),
+            bytes(release.size),
+            short(&release.digest),
+        ]
+    };
+    table(
+        &["CLASS", "COMPONENT", "VERSION", "SIZE", "DIGEST"],
+        &releases.iter().map(row).collect::<Vec<_>>(),
+    )
+}

@@ -1,0 +1,91 @@
+//! `bellwether`: signs offline, else speaks HTTP with the server like anyone.
+
+mod client;
+mod command;
+mod failure;
+mod file;
+mod key_file;
+mod output;
+mod summary;
+mod system;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::client::Server;
+use crate::command::{alarm, campaign, device, keys, manifest, release};
+use crate::failure::Failure;
+use crate::output::Output;
+
+/// Safe, cheap software updates for constrained devices
+///
+/// A first update, from nothing:
+///
+///   bellwether-server &                                            # keeps everything in ./bellwether-data
+///   bellwether keys new root.key && bellwether keys new author.key
+///   bellwether keys distributor --out distributor.pub
+///   bellwether keys anchors --vendor example.com --root root.key --author author.pub \
+///       --distributor distributor.pub --out anchors.cose
+///   bellwether keys trust anchors.cose
+///   bellwether release publish lamp.bin --class lamp --version 2.0.0
+///   bellwether device add lamp-1 --class lamp                      # writes lamp-1.unit for the device
+///   bellwether manifest make --vendor example.com --sequence 2 --image lamp=lamp.bin --out lamp.suit
+///   bellwether manifest sign lamp.suit --key author.key --out lamp.signed.suit
+///   bellwether campaign launch --manifest lamp.signed.suit --watch
+#[derive(Debug, Parser)]
+#[command(version, verbatim_doc_comment)]
+struct Cli {
+    /// Print JSON, for scripts
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    server: Server,
+    #[command(subcommand)]
+    noun: Noun,
+}
+
+#[derive(Debug, Subcommand)]
+enum Noun {
+    /// Keys and anchors: whom devices believe (offline, but for `distributor` and `trust`)
+    #[command(subcommand)]
+    Keys(keys::Command),
+    /// Manifests: make, sign, show (offline)
+    #[command(subcommand)]
+    Manifest(manifest::Command),
+    /// Releases: images that devices may be brought to, or come from
+    #[command(subcommand)]
+    Release(release::Command),
+    /// Devices: enrol, list, show, explain
+    #[command(subcommand)]
+    Device(device::Command),
+    /// Campaigns: launch, watch, cancel
+    #[command(subcommand)]
+    Campaign(campaign::Command),
+    /// Alarms: what needs a person's eye
+    #[command(subcommand)]
+    Alarm(alarm::Command),
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    let output = if cli.json { Output::Json } else { Output::Text };
+    match cli.noun {
+        Noun::Keys(command) => keys::run(command, &cli.server, output).await,
+        Noun::Manifest(command) => manifest::run(command, output),
+        Noun::Release(command) => release::run(command, &cli.server, output).await,
+        Noun::Device(command) => device::run(command, &cli.server, output).await,
+        Noun::Campaign(command) => campaign::run(command, &cli.server, output).await,
+        Noun::Alarm(command) => alarm::run(command, &cli.server, output).await,
+    }
+}
