@@ -13,4 +13,6 @@ extern crate std;
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod platform;
+#[cfg(test)]
+mod testing;
 pub mod update;

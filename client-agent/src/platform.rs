@@ -50,6 +50,26 @@ pub trait Flash {
     fn commit(&mut self) -> Result<(), Self::Error>;
 }
 
+impl<T: Flash> Flash for &mut T {
+    type Error = T::Error;
+
+    fn bytes(&self, region: Region) -> u32 {
+        T::bytes(self, region)
+    }
+
+    fn read(&mut self, region: Region, offset: u32, into: &mut [u8]) -> Result<(), Self::Error> {
+        T::read(self, region, offset, into)
+    }
+
+    fn write(&mut self, region: Region, offset: u32, from: &[u8]) -> Result<(), Self::Error> {
+        T::write(self, region, offset, from)
+    }
+
+    fn commit(&mut self) -> Result<(), Self::Error> {
+        T::commit(self)
+    }
+}
+
 /// Random bytes, good enough for nonces.
 pub trait Random {
     /// Fills `into` with fresh random bytes.

@@ -1,6 +1,6 @@
 //! What the server's responses to the agent's requests mean.
 
-use super::{Agent, Event, Link, Purpose, registration};
+use super::{Agent, Event, Link, News, Purpose, registration};
 use crate::platform::{Flash, Random};
 use crate::update::{Answered, Fetched, Receipted, UpdateError, Work};
 use bellwether_coap::{Code, Instant, Response};
@@ -15,8 +15,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
                 self.link = Link::Registered { location, update_at };
                 self.link_gate.open();
                 self.report_gate.open();
-                self.lifetime_changed = false;
-                self.update_wanted = false;
+                self.news = News::Nothing;
                 self.events.push_back(Event::Registered);
             }
             None => self.declined(now, Purpose::Register, code),
@@ -28,8 +27,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         match &mut self.link {
             Link::Registered { update_at, .. } if response.code.is_success() => {
                 *update_at = next;
-                self.lifetime_changed = false;
-                self.update_wanted = false;
+                self.news = News::Nothing;
             }
             // 4.04: the server has forgotten the registration, so a new one is made at once.
             _ => {

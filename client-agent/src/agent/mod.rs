@@ -25,7 +25,7 @@ use bellwether_manifests::message::content_format;
 use bellwether_manifests::message::request::REQUEST_BYTES_MAX;
 use core::time::Duration;
 use lwm2m_rs::firmware::{State as FirmwareState, UpdateResult};
-use tree::{Command, Shown};
+use tree::{Command, Meaning, Shown};
 
 /// How the agent behaves, beside what the update core knows.
 #[derive(Clone, Debug)]
@@ -61,10 +61,28 @@ pub struct Agent<'a, F, R> {
     report_gate: Gate,
     work_gate: Gate,
     events: VecDeque<Event>,
-    lifetime_changed: bool,
-    update_wanted: bool,
-    stopping: bool,
-    reboot_announced: bool,
+    news: News,
+    mode: Mode,
+}
+
+/// What the server must hear of the registration before its next update is due.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum News {
+    Nothing,
+    /// It asked for an update.
+    SignOfLife,
+    /// The lifetime changed.
+    Lifetime,
+}
+
+/// Whether the agent goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Mode {
+    Running,
+    /// It de-registers and ends.
+    Stopping,
+    /// It was said that the device restarts.
+    Rebooting,
 }
 
 /// How far the device is connected.
@@ -108,10 +126,8 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
             report_gate,
             work_gate,
             events: VecDeque::new(),
-            lifetime_changed: false,
-            update_wanted: false,
-            stopping: false,
-            reboot_announced: false,
+            news: News::Nothing,
+            mode: Mode::Running,
             config,
         }
     }
@@ -128,7 +144,7 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         self.under_way = None;
         let jitter = self.updater.jitter();
         self.link_gate.close(now, jitter);
-        if self.stopping {
+        if self.mode == Mode::Stopping {
             self.events.push_back(Event::Stopped);
         }
     }
@@ -143,11 +159,10 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         now: Instant,
         request: &Request,
     ) -> Result<Response, UpdateError<F::Error>> {
-        let command = match tree::read_request(&self.shown(), request) {
-            Ok(command) => command,
-            Err(response) => return Ok(response),
-        };
-        Ok(Response::new(self.carry_out(now, command)?))
+        match tree::read_request(&self.shown(), request) {
+            Meaning::Answer(response) => Ok(response),
+            Meaning::Command(command) => Ok(Response::new(self.carry_out(now, command)?)),
+        }
     }
 
     /// Takes the response to a request of [`Agent::poll_request`]; one that is not under way any more is dropped.
@@ -161,7 +176,9 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         ticket: Ticket,
         response: Response,
     ) -> Result<(), UpdateError<F::Error>> {
-        let Some(purpose) = self.take_under_way(ticket) else { return Ok(()) };
+        let Some(purpose) = self.take_under_way(ticket) else {
+            return Ok(());
+        };
         match purpose {
             Purpose::Register => self.take_registration(now, response),
             Purpose::UpdateRegistration => self.take_registration_update(now, &response),
@@ -180,7 +197,9 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     ///
     /// A silent server means a dead session as often as a dead server: the session is given up.
     pub fn handle_failure(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
-        let Some(purpose) = self.take_under_way(ticket) else { return };
+        let Some(purpose) = self.take_under_way(ticket) else {
+            return;
+        };
         self.events.push_back(Event::Unanswered { purpose, failure });
         let jitter = self.updater.jitter();
         match purpose {
@@ -207,7 +226,7 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
 
     /// De-registers, then says [`Event::Stopped`].
     pub fn stop(&mut self) {
-        self.stopping = true;
+        self.mode = Mode::Stopping;
         if matches!(self.link, Link::Down | Link::Up) {
             self.events.push_back(Event::Stopped);
         }
@@ -224,10 +243,12 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     ///
     /// [`UpdateError`]: restart the device.
     pub fn poll_request(&mut self, now: Instant) -> Result<Option<(Ticket, Request)>, UpdateError<F::Error>> {
-        if self.under_way.is_some() || self.reboot_announced {
+        if self.under_way.is_some() || self.mode == Mode::Rebooting {
             return Ok(None);
         }
-        let Some((purpose, request)) = self.next_request(now)? else { return Ok(None) };
+        let Some((purpose, request)) = self.next_request(now)? else {
+            return Ok(None);
+        };
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
         self.under_way = Some((ticket, purpose));
@@ -245,14 +266,18 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
             Link::Registered { update_at, .. } => (*update_at, true),
         };
         let report = self.updater.pending_report().map(|_| self.report_gate.opens);
-        let work = matches!(self.updater.work(), Work::Ask | Work::Fetch).then_some(self.work_gate.opens);
+        let work = match self.updater.work() {
+            Work::Ask if self.updater.owes_failure() => None,
+            Work::Ask | Work::Fetch => Some(self.work_gate.opens),
+            Work::Nothing | Work::Install | Work::AwaitExecute | Work::Reboot => None,
+        };
         [report, work].into_iter().flatten().filter(|_| registered).chain([update_at]).min()
     }
 
     /// Tells whether the shell should make a session now.
     #[must_use]
     pub fn wants_session(&self, now: Instant) -> bool {
-        matches!(self.link, Link::Down) && self.link_gate.is_open(now) && !self.stopping
+        matches!(self.link, Link::Down) && self.link_gate.is_open(now) && self.mode == Mode::Running
     }
 
     /// Tells whether a registration stands.
@@ -307,12 +332,12 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
 
     fn carry_out(&mut self, now: Instant, command: Command) -> Result<Code, UpdateError<F::Error>> {
         match command {
-            Command::Nothing => {}
             Command::SetLifetime(lifetime_s) => {
                 self.config.lifetime_s = lifetime_s;
-                self.lifetime_changed = true;
+                self.news = News::Lifetime;
             }
-            Command::UpdateRegistration => self.update_wanted = true,
+            Command::UpdateRegistration if self.news == News::Nothing => self.news = News::SignOfLife,
+            Command::UpdateRegistration | Command::Nothing => {}
             Command::Reboot => self.announce_reboot(),
             Command::Package(envelope) => return self.take_package(now, &envelope),
             // Errors are told in the Update Result alone: this device is pushed to.
@@ -366,8 +391,8 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     }
 
     fn announce_reboot(&mut self) {
-        if !self.reboot_announced {
-            self.reboot_announced = true;
+        if self.mode == Mode::Running {
+            self.mode = Mode::Rebooting;
             self.events.push_back(Event::Reboot);
         }
     }
@@ -381,18 +406,18 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     fn next_request(&mut self, now: Instant) -> Result<Option<(Purpose, Request)>, UpdateError<F::Error>> {
         let (location, update_at) = match &self.link {
             Link::Down => return Ok(None),
-            Link::Up if self.stopping || !self.link_gate.is_open(now) => return Ok(None),
+            Link::Up if self.mode == Mode::Stopping || !self.link_gate.is_open(now) => return Ok(None),
             Link::Up => {
                 let request = registration::register(&self.config.endpoint, self.config.lifetime_s);
                 return Ok(Some((Purpose::Register, request)));
             }
             Link::Registered { location, update_at } => (location, *update_at),
         };
-        if self.stopping {
+        if self.mode == Mode::Stopping {
             return Ok(Some((Purpose::Deregister, registration::deregister(location))));
         }
-        if self.update_wanted || self.lifetime_changed || update_at <= now {
-            let lifetime = self.lifetime_changed.then_some(self.config.lifetime_s);
+        if self.news != News::Nothing || update_at <= now {
+            let lifetime = (self.news == News::Lifetime).then_some(self.config.lifetime_s);
             return Ok(Some((Purpose::UpdateRegistration, registration::update(location, lifetime))));
         }
         if let Some(report) = self.next_report(now) {
@@ -423,7 +448,9 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     }
 
     fn next_ask(&mut self, now: Instant) -> Result<Option<Request>, UpdateError<F::Error>> {
-        let Some(path) = self.updater.request_path().map(String::from) else { return Ok(None) };
+        let Some(path) = self.updater.request_path().map(String::from) else {
+            return Ok(None);
+        };
         let mut out = vec![0; REQUEST_BYTES_MAX];
         let mut scratch = self.scratch();
         let Some(length) = self.updater.ask(now.0, &mut scratch, &mut out)? else {
@@ -441,7 +468,7 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         // One CoAP block is one frame: 2^(SZX + 4) bytes.
         let size = (0..=6)
             .filter_map(|exponent| BlockSize::from_exponent(exponent).ok())
-            .find(|size| size.bytes() == usize::from(wanted.frame_bytes))?;
+            .find(|size| size.bytes() == wanted.frame_bytes)?;
         Some(Request::new(Method::Get, path.as_text()).with_block2(Block::ask(wanted.number, size)))
     }
 
@@ -468,3 +495,6 @@ impl Gate {
         self.opens = now.after(wait);
     }
 }
+
+#[cfg(test)]
+mod tests;

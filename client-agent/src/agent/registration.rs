@@ -41,7 +41,7 @@ pub(crate) fn location(response: Response) -> Option<Vec<String>> {
 /// Gives when to update: a whole exchange with its retransmissions before the end, or half of a short lifetime.
 pub(crate) fn update_after(lifetime_s: u32) -> Duration {
     let lifetime = Duration::from_secs(u64::from(lifetime_s));
-    if lifetime < 2 * MAX_TRANSMIT_WAIT { lifetime / 2 } else { lifetime - MAX_TRANSMIT_WAIT }
+    lifetime.checked_sub(MAX_TRANSMIT_WAIT).filter(|wait| *wait >= MAX_TRANSMIT_WAIT).unwrap_or(lifetime / 2)
 }
 
 fn at(method: Method, location: &[String]) -> Request {

@@ -53,19 +53,32 @@ pub(crate) enum Command {
     Nothing,
 }
 
-/// Reads a request of the server: a response that is ready, or a command.
-pub(crate) fn read_request(shown: &Shown<'_>, request: &Request) -> Result<Command, Response> {
-    let path = Path::from_segments(&request.path).map_err(|_| Response::new(Code::NOT_FOUND))?;
+/// What a request of the server means.
+#[derive(Debug)]
+pub(crate) enum Meaning {
+    /// It is answered by this.
+    Answer(Response),
+    /// Something is to be done.
+    Command(Command),
+}
+
+/// Reads a request of the server.
+pub(crate) fn read_request(shown: &Shown<'_>, request: &Request) -> Meaning {
+    let refused = |code| Meaning::Answer(Response::new(code));
+    let Ok(path) = Path::from_segments(&request.path) else { return refused(Code::NOT_FOUND) };
     if !exists(shown, path) {
-        return Err(Response::new(Code::NOT_FOUND));
+        return refused(Code::NOT_FOUND);
     }
-    match (request.method, path) {
-        (Method::Get, _) if request.accept == Some(ContentFormat::LINK_FORMAT.0) => Err(discover(path)),
-        (Method::Get, _) => Err(read(shown, path, request.accept.map(ContentFormat))),
+    let command = match (request.method, path) {
+        (Method::Get, _) if request.accept == Some(ContentFormat::LINK_FORMAT.0) => {
+            return Meaning::Answer(discover(path));
+        }
+        (Method::Get, _) => return Meaning::Answer(read(shown, path, request.accept.map(ContentFormat))),
         (Method::Put, Path::Resource(..)) | (Method::Post, Path::Instance(..)) => write(path, request),
         (Method::Post, Path::Resource(..)) => execute(path),
-        _ => Err(Response::new(Code::METHOD_NOT_ALLOWED)),
-    }
+        _ => Err(Code::METHOD_NOT_ALLOWED),
+    };
+    command.map_or_else(refused, Meaning::Command)
 }
 
 /// The body of a registration.
@@ -157,7 +170,8 @@ fn discover(path: Path) -> Response {
         state: State::Idle,
         result: UpdateResult::Initial,
     };
-    let mut resources: Vec<Path> = values(&empty).into_iter().map(|(known, _)| known).chain(NOT_READ).collect();
+    let mut resources: Vec<Path> =
+        values(&empty).into_iter().map(|(known, _)| known).chain(NOT_READ).collect();
     resources.retain(|known| matches!(known, Path::Resource(..)) && is_within(path, *known));
     resources.sort_unstable();
     for resource in resources {
@@ -166,35 +180,36 @@ fn discover(path: Path) -> Response {
     Response::new(Code::CONTENT).with_payload(ContentFormat::LINK_FORMAT.0, links.into_bytes())
 }
 
-fn write(path: Path, request: &Request) -> Result<Command, Response> {
+fn write(path: Path, request: &Request) -> Result<Command, Code> {
     let format = ContentFormat(request.content_format.unwrap_or(ContentFormat::TEXT.0));
-    let written = codec::decode(format, path, &request.payload).map_err(|error| {
-        Response::new(match error {
-            DecodeError::Format(_) => Code::UNSUPPORTED_CONTENT_FORMAT,
-            DecodeError::HoldsNoValue(_) => Code::METHOD_NOT_ALLOWED,
-            _ => Code::BAD_REQUEST,
-        })
+    let written = codec::decode(format, path, &request.payload).map_err(|error| match error {
+        DecodeError::Format(_) => Code::UNSUPPORTED_CONTENT_FORMAT,
+        DecodeError::HoldsNoValue(_) => Code::METHOD_NOT_ALLOWED,
+        _ => Code::BAD_REQUEST,
     })?;
     // One command a write: what LwM2M lets a server combine here has no effect of its own.
-    let [(path, value)] = written.as_slice() else { return Err(Response::new(Code::BAD_REQUEST)) };
+    let [(path, value)] = written.as_slice() else {
+        return Err(Code::BAD_REQUEST);
+    };
     write_value(*path, value)
 }
 
-fn write_value(path: Path, value: &Value) -> Result<Command, Response> {
+fn write_value(path: Path, value: &Value) -> Result<Command, Code> {
     match (path, value) {
         (Path::Resource(1, 0, server::LIFETIME), value) => value
             .as_integer()
             .and_then(|lifetime| u32::try_from(lifetime).ok())
             .filter(|lifetime| *lifetime >= LIFETIME_MIN_S)
             .map(Command::SetLifetime)
-            .ok_or_else(|| Response::new(Code::BAD_REQUEST)),
+            .ok_or(Code::BAD_REQUEST),
         (Path::Resource(1, 0, server::BINDING), Value::String(binding)) if binding == BINDING => {
             Ok(Command::Nothing)
         }
-        (Path::Resource(1, 0, server::NOTIFICATION_STORING_WHEN_DISABLED_OR_OFFLINE), Value::Boolean(false)) => {
-            Ok(Command::Nothing)
-        }
-        (Path::Resource(1, 0, _), _) if is_writable(path) => Err(Response::new(Code::BAD_REQUEST)),
+        (
+            Path::Resource(1, 0, server::NOTIFICATION_STORING_WHEN_DISABLED_OR_OFFLINE),
+            Value::Boolean(false),
+        ) => Ok(Command::Nothing),
+        (Path::Resource(1, 0, _), _) if is_writable(path) => Err(Code::BAD_REQUEST),
         // LwM2M object 5: NUL as package, or an empty URI, resets the state machine.
         (Path::Resource(5, 0, firmware::PACKAGE), Value::Opaque(bytes)) => match bytes.as_slice() {
             [] | [0] => Ok(Command::Reset),
@@ -204,7 +219,7 @@ fn write_value(path: Path, value: &Value) -> Result<Command, Response> {
             Ok(Command::Reset)
         }
         (Path::Resource(5, 0, firmware::PACKAGE_URI), Value::String(_)) => Ok(Command::PackageUri),
-        _ => Err(Response::new(Code::METHOD_NOT_ALLOWED)),
+        _ => Err(Code::METHOD_NOT_ALLOWED),
     }
 }
 
@@ -213,13 +228,13 @@ fn is_writable(path: Path) -> bool {
     definition.is_some_and(|known| matches!(known.operations, Operations::Write | Operations::ReadWrite))
 }
 
-fn execute(path: Path) -> Result<Command, Response> {
+fn execute(path: Path) -> Result<Command, Code> {
     match path {
         Path::Resource(1, 0, server::REGISTRATION_UPDATE_TRIGGER) => Ok(Command::UpdateRegistration),
         Path::Resource(3, 0, device::REBOOT) => Ok(Command::Reboot),
         Path::Resource(5, 0, firmware::UPDATE) => Ok(Command::Install),
         Path::Resource(5, 0, firmware::CANCEL) => Ok(Command::Cancel),
-        _ => Err(Response::new(Code::METHOD_NOT_ALLOWED)),
+        _ => Err(Code::METHOD_NOT_ALLOWED),
     }
 }
 
@@ -252,11 +267,21 @@ mod tests {
     fn answer(method: Method, path: &str, accept: Option<ContentFormat>) -> Response {
         let mut request = Request::new(method, path);
         request.accept = accept.map(|format| format.0);
-        read_request(&SHOWN, &request).unwrap_err()
+        match read_request(&SHOWN, &request) {
+            Meaning::Answer(response) => response,
+            Meaning::Command(command) => panic!("{command:?}"),
+        }
     }
 
-    fn put(path: &str, format: ContentFormat, body: &[u8]) -> Result<Command, Response> {
-        read_request(&SHOWN, &Request::new(Method::Put, path).with_payload(format.0, body.to_vec()))
+    fn command(request: &Request) -> Result<Command, Code> {
+        match read_request(&SHOWN, request) {
+            Meaning::Answer(response) => Err(response.code),
+            Meaning::Command(command) => Ok(command),
+        }
+    }
+
+    fn put(path: &str, format: ContentFormat, body: &[u8]) -> Result<Command, Code> {
+        command(&Request::new(Method::Put, path).with_payload(format.0, body.to_vec()))
     }
 
     #[test]
@@ -316,24 +341,24 @@ mod tests {
 
     #[test]
     fn state_cannot_be_written() {
-        assert_eq!(put("/5/0/3", ContentFormat::TEXT, b"2").unwrap_err().code, Code::METHOD_NOT_ALLOWED);
+        assert_eq!(put("/5/0/3", ContentFormat::TEXT, b"2").unwrap_err(), Code::METHOD_NOT_ALLOWED);
     }
 
     #[test]
     fn lifetime_below_its_minimum_or_negative_is_refused() {
         assert_eq!(put("/1/0/1", ContentFormat::TEXT, b"60"), Ok(Command::SetLifetime(60)));
         for body in [b"9".as_slice(), b"-1", b"x"] {
-            assert_eq!(put("/1/0/1", ContentFormat::TEXT, body).unwrap_err().code, Code::BAD_REQUEST);
+            assert_eq!(put("/1/0/1", ContentFormat::TEXT, body).unwrap_err(), Code::BAD_REQUEST);
         }
     }
 
     #[test]
     fn each_executable_resource_is_its_own_command() {
-        let executed = |path| read_request(&SHOWN, &Request::new(Method::Post, path));
+        let executed = |path| command(&Request::new(Method::Post, path));
         assert_eq!(executed("/5/0/2"), Ok(Command::Install));
         assert_eq!(executed("/5/0/10"), Ok(Command::Cancel));
         assert_eq!(executed("/3/0/4"), Ok(Command::Reboot));
         assert_eq!(executed("/1/0/8"), Ok(Command::UpdateRegistration));
-        assert_eq!(executed("/5/0/3").unwrap_err().code, Code::METHOD_NOT_ALLOWED);
+        assert_eq!(executed("/5/0/3").unwrap_err(), Code::METHOD_NOT_ALLOWED);
     }
 }

@@ -178,7 +178,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         scratch: &mut [u8],
         bytes: &[u8],
     ) -> Result<Answered, UpdateError<F::Error>> {
-        let Some(asked) = self.asked else { return Ok(Answered::Ignored(Ignored::Unasked)) };
+        let Some(asked) = self.asked else {
+            return Ok(Answered::Ignored(Ignored::Unasked));
+        };
         let answer = match Answer::decode(bytes) {
             Ok(answer) => answer,
             Err(error) => return Ok(Answered::Ignored(error.into())),
@@ -337,13 +339,17 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     fn check_key(&self, received: &Received<'_>) -> Result<Result<(), Unusable>, UpdateError<F::Error>> {
-        let Some(resource) = received.grant.resources.get(0) else { return Ok(Err(Unusable::Form)) };
+        let Some(resource) = received.grant.resources.get(0) else {
+            return Ok(Err(Unusable::Form));
+        };
         for algorithm in [resource.algorithm, resource.key.algorithm] {
             if !self.facts.anchors.allows(algorithm) {
                 return Ok(Err(Unusable::Algorithm(algorithm)));
             }
         }
-        let Some(granted) = self.granted(received) else { return Ok(Err(Unusable::TooLong)) };
+        let Some(granted) = self.granted(received) else {
+            return Ok(Err(Unusable::TooLong));
+        };
         let unwraps = self.content_key(&granted, &resource)?.is_some();
         Ok(if unwraps { Ok(()) } else { Err(Unusable::Key) })
     }

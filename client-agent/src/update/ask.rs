@@ -36,13 +36,13 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         scratch: &mut [u8],
         out: &mut [u8],
     ) -> Result<Option<usize>, UpdateError<F::Error>> {
-        let Some(manifest) = self.record.manifest().cloned() else { return Ok(None) };
-        let Some(followed) = self.follow_kept(&manifest, uptime, scratch)? else { return Ok(None) };
-        let source = Source {
-            facts: &self.facts,
-            running: self.running(),
-            slot_bytes: self.spare_bytes(),
+        let Some(manifest) = self.record.manifest().cloned() else {
+            return Ok(None);
         };
+        let Some(followed) = self.follow_kept(&manifest, uptime, scratch)? else {
+            return Ok(None);
+        };
+        let source = Source { facts: &self.facts, running: self.running(), slot_bytes: self.spare_bytes() };
         let Ok(collected) = request::collect(&followed.component, followed.manifest, &source) else {
             self.refuse_kept(RESULT_INTEGRITY, Reason::ParameterUnsupported)?;
             return Ok(None);
@@ -52,7 +52,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         self.random.fill(&mut nonce);
         let place = self.record.place;
         let key = derive::up(&self.link(place)?, &place.of(self.facts.id))?;
-        let (length, selector) = self.seal(&key, &followed, &collected, counter, &nonce, out)?;
+        let (length, selector) = self.seal(&key, &followed, &collected, counter, nonce, out)?;
         self.asked = Some(Asked { nonce, place, selector });
         // A "prove" is good once.
         self.echo = None;
@@ -100,7 +100,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         followed: &Followed<'_>,
         collected: &Collected,
         counter: u64,
-        nonce: &[u8; 8],
+        nonce: [u8; 8],
         out: &mut [u8],
     ) -> Result<(usize, [u8; 32]), SealError> {
         let place = self.record.place;
@@ -109,14 +109,16 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         collected.with_messages(followed.manifest, |selector, volatile| {
             let options = RequestOptions {
                 echo,
-                unconfirmed: unconfirmed.as_ref().map(|(grant, report)| Unconfirmed { grant: *grant, report }),
+                unconfirmed: unconfirmed
+                    .as_ref()
+                    .map(|(grant, report)| Unconfirmed { grant: *grant, report }),
                 ..RequestOptions::default()
             };
             let request = UpdateRequest {
                 place: place.of(self.facts.id),
                 counter,
                 fork: &self.record.fork,
-                nonce,
+                nonce: &nonce,
                 selector,
                 volatile,
                 options,

@@ -246,7 +246,7 @@ const VERSION: u8 = 1;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::testing::MemoryFlash;
+    use crate::testing::MemoryFlash;
     use proptest::prelude::*;
 
     fn image(number: u8) -> Image {

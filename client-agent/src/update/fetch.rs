@@ -16,7 +16,7 @@ use crate::platform::{Flash, Random};
 use bellwether_keys::content::ContentCipher;
 use bellwether_keys::wrap::{self, WrapAlgorithm};
 use bellwether_keys::{ContentKey, derive};
-use bellwether_manifests::frame::{FrameError, Layout, Resume};
+use bellwether_manifests::frame::{DIGEST_BYTES, FrameError, Layout, Resume};
 use bellwether_manifests::message::{GrantedResource, MessageError, Resource};
 use bellwether_manifests::report::Reason;
 
@@ -51,7 +51,7 @@ pub struct FrameWanted {
     /// Frames that there are.
     pub of: u32,
     /// Bytes of a frame but the last: the size of a CoAP block.
-    pub frame_bytes: u16,
+    pub frame_bytes: usize,
 }
 
 impl<F: Flash, R: Random> Updater<'_, F, R> {
@@ -66,7 +66,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             root: *resource.chain.root,
             number: progress.frame,
             of: layout.frames(),
-            frame_bytes: layout.block_bytes() + bellwether_manifests::frame::DIGEST_BYTES as u16,
+            frame_bytes: usize::from(layout.block_bytes()) + DIGEST_BYTES,
         })
     }
 
@@ -76,7 +76,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ///
     /// See [`UpdateError`].
     pub fn frame(&mut self, frame: &[u8]) -> Result<Fetched, UpdateError<F::Error>> {
-        let Some((granted, progress)) = self.accepted() else { return Ok(Fetched::Unasked) };
+        let Some((granted, progress)) = self.accepted() else {
+            return Ok(Fetched::Unasked);
+        };
         let descriptor = granted.descriptor()?;
         let grant = granted.grant()?;
         let (Some(resource), Some(key)) = (descriptor.resources.get(0), grant.resources.get(0)) else {

@@ -33,9 +33,13 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         if !self.is_fetched() {
             return Ok(Installed::Unasked);
         }
-        let Some(granted) = self.record.granted().cloned() else { return Ok(Installed::Unasked) };
+        let Some(granted) = self.record.granted().cloned() else {
+            return Ok(Installed::Unasked);
+        };
         let descriptor = granted.descriptor()?;
-        let Some(resource) = descriptor.resources.get(0) else { return Ok(Installed::Unasked) };
+        let Some(resource) = descriptor.resources.get(0) else {
+            return Ok(Installed::Unasked);
+        };
         let whole = match resource.patch {
             None => true,
             Some(patch) => self.apply(&resource, &patch)?,
@@ -105,9 +109,13 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
 
     /// The second write of the beginning; a boot between the two finds the record and comes here again.
     fn mark_trial(&mut self) -> Result<(), UpdateError<F::Error>> {
-        let Some(granted) = self.record.granted() else { return Ok(()) };
+        let Some(granted) = self.record.granted() else {
+            return Ok(());
+        };
         let descriptor = granted.descriptor()?;
-        let Some(resource) = descriptor.resources.get(0) else { return Ok(()) };
+        let Some(resource) = descriptor.resources.get(0) else {
+            return Ok(());
+        };
         let image = Image {
             digest: *resource.installed,
             bytes: u32::try_from(resource.installed_bytes).unwrap_or(u32::MAX),
@@ -150,17 +158,20 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(false);
         }
         let flash = RefCell::new(&mut self.flash);
-        let (mut from, mut to) = (SlotBase { flash: &flash, slot: base }, SlotSink { flash: &flash, slot: spare, at: 0 });
-        let mut piece = [0; PIECE_BYTES];
+        let (mut from, mut to) =
+            (SlotBase { flash: &flash, slot: base }, SlotSink { flash: &flash, slot: spare, at: 0 });
+        let mut piece = [0; PIECE_BYTES as usize];
         let mut done = 0;
         while done < bytes {
-            let length = (bytes - done).min(PIECE_BYTES as u32);
+            let length = (bytes - done).min(PIECE_BYTES);
             let piece = &mut piece[..length as usize];
             flash.borrow_mut().read(spare.region(), start + done, piece).map_err(UpdateError::Flash)?;
             match patcher.push(piece, &mut from, &mut to) {
                 Ok(()) => done += length,
                 Err(ApplyError::Patch(_)) => return Ok(false),
-                Err(ApplyError::Base(error) | ApplyError::Sink(error)) => return Err(UpdateError::Flash(error)),
+                Err(ApplyError::Base(error) | ApplyError::Sink(error)) => {
+                    return Err(UpdateError::Flash(error));
+                }
             }
         }
         Ok(patcher.finish().is_ok())

@@ -51,7 +51,9 @@ impl Journal {
             (None, Some(_)) => 1,
             (Some(first), Some(second)) => u8::from(second > first),
         };
-        let Some((sequence, length)) = self.read_copy(flash, newest, into)? else { return Ok(None) };
+        let Some((sequence, length)) = self.read_copy(flash, newest, into)? else {
+            return Ok(None);
+        };
         self.sequence = sequence;
         self.next = 1 - newest;
         into.copy_within(HEAD_BYTES..HEAD_BYTES + length, 0);
@@ -134,7 +136,7 @@ const CRC_BYTES: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::testing::MemoryFlash;
+    use crate::testing::MemoryFlash;
     use proptest::prelude::*;
 
     fn load(flash: &mut MemoryFlash) -> Option<std::vec::Vec<u8>> {

@@ -13,8 +13,6 @@ pub mod record;
 pub mod report;
 pub mod request;
 pub mod slot;
-#[cfg(test)]
-pub(crate) mod testing;
 pub mod trial;
 pub mod updater;
 pub mod verify;
@@ -27,3 +25,6 @@ pub use install::Installed;
 pub use offer::Offered;
 pub use report::Receipted;
 pub use updater::{UpdateError, Updater, Work};
+
+#[cfg(test)]
+mod tests;

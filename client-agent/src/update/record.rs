@@ -182,7 +182,9 @@ impl Record {
 
     /// Adds a report; false where no slot is free, and then nothing changed.
     pub fn push_report(&mut self, report: PendingReport) -> bool {
-        let Some(free) = self.reports.iter_mut().find(|slot| slot.is_none()) else { return false };
+        let Some(free) = self.reports.iter_mut().find(|slot| slot.is_none()) else {
+            return false;
+        };
         *free = Some(report);
         true
     }
@@ -495,7 +497,7 @@ const STAGE_TRIAL: u8 = 33;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::update::testing::MemoryFlash;
+    use crate::testing::MemoryFlash;
     use proptest::prelude::*;
     use std::{format, vec};
 
@@ -536,7 +538,8 @@ mod tests {
 
     /// A record in which every part is as long as it may be.
     fn fullest() -> Record {
-        let mut record = Record::factory(u16::MAX, Seed::new([3; 32]), ChainLength::try_from(4096).unwrap(), u64::MAX);
+        let mut record =
+            Record::factory(u16::MAX, Seed::new([3; 32]), ChainLength::try_from(4096).unwrap(), u64::MAX);
         record.state = granted(Stage::Accepted(Progress { frame: u32::MAX, expected: [8; 32] }));
         record.reports = [Some(report(REPORT_BYTES_MAX)), Some(report(REPORT_BYTES_MAX))];
         record.outcome = Outcome { result: 8, refused: Some(i64::MIN) };
@@ -564,7 +567,9 @@ mod tests {
 
     #[test]
     fn every_state_comes_back() {
-        for state in [State::None, State::Stored(manifest()), granted(Stage::Decrypted), granted(Stage::Trial)] {
+        for state in
+            [State::None, State::Stored(manifest()), granted(Stage::Decrypted), granted(Stage::Trial)]
+        {
             let mut record = Record::factory(0, Seed::new([3; 32]), ChainLength::DEFAULT, 1);
             record.state = state;
             comes_back(&record);

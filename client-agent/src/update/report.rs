@@ -82,7 +82,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         moment: Moment,
         outcome: suit::Outcome<'_>,
     ) -> Result<bool, UpdateError<F::Error>> {
-        let State::Granted(granted) = &self.record.state else { return Ok(false) };
+        let State::Granted(granted) = &self.record.state else {
+            return Ok(false);
+        };
         let granted = granted.clone();
         let confirm = granted.grant()?.confirm;
         let subject = Subject {
@@ -96,7 +98,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         if moment == Moment::Failed {
             self.drop_superseded(&granted);
         }
-        let Some(digest) = self.push_report(&subject, moment, outcome, confirming)? else { return Ok(false) };
+        let Some(digest) = self.push_report(&subject, moment, outcome, confirming)? else {
+            return Ok(false);
+        };
         if confirming {
             self.record.fork = fork::next(&self.record.fork, &digest);
             self.record.place.index = self.record.place.index.saturating_add(1);
@@ -165,7 +169,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             report.moment == Moment::Decrypted && report.grant == granted.number && !report.confirming
         };
         if !self.record.has_free_report()
-            && let Some(slot) = self.record.reports.iter().position(|slot| slot.as_ref().is_some_and(superseded))
+            && let Some(slot) =
+                self.record.reports.iter().position(|slot| slot.as_ref().is_some_and(superseded))
         {
             self.record.drop_report(slot);
         }
@@ -187,7 +192,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let mut body = [0; SUIT_REPORT_BYTES_MAX];
         let body_bytes = self.write_suit_report(subject, moment, outcome, &mut body)?;
         let key = derive::up(&self.link(subject.place)?, &subject.place.of(self.facts.id))?;
-        let new = NewReport { grant: subject.grant, moment, random: &random, suit_report: &body[..body_bytes] };
+        let new =
+            NewReport { grant: subject.grant, moment, random: &random, suit_report: &body[..body_bytes] };
         let mut sealed = [0; super::record::REPORT_BYTES_MAX];
         let sealed_bytes = mac::seal_report(&key, &new, &mut sealed)?;
         let sealed_report = &sealed[..sealed_bytes];
@@ -222,8 +228,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
                 version: None,
             })
         });
-        let entries = claims.as_ref().map(core::slice::from_ref).unwrap_or_default();
-        let entries = if moment == Moment::Decrypted { &[] } else { entries };
+        let entries = if moment == Moment::Decrypted { &[] } else { claims.as_slice() };
         let draft = ReportDraft {
             manifest_uri: subject.reference,
             manifest: subject.manifest,

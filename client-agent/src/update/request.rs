@@ -104,8 +104,7 @@ impl Collected {
         let mut beside = selector;
         let mut beside_count = 0;
         for (index, span) in self.scopes[..self.scope_count].iter().enumerate() {
-            selector[index] =
-                ScopeAnswers { component: span.component, answers: stable.answers(index)? };
+            selector[index] = ScopeAnswers { component: span.component, answers: stable.answers(index)? };
             let answers = volatile.answers(index)?;
             if !answers.is_empty() {
                 beside[beside_count] = ScopeAnswers { component: span.component, answers };

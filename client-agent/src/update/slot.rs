@@ -25,10 +25,10 @@ pub fn digest_of_range<F: Flash>(
     bytes: u32,
 ) -> Result<[u8; 32], F::Error> {
     let mut hash = Sha256::new();
-    let mut piece = [0; PIECE_BYTES];
+    let mut piece = [0; PIECE_BYTES as usize];
     let mut done = 0;
     while done < bytes {
-        let length = (bytes - done).min(PIECE_BYTES as u32);
+        let length = (bytes - done).min(PIECE_BYTES);
         let piece = &mut piece[..length as usize];
         flash.read(slot.region(), offset + done, piece)?;
         hash.update(piece);
@@ -38,4 +38,4 @@ pub fn digest_of_range<F: Flash>(
 }
 
 /// Bytes read at a time: a page of common flash, small beside the stack that a signature check needs.
-pub(crate) const PIECE_BYTES: usize = 256;
+pub(crate) const PIECE_BYTES: u32 = 256;

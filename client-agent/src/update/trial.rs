@@ -4,8 +4,8 @@
 //!
 //! | cut | what the next boot does |
 //! |---|---|
-//! | before [`begin`] | the old image; the update core begins the trial again |
-//! | after it, in any boot on trial | the new image on trial again, at most [`ATTEMPTS_MAX`] times, then the old one |
+//! | before the boot state is marked | the old image; the update core begins the trial again |
+//! | after that, in any boot on trial | the new image on trial again, at most [`ATTEMPTS_MAX`] times, then the old one |
 //! | after [`confirm`] | the new image; the update core finds it running and reports |
 //! | after [`roll_back`] | the old image; the update core finds the mark and reports |
 
@@ -37,11 +37,8 @@ pub fn select<F: Flash>(flash: &mut F) -> Result<Selected, BootError<F::Error>> 
     if let Trial::Pending { grant, attempts } = state.trial {
         let spare = state.active.other();
         let whole = attempts < ATTEMPTS_MAX && holds_image(flash, &state, spare)?;
-        state.trial = if whole {
-            Trial::Pending { grant, attempts: attempts + 1 }
-        } else {
-            Trial::Failed { grant }
-        };
+        state.trial =
+            if whole { Trial::Pending { grant, attempts: attempts + 1 } } else { Trial::Failed { grant } };
         store.save(flash, &state)?;
     }
     let slot = state.chosen();
@@ -105,7 +102,9 @@ pub(crate) fn begin<F: Flash>(
 }
 
 fn holds_image<F: Flash>(flash: &mut F, state: &BootState, slot: Slot) -> Result<bool, BootError<F::Error>> {
-    let Some(image) = state.image(slot) else { return Ok(false) };
+    let Some(image) = state.image(slot) else {
+        return Ok(false);
+    };
     if image.bytes > flash.bytes(slot.region()) {
         return Ok(false);
     }
@@ -119,8 +118,8 @@ pub const ATTEMPTS_MAX: u8 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::MemoryFlash;
     use crate::update::bounded::Bounded;
-    use crate::update::testing::MemoryFlash;
     use sha2::{Digest, Sha256};
 
     fn image(bytes: &[u8]) -> Image {
@@ -155,7 +154,10 @@ mod tests {
             let selected = select(&mut flash).unwrap();
             assert_eq!((selected.slot, selected.on_trial), (Slot::B, true));
         }
-        assert_eq!(select(&mut flash).unwrap(), Selected { slot: Slot::A, image: image(b"old"), on_trial: false });
+        assert_eq!(
+            select(&mut flash).unwrap(),
+            Selected { slot: Slot::A, image: image(b"old"), on_trial: false }
+        );
         assert_eq!(trial(&mut flash), Trial::Failed { grant: 7 });
     }
 
@@ -164,7 +166,10 @@ mod tests {
         let mut flash = flash_on_trial();
         select(&mut flash).unwrap();
         confirm(&mut flash).unwrap();
-        assert_eq!(select(&mut flash).unwrap(), Selected { slot: Slot::B, image: image(b"newer"), on_trial: false });
+        assert_eq!(
+            select(&mut flash).unwrap(),
+            Selected { slot: Slot::B, image: image(b"newer"), on_trial: false }
+        );
     }
 
     #[test]

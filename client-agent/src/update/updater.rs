@@ -112,7 +112,12 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     /// # Errors
     ///
     /// See [`UpdateError`].
-    pub fn start(flash: F, random: R, facts: Facts<'a>, uptime: Duration) -> Result<Self, UpdateError<F::Error>> {
+    pub fn start(
+        flash: F,
+        random: R,
+        facts: Facts<'a>,
+        uptime: Duration,
+    ) -> Result<Self, UpdateError<F::Error>> {
         let (mut flash, mut records, mut boots) = (flash, RecordStore::new(), BootStore::new());
         let record = records.load(&mut flash)?;
         let boot = boots.load(&mut flash)?;
@@ -150,14 +155,17 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             return Work::Reboot;
         }
         match &self.record.state {
-            State::None => Work::Nothing,
             State::Stored(_) => Work::Ask,
             State::Granted(_) if self.ask_again => Work::Ask,
             State::Granted(Granted { stage: Stage::Accepted(_), .. }) => {
-                if self.is_fetched() { Work::Install } else { Work::Fetch }
+                if self.is_fetched() {
+                    Work::Install
+                } else {
+                    Work::Fetch
+                }
             }
             State::Granted(Granted { stage: Stage::Decrypted, .. }) => Work::AwaitExecute,
-            State::Granted(Granted { stage: Stage::Trial, .. }) => Work::Nothing,
+            State::None | State::Granted(Granted { stage: Stage::Trial, .. }) => Work::Nothing,
         }
     }
 
@@ -226,7 +234,11 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     }
 
     /// Verifies an envelope for this device.
-    pub(super) fn examine<'e>(&self, envelope: &'e [u8], uptime: Duration) -> Result<Followed<'e>, Refused<'e>> {
+    pub(super) fn examine<'e>(
+        &self,
+        envelope: &'e [u8],
+        uptime: Duration,
+    ) -> Result<Followed<'e>, Refused<'e>> {
         verify(
             envelope,
             &Against {

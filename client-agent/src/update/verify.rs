@@ -95,12 +95,10 @@ pub fn verify<'a>(envelope: &'a [u8], against: &Against<'_>) -> Result<Followed<
     })
 }
 
-fn follow<'a>(
-    manifest: &VerifiedManifest<'a>,
-    against: &Against<'_>,
-) -> Result<Followed<'a>, (u8, Reason)> {
+fn follow<'a>(manifest: &VerifiedManifest<'a>, against: &Against<'_>) -> Result<Followed<'a>, (u8, Reason)> {
     let plan = run::update(manifest, &This(against)).map_err(|refused| {
-        let unfulfilled = matches!(refused.refusal, run::Refusal::Condition { .. }) && !refused.is_for_others();
+        let unfulfilled =
+            matches!(refused.refusal, run::Refusal::Condition { .. }) && !refused.is_for_others();
         (if unfulfilled { RESULT_FAILED } else { RESULT_UNSUPPORTED_PACKAGE }, refused.reason())
     })?;
     if plan.sequence_number() < against.sequence {
@@ -118,8 +116,7 @@ fn follow<'a>(
     if component.size.is_some_and(|size| size > u64::from(against.slot_bytes)) {
         return Err((RESULT_NO_FLASH, Reason::OperationFailed));
     }
-    let source =
-        Source { facts: against.facts, running: against.running, slot_bytes: against.slot_bytes };
+    let source = Source { facts: against.facts, running: against.running, slot_bytes: against.slot_bytes };
     request::collect(&component, plan.manifest_digest(), &source)
         .map_err(|reason| (RESULT_UNSUPPORTED_PACKAGE, reason))?;
     Ok(Followed {

@@ -36,7 +36,6 @@ impl MemoryFlash {
     pub(crate) fn power_on(&mut self) {
         self.writes_left = None;
     }
-
 }
 
 impl Flash for MemoryFlash {

@@ -1,0 +1,71 @@
+//! An author, a distributor and a stranger, with anchors that know the first two.
+
+use bellwether_manifests::anchors::{Anchors, AnchorsDraft, RoleDraft, RoleName};
+use bellwether_manifests::author::{ClassImage, ManifestDraft, class_id, vendor_id};
+use bellwether_manifests::cose::PrivateKey;
+use bellwether_manifests::message::algorithm::{A128CTR, A256CTR, A256KW, ESP256};
+use std::boxed::Box;
+use std::string::String;
+use std::vec;
+use std::vec::Vec;
+
+pub(crate) struct Author {
+    pub(crate) vendor: [u8; 16],
+    pub(crate) key: PrivateKey,
+    pub(crate) distributor: PrivateKey,
+    pub(crate) stranger: PrivateKey,
+    anchors: &'static [u8],
+}
+
+impl Author {
+    pub(crate) fn new() -> Self {
+        let [root, key, distributor, stranger] =
+            [1, 2, 3, 4].map(|number| PrivateKey::from_random(&[number; 32]).unwrap());
+        let vendor = vendor_id("example.com");
+        let role = |name, key: &PrivateKey, components: &[&str], algorithms: &[i64]| RoleDraft {
+            name,
+            threshold: 1,
+            keys: vec![key.public()],
+            components: components.iter().map(|part| vec![part.as_bytes().to_vec()]).collect(),
+            algorithms: algorithms.to_vec(),
+        };
+        let draft = AnchorsDraft {
+            edition: 1,
+            issued: super::BUILT - 1000,
+            vendor,
+            roles: vec![
+                role(RoleName::Root, &root, &[], &[ESP256]),
+                role(RoleName::Author, &key, &["app"], &[ESP256]),
+                role(RoleName::Distributor, &distributor, &[], &[ESP256, A128CTR, A256CTR, A256KW]),
+            ],
+        };
+        let anchors = Box::leak(draft.sign(&[root]).unwrap().into_boxed_slice());
+        Self { vendor, key, distributor, stranger, anchors }
+    }
+
+    pub(crate) fn anchors(&self) -> Anchors<'static> {
+        Anchors::initial(self.anchors).unwrap()
+    }
+
+    pub(crate) fn class(&self, name: &str) -> [u8; 16] {
+        class_id(&self.vendor, name)
+    }
+
+    /// A draft for the class of the device and another one.
+    pub(crate) fn draft(&self, sequence: u64, image: &[u8]) -> ManifestDraft {
+        let other = ClassImage { class: self.class("meter"), digest: [0x0D; 32], size: 1 };
+        let mine = ClassImage {
+            class: self.class(super::CLASS),
+            digest: super::sha256(image),
+            size: image.len() as u64,
+        };
+        let reference = String::from("coaps://server.example:5684/m/1");
+        let mut draft = ManifestDraft::new(sequence, self.vendor, vec![other, mine], reference);
+        draft.version = Some(String::from("2.0.0"));
+        draft
+    }
+
+    pub(crate) fn manifest(&self, sequence: u64, image: &[u8]) -> Vec<u8> {
+        self.draft(sequence, image).sign(&self.key).unwrap()
+    }
+}

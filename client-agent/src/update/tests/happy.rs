@@ -1,0 +1,160 @@
+//! Updates that end well.
+
+use crate::testing::server::{Said, Serve};
+use crate::testing::{
+    Author, Device, Server, ask, device, fetch, new_image, old_image, report, sha256, start,
+};
+use crate::update::record::{Outcome, Place, State};
+use crate::update::{Answered, Installed, Offered, Work, trial};
+use bellwether_manifests::message::{Confirm, Moment};
+use core::time::Duration;
+use std::vec;
+
+/// Boots what the boot state chooses, confirms it where it is on trial, and starts the update core on it.
+fn boot(device: Device, author: &Author, self_test: bool) -> Device {
+    let mut flash = device.into_flash();
+    let selected = trial::select(&mut flash).unwrap();
+    if selected.on_trial {
+        let settle = if self_test { trial::confirm } else { trial::roll_back };
+        settle(&mut flash).unwrap();
+        trial::select(&mut flash).unwrap();
+    }
+    start(flash, author)
+}
+
+/// Takes the manifest, asks, fetches and installs, up to the trial.
+fn to_trial(device: &mut Device, server: &mut Server<'_>) {
+    let manifest = server.manifest(1);
+    assert_eq!(device.offer(Duration::ZERO, &manifest).unwrap(), Offered::Stored);
+    assert!(matches!(ask(device, server), Answered::Granted { .. }));
+    fetch(device, server);
+    assert_eq!(device.work(), Work::Install);
+    assert_eq!(device.install().unwrap(), Installed::Verified);
+    report(device, server);
+    assert_eq!(device.work(), Work::AwaitExecute);
+    assert!(device.begin_trial().unwrap());
+    assert_eq!(device.work(), Work::Reboot);
+}
+
+#[test]
+fn full_image_runs_and_place_and_fork_head_move_with_its_report() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    to_trial(&mut device, &mut server);
+    let mut device = boot(device, &author, true);
+    assert_eq!(device.running().digest, sha256(&new_image()));
+    assert_eq!(device.running().version_text(), "2.0.0");
+    assert_eq!(device.record().place, Place { epoch: 0, index: 1 });
+    assert_eq!(device.record().outcome, Outcome { result: 1, refused: None });
+    report(&mut device, &mut server);
+    assert_eq!((server.index, server.fork), (1, device.record().fork));
+    let moments: vec::Vec<Moment> = server.reported.iter().map(|(moment, _)| *moment).collect();
+    assert_eq!(moments, [Moment::Decrypted, Moment::Installed]);
+}
+
+#[test]
+fn delta_runs_after_it_was_staged_beside_the_image() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    server.serve = Serve::Delta(old_image());
+    to_trial(&mut device, &mut server);
+    let device = boot(device, &author, true);
+    assert_eq!(device.running().digest, sha256(&new_image()));
+}
+
+#[test]
+fn second_update_goes_to_the_other_slot_under_the_next_key() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    to_trial(&mut device, &mut server);
+    let mut device = boot(device, &author, true);
+    report(&mut device, &mut server);
+    server.image = crate::testing::image(3, 9_000);
+    let manifest = server.manifest(2);
+    assert_eq!(device.offer(Duration::ZERO, &manifest).unwrap(), Offered::Stored);
+    server.serve = Serve::Delta(new_image());
+    assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
+    fetch(&mut device, &server);
+    assert_eq!(device.install().unwrap(), Installed::Verified);
+    report(&mut device, &mut server);
+    assert!(device.begin_trial().unwrap());
+    let mut device = boot(device, &author, true);
+    report(&mut device, &mut server);
+    assert_eq!(device.running().digest, sha256(&server.image));
+    assert_eq!((server.index, device.record().place.index), (2, 2));
+}
+
+#[test]
+fn image_that_fails_its_self_test_is_rolled_back_and_reported_under_its_grant() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    to_trial(&mut device, &mut server);
+    let grant = device.record().granted().unwrap().number;
+    let mut device = boot(device, &author, false);
+    assert_eq!(device.running().digest, sha256(&old_image()));
+    assert_eq!(device.record().place.index, 0);
+    assert_eq!(device.record().outcome.result, 8);
+    assert!(device.owes_failure());
+    report(&mut device, &mut server);
+    assert_eq!(server.reported.last(), Some(&(Moment::Failed, grant)));
+    assert_eq!(device.record().state, State::None);
+}
+
+#[test]
+fn decrypted_report_moves_the_place_where_the_grant_says_so_and_the_installed_one_then_does_not() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    server.confirm = Confirm::Decrypted;
+    to_trial(&mut device, &mut server);
+    assert_eq!((device.record().place.index, server.index), (1, 1));
+    let fork = device.record().fork;
+    let mut device = boot(device, &author, true);
+    report(&mut device, &mut server);
+    assert_eq!((device.record().place.index, device.record().fork), (1, fork));
+    assert_eq!(server.fork, fork);
+}
+
+#[test]
+fn confirm_without_receipt_is_told_in_the_next_request() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    to_trial(&mut device, &mut server);
+    let mut device = boot(device, &author, true);
+    let waiting = device.pending_report().unwrap().0.to_vec();
+    server.image = crate::testing::image(3, 9_000);
+    let manifest = server.manifest(2);
+    assert_eq!(device.offer(Duration::ZERO, &manifest).unwrap(), Offered::Stored);
+    assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
+    let told = server.asked.last().unwrap().unconfirmed.unwrap();
+    assert_eq!(told.1, sha256(&waiting));
+    assert_eq!((server.index, server.fork), (1, device.record().fork));
+}
+
+#[test]
+fn nothing_to_do_ends_with_success() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, old_image()));
+    let manifest = server.manifest(1);
+    device.offer(Duration::ZERO, &manifest).unwrap();
+    server.serve = Serve::Verdict(Said::Nothing);
+    assert_eq!(ask(&mut device, &mut server), Answered::Nothing);
+    assert_eq!(device.record().outcome, Outcome { result: 1, refused: None });
+    assert_eq!(device.work(), Work::Nothing);
+}
+
+#[test]
+fn counters_rise_over_restarts_and_skip_what_was_reserved() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    server.serve = Serve::Verdict(Said::Later(1));
+    let manifest = server.manifest(1);
+    device.offer(Duration::ZERO, &manifest).unwrap();
+    for _ in 0..70 {
+        ask(&mut device, &mut server);
+    }
+    let mut device = start(device.into_flash(), &author);
+    ask(&mut device, &mut server);
+    let counters: vec::Vec<u64> = server.asked.iter().map(|asked| asked.counter).collect();
+    assert!(counters.is_sorted_by(|before, after| before < after), "{counters:?}");
+    assert_eq!(counters.last(), Some(&129));
+}
