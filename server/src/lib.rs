@@ -1,1 +1,25 @@
 //! The control plane: ways in, ledger, resolver, builder, vault, downlink, uplink.
+//!
+//! Nothing here waits for a device, and nothing but the store remembers between two messages: a server that is
+//! killed goes on where the store stands.
+
+pub mod alarms;
+pub mod answers;
+pub mod book;
+pub mod builder;
+pub mod campaign;
+pub mod clock;
+pub mod commands;
+pub mod config;
+pub mod core;
+pub mod descriptors;
+pub mod downlink;
+pub mod frames;
+pub mod ingress;
+pub mod refusal;
+pub mod registry;
+pub mod resolver;
+pub mod secret_file;
+pub mod shell;
+pub mod uplink;
+pub mod vault;

@@ -1,0 +1,116 @@
+//! Campaigns: planned by a pure function, carried out here. One task, so that nothing is offered twice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::campaign::plan::{Plan, plan};
+use bellwether_decide::campaign::{Campaign, CampaignState};
+use bellwether_decide::device::Endpoint;
+use bellwether_store::campaign::MoveError;
+use bellwether_store::error::StoreError;
+use thiserror::Error;
+
+use crate::book::BookError;
+use crate::clock;
+use crate::core::Core;
+
+/// Why a campaign's step was not carried out; it is tried again.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// Its manifest can't be used.
+    #[error(transparent)]
+    Book(#[from] BookError),
+}
+
+/// Carries campaigns out until the server ends: woken by what happens, and every few seconds for what is due.
+pub async fn run(core: Arc<Core>) {
+    let mut tick = tokio::time::interval(TICK);
+    loop {
+        tokio::select! {
+            () = core.wake.notified() => {}
+            _ = tick.tick() => { core.registry.sweep(clock::now()); }
+        }
+        if let Err(error) = core.step().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "campaigns wait: a step failed");
+        }
+    }
+}
+
+impl Core {
+    /// Takes the next step of every running campaign.
+    async fn step(self: &Arc<Self>) -> Result<(), StepError> {
+        let running = Some(CampaignState::Running);
+        let mut after = None;
+        loop {
+            let page = self.store.campaigns(&self.tenant, running, after, CAMPAIGNS_PAGE).await?;
+            let Some(last) = page.last().map(|campaign| campaign.id) else {
+                return Ok(());
+            };
+            for campaign in &page {
+                self.step_campaign(campaign).await?;
+            }
+            after = Some(last);
+        }
+    }
+
+    async fn step_campaign(self: &Arc<Self>, campaign: &Campaign) -> Result<(), StepError> {
+        let now = clock::now();
+        let Some(progress) = self.store.progress(&self.tenant, campaign.id).await? else {
+            return Ok(());
+        };
+        let reachable = self.registry.reachable(now);
+        match plan(&campaign.policy, &progress, &reachable, now) {
+            Plan::Offer(devices) => self.offer_all(campaign, devices).await,
+            Plan::Halt { failure_per_mille } => {
+                self.move_on(campaign, EventKind::Halted { failure_per_mille }).await
+            }
+            Plan::Finish => self.move_on(campaign, EventKind::Finished).await,
+            Plan::Wait { .. } | Plan::Over => Ok(()),
+        }
+    }
+
+    /// Writes the offers down, then sends them: one that is lost by a crash is offered again when it is due.
+    async fn offer_all(
+        self: &Arc<Self>,
+        campaign: &Campaign,
+        devices: Vec<Endpoint>,
+    ) -> Result<(), StepError> {
+        let Some(page) = self.book.page(&campaign.manifest).await? else {
+            return Ok(());
+        };
+        let offered = |device: &Endpoint| Event {
+            at: clock::now(),
+            campaign: Some(campaign.id),
+            device: Some(device.clone()),
+            kind: EventKind::Offered,
+        };
+        let events: Vec<Event> = devices.iter().map(offered).collect();
+        self.store.append(&self.tenant, &events).await?;
+        let envelope = Arc::new(page.envelope.clone());
+        for device in devices {
+            self.offer(campaign.id, device, Arc::clone(&envelope));
+        }
+        Ok(())
+    }
+
+    async fn move_on(&self, campaign: &Campaign, kind: EventKind) -> Result<(), StepError> {
+        let event = Event { at: clock::now(), campaign: Some(campaign.id), device: None, kind };
+        tracing::info!(campaign = campaign.id.0, kind = ?event.kind, "a campaign moves on");
+        match self.store.move_campaign(&self.tenant, campaign.id, CampaignState::Running, &[event]).await {
+            // Somebody cancelled it meanwhile: that stands.
+            Ok(_) | Err(MoveError::Conflict { .. } | MoveError::Missing) => Ok(()),
+            Err(MoveError::Store(error)) => Err(error.into()),
+            Err(other) => Err(StoreError::Backend(other.into()).into()),
+        }
+    }
+}
+
+/// Plans look again this often without being woken: retries of offers are due by the second.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Campaigns read at a time.
+const CAMPAIGNS_PAGE: u32 = 100;

@@ -1,0 +1,296 @@
+//! Devices: enrolment, lists, the story of one.
+
+use std::collections::HashMap;
+
+use bellwether_api::{AddDevice, Device, Explanation, NewDevice, Security};
+use bellwether_decide::campaign::event::{Delivery, EventKind};
+use bellwether_decide::device::{self, Endpoint};
+use bellwether_decide::explain::{self, Known};
+use bellwether_decide::identity::IdentityState;
+use bellwether_keys::chain::ChainLength;
+use bellwether_keys::unit::UnitData;
+use bellwether_manifests::message::List;
+use bellwether_net::Secret;
+use bellwether_store::Digest;
+use bellwether_store::device::{self as rows, EnrolledDevice, NewIdentity};
+use bellwether_store::error::{AddError, StoreError};
+use bellwether_store::ledger::Scope;
+
+use super::releases::named;
+use crate::clock;
+use crate::core::{Core, StartError};
+use crate::refusal::Refusal;
+use crate::vault::NewSecrets;
+
+impl Core {
+    /// Enrols a device; its unit data is in the answer and never shown again.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::conflict`] where the name is taken, [`Refusal::not_found`] without anchors.
+    pub async fn add_device(&self, asked: &AddDevice) -> Result<NewDevice, Refusal> {
+        let endpoint = endpoint(&asked.endpoint)?;
+        named("class", &asked.class)?;
+        if asked.security == Security::None && self.config.coap.is_none() {
+            let text =
+                "plain UDP is off here: start the server with --coap ADDRESS, or enrol the device with a key";
+            return Err(Refusal::invalid(text));
+        }
+        let anchors = self.anchors_document().await?;
+        let class = self.class(&asked.class).await?;
+        let (length, now) = (ChainLength::DEFAULT, clock::now());
+        let secrets = self.vault.new_secrets(endpoint.as_str(), length).map_err(Refusal::internal)?;
+        let enrolled = EnrolledDevice {
+            device: device::Device {
+                endpoint: endpoint.clone(),
+                class: asked.class.clone(),
+                enabled: true,
+                added_at: now,
+            },
+            vendor: hex::encode(class.vendor),
+            security: row_security(asked.security, &secrets),
+        };
+        let identity = NewIdentity {
+            id: endpoint.clone(),
+            chain_length: length.get(),
+            seed: secrets.sealed_seed.clone(),
+            links: secrets.sealed_links.clone(),
+            state: IdentityState::new(0),
+        };
+        match self.store.add_device(&self.tenant, &enrolled, &identity).await {
+            Ok(()) => {}
+            Err(AddError::Exists) => {
+                return Err(Refusal::conflict(format!(
+                    "{endpoint} is enrolled already; its unit data is not shown again"
+                )));
+            }
+            Err(error) => return Err(Refusal::internal(error)),
+        }
+        if asked.security == Security::Psk {
+            self.admit(endpoint.as_str(), secrets.psk.to_vec());
+        }
+        let unit = self.unit(&endpoint, length, &secrets, &anchors)?;
+        Ok(NewDevice { device: self.describe(&enrolled).await?, unit })
+    }
+
+    fn unit(
+        &self,
+        endpoint: &Endpoint,
+        chain_length: ChainLength,
+        secrets: &NewSecrets,
+        anchors: &[u8],
+    ) -> Result<String, Refusal> {
+        let servers = [self.public_uri.as_str()];
+        let unit = UnitData {
+            id: endpoint.as_str(),
+            epoch: 0,
+            chain_length,
+            seed: secrets.seed.clone(),
+            anchors,
+            dtls_identity: endpoint.as_str(),
+            dtls_psk: &secrets.psk,
+            servers: List::new(&servers),
+        };
+        let bytes = unit.encode().map_err(Refusal::internal)?;
+        Ok(hex::encode(&*bytes))
+    }
+
+    /// Lists devices by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::internal`].
+    pub async fn devices(&self) -> Result<Vec<Device>, Refusal> {
+        let mut devices: Vec<Device> = Vec::new();
+        let mut after: Option<Endpoint> = None;
+        while devices.len() < DEVICES_MAX {
+            let page =
+                self.store.devices(&self.tenant, after.as_ref(), PAGE).await.map_err(Refusal::internal)?;
+            let Some(last) = page.last() else { break };
+            after = Some(last.device.endpoint.clone());
+            for enrolled in &page {
+                devices.push(self.describe(enrolled).await?);
+            }
+        }
+        Ok(devices)
+    }
+
+    /// Shows one device.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::not_found`].
+    pub async fn device(&self, name: &str) -> Result<Device, Refusal> {
+        let endpoint = endpoint(name)?;
+        let enrolled = self.store.device(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
+        self.describe(&enrolled.ok_or_else(|| unknown(name))?).await
+    }
+
+    async fn describe(&self, enrolled: &EnrolledDevice) -> Result<Device, Refusal> {
+        let endpoint = &enrolled.device.endpoint;
+        let identity = self.store.identity(&self.tenant, endpoint).await.map_err(Refusal::internal)?;
+        let state = identity.map(|identity| identity.state);
+        let place = state.as_ref().map(|state| state.place).unwrap_or_default();
+        let runs = self.running(endpoint, state.as_ref()).await.map_err(Refusal::internal)?;
+        let version = match runs {
+            Some(digest) => self.version_of(&digest).await.map_err(Refusal::internal)?,
+            None => None,
+        };
+        Ok(Device {
+            endpoint: endpoint.to_string(),
+            class: enrolled.device.class.clone(),
+            security: match enrolled.security {
+                rows::Security::Psk { .. } => Security::Psk,
+                rows::Security::None => Security::None,
+            },
+            created: enrolled.device.added_at,
+            epoch: place.epoch,
+            index: place.index,
+            registered: self.registry.find(endpoint, clock::now()).map(|found| found.address.to_string()),
+            runs: runs.map(hex::encode),
+            version,
+        })
+    }
+
+    /// What a device runs, by its newest confirmed update; before that, by the base that it last asked from.
+    async fn running(
+        &self,
+        endpoint: &Endpoint,
+        state: Option<&IdentityState>,
+    ) -> Result<Option<Digest>, StoreError> {
+        let confirmed = state.and_then(|state| state.confirmed.values().next_back());
+        if let Some((_, digest)) = confirmed.and_then(|confirmed| confirmed.installed.first()) {
+            return Ok(Some(*digest));
+        }
+        let events = self.store.events(&self.tenant, Scope::Device(endpoint), 0, PAGE).await?;
+        let base = events.iter().rev().find_map(|recorded| match recorded.event.kind {
+            EventKind::Resolved { delivery: Delivery::Delta { base, .. }, .. } => Some(base),
+            _ => None,
+        });
+        Ok(base)
+    }
+
+    /// The version under which an image is catalogued.
+    pub(crate) async fn version_of(&self, digest: &Digest) -> Result<Option<String>, StoreError> {
+        Ok(self.versions().await?.remove(digest))
+    }
+
+    /// Versions by image.
+    pub(crate) async fn versions(&self) -> Result<HashMap<Digest, String>, StoreError> {
+        let (mut versions, mut after) = (HashMap::new(), None);
+        loop {
+            let page = self.store.releases(&self.tenant, after, PAGE).await?;
+            let Some(last) = page.last() else {
+                return Ok(versions);
+            };
+            after = Some(last.release.id);
+            versions.extend(page.into_iter().map(|one| (one.release.digest, one.release.version)));
+        }
+    }
+
+    /// Tells the story of a device.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::not_found`].
+    pub async fn explain(&self, name: &str) -> Result<Explanation, Refusal> {
+        let endpoint = endpoint(name)?;
+        let enrolled = self.store.device(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
+        let device = enrolled.ok_or_else(|| unknown(name))?.device;
+        let identity = self.store.identity(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
+        let tracked = self.store.campaigns_for(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
+        let campaigns: Vec<_> = tracked.into_iter().map(|(campaign, _)| campaign).collect();
+        let recorded = self.store.events(&self.tenant, Scope::Device(&endpoint), 0, PAGE).await;
+        let events: Vec<_> = recorded.map_err(Refusal::internal)?.into_iter().map(|one| one.event).collect();
+        let known = Known {
+            endpoint: &endpoint,
+            device: Some(&device),
+            state: identity.as_ref().map(|identity| &identity.state),
+            campaigns: &campaigns,
+            events: &events,
+        };
+        let lines = explain::explain(&known, clock::now()).into_iter().map(|sentence| match sentence.at {
+            Some(at) => format!("{}  {}", utc(at), sentence.text),
+            None => sentence.text,
+        });
+        Ok(Explanation { endpoint: name.to_owned(), lines: lines.collect() })
+    }
+
+    /// Loads the DTLS keys of all devices; sessions can only be made by devices that are in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] where one does not open under the master key.
+    pub(crate) async fn load_dtls_keys(&self) -> Result<(), StartError> {
+        let mut after: Option<Endpoint> = None;
+        loop {
+            let page = self.store.devices(&self.tenant, after.as_ref(), PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.device.endpoint.clone());
+            for enrolled in &page {
+                if let rows::Security::Psk { credential } = &enrolled.security {
+                    let name = enrolled.device.endpoint.as_str();
+                    self.admit(name, self.vault.dtls_key(name, credential)?.to_vec());
+                }
+            }
+        }
+    }
+
+    fn admit(&self, endpoint: &str, key: Vec<u8>) {
+        if let Some(key) = Secret::new(key) {
+            self.dtls_keys.insert(endpoint, key);
+        } else {
+            tracing::error!(endpoint, "its DTLS key has a wrong length; it can't connect");
+        }
+    }
+}
+
+fn row_security(security: Security, secrets: &NewSecrets) -> rows::Security {
+    match security {
+        Security::Psk => rows::Security::Psk { credential: secrets.sealed_psk.clone() },
+        Security::None => rows::Security::None,
+    }
+}
+
+pub(super) fn endpoint(name: &str) -> Result<Endpoint, Refusal> {
+    Endpoint::try_from(name).map_err(|error| Refusal::invalid(format!("{name:?}: {error}")))
+}
+
+fn unknown(name: &str) -> Refusal {
+    Refusal::not_found(format!("no device named {name} is enrolled; see `bellwether device list`"))
+}
+
+/// Writes seconds since 1970 as `2026-11-21 13:04:50Z`.
+///
+/// Source: days to civil date, Howard Hinnant's `civil_from_days`.
+fn utc(at: u64) -> String {
+    let (days, second) = (at / 86_400, at % 86_400);
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let year = era * 400 + year_of_era + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+}
+
+/// Rows read at a time.
+const PAGE: u32 = 1_000;
+
+/// Devices in one answer: what a terminal or a script takes in one piece.
+const DEVICES_MAX: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_people_read_them() {
+        assert_eq!(utc(0), "1970-01-01 00:00:00Z");
+        assert_eq!(utc(951_782_399), "2000-02-28 23:59:59Z");
+        assert_eq!(utc(951_782_400), "2000-02-29 00:00:00Z");
+        assert_eq!(utc(1_795_266_290), "2026-11-21 13:04:50Z");
+    }
+}

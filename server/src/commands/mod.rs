@@ -1,0 +1,18 @@
+//! What fleet managers ask for, a noun a file. Wire types in and out; what is decided is decided elsewhere.
+
+mod campaigns;
+mod devices;
+mod releases;
+mod trust;
+
+use bellwether_store::Digest;
+
+use crate::refusal::Refusal;
+
+/// Reads a digest that a caller wrote in hexadecimal.
+fn digest(text: &str) -> Result<Digest, Refusal> {
+    let mut digest = [0; 32];
+    hex::decode_to_slice(text, &mut digest)
+        .map_err(|_| Refusal::invalid(format!("{text:?} is no digest: 64 hexadecimal digits are")))?;
+    Ok(digest)
+}

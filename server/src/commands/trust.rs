@@ -1,0 +1,163 @@
+//! Whom devices believe: anchors, the distributor's key, health.
+
+use std::sync::Arc;
+
+use bellwether_api::{Distributor, Health, Manifest, ManifestClass};
+use bellwether_decide::release::Class;
+use bellwether_manifests::anchors::{Anchors, AnchorsError};
+use bellwether_store::error::AddError;
+use bellwether_store::settings;
+
+use crate::book::{BookError, Page};
+use crate::clock;
+use crate::core::Core;
+use crate::refusal::Refusal;
+
+impl Core {
+    /// Says how the server is.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::internal`] where the store does not answer.
+    pub async fn health(&self) -> Result<Health, Refusal> {
+        self.store.anchors(&self.tenant).await.map_err(Refusal::internal)?;
+        Ok(Health {
+            status: "ok".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: clock::now().saturating_sub(self.started),
+            registered: self.registry.count() as u64,
+        })
+    }
+
+    /// Shows the key that anchors must list.
+    #[must_use]
+    pub fn distributor(&self) -> Distributor {
+        let key = self.descriptors.public_key();
+        Distributor { public_key: hex::encode(key.encode()), kid: hex::encode(key.kid()) }
+    }
+
+    /// Takes an anchors document: the first one on its own word, each later one by the keys of the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] says why it is not believed.
+    pub async fn put_anchors(&self, document: &[u8]) -> Result<bellwether_api::Anchors, Refusal> {
+        let current = self.store.anchors(&self.tenant).await.map_err(Refusal::internal)?;
+        if let Some(same) = current.as_ref().filter(|current| current.document == document) {
+            return self.describe_anchors(&same.document);
+        }
+        let edition = match &current {
+            None => believed(Anchors::initial(document))?.edition(),
+            Some(current) => {
+                let current = believed(Anchors::initial(&current.document))?;
+                believed(Anchors::replacing(document, &current))?.edition()
+            }
+        };
+        let kept = settings::Anchors { edition, document: document.to_vec(), stored_at: clock::now() };
+        match self.store.add_anchors(&self.tenant, &kept).await {
+            Ok(()) => self.describe_anchors(document),
+            Err(AddError::Exists) => {
+                Err(Refusal::conflict(format!("edition {edition} or a higher one is here already")))
+            }
+            Err(error) => Err(Refusal::internal(error)),
+        }
+    }
+
+    /// Shows the anchors that are in force.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::not_found`] before the first were published.
+    pub async fn anchors(&self) -> Result<bellwether_api::Anchors, Refusal> {
+        let document = self.anchors_document().await?;
+        self.describe_anchors(&document)
+    }
+
+    pub(crate) async fn anchors_document(&self) -> Result<Vec<u8>, Refusal> {
+        let anchors = self.store.anchors(&self.tenant).await.map_err(Refusal::internal)?;
+        let missing = "there are no anchors yet; make them with `bellwether keys anchors` and publish them with `bellwether keys trust`";
+        anchors.map(|anchors| anchors.document).ok_or_else(|| Refusal::not_found(missing))
+    }
+
+    fn describe_anchors(&self, document: &[u8]) -> Result<bellwether_api::Anchors, Refusal> {
+        let anchors = believed(Anchors::initial(document))?;
+        let kid = self.descriptors.public_key().kid();
+        Ok(bellwether_api::Anchors {
+            edition: anchors.edition(),
+            vendor: hex::encode(anchors.vendor()),
+            lists_this_distributor: anchors.distributor(kid).is_some(),
+        })
+    }
+
+    /// Verifies and keeps a signed envelope.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] says why devices would not take it either.
+    pub async fn publish_manifest(&self, envelope: &[u8]) -> Result<Manifest, Refusal> {
+        let page = self.book.publish(envelope, clock::now()).await.map_err(refused)?;
+        self.describe_manifest(&page).await
+    }
+
+    /// Lists manifests, the highest sequence number first.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::internal`].
+    pub async fn manifests(&self) -> Result<Vec<Manifest>, Refusal> {
+        let kept = self.store.manifests(&self.tenant, MANIFESTS_MAX).await.map_err(Refusal::internal)?;
+        let mut manifests = Vec::with_capacity(kept.len());
+        for summary in kept {
+            if let Some(page) = self.book.page(&summary.digest).await.map_err(refused)? {
+                manifests.push(self.describe_manifest(&page).await?);
+            }
+        }
+        Ok(manifests)
+    }
+
+    async fn describe_manifest(&self, page: &Arc<Page>) -> Result<Manifest, Refusal> {
+        let mut classes = Vec::new();
+        for summary in &page.summary.classes {
+            let class = Class { vendor: summary.vendor, class: summary.class };
+            let releases = self.store.releases_of(&self.tenant, &class).await.map_err(Refusal::internal)?;
+            let name =
+                releases.first().map_or_else(|| hex::encode(summary.class), |one| one.class_name.clone());
+            for (_, digest, size) in &summary.images {
+                let release = releases.iter().find(|one| one.release.digest == *digest);
+                classes.push(ManifestClass {
+                    class: name.clone(),
+                    digest: hex::encode(digest),
+                    size: size.unwrap_or_default(),
+                    version: release.map(|one| one.release.version.clone()),
+                });
+            }
+        }
+        Ok(Manifest {
+            digest: hex::encode(page.summary.digest),
+            sequence_number: page.summary.sequence_number,
+            size: page.envelope.len() as u64,
+            request_identifier: page.request_identifier().to_owned(),
+            classes,
+            published: page.published,
+        })
+    }
+}
+
+/// The vendor that the anchors in force speak for.
+pub(super) fn vendor_of(document: &[u8]) -> Result<[u8; 16], Refusal> {
+    Ok(*believed(Anchors::initial(document))?.vendor())
+}
+
+fn believed<T>(anchors: Result<T, AnchorsError>) -> Result<T, Refusal> {
+    anchors.map_err(|error| Refusal::refused(format!("the anchors are not believed: {error}")))
+}
+
+pub(super) fn refused(error: BookError) -> Refusal {
+    match error {
+        BookError::Store(error) => Refusal::internal(error),
+        other => Refusal::refused(other.to_string()),
+    }
+}
+
+/// Manifests in one answer.
+const MANIFESTS_MAX: u32 = 200;

@@ -1,0 +1,210 @@
+//! What an operator can set: command line over environment over one TOML file over these defaults.
+//!
+//! Every key's doc says its unit and what raising it costs. Nonsense is refused with the key's name.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Everything that the server is told, resolved.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Config {
+    /// Folder of the database, images, resources and keys.
+    pub data: PathBuf,
+    /// Where devices come in by DTLS.
+    pub coaps: SocketAddr,
+    /// Where devices without security come in; `None` keeps plain UDP off.
+    pub coap: Option<SocketAddr>,
+    /// Where fleet managers and the command line come in.
+    pub http: SocketAddr,
+    /// What devices are told to call, `coaps://host:port`; `None`: the address of `coaps`.
+    pub public_uri: Option<String>,
+    /// Prints the vault's master key (64 hexadecimal digits) instead of the file in `data`.
+    pub master_key_command: Option<String>,
+    /// Seconds that a grant can be used.
+    pub grant_lifetime_s: u64,
+    /// Seconds before a device's transaction is sent again for the first time (RFC 7252 `ACK_TIMEOUT`).
+    pub ack_timeout_ms: u64,
+}
+
+/// The command line; each flag has an environment variable, and a key of the same name in the file.
+#[derive(Clone, Debug, Default, Parser)]
+pub struct Flags {
+    /// Folder of the database, images and keys; made when it is not there
+    #[arg(long, env = "BELLWETHER_DATA")]
+    data: Option<PathBuf>,
+    /// TOML file with the same keys as these flags, e.g. `grant_lifetime_s = 3600`
+    #[arg(long, env = "BELLWETHER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address for devices, by DTLS [default: 0.0.0.0:5684]
+    #[arg(long, env = "BELLWETHER_COAPS")]
+    coaps: Option<SocketAddr>,
+    /// Address for devices enrolled without security, by plain UDP [default: off]
+    #[arg(long, env = "BELLWETHER_COAP")]
+    coap: Option<SocketAddr>,
+    /// Address for fleet managers: HTTP with the token in DATA/http.token [default: 127.0.0.1:8080]
+    #[arg(long, env = "BELLWETHER_HTTP")]
+    http: Option<SocketAddr>,
+    /// URI that devices are told to call [default: coaps:// and the address for devices]
+    #[arg(long, env = "BELLWETHER_PUBLIC_URI")]
+    public_uri: Option<String>,
+    /// Command whose standard output is the master key in hexadecimal [default: the file DATA/master.key]
+    #[arg(long, env = "BELLWETHER_MASTER_KEY_COMMAND")]
+    master_key_command: Option<String>,
+    /// Seconds that a grant can be used [default: 604800]
+    #[arg(long, env = "BELLWETHER_GRANT_LIFETIME_S")]
+    grant_lifetime_s: Option<u64>,
+    /// First wait for a device's acknowledgement, in milliseconds [default: 2000]
+    #[arg(long, env = "BELLWETHER_ACK_TIMEOUT_MS")]
+    ack_timeout_ms: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    data: Option<PathBuf>,
+    coaps: Option<SocketAddr>,
+    coap: Option<SocketAddr>,
+    http: Option<SocketAddr>,
+    public_uri: Option<String>,
+    master_key_command: Option<String>,
+    grant_lifetime_s: Option<u64>,
+    ack_timeout_ms: Option<u64>,
+}
+
+/// Why the configuration was refused.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("configuration file {path} can't be read")]
+    Unreadable {
+        /// The file that was named.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not valid TOML, or a key in it is unknown or of the wrong type.
+    #[error("configuration file {path}: {text}")]
+    Invalid {
+        /// The file that was named.
+        path: PathBuf,
+        /// Key, place and reason.
+        text: String,
+    },
+    /// A value is out of its bounds.
+    #[error("{key}: {text}")]
+    Bounds {
+        /// The key.
+        key: &'static str,
+        /// What it must be.
+        text: String,
+    },
+}
+
+impl Config {
+    /// Resolves flags, environment and file.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] names the file or the key.
+    pub fn resolve(flags: Flags) -> Result<Self, ConfigError> {
+        let file = flags.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let config = Self {
+            data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
+            coaps: flags.coaps.or(file.coaps).unwrap_or(SocketAddr::from(([0, 0, 0, 0], COAPS_PORT))),
+            coap: flags.coap.or(file.coap),
+            http: flags.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], HTTP_PORT))),
+            public_uri: flags.public_uri.or(file.public_uri),
+            master_key_command: flags.master_key_command.or(file.master_key_command),
+            grant_lifetime_s: flags.grant_lifetime_s.or(file.grant_lifetime_s).unwrap_or(GRANT_LIFETIME_S),
+            ack_timeout_ms: flags.ack_timeout_ms.or(file.ack_timeout_ms).unwrap_or(ACK_TIMEOUT_MS),
+        };
+        config.checked()
+    }
+
+    fn checked(self) -> Result<Self, ConfigError> {
+        within("grant_lifetime_s", self.grant_lifetime_s, 60, GRANT_LIFETIME_S_MAX)?;
+        within("ack_timeout_ms", self.ack_timeout_ms, 10, 60_000)?;
+        if let Some(uri) = &self.public_uri
+            && !uri.starts_with("coaps://")
+        {
+            let text = format!("must begin with coaps://, not {uri:?}");
+            return Err(ConfigError::Bounds { key: "public_uri", text });
+        }
+        Ok(self)
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+    toml::from_str(&text)
+        .map_err(|error| ConfigError::Invalid { path: path.to_owned(), text: error.to_string() })
+}
+
+fn within(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::Bounds { key, text: format!("must be {least} to {most}, not {value}") })
+}
+
+const DATA: &str = "bellwether-data";
+/// RFC 7252 §6.2.
+const COAPS_PORT: u16 = 5684;
+const HTTP_PORT: u16 = 8080;
+/// A week: longer than most devices sleep, short enough that a stolen grant dies soon.
+const GRANT_LIFETIME_S: u64 = 7 * 86_400;
+/// A year: beyond it a grant outlives the reasons it was given for.
+const GRANT_LIFETIME_S_MAX: u64 = 366 * 86_400;
+/// RFC 7252 §4.8.
+const ACK_TIMEOUT_MS: u64 = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> (tempfile::TempDir, Flags) {
+        let dir = tempfile::tempdir().expect("a folder");
+        let path = dir.path().join("server.toml");
+        std::fs::write(&path, text).expect("written");
+        (dir, Flags { config: Some(path), ..Flags::default() })
+    }
+
+    #[test]
+    fn flag_wins_over_file_and_file_over_default() {
+        let (_dir, mut flags) = file("http = \"127.0.0.1:1\"\ngrant_lifetime_s = 600\n");
+        flags.http = Some(SocketAddr::from(([127, 0, 0, 1], 2)));
+        let config = Config::resolve(flags).expect("valid");
+        assert_eq!((config.http.port(), config.grant_lifetime_s, config.ack_timeout_ms), (2, 600, 2_000));
+    }
+
+    #[test]
+    fn plain_udp_is_off_unless_configured() {
+        assert_eq!(Config::resolve(Flags::default()).expect("valid").coap, None);
+    }
+
+    #[test]
+    fn misspelt_key_is_refused_by_its_name() {
+        let (_dir, flags) = file("grant_lifetme_s = 600\n");
+        let error = Config::resolve(flags).expect_err("unknown key");
+        assert!(error.to_string().contains("grant_lifetme_s"), "{error}");
+    }
+
+    #[test]
+    fn value_out_of_bounds_is_refused_by_its_key() {
+        let (_dir, flags) = file("ack_timeout_ms = 1\n");
+        let error = Config::resolve(flags).expect_err("too short");
+        assert!(error.to_string().starts_with("ack_timeout_ms"), "{error}");
+    }
+
+    #[test]
+    fn public_uri_without_security_is_refused() {
+        let flags = Flags { public_uri: Some("coap://a".to_owned()), ..Flags::default() };
+        assert!(Config::resolve(flags).is_err());
+    }
+}

@@ -1,0 +1,175 @@
+//! The rooms of the server under one roof, and how they are opened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bellwether_manifests::cose::PrivateKey;
+use bellwether_net::PskTable;
+use bellwether_store::error::{OpenError, StoreError};
+use bellwether_store::images::{ImageError, Images};
+use bellwether_store::sqlite::SqliteStore;
+use bellwether_store::{Store, Tenant};
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::book::Book;
+use crate::builder::Builder;
+use crate::clock;
+use crate::config::Config;
+use crate::descriptors::Descriptors;
+use crate::frames::FrameCache;
+use crate::registry::Registry;
+use crate::vault::{DISTRIBUTOR_KEY, Vault, VaultError};
+
+/// Everything that a room may need of another. Rooms are `impl Core` blocks in files of their own.
+pub struct Core {
+    /// What was set.
+    pub config: Config,
+    /// Whose rows all calls are about.
+    pub tenant: Tenant,
+    /// What must not be forgotten.
+    pub store: Arc<dyn Store>,
+    /// Images and ciphertexts.
+    pub images: Images,
+    /// Seeds and keys.
+    pub vault: Arc<Vault>,
+    /// Manifests.
+    pub book: Book,
+    /// Resources.
+    pub builder: Arc<Builder>,
+    /// Signed descriptors.
+    pub descriptors: Descriptors,
+    /// Frames that are served from memory.
+    pub frames: Arc<FrameCache>,
+    /// Who can be reached.
+    pub registry: Registry,
+    /// DTLS keys of the enrolled devices.
+    pub dtls_keys: Arc<PskTable>,
+    /// What was turned away.
+    pub counters: Counters,
+    /// Wakes the campaigns: something happened.
+    pub wake: Notify,
+    /// When the server started, seconds since 1970.
+    pub started: u64,
+    /// What devices are told to call.
+    pub public_uri: String,
+}
+
+/// What was turned away without leaving a trace elsewhere.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages whose MAC was wrong (row 1).
+    pub wrong_mac: AtomicU64,
+    /// Messages that are not of the protocol.
+    pub malformed: AtomicU64,
+}
+
+impl Counters {
+    /// Counts one more.
+    pub fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Why the server does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data folder can't be made.
+    #[error("the data folder can't be used: {0}")]
+    Folder(#[source] std::io::Error),
+    /// The database can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database failed.
+    #[error("the database failed: {0}")]
+    Store(#[from] StoreError),
+    /// The image folder can't be used.
+    #[error("the image folder can't be used: {0}")]
+    Images(#[from] ImageError),
+    /// The vault does not open.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// The distributor's key can't be used.
+    #[error("the distributor's key can't be used")]
+    Distributor,
+    /// An address can't be bound.
+    #[error("{address} can't be bound: {source}; is another server running?")]
+    Bind {
+        /// Which one.
+        address: std::net::SocketAddr,
+        /// What the system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Small secrets can't be kept.
+    #[error(transparent)]
+    Secret(#[from] crate::secret_file::SecretFileError),
+}
+
+impl Core {
+    /// Opens store, vault and keys; `public_uri` is what new devices are told to call.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what to do.
+    pub async fn open(
+        config: Config,
+        public_uri: String,
+        dtls_keys: Arc<PskTable>,
+    ) -> Result<Arc<Self>, StartError> {
+        let (tenant, data) = (Tenant::default(), config.data.clone());
+        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("bellwether.db")).await?);
+        let images = Images::open_folder(&data.join("images"))?;
+        let command = config.master_key_command.as_deref();
+        let vault = Arc::new(Vault::open(tenant.as_str(), &data.join("master.key"), command)?);
+        let distributor = distributor_key(&*store, &tenant, &vault).await?;
+        let frames = Arc::<FrameCache>::default();
+        let book = Book::new(Arc::clone(&store), tenant.clone());
+        let builder = Builder::new(
+            Arc::clone(&store),
+            tenant.clone(),
+            images.clone(),
+            Arc::clone(&vault),
+            Arc::clone(&frames),
+        );
+        let core = Arc::new(Self {
+            config,
+            tenant,
+            store,
+            images,
+            vault,
+            book,
+            builder: Arc::new(builder),
+            descriptors: Descriptors::new(distributor),
+            frames,
+            registry: Registry::default(),
+            dtls_keys,
+            counters: Counters::default(),
+            wake: Notify::new(),
+            started: clock::now(),
+            public_uri,
+        });
+        core.load_dtls_keys().await?;
+        Ok(core)
+    }
+}
+
+/// Opens the distributor's key, or draws it at the first start. A wrong master key shows itself here.
+async fn distributor_key(
+    store: &dyn Store,
+    tenant: &Tenant,
+    vault: &Vault,
+) -> Result<PrivateKey, StartError> {
+    let sealed = if let Some(sealed) = store.setting(tenant, DISTRIBUTOR_SETTING).await? {
+        sealed
+    } else {
+        let drawn = zeroize::Zeroizing::new(clock::random::<32>().map_err(VaultError::from)?);
+        let sealed = vault.seal(DISTRIBUTOR_KEY, tenant.as_str(), drawn.as_ref())?;
+        store.put_setting(tenant, DISTRIBUTOR_SETTING, &sealed).await?
+    };
+    let opened = vault.open_sealed(DISTRIBUTOR_KEY, tenant.as_str(), &sealed)?;
+    let scalar: &[u8; 32] = opened.as_slice().try_into().map_err(|_| StartError::Distributor)?;
+    PrivateKey::from_random(scalar).map_err(|_| StartError::Distributor)
+}
+
+const DISTRIBUTOR_SETTING: &str = "distributor key";

@@ -1,0 +1,176 @@
+//! Descriptors: signed once per selector, equal for all devices with equal selectors.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bellwether_manifests::cbor;
+use bellwether_manifests::cose::{PrivateKey, PublicKey, sign1};
+use bellwether_manifests::message::descriptor::{Chain, Descriptor, Patch, Resource, ResourceKind};
+use bellwether_manifests::message::{List, Skipped, word};
+use bellwether_store::Digest;
+use bellwether_store::catalogue;
+use thiserror::Error;
+
+use crate::frames;
+
+/// What a descriptor says, as far as it is not the same for every selector.
+#[derive(Clone, Debug)]
+pub struct Described {
+    /// Index of the component in the manifest.
+    pub component: u32,
+    /// Digest of the image that the device ends with.
+    pub installed: Digest,
+    /// The bytes.
+    pub resource: catalogue::Resource,
+    /// Digest and patch algorithm of the base, for a delta.
+    pub base: Option<catalogue::Base>,
+}
+
+/// Why no descriptor was made.
+#[derive(Debug, Error)]
+pub enum DescriptorError {
+    /// A value is out of the bounds of the message.
+    #[error("the descriptor can't be written")]
+    Encode(#[from] cbor::EncodeError),
+    /// A size is out of the bounds of the message.
+    #[error("the block size {0} is none of frames")]
+    Block(u32),
+}
+
+/// Signs descriptors and keeps the newest in memory.
+pub struct Descriptors {
+    key: PrivateKey,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    signed: HashMap<(Digest, Vec<Digest>), Signed>,
+    order: VecDeque<(Digest, Vec<Digest>)>,
+}
+
+#[derive(Clone)]
+struct Signed {
+    message: Arc<[u8]>,
+    expires: u64,
+}
+
+impl Descriptors {
+    /// Signs with this key.
+    #[must_use]
+    pub fn new(key: PrivateKey) -> Self {
+        Self { key, kept: Mutex::default() }
+    }
+
+    /// The public half of the key.
+    #[must_use]
+    pub fn public_key(&self) -> PublicKey {
+        self.key.public()
+    }
+
+    /// Gives the signed descriptor for a selector and its contents.
+    ///
+    /// # Errors
+    ///
+    /// [`DescriptorError`].
+    pub fn signed(
+        &self,
+        manifest: &Digest,
+        selector: &Digest,
+        described: &[Described],
+        now: u64,
+    ) -> Result<Arc<[u8]>, DescriptorError> {
+        let contents = described.iter().map(|described| described.resource.content).collect();
+        let name = (*selector, contents);
+        let known = self.locked().signed.get(&name).cloned();
+        if let Some(signed) = known.filter(|signed| signed.expires > now + FRESH_S) {
+            return Ok(signed.message);
+        }
+        let expires = now + LIFETIME_S;
+        let message: Arc<[u8]> = self.sign(manifest, selector, described, (now, expires))?.into();
+        self.locked().keep(name, Signed { message: Arc::clone(&message), expires });
+        Ok(message)
+    }
+
+    fn sign(
+        &self,
+        manifest: &Digest,
+        selector: &Digest,
+        described: &[Described],
+        (issued, expires): (u64, u64),
+    ) -> Result<Vec<u8>, DescriptorError> {
+        let locations: Vec<String> =
+            described.iter().map(|described| frames::location(&described.resource.root)).collect();
+        let locations: Vec<[&str; 1]> = locations.iter().map(|location| [location.as_str()]).collect();
+        let resources: Result<Vec<_>, _> = described
+            .iter()
+            .zip(&locations)
+            .map(|(described, location)| resource(described, location))
+            .collect();
+        let resources = resources?;
+        let descriptor = Descriptor {
+            manifest,
+            selector,
+            issued,
+            expires,
+            resources: List::new(&resources),
+            skipped: Skipped::default(),
+        };
+        Ok(sign1(&cbor::to_vec(&descriptor)?, &[word::DESCRIPTOR], &self.key))
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn keep(&mut self, name: (Digest, Vec<Digest>), signed: Signed) {
+        if self.signed.insert(name.clone(), signed).is_none() {
+            self.order.push_back(name);
+        }
+        while self.order.len() > KEPT_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.signed.remove(&oldest);
+            }
+        }
+    }
+}
+
+fn resource<'a>(
+    described: &'a Described,
+    locations: &'a [&'a str; 1],
+) -> Result<Resource<'a>, DescriptorError> {
+    let made = &described.resource;
+    let patch = described.base.as_ref().zip(made.patch.as_ref()).map(|(base, patch)| Patch {
+        algorithm: base.algorithm,
+        precursor: &base.digest,
+        precursor_bytes: patch.base_size,
+        ram_bytes: patch.ram,
+        parameters: &patch.parameters,
+    });
+    Ok(Resource {
+        component: described.component,
+        kind: if patch.is_some() { ResourceKind::Delta } else { ResourceKind::Full },
+        content: &made.content,
+        content_bytes: made.content_size,
+        plain: &made.plain,
+        plain_bytes: made.plain_size,
+        installed: &described.installed,
+        installed_bytes: made.target_size,
+        chain: Chain {
+            block_bytes: u16::try_from(made.block).map_err(|_| DescriptorError::Block(made.block))?,
+            root: &made.root,
+        },
+        locations: List::new(locations),
+        patch,
+        inline: None,
+    })
+}
+
+/// Seconds that a descriptor can be used: a month, as it opens nothing by itself.
+const LIFETIME_S: u64 = 30 * 86_400;
+/// Seconds that a descriptor from memory must still have: a week, the default life of a grant.
+const FRESH_S: u64 = 7 * 86_400;
+/// Descriptors in memory, about 600 bytes each: 2.4 MiB.
+const KEPT_MAX: usize = 4_096;

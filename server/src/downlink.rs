@@ -1,0 +1,86 @@
+//! What the server asks of devices: take this manifest, start that image. Sleeping devices are waited for.
+
+use std::sync::Arc;
+
+use bellwether_decide::campaign::CampaignId;
+use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::campaign::stage::Stage;
+use bellwether_decide::device::Endpoint;
+use bellwether_net::coap::{Code, Method, Request};
+use bellwether_store::error::StoreError;
+use lwm2m_rs::table::{self, firmware_update};
+use lwm2m_rs::{ContentFormat, Path};
+
+use crate::clock;
+use crate::core::Core;
+use crate::registry::Registration;
+
+impl Core {
+    /// Sends a manifest to a device, which the ledger already says was offered it.
+    pub(crate) fn offer(self: &Arc<Self>, campaign: CampaignId, endpoint: Endpoint, envelope: Arc<Vec<u8>>) {
+        let core = Arc::clone(self);
+        tokio::spawn(async move {
+            let failure = core.send_manifest(&endpoint, &envelope).await.err();
+            let Some(reason) = failure else { return };
+            tracing::info!(device = %endpoint, %reason, "an offer did not reach its device");
+            let kind = EventKind::OfferFailed { reason };
+            if let Err(error) = core.note(campaign, endpoint, kind).await {
+                tracing::error!(%error, "the ledger can't be written");
+            }
+        });
+    }
+
+    async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<(), String> {
+        let registration =
+            self.registry.find(endpoint, clock::now()).ok_or("the device is not registered")?;
+        let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::PACKAGE);
+        let request = Request::new(Method::Put, &path.to_string())
+            .with_payload(ContentFormat::OCTET_STREAM.0, envelope.to_vec());
+        match send(&registration, request).await? {
+            Code::CHANGED => Ok(()),
+            code => Err(format!("the device answered {code:?} to the manifest")),
+        }
+    }
+
+    /// Tells a device to start the image that stands verified in its spare slot.
+    pub(crate) fn execute(self: &Arc<Self>, endpoint: Endpoint) {
+        let core = Arc::clone(self);
+        tokio::spawn(async move {
+            let Some(registration) = core.registry.find(&endpoint, clock::now()) else {
+                return;
+            };
+            let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE);
+            match send(&registration, Request::new(Method::Post, &path.to_string())).await {
+                Ok(Code::CHANGED) => tracing::info!(device = %endpoint, "told to start its new image"),
+                // It has started already, or failed meanwhile; its report will say.
+                Ok(answer) => tracing::info!(device = %endpoint, ?answer, "does not take Execute now"),
+                Err(reason) => tracing::info!(device = %endpoint, %reason, "Execute did not reach it"),
+            }
+        });
+    }
+
+    /// A device was heard of: what waited for it goes out.
+    pub(crate) async fn contact(self: &Arc<Self>, endpoint: &Endpoint) -> Result<(), StoreError> {
+        let campaigns = self.store.campaigns_for(&self.tenant, endpoint).await?;
+        if campaigns.iter().any(|(_, track)| track.stage == Stage::Decrypted) {
+            self.execute(endpoint.clone());
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn note(&self, campaign: CampaignId, device: Endpoint, kind: EventKind) -> Result<(), StoreError> {
+        let event = Event { at: clock::now(), campaign: Some(campaign), device: Some(device), kind };
+        self.store.append(&self.tenant, &[event]).await?;
+        self.wake.notify_one();
+        Ok(())
+    }
+}
+
+async fn send(registration: &Registration, request: Request) -> Result<Code, String> {
+    let answer = registration.shard.request(registration.session, request).await;
+    answer.map(|response| response.code).map_err(|error| match std::error::Error::source(&error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    })
+}

@@ -1,0 +1,201 @@
+//! The way in for devices: registration, update requests, frames, reports.
+
+use std::sync::Arc;
+
+use bellwether_decide::device::Endpoint;
+use bellwether_manifests::message::content_format;
+use bellwether_net::coap::{Code, ExchangeId, Method, Request, Response};
+use bellwether_net::{Event, Peer, ShardHandle};
+use bellwether_store::device::Security;
+use lwm2m_rs::registration::{ObjectList, QueryError, RegisterParameters, UpdateParameters, Version};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::clock;
+use crate::core::Core;
+use crate::frames;
+use crate::registry::Registration;
+use crate::resolver::{RequestError, Sender};
+
+/// Serves the events of a shard until it stops.
+pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver<Event>) {
+    let at_work = Arc::new(Semaphore::new(REQUESTS_AT_WORK_MAX));
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::Connected(_) => {}
+            Event::Closed(peer, _) => {
+                if let Some(identity) = &peer.identity {
+                    core.registry.forget_session(identity, peer.session);
+                }
+            }
+            Event::Request { exchange, peer, request } => {
+                let Ok(permit) = Arc::clone(&at_work).acquire_owned().await else {
+                    return;
+                };
+                let (core, shard) = (Arc::clone(&core), shard.clone());
+                tokio::spawn(async move {
+                    answer(&core, &shard, exchange, &peer, request).await;
+                    drop(permit);
+                });
+            }
+        }
+    }
+}
+
+async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, peer: &Peer, request: Request) {
+    let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+    let contacted = match (request.method, path.as_slice()) {
+        (Method::Post, ["rd"]) => {
+            let (response, registered) = register(core, shard, peer, &request).await;
+            shard.respond(exchange, response);
+            registered
+        }
+        (Method::Post, ["rd", location]) => {
+            let (response, updated) = update(core, peer, location, &request);
+            shard.respond(exchange, response);
+            updated
+        }
+        (Method::Delete, ["rd", location]) => {
+            let gone = core.registry.deregister(location, peer);
+            shard.respond(exchange, Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
+            None
+        }
+        _ => {
+            shard.respond(exchange, other(core, peer, &request).await);
+            None
+        }
+    };
+    if let Some(endpoint) = contacted
+        && let Err(error) = core.contact(&endpoint).await
+    {
+        tracing::error!(%error, device = %endpoint, "what waits for it can't be read");
+    }
+}
+
+async fn other(core: &Arc<Core>, peer: &Peer, request: &Request) -> Response {
+    if let Some(root) = frames::asked_root(request) {
+        return match core.builder.body(&root).await {
+            Ok(Some(body)) => body.answer(request),
+            Ok(None) => Response::new(Code::NOT_FOUND),
+            Err(error) => failed(&error),
+        };
+    }
+    let sender = sender(peer);
+    match (request.method, request.content_format) {
+        (Method::Post, Some(content_format::REQUEST)) => {
+            let answer = core.resolve(&sender, &request.path, &request.payload).await;
+            respond(answer, content_format::ANSWER)
+        }
+        (Method::Post, Some(content_format::REPORT))
+            if request.path.last().is_some_and(|last| last == "r") =>
+        {
+            respond(core.report(&sender, &request.payload).await, content_format::RECEIPT)
+        }
+        _ => Response::new(Code::NOT_FOUND),
+    }
+}
+
+fn respond(answer: Result<Vec<u8>, RequestError>, format: u16) -> Response {
+    match answer {
+        Ok(bytes) => Response::new(Code::CHANGED).with_payload(format, bytes),
+        Err(RequestError::Malformed(_)) => Response::new(Code::BAD_REQUEST),
+        Err(RequestError::NotAuthentic) => Response::new(Code::UNAUTHORIZED),
+        Err(RequestError::Unknown) => Response::new(Code::FORBIDDEN),
+        Err(error @ RequestError::Failed(_)) => failed(&error),
+    }
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> Response {
+    tracing::error!(error, "a device's request failed");
+    Response { max_age: Some(RETRY_S), ..Response::new(Code::SERVICE_UNAVAILABLE) }
+}
+
+async fn register(
+    core: &Arc<Core>,
+    shard: &ShardHandle,
+    peer: &Peer,
+    request: &Request,
+) -> (Response, Option<Endpoint>) {
+    let parameters = match RegisterParameters::parse(&request.query) {
+        Ok(parameters) => parameters,
+        Err(error) => return (refused_query(&error), None),
+    };
+    if ObjectList::parse(&request.payload).is_err() {
+        return (diagnostic(Code::BAD_REQUEST, "the object list is no link format"), None);
+    }
+    let claimed = parameters.endpoint.as_ref().map(ToString::to_string);
+    // LwM2M 1.1: a client may leave its name out where its credential names it.
+    let Some(name) = claimed.or_else(|| peer.identity.as_deref().map(str::to_owned)) else {
+        return (diagnostic(Code::BAD_REQUEST, "ep is missing"), None);
+    };
+    match admitted(core, peer, &name).await {
+        Ok(endpoint) => {
+            let (lifetime_s, now) = (u64::from(parameters.lifetime_s), clock::now());
+            let Ok(drawn) = clock::random::<8>() else {
+                return (Response::new(Code::INTERNAL_SERVER_ERROR), None);
+            };
+            let location = hex::encode(drawn);
+            // 0 is for ever.
+            let expires = if lifetime_s == 0 { u64::MAX } else { now.saturating_add(lifetime_s) };
+            let (session, address, shard) = (peer.session, peer.address, shard.clone());
+            let registration =
+                Registration { endpoint: endpoint.clone(), session, shard, address, lifetime_s, expires };
+            core.registry.register(location.clone(), registration);
+            let location_path = vec!["rd".to_owned(), location];
+            (Response { location_path, ..Response::new(Code::CREATED) }, Some(endpoint))
+        }
+        Err(response) => (response, None),
+    }
+}
+
+/// Finds the device of this name, if this peer may register it: its DTLS identity, or plain UDP where it is
+/// enrolled so.
+async fn admitted(core: &Arc<Core>, peer: &Peer, name: &str) -> Result<Endpoint, Response> {
+    let endpoint =
+        Endpoint::try_from(name).map_err(|_| diagnostic(Code::BAD_REQUEST, "ep is no endpoint name"))?;
+    let device = match core.store.device(&core.tenant, &endpoint).await {
+        Ok(device) => device.ok_or_else(|| Response::new(Code::FORBIDDEN))?,
+        Err(error) => return Err(failed(&error)),
+    };
+    let admitted = match (&peer.identity, &device.security) {
+        (Some(identity), Security::Psk { .. }) => **identity == *name,
+        (None, Security::None) => true,
+        _ => false,
+    };
+    if admitted { Ok(endpoint) } else { Err(Response::new(Code::FORBIDDEN)) }
+}
+
+fn update(core: &Core, peer: &Peer, location: &str, request: &Request) -> (Response, Option<Endpoint>) {
+    let parameters = match UpdateParameters::parse(Version::V1_1, &request.query) {
+        Ok(parameters) => parameters,
+        Err(error) => return (refused_query(&error), None),
+    };
+    let lifetime_s = parameters.lifetime_s.map(u64::from);
+    match core.registry.update(location, peer, lifetime_s, clock::now()) {
+        Some(endpoint) => (Response::new(Code::CHANGED), Some(endpoint)),
+        None => (Response::new(Code::NOT_FOUND), None),
+    }
+}
+
+fn refused_query(error: &QueryError) -> Response {
+    let code = match error {
+        QueryError::Version => Code::PRECONDITION_FAILED,
+        _ => Code::BAD_REQUEST,
+    };
+    diagnostic(code, &error.to_string())
+}
+
+/// RFC 7252 §5.5.2: an error's payload is a diagnostic for people, without Content-Format.
+fn diagnostic(code: Code, text: &str) -> Response {
+    Response { payload: text.as_bytes().to_vec(), ..Response::new(code) }
+}
+
+fn sender(peer: &Peer) -> Sender {
+    Sender { identity: peer.identity.as_deref().map(str::to_owned), address: peer.address.to_string() }
+}
+
+/// Requests that wait for the store or the builder at the same time; more wait in the shard's channel, and beyond
+/// that they are answered 5.03.
+const REQUESTS_AT_WORK_MAX: usize = 512;
+
+/// Seconds after which a device may try again what failed here.
+const RETRY_S: u32 = 15;

@@ -1,0 +1,4 @@
+//! The ways in. Wire types in, commands and events out; nothing is decided here.
+
+pub mod coap;
+pub mod http;

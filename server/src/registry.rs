@@ -1,0 +1,218 @@
+//! Who is registered, and over which session it is reached. In memory: a device whose registration is lost is
+//! told so at its next update, and registers again.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{PoisonError, RwLock};
+
+use bellwether_decide::device::Endpoint;
+use bellwether_net::{Peer, SessionId, ShardHandle};
+
+/// A registered device.
+#[derive(Clone)]
+pub struct Registration {
+    /// Its name.
+    pub endpoint: Endpoint,
+    /// Its session, on `shard`.
+    pub session: SessionId,
+    /// The socket that it came to.
+    pub shard: ShardHandle,
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Seconds until it has to be heard again.
+    pub lifetime_s: u64,
+    /// When its registration ends, seconds since 1970.
+    pub expires: u64,
+}
+
+/// Keeps registrations by location and by name.
+#[derive(Default)]
+pub struct Registry(RwLock<Kept>);
+
+#[derive(Default)]
+struct Kept {
+    by_location: HashMap<String, Registration>,
+    locations: HashMap<Endpoint, String>,
+    /// The last two addresses of each device, newest last: they outlive registrations, for alarms.
+    addresses: HashMap<Endpoint, [Option<SocketAddr>; 2]>,
+}
+
+impl Registry {
+    /// Registers a device under a location that nobody can guess; an older registration of it ends.
+    pub fn register(&self, location: String, registration: Registration) {
+        let mut kept = self.write();
+        kept.heard(&registration.endpoint, registration.address);
+        if let Some(old) = kept.locations.insert(registration.endpoint.clone(), location.clone()) {
+            kept.by_location.remove(&old);
+        }
+        kept.by_location.insert(location, registration);
+    }
+
+    /// Renews a registration of the same device, with what it changed; `None` where there is no such one.
+    pub fn update(&self, location: &str, peer: &Peer, lifetime_s: Option<u64>, now: u64) -> Option<Endpoint> {
+        let mut kept = self.write();
+        let registration = kept.by_location.get_mut(location)?;
+        let same = peer.identity.as_deref().is_none_or(|identity| identity == registration.endpoint.as_str());
+        if !same || registration.expires < now {
+            return None;
+        }
+        registration.session = peer.session;
+        registration.address = peer.address;
+        registration.lifetime_s = lifetime_s.unwrap_or(registration.lifetime_s);
+        registration.expires = now.saturating_add(registration.lifetime_s);
+        Some(registration.endpoint.clone())
+    }
+
+    /// Ends a registration of the same device; tells whether there was one.
+    pub fn deregister(&self, location: &str, peer: &Peer) -> bool {
+        let mut kept = self.write();
+        let known = kept.by_location.get(location).map(|registration| registration.endpoint.clone());
+        let same =
+            |endpoint: &Endpoint| peer.identity.as_deref().is_none_or(|name| name == endpoint.as_str());
+        let Some(endpoint) = known.filter(same) else {
+            return false;
+        };
+        kept.by_location.remove(location);
+        kept.locations.remove(&endpoint);
+        true
+    }
+
+    /// Ends what came over a session that is gone: the device can't be reached until it comes again.
+    pub fn forget_session(&self, endpoint: &str, session: SessionId) {
+        let mut kept = self.write();
+        let Ok(endpoint) = Endpoint::try_from(endpoint) else {
+            return;
+        };
+        let Some(location) = kept.locations.get(&endpoint).cloned() else {
+            return;
+        };
+        if kept.by_location.get(&location).is_some_and(|registration| registration.session == session) {
+            kept.by_location.remove(&location);
+            kept.locations.remove(&endpoint);
+        }
+    }
+
+    /// Finds a device that can be reached now.
+    #[must_use]
+    pub fn find(&self, endpoint: &Endpoint, now: u64) -> Option<Registration> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let registration = kept.by_location.get(kept.locations.get(endpoint)?)?;
+        (registration.expires >= now).then(|| registration.clone())
+    }
+
+    /// Names all devices that can be reached now, in no order.
+    #[must_use]
+    pub fn reachable(&self, now: u64) -> Vec<Endpoint> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let live = kept.by_location.values().filter(|registration| registration.expires >= now);
+        live.map(|registration| registration.endpoint.clone()).collect()
+    }
+
+    /// Forgets registrations that have ended; returns how many there were.
+    pub fn sweep(&self, now: u64) -> usize {
+        let mut kept = self.write();
+        let before = kept.by_location.len();
+        kept.by_location.retain(|_, registration| registration.expires >= now);
+        let Kept { by_location, locations, .. } = &mut *kept;
+        locations.retain(|_, location| by_location.contains_key(location));
+        before - by_location.len()
+    }
+
+    /// Gives the latest address of a device that is not this one.
+    #[must_use]
+    pub fn other_address(&self, endpoint: &Endpoint, address: &str) -> Option<String> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = kept.addresses.get(endpoint)?.iter().rev().flatten();
+        known.map(ToString::to_string).find(|known| known != address)
+    }
+
+    /// Counts the registrations.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).by_location.len()
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Kept> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn heard(&mut self, endpoint: &Endpoint, address: SocketAddr) {
+        let [before, latest] = self.addresses.entry(endpoint.clone()).or_default();
+        if *latest != Some(address) {
+            *before = latest.replace(address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_net::{NoService, Security, Shard, ShardConfig};
+
+    use super::*;
+
+    const NOW: u64 = 1_000;
+
+    fn shard() -> ShardHandle {
+        let config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), Security::Plain);
+        Shard::spawn(config, Box::new(NoService)).expect("a free port").0
+    }
+
+    fn peer(session: u64, name: &str) -> Peer {
+        Peer::new(SessionId(session), SocketAddr::from(([127, 0, 0, 1], 9)), Some(name.into()))
+    }
+
+    fn registered(shard: &ShardHandle, location: &str, session: u64, port: u16) -> Registry {
+        let registry = Registry::default();
+        add(&registry, shard, location, session, port);
+        registry
+    }
+
+    fn add(registry: &Registry, shard: &ShardHandle, location: &str, session: u64, port: u16) {
+        let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let (shard, session) = (shard.clone(), SessionId(session));
+        let registration =
+            Registration { endpoint, session, shard, address, lifetime_s: 60, expires: NOW + 60 };
+        registry.register(location.to_owned(), registration);
+    }
+
+    #[test]
+    fn second_registration_of_a_device_ends_the_first() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        add(&registry, &shard, "b", 2, 6);
+        assert_eq!(registry.count(), 1);
+        assert!(registry.update("a", &peer(2, "lamp-1"), None, NOW).is_none());
+        assert!(registry.update("b", &peer(2, "lamp-1"), None, NOW).is_some());
+    }
+
+    #[test]
+    fn another_device_can_neither_update_nor_end_a_registration() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        assert!(registry.update("a", &peer(7, "lamp-2"), None, NOW).is_none());
+        assert!(!registry.deregister("a", &peer(7, "lamp-2")));
+        assert!(registry.deregister("a", &peer(1, "lamp-1")));
+    }
+
+    #[test]
+    fn registration_past_its_lifetime_is_not_reachable_and_is_swept() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        assert_eq!(registry.reachable(NOW + 60).len(), 1);
+        assert!(registry.reachable(NOW + 61).is_empty());
+        assert_eq!((registry.sweep(NOW + 61), registry.count()), (1, 0));
+    }
+
+    #[test]
+    fn other_address_is_the_one_before_where_the_latest_is_the_askers() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        add(&registry, &shard, "b", 2, 6);
+        let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+        assert_eq!(registry.other_address(&endpoint, "127.0.0.1:6"), Some("127.0.0.1:5".to_owned()));
+        assert_eq!(registry.other_address(&endpoint, "127.0.0.1:5"), Some("127.0.0.1:6".to_owned()));
+    }
+}

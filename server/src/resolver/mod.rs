@@ -1,0 +1,252 @@
+//! Answers update requests: the key-index table, eligibility, resolution, then a grant or a verdict.
+//!
+//! Everything is on disk before the answer leaves. Two requests of one identity that race are told apart by
+//! compare-and-set: the loser reads again and decides again.
+
+mod asked;
+mod components;
+mod turn;
+
+use std::sync::Arc;
+
+use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::campaign::{CampaignId, CampaignState};
+use bellwether_decide::device::Endpoint;
+use bellwether_decide::identity::Place;
+use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply};
+use bellwether_keys::mac::{self, OpenError};
+use bellwether_manifests::cose::mac0::Mac0;
+use bellwether_manifests::message::UpdateRequest;
+use bellwether_store::device::{Identity, Transition};
+use bellwether_store::error::UpdateError;
+use thiserror::Error;
+
+use self::turn::{Outcome, Turn};
+use crate::book::Page;
+use crate::clock;
+use crate::core::{Core, Counters};
+use crate::vault::PlaceKeys;
+
+/// Why an update request has no answer in the protocol; the wire gets a bare CoAP code.
+#[derive(Debug, Error)]
+pub enum RequestError {
+    /// The bytes are no request, or none of a manifest that is here.
+    #[error("the request can't be read: {0}")]
+    Malformed(&'static str),
+    /// The MAC is wrong (row 1), or the identity is not the one of the session.
+    #[error("the request is not authentic")]
+    NotAuthentic,
+    /// Nobody enrolled the name (row 2).
+    #[error("the identity is unknown")]
+    Unknown,
+    /// The server failed; the device may ask again.
+    #[error("the server failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Who sent a message, as far as the connection tells.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// The DTLS identity; `None` over plain UDP.
+    pub identity: Option<String>,
+    /// Where it is, `address:port`.
+    pub address: String,
+}
+
+impl Core {
+    /// Answers one update request that came to `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] where there is nobody to give an authenticated answer to.
+    pub async fn resolve(
+        &self,
+        sender: &Sender,
+        path: &[String],
+        bytes: &[u8],
+    ) -> Result<Vec<u8>, RequestError> {
+        let claimed = mac::peek_place(bytes).map_err(|_| self.malformed("no place"))?;
+        let place = Place { epoch: claimed.epoch, index: claimed.index };
+        // Before the manifest is looked up: an unknown name is told nothing of what is here.
+        self.identity_of(sender, claimed.id).await?;
+        let page = self.page_of(path, bytes).await?;
+        for _ in 0..CONFLICTS_MAX {
+            let identity = self.identity_of(sender, claimed.id).await?;
+            let keys = self.keys(&identity, place)?;
+            let asked = self.open_request(&keys, &page, bytes)?;
+            let context = self.context(&identity).await?;
+            let arrival = Arrival::Request(asked.request.clone());
+            let decision = key_index::decide(&identity.state, &arrival, &context);
+            tracing::debug!(device = %identity.endpoint, row = decision.row.name(), "an update request");
+            if let Reply::Repeat(answer) = &decision.reply {
+                return Ok(answer.clone());
+            }
+            let turn = Turn {
+                core: self,
+                identity: &identity,
+                keys: &keys,
+                page: &page,
+                asked: &asked,
+                decision: &decision,
+            };
+            let outcome = turn.carry_out().await?;
+            if self.stored(sender, &identity, &decision, &outcome).await? {
+                self.wake.notify_one();
+                return Ok(outcome.answer);
+            }
+        }
+        Err(failed("the identity changes faster than it can be decided on"))
+    }
+
+    /// Finds the manifest that a request names, if the request came to where that manifest says.
+    async fn page_of(&self, path: &[String], bytes: &[u8]) -> Result<Arc<Page>, RequestError> {
+        let message = Mac0::decode(bytes).map_err(|_| self.malformed("no COSE_Mac0"))?;
+        let request = UpdateRequest::decode(message.payload).map_err(|_| self.malformed("no request"))?;
+        let page = self.book.page(request.selector.manifest).await.map_err(failed)?;
+        let page = page.ok_or_else(|| self.malformed("unknown manifest"))?;
+        if path_of(page.request_identifier()) == path {
+            return Ok(page);
+        }
+        Err(self.malformed("not the manifest's request identifier"))
+    }
+
+    /// Reads the identity that a message claims, if the connection may speak for it.
+    pub(crate) async fn identity_of(&self, sender: &Sender, name: &str) -> Result<Identity, RequestError> {
+        let id = Endpoint::try_from(name).map_err(|_| self.malformed("no endpoint name"))?;
+        let Some(identity) = self.store.identity(&self.tenant, &id).await.map_err(failed)? else {
+            self.alarm_unknown(sender, name).await?;
+            return Err(RequestError::Unknown);
+        };
+        // The DTLS identity is the endpoint name: nobody asks in another's name.
+        if sender.identity.as_deref().is_some_and(|authentic| authentic != identity.endpoint.as_str()) {
+            return Err(self.not_authentic());
+        }
+        Ok(identity)
+    }
+
+    /// Derives the keys of a claimed place. A place that has no key can't have made a right MAC.
+    pub(crate) fn keys(&self, identity: &Identity, place: Place) -> Result<Arc<PlaceKeys>, RequestError> {
+        if place.epoch != identity.state.place.epoch || place.index >= identity.chain_length {
+            return Err(self.not_authentic());
+        }
+        self.vault.keys(identity, place).map_err(failed)
+    }
+
+    async fn context(&self, identity: &Identity) -> Result<Context, RequestError> {
+        Ok(Context {
+            now: clock::now(),
+            token: clock::random().map_err(failed)?,
+            chain_length: identity.chain_length,
+            given_again_max: GIVEN_AGAIN_MAX,
+            open: self.open_grant(identity).await?,
+        })
+    }
+
+    /// What is known of the open grant beside the state: its bytes and its campaigns.
+    async fn open_grant(&self, identity: &Identity) -> Result<OpenGrant, RequestError> {
+        let Some(grant) = identity.state.open_grant() else {
+            return Ok(OpenGrant { bytes_present: false, cancelled: false, outranked: false });
+        };
+        let mut bytes_present = true;
+        for content in &grant.contents {
+            bytes_present &= self.images.exists(&content.content).await.map_err(failed)?;
+        }
+        let offered = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
+        let mut of_grant = offered.iter().filter(|(one, _)| one.manifest == grant.manifest).peekable();
+        let ended = |state| matches!(state, CampaignState::Cancelled | CampaignState::Halted);
+        let cancelled = of_grant.peek().is_some() && of_grant.all(|(one, _)| ended(one.state));
+        Ok(OpenGrant { bytes_present, cancelled, outranked: false })
+    }
+
+    /// Writes the outcome; `false` where somebody else wrote first.
+    async fn stored(
+        &self,
+        sender: &Sender,
+        identity: &Identity,
+        decision: &Decision,
+        outcome: &Outcome,
+    ) -> Result<bool, RequestError> {
+        let alarms: Vec<_> = self.occurrence(sender, identity, decision).into_iter().collect();
+        if !decision.changes(&identity.state) {
+            self.store.raise(&self.tenant, &alarms).await.map_err(failed)?;
+            self.store.append(&self.tenant, &outcome.events).await.map_err(failed)?;
+            return Ok(true);
+        }
+        let transition = Transition {
+            expected_revision: identity.state.revision,
+            state: &outcome.state,
+            events: &outcome.events,
+            alarms: &alarms,
+        };
+        self.write(identity, transition).await
+    }
+
+    /// Writes a transition; `false` where somebody else wrote first.
+    pub(crate) async fn write(
+        &self,
+        identity: &Identity,
+        transition: Transition<'_>,
+    ) -> Result<bool, RequestError> {
+        match self.store.update_identity(&self.tenant, &identity.id, transition).await {
+            Ok(_) => Ok(true),
+            Err(UpdateError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    pub(crate) fn malformed(&self, what: &'static str) -> RequestError {
+        Counters::count(&self.counters.malformed);
+        RequestError::Malformed(what)
+    }
+
+    pub(crate) fn not_authentic(&self) -> RequestError {
+        Counters::count(&self.counters.wrong_mac);
+        RequestError::NotAuthentic
+    }
+
+    /// Row 1: a message whose MAC is wrong leaves nothing but a count.
+    pub(crate) fn turned(&self, error: &OpenError) -> RequestError {
+        match error {
+            OpenError::Mac | OpenError::OtherPlace => self.not_authentic(),
+            _ => self.malformed("the message is refused"),
+        }
+    }
+}
+
+/// Turns a failure below into one that the device is told as 5.03.
+pub(crate) fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> RequestError {
+    RequestError::Failed(error.into())
+}
+
+/// The path segments of a request identifier: of a relative reference or of a `coaps` URI.
+pub(crate) fn path_of(request_identifier: &str) -> Vec<String> {
+    let after_scheme = request_identifier.split_once("://").map(|(_, rest)| rest);
+    let path = after_scheme.map_or(request_identifier, |rest| rest.find('/').map_or("", |at| &rest[at..]));
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    path.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect()
+}
+
+pub(crate) fn event(campaign: Option<CampaignId>, identity: &Identity, kind: EventKind) -> Event {
+    Event { at: clock::now(), campaign, device: Some(identity.endpoint.clone()), kind }
+}
+
+/// Times that a decision is made again after a lost race: each loss means that another request of the same
+/// identity went through, and a device has one in flight.
+pub(crate) const CONFLICTS_MAX: usize = 8;
+
+/// New grants for an update that was confirmed and then reported failed.
+const GIVEN_AGAIN_MAX: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn path_is_taken_from_relative_and_absolute_identifiers() {
+        for identifier in ["/u", "coaps://fw.example.com/u", "coaps://fw.example.com:5684/u?x=1"] {
+            assert_eq!(path_of(identifier), ["u"], "{identifier}");
+        }
+        assert_eq!(path_of("coaps://fw.example.com/a/b"), ["a", "b"]);
+        assert!(path_of("coaps://fw.example.com").is_empty());
+    }
+}

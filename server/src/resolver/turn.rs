@@ -1,0 +1,230 @@
+//! One request being answered: everything that is known of it, and what it becomes.
+
+use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
+use bellwether_decide::campaign::{Campaign, CampaignId};
+use bellwether_decide::device::Device;
+use bellwether_decide::eligibility::{self, Facts};
+use bellwether_decide::identity::{Confirm, Content, IdentityState, Place};
+use bellwether_decide::key_index::{Decision, GrantDetails, NewGrant, Reply, Verdict};
+use bellwether_keys::{mac, wrap};
+use bellwether_manifests::cbor;
+use bellwether_manifests::message::grant::{Grant, GrantOptions, GrantedResource};
+use bellwether_manifests::message::verdict::{Detail, Later};
+use bellwether_manifests::message::{self, Answer, List};
+use bellwether_store::catalogue::Encryption;
+use bellwether_store::device::Identity;
+
+use super::asked::Asked;
+use super::components::Resolved;
+use super::{RequestError, event, failed};
+use crate::book::Page;
+use crate::clock;
+use crate::core::Core;
+use crate::descriptors::Described;
+use crate::vault::PlaceKeys;
+
+/// One request with its decision.
+pub(super) struct Turn<'a> {
+    pub(super) core: &'a Core,
+    pub(super) identity: &'a Identity,
+    pub(super) keys: &'a PlaceKeys,
+    pub(super) page: &'a Page,
+    pub(super) asked: &'a Asked,
+    pub(super) decision: &'a Decision,
+}
+
+/// What a request became: the answer's bytes, the state to store, the events to write.
+pub(super) struct Outcome {
+    pub(super) answer: Vec<u8>,
+    pub(super) state: IdentityState,
+    pub(super) events: Vec<Event>,
+}
+
+impl Turn<'_> {
+    /// Makes the answer that the table decided on.
+    pub(super) async fn carry_out(&self) -> Result<Outcome, RequestError> {
+        match &self.decision.reply {
+            Reply::NewGrant(new) => self.new_grant(new).await,
+            Reply::HeldGrant { place, number } => self.held_grant(*place, *number).await,
+            Reply::Verdict(verdict) => self.verdict(*verdict, Vec::new()),
+            Reply::Repeat(_) | Reply::Receipt => Err(failed("no such reply to a request")),
+        }
+    }
+
+    async fn new_grant(&self, new: &NewGrant) -> Result<Outcome, RequestError> {
+        let (device, campaigns) = self.device_and_campaigns().await?;
+        let manifest = &self.asked.request.manifest;
+        // That it was sent before is row 7's, which the table has decided already.
+        let facts = Facts { device: Some(&device), manifest, campaigns: &campaigns, sent_before: false };
+        let campaign = match eligibility::check(&facts).outcome {
+            Ok(campaign) => campaign,
+            Err(refusal) => {
+                let campaign = campaigns.iter().find(|one| one.manifest == *manifest).map(|one| one.id);
+                let refused = self.event(campaign, EventKind::Refused { reason: refusal.text().to_owned() });
+                return self.verdict(Verdict::Refused(refusal), vec![refused]);
+            }
+        };
+        let asked = self.event(Some(campaign), EventKind::Asked);
+        match self.core.resolve_components(self.page, self.asked).await? {
+            Resolved::Verdict(verdict, kind) => {
+                self.verdict(verdict, vec![asked, self.event(Some(campaign), kind)])
+            }
+            Resolved::Resources(described) => {
+                let resolved = self.event(Some(campaign), resolved_event(new.number, &described));
+                self.grant(new, &described, vec![asked, resolved])
+            }
+        }
+    }
+
+    async fn device_and_campaigns(&self) -> Result<(Device, Vec<Campaign>), RequestError> {
+        let (store, tenant, endpoint) = (&self.core.store, &self.core.tenant, &self.identity.endpoint);
+        let device = store.device(tenant, endpoint).await.map_err(failed)?;
+        let device = device.ok_or(RequestError::Unknown)?.device;
+        let campaigns = store.campaigns_for(tenant, endpoint).await.map_err(failed)?;
+        Ok((device, campaigns.into_iter().map(|(campaign, _)| campaign).collect()))
+    }
+
+    fn grant(
+        &self,
+        new: &NewGrant,
+        described: &[Described],
+        events: Vec<Event>,
+    ) -> Result<Outcome, RequestError> {
+        let not_after = clock::now() + self.core.config.grant_lifetime_s;
+        let message = self.grant_message(new, described, not_after)?;
+        let content = |described: &Described| Content {
+            component: u64::from(described.component),
+            content: described.resource.content,
+            installed: described.installed,
+        };
+        let answer = self.answer(&message, described)?;
+        let contents = described.iter().map(content).collect();
+        let details = GrantDetails { contents, not_after, confirm: Confirm::Both, message };
+        let state = self.decision.granted(new, details, &answer);
+        Ok(Outcome { answer, state, events })
+    }
+
+    fn grant_message(
+        &self,
+        new: &NewGrant,
+        described: &[Described],
+        not_after: u64,
+    ) -> Result<Vec<u8>, RequestError> {
+        let mut wrapped = Vec::with_capacity(described.len());
+        for described in described {
+            let encryption = encryption(described)?;
+            let key =
+                self.core.builder.content_key(&described.resource.content, encryption).map_err(failed)?;
+            wrapped.push((encryption, wrap::wrap(&self.keys.wrap, &key).map_err(failed)?));
+        }
+        let resources: Vec<GrantedResource<'_>> = described
+            .iter()
+            .zip(&wrapped)
+            .map(|(described, (encryption, wrapped))| granted(described, encryption, wrapped))
+            .collect();
+        let grant = Grant {
+            place: self.place(new.place),
+            grant: new.number,
+            manifest: &self.asked.request.manifest,
+            selector: &self.asked.request.selector,
+            resources: List::new(&resources),
+            not_after,
+            confirm: message::Confirm::Both,
+            options: GrantOptions::default(),
+        };
+        mac::seal_grant_to_vec(&self.keys.down, &grant).map_err(failed)
+    }
+
+    async fn held_grant(&self, place: Place, number: u64) -> Result<Outcome, RequestError> {
+        let grant = self.decision.state.grant(place, number);
+        let grant = grant.ok_or_else(|| failed("the grant is not in the state"))?;
+        let described = match self.core.resolve_components(self.page, self.asked).await? {
+            Resolved::Resources(described) if same_contents(&described, &grant.contents) => described,
+            _ => return Err(failed("the grant's contents are not what the selector resolves to")),
+        };
+        let answer = self.answer(&grant.message, &described)?;
+        let state = self.decision.answered(&answer);
+        Ok(Outcome { answer, state, events: Vec::new() })
+    }
+
+    /// Puts grant and descriptor together; a descriptor that the device holds is left out.
+    fn answer(&self, message: &[u8], described: &[Described]) -> Result<Vec<u8>, RequestError> {
+        let (request, held) = (&self.asked.request, &self.asked.held);
+        let holds_all = held.len() == described.len()
+            && described.iter().all(|described| held.contains(&described.resource.content));
+        let descriptor = if holds_all {
+            None
+        } else {
+            let (now, descriptors) = (clock::now(), &self.core.descriptors);
+            Some(descriptors.signed(&request.manifest, &request.selector, described, now).map_err(failed)?)
+        };
+        cbor::to_vec(&Answer { message, descriptor: descriptor.as_deref() }).map_err(failed)
+    }
+
+    fn verdict(&self, verdict: Verdict, events: Vec<Event>) -> Result<Outcome, RequestError> {
+        let token;
+        let detail = match verdict {
+            Verdict::Nothing => Detail::Nothing,
+            Verdict::Later { delay_s } => Detail::Later(later(u64::from(delay_s))),
+            Verdict::Refused(refusal) => Detail::Refused { reason: refusal.number(), text: refusal.text() },
+            Verdict::Prove(drawn) => {
+                token = drawn;
+                Detail::Prove(&token)
+            }
+        };
+        let place = self.place(self.asked.request.place);
+        let verdict = message::Verdict { place, nonce: &self.asked.nonce, now: clock::now(), detail };
+        let message = mac::seal_verdict_to_vec(&self.keys.down, &verdict).map_err(failed)?;
+        let answer = cbor::to_vec(&Answer { message: &message, descriptor: None }).map_err(failed)?;
+        let state = self.decision.answered(&answer);
+        Ok(Outcome { answer, state, events })
+    }
+
+    fn place(&self, place: Place) -> message::Place<'_> {
+        message::Place { id: self.identity.id.as_str(), epoch: place.epoch, index: place.index }
+    }
+
+    fn event(&self, campaign: Option<CampaignId>, kind: EventKind) -> Event {
+        event(campaign, self.identity, kind)
+    }
+}
+
+fn later(delay_s: u64) -> Later<'static> {
+    Later { delay_s, not_before: None, windows: List::new(&[]), jitter_s: delay_s / JITTER_SHARE }
+}
+
+fn resolved_event(grant: u64, described: &[Described]) -> EventKind {
+    let base = described.iter().find_map(|described| described.base);
+    let delivery =
+        base.map_or(Delivery::Full, |base| Delivery::Delta { base: base.digest, algorithm: base.algorithm });
+    let content = described.first().map_or([0; 32], |described| described.resource.content);
+    let bytes = described.iter().map(|described| described.resource.content_size).sum();
+    EventKind::Resolved { delivery, grant, content, bytes }
+}
+
+fn granted<'a>(
+    described: &'a Described,
+    encryption: &'a Encryption,
+    wrapped: &'a wrap::WrappedKey,
+) -> GrantedResource<'a> {
+    GrantedResource {
+        component: described.component,
+        content: &described.resource.content,
+        installed: &described.installed,
+        algorithm: encryption.algorithm,
+        iv: &encryption.iv,
+        key: wrapped.get(),
+    }
+}
+
+fn encryption(described: &Described) -> Result<&Encryption, RequestError> {
+    described.resource.encryption.as_ref().ok_or_else(|| failed("the resource is not encrypted"))
+}
+
+fn same_contents(described: &[Described], granted: &[Content]) -> bool {
+    let described = described.iter().map(|described| described.resource.content);
+    described.eq(granted.iter().map(|content| content.content))
+}
+
+/// Devices that are told to come back spread over this share of their wait.
+const JITTER_SHARE: u64 = 4;

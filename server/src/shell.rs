@@ -1,0 +1,130 @@
+//! Opens the doors: sockets, rooms, tasks; and closes them.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_net::{NoService, PskTable, Security, Service, Shard, ShardConfig, ShardHandle};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::core::{Core, StartError};
+use crate::frames::FrameService;
+use crate::ingress::{coap, http};
+use crate::vault::VaultError;
+use crate::{campaign, clock, secret_file};
+
+/// What a running server leaves in its data folder, so that tools on the same machine find it.
+#[derive(Serialize)]
+struct Listening {
+    http: String,
+    coaps: String,
+    coap: Option<String>,
+}
+
+/// Runs the server until it is told to stop.
+///
+/// # Errors
+///
+/// [`StartError`] says why it does not start and what to do.
+pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
+    make_folder(&config.data).map_err(StartError::Folder)?;
+    let listener = TcpListener::bind(config.http).await.map_err(|source| bind_error(config.http, source))?;
+    let http_address = listener.local_addr().map_err(|source| bind_error(config.http, source))?;
+    let token = http_token(&config.data.join("http.token"))?;
+    let dtls_keys = Arc::<PskTable>::default();
+    // Bound before the store is opened, so that its port can be told to devices; answered when all rooms are open.
+    let coaps_address = free_address(config.coaps)?;
+    let public_uri =
+        config.public_uri.clone().unwrap_or_else(|| format!("coaps://{}", reachable(coaps_address)));
+    let core = Core::open(config.clone(), public_uri, Arc::clone(&dtls_keys)).await?;
+
+    let secure = Security::PskServer(dtls_keys);
+    let service = Box::new(FrameService::new(Arc::clone(&core.frames)));
+    let coaps = open_shard(&core, coaps_address, secure, service)?;
+    let coap = match config.coap {
+        None => None,
+        Some(address) => Some(open_shard(&core, address, Security::Plain, Box::new(NoService))?),
+    };
+    let campaigns = tokio::spawn(campaign::run(Arc::clone(&core)));
+    let listening = Listening {
+        http: http_address.to_string(),
+        coaps: coaps.local_addr().to_string(),
+        coap: coap.as_ref().map(|shard| shard.local_addr().to_string()),
+    };
+    announce(&core, &listening)?;
+
+    let router = http::router(Arc::clone(&core), http::Token::new(token));
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+    campaigns.abort();
+    coaps.stop();
+    if let Some(coap) = coap {
+        coap.stop();
+    }
+    served.map_err(|source| bind_error(http_address, source))
+}
+
+fn open_shard(
+    core: &Arc<Core>,
+    address: SocketAddr,
+    security: Security,
+    service: Box<dyn Service>,
+) -> Result<ShardHandle, StartError> {
+    let mut config = ShardConfig::new(address, security);
+    config.coap.transmission.ack_timeout = Duration::from_millis(core.config.ack_timeout_ms);
+    let (shard, events) = Shard::spawn(config, service).map_err(|source| bind_error(address, source))?;
+    tokio::spawn(coap::run(Arc::clone(core), shard.clone(), events));
+    Ok(shard)
+}
+
+/// Chooses a port where 0 was asked for. Between this and the shard's own bind another process may take it; then
+/// the start fails and says so.
+fn free_address(address: SocketAddr) -> Result<SocketAddr, StartError> {
+    if address.port() != 0 {
+        return Ok(address);
+    }
+    let probe = std::net::UdpSocket::bind(address).and_then(|socket| socket.local_addr());
+    probe.map_err(|source| bind_error(address, source))
+}
+
+/// What a device on this machine can call where the server listens on all addresses.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip().is_unspecified() {
+        true if address.is_ipv4() => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        true => SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, address.port())),
+        false => address,
+    }
+}
+
+fn announce(core: &Core, listening: &Listening) -> Result<(), StartError> {
+    let text = serde_json::to_string(listening).map_err(|error| StartError::Folder(error.into()))?;
+    secret_file::write(&core.config.data.join("listening.json"), &text)?;
+    tracing::info!(http = listening.http, coaps = listening.coaps, tell = core.public_uri, "ready");
+    if core.config.public_uri.is_none() && core.config.coaps.ip().is_unspecified() {
+        tracing::warn!("unit files tell devices to call this machine only; set --public-uri for others");
+    }
+    Ok(())
+}
+
+/// Reads the token, or draws one at the first start.
+fn http_token(path: &Path) -> Result<Zeroizing<String>, StartError> {
+    if let Some(token) = secret_file::read(path)? {
+        return Ok(token);
+    }
+    let drawn = Zeroizing::new(clock::random::<32>().map_err(VaultError::from)?);
+    let token = Zeroizing::new(hex::encode(drawn.as_ref()));
+    secret_file::write(path, &token)?;
+    Ok(token)
+}
+
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn bind_error(address: SocketAddr, source: std::io::Error) -> StartError {
+    StartError::Bind { address, source }
+}

@@ -1,0 +1,141 @@
+//! Reports in, receipts out: the device's key index advances here and nowhere else.
+
+use std::sync::Arc;
+
+use bellwether_decide::campaign::CampaignId;
+use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::identity::{IdentityState, Moment, Place};
+use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply, Report};
+use bellwether_keys::mac::{self, VerifiedReport};
+use bellwether_manifests::message::{self, Receipt};
+use bellwether_manifests::report::{Outcome, SuitReport};
+use bellwether_store::Digest;
+use bellwether_store::device::{Identity, Transition};
+use sha2::{Digest as _, Sha256};
+
+use crate::clock;
+use crate::core::Core;
+use crate::resolver::{CONFLICTS_MAX, RequestError, Sender, event, failed};
+use crate::vault::PlaceKeys;
+
+/// What a verified report says, owned.
+struct Said {
+    report: Report,
+    manifest: Digest,
+    reason: Option<String>,
+}
+
+impl Core {
+    /// Takes one report and gives its receipt; the same report always gets the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] where there is nobody to give an authenticated answer to.
+    pub async fn report(self: &Arc<Self>, sender: &Sender, bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
+        let claimed = mac::peek_report_place(bytes).map_err(|_| self.malformed("no place"))?;
+        let place = Place { epoch: claimed.epoch, index: claimed.index };
+        for _ in 0..CONFLICTS_MAX {
+            let identity = self.identity_of(sender, claimed.id).await?;
+            let keys = self.keys(&identity, place)?;
+            let said = self.open_report(&keys, bytes)?;
+            let decision =
+                key_index::decide(&identity.state, &Arrival::Report(said.report), &context(&identity)?);
+            if let Reply::Repeat(receipt) = decision.reply {
+                return Ok(receipt);
+            }
+            let receipt = seal_receipt(&keys, &identity, &said.report)?;
+            let state = decision.receipted(&said.report, &receipt);
+            if self.recorded(sender, &identity, &said, &decision, &state).await? {
+                self.follow_up(&identity, said.report.moment);
+                return Ok(receipt);
+            }
+        }
+        Err(failed("the identity changes faster than it can be decided on"))
+    }
+
+    fn open_report(&self, keys: &PlaceKeys, bytes: &[u8]) -> Result<Said, RequestError> {
+        let VerifiedReport { report, suit_report } =
+            mac::open_report(&keys.up, bytes).map_err(|error| self.turned(&error))?;
+        let body = SuitReport::parse(suit_report).map_err(|_| self.malformed("no SUIT_Report"))?;
+        let reason = match body.outcome {
+            Outcome::Success => None,
+            Outcome::Failure { reason, .. } => Some(format!("{reason:?}")),
+        };
+        let moment = match report.moment {
+            message::Moment::Decrypted => Moment::Decrypted,
+            message::Moment::Installed => Moment::Installed,
+            message::Moment::Failed => Moment::Failed,
+        };
+        let place = Place { epoch: report.place.epoch, index: report.place.index };
+        let digest = Sha256::digest(bytes).into();
+        Ok(Said {
+            report: Report { place, grant: report.grant, moment, digest },
+            manifest: *body.manifest,
+            reason,
+        })
+    }
+
+    async fn recorded(
+        &self,
+        sender: &Sender,
+        identity: &Identity,
+        said: &Said,
+        decision: &Decision,
+        state: &IdentityState,
+    ) -> Result<bool, RequestError> {
+        let campaign = self.campaign_of(identity, &said.manifest).await?;
+        let events = report_events(campaign, identity, said);
+        let alarms: Vec<_> = self.occurrence(sender, identity, decision).into_iter().collect();
+        let expected_revision = identity.state.revision;
+        self.write(identity, Transition { expected_revision, state, events: &events, alarms: &alarms }).await
+    }
+
+    async fn campaign_of(
+        &self,
+        identity: &Identity,
+        manifest: &Digest,
+    ) -> Result<Option<CampaignId>, RequestError> {
+        let campaigns = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
+        Ok(campaigns
+            .into_iter()
+            .find(|(campaign, _)| campaign.manifest == *manifest)
+            .map(|(campaign, _)| campaign.id))
+    }
+
+    fn follow_up(self: &Arc<Self>, identity: &Identity, moment: Moment) {
+        if moment == Moment::Decrypted {
+            self.execute(identity.endpoint.clone());
+        }
+        self.wake.notify_one();
+    }
+}
+
+fn context(identity: &Identity) -> Result<Context, RequestError> {
+    Ok(Context {
+        now: clock::now(),
+        token: clock::random().map_err(failed)?,
+        chain_length: identity.chain_length,
+        given_again_max: 0,
+        open: OpenGrant { bytes_present: false, cancelled: false, outranked: false },
+    })
+}
+
+fn report_events(campaign: Option<CampaignId>, identity: &Identity, said: &Said) -> Vec<Event> {
+    let grant = said.report.grant;
+    let kind = match said.report.moment {
+        Moment::Decrypted => EventKind::Decrypted { grant },
+        Moment::Installed => EventKind::Installed { grant },
+        Moment::Failed => {
+            let reason = said.reason.clone().unwrap_or_else(|| "no reason given".to_owned());
+            EventKind::Failed { grant, reason }
+        }
+    };
+    vec![event(campaign, identity, kind)]
+}
+
+fn seal_receipt(keys: &PlaceKeys, identity: &Identity, report: &Report) -> Result<Vec<u8>, RequestError> {
+    let Place { epoch, index } = report.place;
+    let place = message::Place { id: identity.id.as_str(), epoch, index };
+    let receipt = Receipt { place, report: &report.digest, now: clock::now() };
+    mac::seal_receipt_to_vec(&keys.down, &receipt).map_err(failed)
+}

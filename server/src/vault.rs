@@ -1,0 +1,350 @@
+//! The only room that sees seeds: opens what is sealed, derives keys, and keeps few of them in memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bellwether_decide::identity::Place;
+use bellwether_keys::chain::{self, ChainError, ChainLength, LINK_BYTES, Link, SPACING};
+use bellwether_keys::derive::{self, DeriveError, DownKey, UpKey, WrapKey};
+use bellwether_keys::sealing::{Label, MasterKey, SealingError};
+use bellwether_keys::seed::Seed;
+use bellwether_keys::wrap::WrapAlgorithm;
+use bellwether_manifests::message;
+use bellwether_store::Sealed;
+use bellwether_store::device::Identity;
+use thiserror::Error;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::clock;
+use crate::secret_file::{self, SecretFileError};
+
+/// Why a secret was not made, sealed or opened.
+#[derive(Debug, Error)]
+pub enum VaultError {
+    /// The master key's file can't be used.
+    #[error(transparent)]
+    File(#[from] SecretFileError),
+    /// The master key's command failed or printed something else.
+    #[error("the master key command {0}")]
+    Command(String),
+    /// The master key is not 64 hexadecimal digits.
+    #[error("the master key is not 64 hexadecimal digits")]
+    Malformed,
+    /// What is stored was sealed under another master key, or altered.
+    #[error("{label} does not open under this master key: restore the key that belongs to this database")]
+    Sealed {
+        /// What was to be opened.
+        label: String,
+        /// Why it does not open.
+        #[source]
+        source: SealingError,
+    },
+    /// The system has no randomness to give.
+    #[error("the system gives no randomness")]
+    Randomness(#[from] getrandom::Error),
+    /// The place is not in the chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The name or place gives no key.
+    #[error(transparent)]
+    Derive(#[from] DeriveError),
+}
+
+/// What is made for a new identity.
+pub struct NewSecrets {
+    /// The seed, for the unit file.
+    pub seed: Seed,
+    /// The DTLS key, for the unit file.
+    pub psk: Zeroizing<[u8; 32]>,
+    /// The seed, for the store.
+    pub sealed_seed: Sealed,
+    /// Links of the chain at distances of [`SPACING`], for the store.
+    pub sealed_links: Sealed,
+    /// The DTLS key, for the store.
+    pub sealed_psk: Sealed,
+}
+
+/// The keys of one identity at one place.
+pub struct PlaceKeys {
+    /// Opens requests and reports.
+    pub up: UpKey,
+    /// Seals grants, verdicts and receipts.
+    pub down: DownKey,
+    /// Wraps content keys.
+    pub wrap: WrapKey,
+}
+
+/// Seals, opens, derives.
+pub struct Vault {
+    master: MasterKey,
+    tenant: String,
+    derived: Mutex<Derived>,
+}
+
+/// Derived keys, the oldest forgotten first.
+#[derive(Default)]
+struct Derived {
+    keys: HashMap<(String, Place), Arc<PlaceKeys>>,
+    order: VecDeque<(String, Place)>,
+}
+
+impl Vault {
+    /// Takes the master key from the command, or from the file, which is made where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError`] says what to do about it.
+    pub fn open(tenant: &str, file: &Path, command: Option<&str>) -> Result<Self, VaultError> {
+        let text = match command {
+            Some(command) => from_command(command)?,
+            None => from_file(file)?,
+        };
+        let mut bytes = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.as_bytes(), bytes.as_mut()).map_err(|_| VaultError::Malformed)?;
+        Ok(Self::new(tenant, MasterKey::new(*bytes)))
+    }
+
+    fn new(tenant: &str, master: MasterKey) -> Self {
+        Self { master, tenant: tenant.to_owned(), derived: Mutex::default() }
+    }
+
+    /// Seals a secret under what it is and whose it is.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Randomness`], or [`VaultError::Sealed`] for a secret that is too long.
+    pub fn seal(&self, kind: &str, id: &str, secret: &[u8]) -> Result<Sealed, VaultError> {
+        let label = self.label(kind, id);
+        let sealed = self.master.seal(&label, &clock::random()?, secret);
+        sealed.map(Sealed::new).map_err(|source| VaultError::Sealed { label: label.to_string(), source })
+    }
+
+    /// Opens what was sealed for the same kind and owner.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Sealed`] under another master key or label, or for altered bytes.
+    pub fn open_sealed(
+        &self,
+        kind: &str,
+        id: &str,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let label = self.label(kind, id);
+        let opened = self.master.open(&label, sealed.as_bytes());
+        opened.map_err(|source| VaultError::Sealed { label: label.to_string(), source })
+    }
+
+    /// Draws seed and DTLS key of a new identity.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Randomness`].
+    pub fn new_secrets(&self, id: &str, length: ChainLength) -> Result<NewSecrets, VaultError> {
+        let mut drawn = clock::random::<32>()?;
+        let seed = Seed::new(drawn);
+        drawn.zeroize();
+        let psk = Zeroizing::new(clock::random::<32>()?);
+        let mut links = Zeroizing::new(Vec::with_capacity(spaced_count(length) * LINK_BYTES));
+        for link in chain::spaced_links(&seed, length) {
+            links.extend_from_slice(link.expose());
+        }
+        Ok(NewSecrets {
+            sealed_seed: self.seal(SEED, id, seed.expose())?,
+            sealed_links: self.seal(LINKS, id, &links)?,
+            sealed_psk: self.seal(DTLS_KEY, id, psk.as_ref())?,
+            seed,
+            psk,
+        })
+    }
+
+    /// Opens the DTLS key of a device.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Sealed`].
+    pub fn dtls_key(&self, endpoint: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        self.open_sealed(DTLS_KEY, endpoint, sealed)
+    }
+
+    /// Gives the keys of an identity at a place of its epoch: from memory, else by opening its links.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Chain`] for an index past the chain's end, [`VaultError::Sealed`].
+    pub fn keys(&self, identity: &Identity, place: Place) -> Result<Arc<PlaceKeys>, VaultError> {
+        let name = (identity.id.as_str().to_owned(), place);
+        if let Some(keys) = self.locked().keys.get(&name) {
+            return Ok(Arc::clone(keys));
+        }
+        let keys = Arc::new(self.derive(identity, place)?);
+        self.locked().keep(name, &keys);
+        Ok(keys)
+    }
+
+    fn derive(&self, identity: &Identity, place: Place) -> Result<PlaceKeys, VaultError> {
+        let link = self.spaced_link(identity, place.index)?.earlier(place.index)?;
+        let at = message::Place { id: identity.id.as_str(), epoch: place.epoch, index: place.index };
+        Ok(PlaceKeys {
+            up: derive::up(&link, &at)?,
+            down: derive::down(&link, &at)?,
+            wrap: derive::wrap(&link, &at, WrapAlgorithm::A256Kw)?,
+        })
+    }
+
+    /// Opens the stored link from which an index is reached in the fewest steps.
+    fn spaced_link(&self, identity: &Identity, index: u16) -> Result<Link, VaultError> {
+        let length = ChainLength::try_from(u64::from(identity.chain_length))?;
+        if index > length.last_index() {
+            return Err(ChainError::PastEnd(index).into());
+        }
+        let links = self.open_sealed(LINKS, identity.id.as_str(), &identity.links)?;
+        // They are stored from the end of the chain down, one for each SPACING indices.
+        let from_end = usize::from(length.last_index() / SPACING - index / SPACING);
+        let stored = links.chunks_exact(LINK_BYTES).nth(from_end).and_then(|link| link.try_into().ok());
+        let mut secret: [u8; LINK_BYTES] = stored.ok_or(ChainError::PastEnd(index))?;
+        let link = Link::new(length.spaced_index(index), secret);
+        secret.zeroize();
+        Ok(link)
+    }
+
+    fn label<'a>(&'a self, kind: &'a str, id: &'a str) -> Label<'a> {
+        Label { tenant: &self.tenant, kind, id }
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Derived> {
+        self.derived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Derived {
+    fn keep(&mut self, name: (String, Place), keys: &Arc<PlaceKeys>) {
+        if self.keys.insert(name.clone(), Arc::clone(keys)).is_none() {
+            self.order.push_back(name);
+        }
+        while self.order.len() > DERIVED_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.keys.remove(&oldest);
+            }
+        }
+    }
+}
+
+fn spaced_count(length: ChainLength) -> usize {
+    usize::from(length.last_index() / SPACING) + 1
+}
+
+fn from_command(command: &str) -> Result<Zeroizing<String>, VaultError> {
+    let output = Command::new("sh").arg("-c").arg(command).output();
+    let output = output.map_err(|error| VaultError::Command(format!("can't be run: {error}")))?;
+    let stdout = Zeroizing::new(output.stdout);
+    if !output.status.success() {
+        return Err(VaultError::Command(format!("ended with {}", output.status)));
+    }
+    let text = std::str::from_utf8(&stdout).map_err(|_| VaultError::Malformed)?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+fn from_file(file: &Path) -> Result<Zeroizing<String>, VaultError> {
+    if let Some(text) = secret_file::read(file)? {
+        return Ok(text);
+    }
+    let key = Zeroizing::new(clock::random::<32>()?);
+    let text = Zeroizing::new(hex::encode(key.as_ref()));
+    secret_file::write(file, &text)?;
+    Ok(text)
+}
+
+/// Labels under which secrets are sealed; never rename, or what is stored does not open.
+const SEED: &str = "seed";
+const LINKS: &str = "links";
+const DTLS_KEY: &str = "dtls key";
+/// The label of content keys, sealed by the builder.
+pub const CONTENT_KEY: &str = "content key";
+/// The label of the distributor's signing key.
+pub const DISTRIBUTOR_KEY: &str = "distributor key";
+
+/// Places whose keys stay in memory: about 500 bytes each, so 32 MiB.
+const DERIVED_MAX: usize = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use bellwether_decide::device::Endpoint;
+    use bellwether_decide::identity::IdentityState;
+    use bellwether_keys::mac;
+
+    use super::*;
+
+    fn vault() -> Vault {
+        Vault::new("default", MasterKey::new([7; 32]))
+    }
+
+    fn identity(secrets: &NewSecrets, chain_length: u16) -> Identity {
+        let id = Endpoint::try_from("lamp-1").expect("a name");
+        let (seed, links) = (secrets.sealed_seed.clone(), secrets.sealed_links.clone());
+        Identity { endpoint: id.clone(), id, chain_length, seed, links, state: IdentityState::new(0) }
+    }
+
+    #[test]
+    fn keys_from_stored_links_are_those_from_the_seed_at_every_index() {
+        let vault = vault();
+        for length in [1, 63, 64, 65, 130] {
+            let chain_length = ChainLength::try_from(u64::from(length)).expect("in bounds");
+            let secrets = vault.new_secrets("lamp-1", chain_length).expect("drawn");
+            let identity = identity(&secrets, length);
+            for index in 0..length {
+                let link = chain::link(&secrets.seed, index, chain_length).expect("in the chain");
+                let at = message::Place { id: "lamp-1", epoch: 0, index };
+                let receipt = message::Receipt { place: at, report: &[1; 32], now: 2 };
+                let expected =
+                    mac::seal_receipt_to_vec(&derive::down(&link, &at).expect("derived"), &receipt);
+                let keys = vault.derive(&identity, Place { epoch: 0, index }).expect("derived");
+                assert_eq!(
+                    mac::seal_receipt_to_vec(&keys.down, &receipt),
+                    expected,
+                    "index {index} of {length}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn index_past_the_chain_has_no_keys() {
+        let vault = vault();
+        let secrets = vault.new_secrets("lamp-1", ChainLength::DEFAULT).expect("drawn");
+        let place = Place { epoch: 0, index: 1024 };
+        assert!(matches!(vault.keys(&identity(&secrets, 1024), place), Err(VaultError::Chain(_))));
+    }
+
+    #[test]
+    fn sealed_secret_of_one_device_does_not_open_as_anothers() {
+        let vault = vault();
+        let sealed = vault.seal(DTLS_KEY, "lamp-1", b"key").expect("sealed");
+        assert_eq!(vault.dtls_key("lamp-1", &sealed).expect("opened").as_slice(), b"key");
+        assert!(matches!(vault.dtls_key("lamp-2", &sealed), Err(VaultError::Sealed { .. })));
+    }
+
+    #[test]
+    fn master_key_file_is_made_once_and_read_again() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("master.key");
+        let sealed =
+            Vault::open("default", &file, None).expect("made").seal(SEED, "a", b"s").expect("sealed");
+        let again = Vault::open("default", &file, None).expect("read");
+        assert_eq!(again.open_sealed(SEED, "a", &sealed).expect("opened").as_slice(), b"s");
+    }
+
+    #[test]
+    fn master_key_comes_from_a_command_where_one_is_set() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("master.key");
+        let command = format!("echo {}", hex::encode([7; 32]));
+        let sealed = vault().seal(SEED, "a", b"s").expect("sealed");
+        let other = Vault::open("default", &file, Some(&command)).expect("opened");
+        assert_eq!(other.open_sealed(SEED, "a", &sealed).expect("opened").as_slice(), b"s");
+        assert!(!file.exists());
+        assert!(matches!(Vault::open("default", &file, Some("exit 3")), Err(VaultError::Command(_))));
+    }
+}
