@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One cause on one day, with how often it came.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Alarm {
-    /// For programs: `clone`, `clone_or_rolled_back`, `unknown_identity`, `repeated_request`.
+    /// `clone`, `clone or rolled-back device`, `unknown identity` or `repeated request`.
     pub kind: String,
     /// The endpoint name, or what was claimed.
     pub device: String,
