@@ -10,6 +10,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+// What a shell needs beside: the unit file, anchors, numbers of patch algorithms, CoAP messages.
+#[cfg(feature = "agent")]
+pub use bellwether_coap as coap;
+pub use bellwether_delta as delta;
+pub use bellwether_keys as keys;
+pub use bellwether_manifests as manifests;
+#[cfg(feature = "agent")]
+pub use lwm2m_rs as lwm2m;
+
 #[cfg(feature = "agent")]
 pub mod agent;
 pub mod platform;

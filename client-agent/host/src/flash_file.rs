@@ -19,19 +19,19 @@ use zeroize::Zeroizing;
 
 /// An open and locked flash file.
 #[derive(Debug)]
-pub struct FlashFile {
+pub(crate) struct FlashFile {
     file: File,
     slot_bytes: u32,
 }
 
 /// Why a flash file could not be made or opened.
 #[derive(Debug, Error)]
-pub enum FlashFileError {
+pub(crate) enum FlashFileError {
     /// Choose another name, or remove the file.
     #[error("{} exists already; a flash is never overwritten, choose another --out", .0.display())]
     Exists(PathBuf),
     /// Make one with `bellwether-agent flash`.
-    #[error("{} does not exist; make it with `bellwether-agent flash --out {0}`", .0.display())]
+    #[error("{} does not exist; make it with `bellwether-agent flash`", .0.display())]
     NotFound(PathBuf),
     /// Stop the other process first.
     #[error("{} is in use by another process; stop that one first", .0.display())]
@@ -62,7 +62,7 @@ impl FlashFile {
     /// # Errors
     ///
     /// [`FlashFileError::Exists`], [`FlashFileError::Io`].
-    pub fn create(path: &Path, header: &Header) -> Result<Self, FlashFileError> {
+    pub(crate) fn create(path: &Path, header: &Header) -> Result<Self, FlashFileError> {
         let failed = |source| FlashFileError::Io { path: path.to_owned(), source };
         let options = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
         let file = options.map_err(|source| match source.kind() {
@@ -85,7 +85,7 @@ impl FlashFile {
     /// # Errors
     ///
     /// See [`FlashFileError`].
-    pub fn open(path: &Path) -> Result<(Self, Header), FlashFileError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Header), FlashFileError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => FlashFileError::NotFound(path.to_owned()),
             _ => FlashFileError::Io { path: path.to_owned(), source },
@@ -111,7 +111,7 @@ impl FlashFile {
     /// # Errors
     ///
     /// The operating system's.
-    pub fn read_slot(&mut self, region: Region, bytes: u32) -> io::Result<Vec<u8>> {
+    pub(crate) fn read_slot(&mut self, region: Region, bytes: u32) -> io::Result<Vec<u8>> {
         let mut image = vec![0; bytes as usize];
         self.read(region, 0, &mut image)?;
         Ok(image)
@@ -179,8 +179,10 @@ const HEAD_BYTES: usize = MAGIC.len() + 4;
 
 /// Where the regions begin: room for a header with long anchors.
 const REGIONS_START: u64 = 64 * 1024;
-const RECORD_BYTES: u32 = 2 * COPY_BYTES_MAX as u32;
-const BOOT_BYTES: u32 = 2 * BOOT_COPY_BYTES as u32;
+const RECORD_BYTES: u32 = 8192;
+const BOOT_BYTES: u32 = 512;
+const _: () =
+    assert!(RECORD_BYTES as usize == 2 * COPY_BYTES_MAX && BOOT_BYTES as usize == 2 * BOOT_COPY_BYTES);
 
 /// Two halves of 32 KiB: a manifest for a few classes has 1 KiB, one with texts in many languages a few.
 const MANIFEST_BYTES: u32 = 64 * 1024;

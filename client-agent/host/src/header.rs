@@ -6,26 +6,26 @@ use zeroize::Zeroizing;
 
 /// Unit data and what the device is.
 #[derive(Clone, Eq, PartialEq)]
-pub struct Header {
+pub(crate) struct Header {
     /// The unit file as the server wrote it; holds the seed and the DTLS credential.
-    pub unit: Zeroizing<Vec<u8>>,
+    pub(crate) unit: Zeroizing<Vec<u8>>,
     /// Vendor's domain name.
-    pub vendor: String,
+    pub(crate) vendor: String,
     /// Class of the device, as the vendor names it.
-    pub class: String,
+    pub(crate) class: String,
     /// How its images run.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Bytes of each of the two slots.
-    pub slot_bytes: u32,
-    /// Whether it takes deltas.
-    pub patches: bool,
+    pub(crate) slot_bytes: u32,
+    /// Patch algorithms that it applies; empty: full images only.
+    pub(crate) patch_algorithms: Vec<i32>,
     /// Seconds since 1970 at which the flash was made: no earlier time is ever believed.
-    pub made: u64,
+    pub(crate) made: u64,
 }
 
 /// How images of the device run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, clap::ValueEnum)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// As a program of this machine; its self-test is `IMAGE --self-test`.
     Linux,
     /// Not here; its self-test is the digest.
@@ -34,7 +34,7 @@ pub enum Kind {
 
 /// Why bytes are no header.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-pub enum HeaderError {
+pub(crate) enum HeaderError {
     /// The file begins differently.
     #[error("it does not begin as a flash file does")]
     Magic,
@@ -46,13 +46,14 @@ pub enum HeaderError {
 impl Header {
     /// Writes the header.
     #[must_use]
-    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         // Room for all of it, so that no copy of the seed is left behind by growing.
         let mut bytes = Vec::with_capacity(self.unit.len() + self.vendor.len() + self.class.len() + 64);
         let mut e = Encoder::new(&mut bytes);
         let written = (|| {
             e.array(FIELDS)?.bytes(&self.unit)?.str(&self.vendor)?.str(&self.class)?;
-            e.bool(self.kind == Kind::Linux)?.u32(self.slot_bytes)?.bool(self.patches)?.u64(self.made)?.ok()
+            e.bool(self.kind == Kind::Linux)?.u32(self.slot_bytes)?;
+            e.encode(&self.patch_algorithms)?.u64(self.made)?.ok()
         })();
         let Ok::<(), minicbor::encode::Error<core::convert::Infallible>>(()) = written else {
             return Zeroizing::default();
@@ -65,7 +66,7 @@ impl Header {
     /// # Errors
     ///
     /// [`HeaderError::Damaged`] for anything that [`Header::encode`] does not write.
-    pub fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, HeaderError> {
         Self::read(bytes).ok_or(HeaderError::Damaged)
     }
 
@@ -80,7 +81,7 @@ impl Header {
             class: d.str().ok()?.to_owned(),
             kind: if d.bool().ok()? { Kind::Linux } else { Kind::Microcontroller },
             slot_bytes: d.u32().ok()?,
-            patches: d.bool().ok()?,
+            patch_algorithms: d.decode().ok()?,
             made: d.u64().ok()?,
         };
         (d.position() == bytes.len()).then_some(header)
@@ -107,7 +108,7 @@ pub(crate) mod tests {
             class: "lamp".to_owned(),
             kind: Kind::Linux,
             slot_bytes: 4096,
-            patches: true,
+            patch_algorithms: vec![-1],
             made: 1_800_000_000,
         }
     }

@@ -280,6 +280,12 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         matches!(self.link, Link::Down) && self.link_gate.is_open(now) && self.mode == Mode::Running
     }
 
+    /// Tells whether the agent counts on a session; where it does not, the shell drops the one that it has.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        !matches!(self.link, Link::Down)
+    }
+
     /// Tells whether a registration stands.
     #[must_use]
     pub fn is_registered(&self) -> bool {

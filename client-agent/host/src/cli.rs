@@ -1,0 +1,123 @@
+//! The command line.
+
+use crate::halt::HaltPoint;
+use crate::header::Kind;
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A device on this machine: its flash in a file, its server over DTLS.
+#[derive(Debug, Parser)]
+#[command(
+    name = "bellwether-agent",
+    version,
+    after_help = "Make a device's flash, then run it:\n  \
+                  bellwether-agent flash --unit lamp-1.unit --vendor example.com --class lamp \\\n      \
+                  --image ./lamp-v1 --version 1.0.0 --out lamp-1.flash\n  \
+                  bellwether-agent run --flash lamp-1.flash\n\n\
+                  The unit file comes from `bellwether device add`. It and the flash hold the device's secrets: \
+                  keep them to yourself, and delete the unit file once the flash is made."
+)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the flash of a new device, as a factory does.
+    Flash(FlashArgs),
+    /// Switch a device on.
+    Run(RunArgs),
+}
+
+/// What a factory writes.
+#[derive(Args, Debug)]
+pub(crate) struct FlashArgs {
+    /// Unit file, from `bellwether device add`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) unit: PathBuf,
+    /// Class of the device, as its vendor names it and manifests list it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) class: String,
+    /// Domain name of the vendor; its UUID must be the one that the unit file's anchors speak for.
+    #[arg(long, value_name = "DOMAIN")]
+    pub(crate) vendor: String,
+    /// Image that the device runs at first.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) image: PathBuf,
+    /// Version of that image, at most 32 bytes; 1 to 3 numbers such as 1.2.0 are told to the server.
+    #[arg(long)]
+    pub(crate) version: String,
+    /// How its images run.
+    #[arg(long, value_enum, default_value_t = Kind::Linux)]
+    pub(crate) kind: Kind,
+    /// Bytes of each of the two slots. A delta needs room for image and patch together. [default: twice the image,
+    /// at least 262144]
+    #[arg(long, value_name = "N")]
+    pub(crate) slot_bytes: Option<u32>,
+    /// Number of a patch algorithm that the device applies.
+    #[arg(long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true)]
+    pub(crate) patch: i32,
+    /// The device takes full images only.
+    #[arg(long, conflicts_with = "patch")]
+    pub(crate) no_patch: bool,
+    /// Flash file to make, readable by its owner alone; never overwritten.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// How a device is switched on.
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// Flash file, from `bellwether-agent flash`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flash: PathBuf,
+    /// JSON file that always tells how the device is; replaced as a whole at each step.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) status: Option<PathBuf>,
+    /// First wait for an acknowledgement, in milliseconds. A silent server is given up after 46 times this; waits
+    /// between tries grow to 150 times this.
+    #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
+    pub(crate) ack_timeout_ms: u64,
+    /// Cut the power at a point: the process ends at once, with status 3 and without any cleaning up.
+    ///
+    /// manifest-stored, granted, frame:N (after frame N, from 0, stands in flash), decrypted, trial (the trial is
+    /// marked, the restart has not begun), confirmed (the new image is confirmed and on record, nothing was sent).
+    #[arg(long, value_name = "POINT")]
+    pub(crate) halt_at: Option<HaltPoint>,
+    /// End once an update has come to its end and the server has acknowledged it: with status 0 if the device runs
+    /// the new image, with 1 if it was refused or failed.
+    #[arg(long)]
+    pub(crate) exit_when_updated: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn negative_patch_number_is_not_taken_for_an_option() {
+        let words =
+            "bellwether-agent flash --unit u --class c --vendor v --image i --version 1 --out o --patch -1";
+        let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+        assert!(matches!(cli.command, Command::Flash(FlashArgs { patch: -1, no_patch: false, .. })));
+    }
+
+    #[test]
+    fn version_of_the_image_does_not_print_the_version_of_the_program() {
+        let words =
+            "bellwether-agent flash --unit u --class c --vendor v --image i --version 1.0 --out o --no-patch";
+        let cli = Cli::try_parse_from(words.split(' ')).unwrap();
+        assert!(
+            matches!(cli.command, Command::Flash(FlashArgs { version, no_patch: true, .. }) if version == "1.0")
+        );
+    }
+}

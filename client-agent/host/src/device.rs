@@ -1,0 +1,240 @@
+//! `bellwether-agent run`: boot loader, image and agent, boot after boot.
+
+use crate::cli::RunArgs;
+use crate::clock::Clock;
+use crate::flash_file::{FlashFile, FlashFileError};
+use crate::halt::HaltPoint;
+use crate::header::{Header, Kind};
+use crate::image::{Program, Running};
+use crate::prepare::class_id;
+use crate::prepare::vendor_id;
+use crate::random::OsRandom;
+use crate::server::ServerError;
+use crate::session::{Ended, Session};
+use crate::status::{Status, StatusFile};
+use bellwether_agent::agent::{Agent, Config};
+use bellwether_agent::keys::unit::{UnitData, UnitError};
+use bellwether_agent::manifests::anchors::{Anchors, AnchorsError};
+use bellwether_agent::manifests::message::Moment;
+use bellwether_agent::update::boot::BootError;
+use bellwether_agent::update::trial::{self, Selected};
+use bellwether_agent::update::{Facts, UpdateError, Updater, Work};
+use std::io;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Why a device cannot go on.
+#[derive(Debug, Error)]
+pub(crate) enum DeviceError {
+    /// The flash file cannot be used.
+    #[error(transparent)]
+    File(#[from] FlashFileError),
+    /// The flash holds no usable unit data.
+    #[error("the unit data in the flash cannot be read; make the flash anew")]
+    Unit(#[from] UnitError),
+    /// The anchors in the flash are not believed.
+    #[error("the anchors in the flash are not believed; make the flash anew")]
+    Anchors(#[from] AnchorsError),
+    /// There is no image to boot.
+    #[error("no image can be booted")]
+    Boot(#[from] BootError<io::Error>),
+    /// The update core cannot go on.
+    #[error("the update core cannot go on; start the device again")]
+    Update(#[from] UpdateError<io::Error>),
+    /// The unit data names no server that can be found.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// No randomness.
+    #[error("the operating system gives no randomness")]
+    Random(#[from] getrandom::Error),
+    /// The operating system refused a socket, a file or a signal handler.
+    #[error("the operating system refused")]
+    System(#[from] io::Error),
+    /// The DTLS credential is not one.
+    #[error("the DTLS credential in the flash cannot be used; make the flash anew")]
+    Credential,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Finished {
+    /// The update that was waited for is installed and acknowledged, or the device was asked to end.
+    Well,
+    /// The update that was waited for was refused or failed.
+    NotUpdated,
+}
+
+/// A device that is switched on.
+pub(crate) struct Device<'a> {
+    pub(crate) header: &'a Header,
+    pub(crate) unit: &'a UnitData<'a>,
+    pub(crate) args: &'a RunArgs,
+    pub(crate) clock: Clock,
+    pub(crate) status: Status,
+    pub(crate) file: StatusFile,
+    pub(crate) terminate: Signal,
+    pub(crate) interrupt: Signal,
+    pub(crate) lines: mpsc::Receiver<String>,
+    line_sender: mpsc::Sender<String>,
+}
+
+/// Switches a device on; returns when it was told to end, or, if asked, when its update has come to an end.
+///
+/// # Errors
+///
+/// [`DeviceError`] tells what to do.
+pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
+    let (mut flash, header) = FlashFile::open(&args.flash)?;
+    let unit = UnitData::decode(&header.unit)?;
+    let anchors = Anchors::initial(unit.anchors)?;
+    let servers: Vec<&str> = unit.servers.iter().collect();
+    let vendor = vendor_id(&header.vendor);
+    let facts = Facts {
+        id: unit.id,
+        vendor,
+        class: class_id(vendor, &header.class),
+        patch_algorithms: &header.patch_algorithms,
+        servers: &servers,
+        built: header.made,
+        anchors,
+    };
+    let (line_sender, lines) = mpsc::channel(LINES_MAX);
+    let mut device = Device {
+        header: &header,
+        unit: &unit,
+        args,
+        clock: Clock::start(),
+        status: Status::new(unit.id, &header),
+        file: StatusFile::new(args.status.clone()),
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        lines,
+        line_sender,
+    };
+    loop {
+        match Box::pin(device.boot(&mut flash, &facts)).await? {
+            Ended::Reboot => tracing::info!("restarting"),
+            Ended::Finished(finished) => return Ok(finished),
+        }
+    }
+}
+
+impl Device<'_> {
+    /// One boot: the boot loader, then the image and the agent until the next one.
+    async fn boot(&mut self, flash: &mut FlashFile, facts: &Facts<'_>) -> Result<Ended, DeviceError> {
+        let Some(selected) = self.load(flash).await? else { return Ok(Ended::Reboot) };
+        let program = self.start_image(flash, &selected)?;
+        let updater = Updater::start(&mut *flash, OsRandom::open()?, *facts, self.clock.now().0)?;
+        self.status.says = None;
+        self.status.read_record(&updater);
+        self.file.write(&self.status);
+        tracing::info!(
+            endpoint = self.unit.id,
+            version = updater.running().version_text(),
+            digest = %hex::encode(&updater.running().digest[..8]),
+            place = ?updater.record().place,
+            "booted"
+        );
+        let just_confirmed = selected.on_trial && owes_installed(&updater);
+        if let Some(halt @ HaltPoint::Confirmed) = self.args.halt_at
+            && just_confirmed
+        {
+            halt.halt();
+        }
+        let ended = if updater.work() == Work::Reboot {
+            Ok(Ended::Reboot)
+        } else {
+            let agent = Agent::new(updater, self.agent_config());
+            Session::open(self, agent).await?.run().await
+        };
+        if let Some((_, running)) = program {
+            running.stop().await;
+        }
+        ended
+    }
+
+    /// The boot loader: `None` after a trial that was rolled back.
+    async fn load(&self, flash: &mut FlashFile) -> Result<Option<Selected>, DeviceError> {
+        let selected = trial::select(flash)?;
+        if !selected.on_trial {
+            return Ok(Some(selected));
+        }
+        tracing::info!(version = selected.image.version_text(), "new image on trial");
+        if let Err(reason) = self.self_test(flash, &selected).await? {
+            tracing::warn!(reason, "self-test failed, going back");
+            trial::roll_back(flash)?;
+            return Ok(None);
+        }
+        trial::confirm(flash)?;
+        tracing::info!("self-test passed, image confirmed");
+        Ok(Some(selected))
+    }
+
+    /// The inner error is the image's, the outer one the device's.
+    async fn self_test(
+        &self,
+        flash: &mut FlashFile,
+        selected: &Selected,
+    ) -> Result<Result<(), String>, DeviceError> {
+        match self.header.kind {
+            // The boot loader has compared the digest, which is the whole test here.
+            Kind::Microcontroller => Ok(Ok(())),
+            Kind::Linux => {
+                let image = flash.read_slot(selected.slot.region(), selected.image.bytes)?;
+                let tested = Program::write(&image)?.self_test().await;
+                Ok(tested.map_err(|error| error.to_string()))
+            }
+        }
+    }
+
+    fn start_image(
+        &self,
+        flash: &mut FlashFile,
+        selected: &Selected,
+    ) -> Result<Option<(Program, Running)>, DeviceError> {
+        if self.header.kind == Kind::Microcontroller {
+            return Ok(None);
+        }
+        let image = flash.read_slot(selected.slot.region(), selected.image.bytes)?;
+        let program = Program::write(&image)?;
+        match program.start(self.line_sender.clone()) {
+            Ok(running) => Ok(Some((program, running))),
+            Err(error) => {
+                // The agent is not part of the image here, so the device can still be given a better one.
+                tracing::error!(%error, "the image does not start");
+                Ok(None)
+            }
+        }
+    }
+
+    fn agent_config(&self) -> Config {
+        let ack_timeout = Duration::from_millis(self.args.ack_timeout_ms);
+        Config {
+            endpoint: self.unit.id.to_owned(),
+            lifetime_s: LIFETIME_S,
+            manufacturer: self.header.vendor.clone(),
+            model: self.header.class.clone(),
+            retry_first: ack_timeout,
+            retry_longest: ack_timeout * RETRY_LONGEST_FACTOR,
+        }
+    }
+}
+
+fn owes_installed<F, R>(updater: &Updater<'_, F, R>) -> bool
+where
+    F: bellwether_agent::platform::Flash,
+    R: bellwether_agent::platform::Random,
+{
+    updater.record().reports.iter().flatten().any(|report| report.moment == Moment::Installed)
+}
+
+/// Lifetime of the registration, in seconds: a server learns within five minutes that a device is gone.
+const LIFETIME_S: u32 = 300;
+
+/// Longest wait between tries, in first waits: 300 s with CoAP's own 2 s.
+const RETRY_LONGEST_FACTOR: u32 = 150;
+
+/// Lines of the image's output that wait to be relayed.
+const LINES_MAX: usize = 16;

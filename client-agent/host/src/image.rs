@@ -1,0 +1,165 @@
+//! Images that are programs of this machine: their self-test and their run.
+//!
+//! An image is executed from a private file (in a folder of mode 0700 that is removed afterwards). Its standard input
+//! is a pipe that closes when the device loses its power, so a program that ends at the end of its input never
+//! outlives its device, not even one that was killed.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+use thiserror::Error;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// An image as an executable file.
+#[derive(Debug)]
+pub(crate) struct Program {
+    path: PathBuf,
+    /// Removed with the program.
+    _folder: TempDir,
+}
+
+/// A program that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    child: Child,
+    /// Closes when the device does.
+    power: Option<ChildStdin>,
+}
+
+/// Why an image did not pass its self-test.
+#[derive(Debug, Error)]
+pub(crate) enum SelfTestError {
+    /// It is no program of this machine.
+    #[error("the image cannot be executed here")]
+    NotExecutable(#[source] io::Error),
+    /// It says so.
+    #[error("the self-test ended with {0}")]
+    Failed(std::process::ExitStatus),
+    /// It hangs.
+    #[error("the self-test did not end within {} s", SELF_TEST_TIME_MAX.as_secs())]
+    TimedOut,
+}
+
+impl Program {
+    /// Writes an image to a private file.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub(crate) fn write(image: &[u8]) -> io::Result<Self> {
+        let private = std::fs::Permissions::from_mode(0o700);
+        let folder =
+            tempfile::Builder::new().prefix("bellwether-image-").permissions(private.clone()).tempdir()?;
+        let path = folder.path().join("image");
+        std::fs::write(&path, image)?;
+        std::fs::set_permissions(&path, private)?;
+        Ok(Self { path, _folder: folder })
+    }
+
+    /// Runs `IMAGE --self-test`; it passes by ending with status 0 in time.
+    ///
+    /// # Errors
+    ///
+    /// [`SelfTestError`].
+    pub(crate) async fn self_test(&self) -> Result<(), SelfTestError> {
+        let mut child = Command::new(&self.path)
+            .arg("--self-test")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(SelfTestError::NotExecutable)?;
+        match timeout(SELF_TEST_TIME_MAX, child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => Err(SelfTestError::Failed(status)),
+            Ok(Err(error)) => Err(SelfTestError::NotExecutable(error)),
+            Err(_) => Err(SelfTestError::TimedOut),
+        }
+    }
+
+    /// Starts the program; each line of its output goes to `lines`, shortened to [`LINE_BYTES_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub(crate) fn start(&self, lines: mpsc::Sender<String>) -> io::Result<Running> {
+        let mut child = Command::new(&self.path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let power = child.stdin.take();
+        if let Some(output) = child.stdout.take() {
+            tokio::spawn(async move {
+                let mut output = BufReader::new(output).lines();
+                while let Ok(Some(mut line)) = output.next_line().await {
+                    let end = line.floor_char_boundary(LINE_BYTES_MAX);
+                    line.truncate(end);
+                    if lines.send(line).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        Ok(Running { child, power })
+    }
+}
+
+impl Running {
+    /// Ends the program.
+    pub(crate) async fn stop(mut self) {
+        drop(self.power.take());
+        // It may have ended by itself, which is as good.
+        let _ = self.child.kill().await;
+    }
+}
+
+/// Longest self-test: it must not need the network, so seconds are plenty.
+pub(crate) const SELF_TEST_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of a line of output that is relayed: one line of a log.
+pub(crate) const LINE_BYTES_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn self_test_passes_by_status_0_alone() {
+        let passes = Program::write(b"#!/bin/sh\ntest \"$1\" = --self-test\n").unwrap();
+        assert!(passes.self_test().await.is_ok());
+        let fails = Program::write(b"#!/bin/sh\nexit 7\n").unwrap();
+        assert!(matches!(fails.self_test().await, Err(SelfTestError::Failed(_))));
+    }
+
+    #[tokio::test]
+    async fn image_for_another_machine_does_not_pass() {
+        let image = Program::write(b"\x7fELF of another machine").unwrap();
+        assert!(matches!(image.self_test().await, Err(SelfTestError::NotExecutable(_))));
+    }
+
+    #[tokio::test]
+    async fn output_is_relayed_and_the_program_ends_with_its_power() {
+        let (sender, mut lines) = mpsc::channel(4);
+        let program = Program::write(b"#!/bin/sh\necho lamp firmware 2.0.0\ncat\n").unwrap();
+        let mut running = program.start(sender).unwrap();
+        assert_eq!(lines.recv().await.as_deref(), Some("lamp firmware 2.0.0"));
+        drop(running.power.take());
+        assert!(running.child.wait().await.unwrap().success());
+    }
+
+    #[tokio::test]
+    async fn private_file_is_gone_with_the_program() {
+        let program = Program::write(b"#!/bin/sh\n").unwrap();
+        let path = program.path.clone();
+        assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        drop(program);
+        assert!(!path.exists());
+    }
+}

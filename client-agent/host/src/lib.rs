@@ -1,1 +1,0 @@
-//! The device's Linux shell: flash in a file, clock, network.

@@ -1,0 +1,258 @@
+//! The status file: how the device is, as JSON, replaced as a whole at each step.
+
+use crate::header::{Header, Kind};
+use bellwether_agent::agent::{Agent, Event};
+use bellwether_agent::lwm2m::firmware::State;
+use bellwether_agent::platform::{Flash, Random};
+use bellwether_agent::update::Updater;
+use bellwether_agent::update::record::Place;
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// How a device is; never a secret.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Status {
+    /// Endpoint client name.
+    pub(crate) endpoint: String,
+    /// Class, as the vendor names it.
+    pub(crate) class: String,
+    /// `linux` or `microcontroller`.
+    pub(crate) kind: &'static str,
+    /// What runs.
+    pub(crate) running: Running,
+    /// First line that the running image printed, for images that are programs.
+    pub(crate) says: Option<String>,
+    /// The key that is next.
+    pub(crate) place: Position,
+    /// Whether a registration stands.
+    pub(crate) registered: bool,
+    /// What was asked since the process started.
+    pub(crate) asked: Asked,
+    /// What the newest grant was for.
+    pub(crate) got: Option<Got>,
+    /// UDP payload bytes since the process started.
+    pub(crate) traffic: Traffic,
+    /// Object 5's state: `idle`, `downloading`, `downloaded`, `updating`.
+    pub(crate) state: &'static str,
+    /// Object 5's update result.
+    pub(crate) result: u8,
+    /// The newest verdict: `nothing`, `later`, `refused`, `prove`, or another kind by its number.
+    pub(crate) verdict: Option<String>,
+    /// Number of a refusal's reason, as the server counts them.
+    pub(crate) refused: Option<i64>,
+    /// Why the newest update, manifest or answer was not followed.
+    pub(crate) reason: Option<String>,
+    /// Reports that wait for their receipt.
+    pub(crate) reports_waiting: usize,
+    /// Whether an update was installed since the process started and its report acknowledged.
+    pub(crate) updated: bool,
+    /// The newest event, for people.
+    pub(crate) event: String,
+}
+
+/// An image that runs.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Running {
+    /// SHA-256 in hexadecimal.
+    pub(crate) digest: String,
+    /// Version, empty where nobody told it.
+    pub(crate) version: String,
+    /// Bytes.
+    pub(crate) bytes: u32,
+}
+
+/// A place in the key chain.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Position {
+    /// Which seed.
+    pub(crate) epoch: u16,
+    /// Updates that were confirmed under it.
+    pub(crate) index: u16,
+}
+
+/// Update requests.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Asked {
+    /// How many.
+    pub(crate) requests: u32,
+    /// Under which key the newest was.
+    pub(crate) place: Option<Position>,
+}
+
+/// What was granted.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(crate) struct Got {
+    /// `full` or `delta`.
+    pub(crate) kind: &'static str,
+    /// SHA-256 of the delta's base, in hexadecimal.
+    pub(crate) base: Option<String>,
+    /// Bytes as carried, without the digests of frames.
+    pub(crate) content_bytes: u64,
+}
+
+/// UDP payload bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Traffic {
+    /// Received, handshakes apart.
+    pub(crate) application_in: u64,
+    /// Sent, handshakes apart.
+    pub(crate) application_out: u64,
+    /// Received in handshakes.
+    pub(crate) handshake_in: u64,
+    /// Sent in handshakes.
+    pub(crate) handshake_out: u64,
+}
+
+/// The file, if one is wanted.
+#[derive(Debug)]
+pub(crate) struct StatusFile(Option<PathBuf>);
+
+impl Status {
+    /// Starts with what never changes.
+    #[must_use]
+    pub(crate) fn new(endpoint: &str, header: &Header) -> Self {
+        Self {
+            endpoint: endpoint.to_owned(),
+            class: header.class.clone(),
+            kind: match header.kind {
+                Kind::Linux => "linux",
+                Kind::Microcontroller => "microcontroller",
+            },
+            state: "idle",
+            ..Self::default()
+        }
+    }
+
+    /// Takes over what the record says.
+    pub(crate) fn read_record<F: Flash, R: Random>(&mut self, updater: &Updater<'_, F, R>) {
+        let image = updater.running();
+        self.running = Running {
+            digest: hex::encode(image.digest),
+            version: image.version_text().to_owned(),
+            bytes: image.bytes,
+        };
+        let record = updater.record();
+        self.place = record.place.into();
+        self.result = record.outcome.result;
+        self.refused = record.outcome.refused;
+        self.reports_waiting = record.reports.iter().flatten().count();
+    }
+
+    /// Takes over what the agent shows.
+    pub(crate) fn read_agent<F: Flash, R: Random>(&mut self, agent: &Agent<'_, F, R>) {
+        self.read_record(agent.updater());
+        self.registered = agent.is_registered();
+        self.state = match agent.firmware_state() {
+            State::Idle => "idle",
+            State::Downloading => "downloading",
+            State::Downloaded => "downloaded",
+            State::Updating => "updating",
+        };
+    }
+
+    /// Takes over what happened.
+    pub(crate) fn take(&mut self, event: &Event) {
+        match event {
+            Event::ManifestStored => (self.verdict, self.reason) = (None, None),
+            Event::ManifestRefused { result, reason } => {
+                self.reason = Some(format!("manifest refused: {reason:?}, result {result}"));
+            }
+            Event::Asked { place } => {
+                self.asked.requests += 1;
+                self.asked.place = Some((*place).into());
+            }
+            Event::Granted { base, content_bytes } => {
+                self.got = Some(Got {
+                    kind: if base.is_some() { "delta" } else { "full" },
+                    base: base.map(hex::encode),
+                    content_bytes: *content_bytes,
+                });
+            }
+            Event::GrantUnusable(unusable) => self.reason = Some(format!("grant not usable: {unusable}")),
+            Event::AnswerIgnored(ignored) => self.reason = Some(format!("answer ignored: {ignored}")),
+            Event::ProofAsked => self.verdict = Some("prove".to_owned()),
+            Event::PutOff { wait_s } => {
+                self.verdict = Some("later".to_owned());
+                self.reason = Some(format!("put off for {wait_s} s"));
+            }
+            Event::Refused { reason } => {
+                self.verdict = Some("refused".to_owned());
+                self.reason = Some(format!("refused by the server, reason {reason}"));
+            }
+            Event::NothingToDo => self.verdict = Some("nothing".to_owned()),
+            Event::VerdictNotFollowed { kind } => self.verdict = Some(kind.to_string()),
+            Event::GivenUp => self.reason = Some("update given up".to_owned()),
+            _ => {}
+        }
+        self.event = format!("{event:?}");
+    }
+}
+
+impl From<Place> for Position {
+    fn from(place: Place) -> Self {
+        Self { epoch: place.epoch, index: place.index }
+    }
+}
+
+impl StatusFile {
+    /// Names the file; `None` for none.
+    #[must_use]
+    pub(crate) fn new(path: Option<PathBuf>) -> Self {
+        Self(path)
+    }
+
+    /// Replaces the file: a reader sees the status before or this one, whole.
+    pub(crate) fn write(&self, status: &Status) {
+        let Some(path) = &self.0 else { return };
+        if let Err(error) = replace(path, status) {
+            // A device does not stop for a full disk of its observer.
+            tracing::warn!(path = %path.display(), %error, "the status file cannot be written");
+        }
+    }
+}
+
+fn replace(path: &Path, status: &Status) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = NamedTempFile::new_in(folder)?;
+    serde_json::to_writer_pretty(&mut file, status)?;
+    file.write_all(b"\n")?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::header::tests::header;
+
+    #[test]
+    fn file_is_replaced_and_tells_what_was_granted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("status.json");
+        let file = StatusFile::new(Some(path.clone()));
+        let mut status = Status::new("lamp-1", &header());
+        file.write(&status);
+        status.take(&Event::Granted { base: Some([0xAB; 32]), content_bytes: 77 });
+        file.write(&status);
+        let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!((&read["endpoint"], &read["got"]["kind"]), (&"lamp-1".into(), &"delta".into()));
+        assert_eq!(read["got"]["base"], "ab".repeat(32));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn refusal_is_told_with_its_reason() {
+        let mut status = Status::new("meter-1", &header());
+        status.take(&Event::Refused { reason: 18 });
+        assert_eq!(status.verdict.as_deref(), Some("refused"));
+        assert_eq!(status.reason.as_deref(), Some("refused by the server, reason 18"));
+    }
+
+    #[test]
+    fn status_that_cannot_be_written_does_not_stop_the_device() {
+        let path = PathBuf::from("/nonexistent/status.json");
+        StatusFile::new(Some(path)).write(&Status::default());
+    }
+}
