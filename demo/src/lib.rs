@@ -1,1 +1,11 @@
-//! The main job with real processes: one signed manifest, one campaign, three devices.
+//! The main job with real processes: a server, three devices, one signed manifest, one campaign, one table.
+
+pub mod console;
+pub mod device;
+pub mod firmware;
+pub mod folder;
+pub mod lamp;
+pub mod outcome;
+pub mod process;
+pub mod table;
+pub mod walk;

@@ -1,0 +1,7 @@
+//! Version 1.0.0 of the lamp's firmware.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bellwether_demo::lamp::run("1.0.0")
+}

@@ -1,0 +1,133 @@
+//! `bellwether-demo`: the main job with real processes, and one table at the end.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use bellwether_demo::console::{Console, SERVER_DATA};
+use bellwether_demo::firmware::Firmware;
+use bellwether_demo::folder::DataFolder;
+use bellwether_demo::process::Stop;
+use bellwether_demo::walk::{Stage, Walk};
+use clap::Parser;
+
+/// Shows one signed manifest, one campaign and three devices, with real processes on this machine
+///
+/// The server and the devices stay up until Ctrl-C, and the last lines tell what to try. Everything is on loopback
+/// and in one folder.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    /// End by itself: with status 0 only if every device ended as it must
+    #[arg(long)]
+    exit: bool,
+    /// Firmware for the meters: a folder of two or more versions, named by version (1.9.0.bin, 1.10.0.bin); the
+    /// highest is the target [default: versions of an open firmware, fetched; else made up]
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Where everything is kept; cleared of an earlier run first
+    #[arg(long, value_name = "DIR", default_value = "demo-data")]
+    data: PathBuf,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match show(&cli) {
+        Ok(faults) if faults.is_empty() => ExitCode::SUCCESS,
+        Ok(faults) => {
+            for fault in faults {
+                eprintln!("Not as it must be: {fault}");
+            }
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("The demo stops here: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Shows everything, and gives what is not as it must be.
+fn show(cli: &Cli) -> Result<Vec<String>, Box<dyn Error>> {
+    let stop = Stop::default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.spawn(stop_on_signal(stop.clone()));
+    let programs = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
+
+    let folder = DataFolder::open(&cli.data)?;
+    let firmware = match &cli.images {
+        Some(images) => Firmware::from_folder(images)?,
+        None => Firmware::open_or_made_up(&folder.firmware(), &folder.log("firmware"))?,
+    };
+    introduce(&firmware, &cli.data);
+    let console = Console::new(&programs, folder.path(), &stop);
+    let stage = Walk::new(&console, &folder, &firmware, &programs)?.go()?;
+    let faults = conclude(&stage);
+    if !cli.exit {
+        suggest(&programs, &cli.data);
+        stop.wait();
+    }
+    Ok(faults)
+}
+
+async fn stop_on_signal(stop: Stop) {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+    stop.set();
+}
+
+fn introduce(firmware: &Firmware, data: &Path) {
+    let versions: Vec<&str> = firmware.versions.iter().map(|(version, _)| version.as_str()).collect();
+    println!("One signed manifest, one campaign, three devices. Everything is in {}.", data.display());
+    println!("The meters' firmware: {}; versions {}.", firmware.source, versions.join(", "));
+    println!();
+    println!("$ cd {} && export BELLWETHER_DATA={SERVER_DATA}", data.display());
+}
+
+/// Prints the table and the alarms, and gives what is not as it must be.
+fn conclude(stage: &Stage) -> Vec<String> {
+    println!();
+    println!("{}", stage.outcome.table(&stage.expected));
+    println!();
+    for alarm in &stage.alarms {
+        let from = alarm.addresses.join(", ");
+        println!("Alarm: {}, {} (from {from}): {}", alarm.kind, alarm.device, alarm.text);
+    }
+    println!();
+    let faults = stage.outcome.faults(&stage.expected);
+    if faults.is_empty() {
+        println!("Every device ended as it must.");
+    }
+    faults
+}
+
+fn suggest(programs: &Path, data: &Path) {
+    let programs = std::env::current_dir()
+        .ok()
+        .and_then(|here| programs.strip_prefix(here).ok().map(Path::to_owned))
+        .unwrap_or_else(|| programs.to_owned());
+    let server = data.join(SERVER_DATA);
+    println!();
+    println!("The server and the devices stay up until Ctrl-C. Try, in another terminal:");
+    for line in
+        ["device list", "device explain meter-1", "device explain lamp-1", "alarm list", "release list"]
+    {
+        println!("  {}/bellwether --data {} {line}", programs.display(), server.display());
+    }
+    let envelope = data.join("fleet.signed.suit");
+    let anchors = data.join("anchors.cose");
+    println!(
+        "  {}/bellwether manifest show {} --anchors {}",
+        programs.display(),
+        envelope.display(),
+        anchors.display()
+    );
+}
