@@ -1,9 +1,6 @@
 //! Holds the dependencies between our crates against the table in ARCHITECTURE.md.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a test stops at the first thing that is not as it must be"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at the first thing that is not as it must be")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,27 +10,19 @@ use cargo_metadata::{DependencyKind, MetadataCommand};
 type Arrows = BTreeMap<String, BTreeSet<String>>;
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the workspace is one level up")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace is one level up")
 }
 
 /// Reads the block fenced as `arrows`: `crate ► what it may depend on`.
 fn allowed() -> Arrows {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
-    let block = text
-        .split("```arrows\n")
-        .nth(1)
-        .and_then(|rest| rest.split("```").next())
-        .expect("the arrows block");
+    let block =
+        text.split("```arrows\n").nth(1).and_then(|rest| rest.split("```").next()).expect("the arrows block");
     block
         .lines()
         .map(|line| {
             let (from, to) = line.split_once('►').expect("an arrow in every line");
-            (
-                from.trim().to_owned(),
-                to.split_whitespace().map(str::to_owned).collect(),
-            )
+            (from.trim().to_owned(), to.split_whitespace().map(str::to_owned).collect())
         })
         .collect()
 }
@@ -45,11 +34,7 @@ fn actual() -> Arrows {
         .no_deps()
         .exec()
         .expect("cargo metadata");
-    let ours: BTreeSet<String> = metadata
-        .packages
-        .iter()
-        .map(|package| package.name.to_string())
-        .collect();
+    let ours: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
     let arrows = |package: &cargo_metadata::Package| {
         package
             .dependencies
@@ -59,20 +44,13 @@ fn actual() -> Arrows {
             .map(|dependency| dependency.name.clone())
             .collect()
     };
-    metadata
-        .packages
-        .iter()
-        .map(|package| (package.name.to_string(), arrows(package)))
-        .collect()
+    metadata.packages.iter().map(|package| (package.name.to_string(), arrows(package))).collect()
 }
 
 #[test]
 fn every_crate_stands_in_the_table() {
     let (allowed, actual) = (allowed(), actual());
-    assert_eq!(
-        allowed.keys().collect::<Vec<_>>(),
-        actual.keys().collect::<Vec<_>>()
-    );
+    assert_eq!(allowed.keys().collect::<Vec<_>>(), actual.keys().collect::<Vec<_>>());
 }
 
 #[test]
@@ -104,11 +82,8 @@ fn sql_sockets_and_seeds_stay_in_their_rooms() {
         .no_deps()
         .exec()
         .expect("cargo metadata");
-    let rooms = [
-        ("sqlx", "bellwether-store"),
-        ("mbedtls-rs-sys", "bellwether-net"),
-        ("hkdf", "bellwether-keys"),
-    ];
+    let rooms =
+        [("sqlx", "bellwether-store"), ("mbedtls-rs-sys", "bellwether-net"), ("hkdf", "bellwether-keys")];
     for package in &metadata.packages {
         for (library, room) in rooms {
             let uses = package.dependencies.iter().any(|dependency| {

@@ -1,0 +1,148 @@
+//! The real agent.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+use crate::fleet::{Fleet, PATIENCE, VENDOR};
+use crate::program::{self, Program};
+use crate::server::ACK_TIMEOUT_MS;
+use crate::wait;
+
+/// A device of the factory: a flash file, and a process while it is switched on.
+#[derive(Debug)]
+pub struct Agent {
+    /// Its name.
+    pub name: String,
+    folder: PathBuf,
+    flash: PathBuf,
+    status: PathBuf,
+    log: PathBuf,
+    program: Option<Program>,
+}
+
+impl Agent {
+    /// Enrols a device and makes its flash; it stays off.
+    ///
+    /// # Panics
+    ///
+    /// Where server or factory refuse.
+    pub fn make(fleet: &Fleet, name: &str, class: &str, version: &str, kind: &str) -> Self {
+        let unit = fleet.device(name, class);
+        let agent = Self::named(fleet.folder(), name);
+        let mut command = program::command("bellwether-agent");
+        command.arg("flash").arg("--unit").arg(unit).arg("--out").arg(&agent.flash);
+        command.args(["--class", class, "--vendor", VENDOR, "--kind", kind, "--version", version]);
+        command.arg("--image").arg(fleet.folder().join(format!("{class}-{version}.bin")));
+        let output = command.output().expect("the factory runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        agent
+    }
+
+    /// Copies its flash into another device, as a thief would; it stays off.
+    ///
+    /// # Panics
+    ///
+    /// Where the flash can't be copied.
+    #[must_use]
+    pub fn clone_as(&self, name: &str) -> Self {
+        let clone = Self::named(&self.folder, name);
+        fs::copy(&self.flash, &clone.flash).expect("copied");
+        clone
+    }
+
+    /// Switches it on with further flags.
+    ///
+    /// # Panics
+    ///
+    /// Where it runs already.
+    pub fn switch_on(&mut self, flags: &[&str]) {
+        assert!(self.program.is_none(), "{} runs already", self.name);
+        let mut command = program::command("bellwether-agent");
+        command.arg("run").arg("--flash").arg(&self.flash).arg("--status").arg(&self.status);
+        command.args(["--ack-timeout-ms", ACK_TIMEOUT_MS]).args(flags);
+        // Images that run go into the test's folder, and with it, even where their device is killed.
+        command.env("TMPDIR", &self.folder);
+        self.program = Some(Program::start(command, &self.log));
+    }
+
+    /// Cuts its power.
+    ///
+    /// # Panics
+    ///
+    /// Where it is off.
+    pub fn kill9(&mut self) {
+        self.program.take().expect("a device that is on").kill9();
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    ///
+    /// Where it is off, or does not end.
+    pub fn wait_end(&mut self) -> ExitStatus {
+        let mut program = self.program.take().expect("a device that is on");
+        program.wait_end(PATIENCE)
+    }
+
+    /// Switches it on until it cuts its own power at a point.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not come there.
+    pub fn run_until(&mut self, point: &str) {
+        self.switch_on(&["--halt-at", point]);
+        let status = self.wait_end();
+        assert_eq!(status.code(), Some(HALTED), "{} did not come to {point}\n{}", self.name, self.tail());
+    }
+
+    /// Switches it on until its update is over and acknowledged, and it runs the new image.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not come there.
+    pub fn run_until_updated(&mut self) {
+        self.switch_on(&["--exit-when-updated"]);
+        let status = self.wait_end();
+        assert!(status.success(), "{} was not updated: {status}\n{}", self.name, self.tail());
+    }
+
+    /// What it tells of itself.
+    ///
+    /// # Panics
+    ///
+    /// Where it tells nothing.
+    pub fn status(&self) -> serde_json::Value {
+        let look = || serde_json::from_slice(&fs::read(&self.status).ok()?).ok();
+        wait::until("a status", wait::LONG, look, || self.tail())
+    }
+
+    /// Waits until its log says something.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not.
+    pub fn wait_said(&self, text: &str) {
+        let look = || self.said().contains(text).then_some(());
+        wait::until(&format!("{} that says {text:?}", self.name), PATIENCE, look, || self.tail());
+    }
+
+    /// All that it ever said.
+    pub fn said(&self) -> String {
+        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    }
+
+    /// The end of what it said.
+    pub fn tail(&self) -> String {
+        program::tail(&self.log)
+    }
+
+    fn named(folder: &Path, name: &str) -> Self {
+        let path = |extension: &str| folder.join(format!("{name}.{extension}"));
+        let (flash, status, log) = (path("flash"), path("status.json"), path("log"));
+        Self { name: name.to_owned(), folder: folder.to_owned(), flash, status, log, program: None }
+    }
+}
+
+/// Exit status of an agent that cut its own power.
+pub const HALTED: i32 = 3;

@@ -1,0 +1,32 @@
+//! Firmware that tests make up.
+
+/// Makes an image of a microcontroller: `bytes` that do not compress, the same for the same seed.
+pub fn image(seed: u32, bytes: usize) -> Vec<u8> {
+    // xorshift32, Marsaglia 2003.
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[1]
+    };
+    (0..bytes).map(|_| next()).collect()
+}
+
+/// Makes the next version of an image: an insertion, a deletion and scattered changes.
+pub fn next_version(image: &[u8]) -> Vec<u8> {
+    let third = image.len() / 3;
+    let mut next = image.to_vec();
+    next.drain(2 * third..2 * third + 100);
+    next.splice(third..third, b"a new function of the firmware".repeat(8));
+    for at in (0..next.len()).step_by(997) {
+        next[at] ^= 0x55;
+    }
+    next
+}
+
+/// SHA-256 of an image.
+pub fn digest(image: &[u8]) -> [u8; 32] {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(image).into()
+}

@@ -1,0 +1,120 @@
+//! The real binaries as child processes that do not outlive their test.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use crate::wait;
+
+/// Finds a binary of this workspace, built beside the running test.
+///
+/// # Panics
+///
+/// Where it was not built.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().expect("the path of this test");
+    // target/debug/deps/test-0123 → target/debug
+    let folder = test.parent().and_then(Path::parent).expect("a target folder");
+    let path = folder.join(name);
+    assert!(
+        path.is_file(),
+        "{} is not there; build the binaries first: cargo build --workspace --bins",
+        path.display()
+    );
+    path
+}
+
+/// A command for a binary that sees nothing of this process's environment.
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(binary(name));
+    command.env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    command
+}
+
+/// A running process with a log; killed when it is dropped.
+#[derive(Debug)]
+pub struct Program {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Program {
+    /// Starts a command whose output goes behind what is in `log`.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be started.
+    pub fn start(mut command: Command, log: &Path) -> Self {
+        let open = || File::options().create(true).append(true).open(log).expect("a log");
+        let child = command.stdout(open()).stderr(open()).spawn().expect("started");
+        Self { child, log: log.to_owned() }
+    }
+
+    /// Ends it as a power cut would: SIGKILL.
+    pub fn kill9(&mut self) {
+        // One that ended by itself can't be killed again, which is what was wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Asks it to end: SIGTERM.
+    ///
+    /// # Panics
+    ///
+    /// Where `kill` can't be run.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        assert!(sent.success(), "process {id} is gone");
+    }
+
+    /// Tells how it ended; `None` while it runs.
+    ///
+    /// # Panics
+    ///
+    /// Where the system does not say.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the state of a child")
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not come within `within`.
+    pub fn wait_end(&mut self, within: Duration) -> ExitStatus {
+        let log = self.log.clone();
+        wait::until("the end of a process", within, || self.ended(), || tail(&log))
+    }
+
+    /// All that it said.
+    ///
+    /// # Panics
+    ///
+    /// Where the log can't be read.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).expect("the log")).into_owned()
+    }
+
+    /// The end of what it said, for failures.
+    pub fn tail(&self) -> String {
+        tail(&self.log)
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill9();
+    }
+}
+
+/// The last lines of a log, under its name.
+pub fn tail(log: &Path) -> String {
+    let text = fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    let from = lines.len().saturating_sub(TAIL_LINES);
+    format!("--- {}\n{}", log.display(), lines[from..].join("\n"))
+}
+
+const TAIL_LINES: usize = 60;

@@ -1,0 +1,191 @@
+//! A DTLS session of a device with the server, and what it hears over it.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bellwether_manifests::frame::{Layout, Resume};
+use bellwether_manifests::message::content_format;
+use bellwether_net::coap::{Block, BlockSize, Code, Method, Request, Response};
+use bellwether_net::{
+    ConnectError, Event, NoService, RequestError, Secret, Security, SessionId, Shard, ShardConfig,
+    ShardHandle,
+};
+use tokio::sync::mpsc::Receiver;
+
+use super::Granted;
+use crate::wait;
+
+/// A session with the server.
+pub struct Line {
+    shard: ShardHandle,
+    session: SessionId,
+    heard: Arc<Mutex<Heard>>,
+}
+
+/// What the server asked of the device.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    /// Manifests that were put to /5/0/0.
+    pub manifests: Vec<Vec<u8>>,
+    /// Executes of /5/0/2.
+    pub executes: usize,
+}
+
+impl Line {
+    /// Connects under an identity.
+    ///
+    /// # Panics
+    ///
+    /// Where the server does not take it.
+    pub fn connect(server: SocketAddr, identity: &str, psk: Vec<u8>) -> Self {
+        Self::try_connect(server, identity, psk).expect("a session")
+    }
+
+    /// Connects under an identity, if the server takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`].
+    ///
+    /// # Panics
+    ///
+    /// Where there is no free port.
+    pub fn try_connect(server: SocketAddr, identity: &str, psk: Vec<u8>) -> Result<Self, ConnectError> {
+        let key = Secret::new(psk).expect("a key");
+        let security = Security::PskClient { identity: identity.as_bytes().to_vec(), key };
+        let mut config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), security);
+        // Longer than a server under test is busy with one request; a killed one is noticed all the same.
+        config.coap.transmission.ack_timeout = Duration::from_millis(300);
+        let (shard, events) = Shard::spawn(config, Box::new(NoService)).expect("a free port");
+        let session = wait::soon("a handshake", shard.connect(server))?.session;
+        let heard = Arc::<Mutex<Heard>>::default();
+        wait::beside(listen(shard.clone(), events, Arc::clone(&heard)));
+        Ok(Self { shard, session, heard })
+    }
+
+    /// Registers and gives the location.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses.
+    pub fn register(&self, name: &str) -> String {
+        let response = self.try_register(name, OBJECTS.as_bytes());
+        assert_eq!(response.code, Code::CREATED, "{name} can't register");
+        response.location_path.join("/")
+    }
+
+    /// Registers under a name with an object list.
+    pub fn try_register(&self, name: &str, objects: &[u8]) -> Response {
+        let request = Request::new(Method::Post, "/rd").with_query(&format!("ep={name}"));
+        let request = request.with_query("lt=3600").with_query("lwm2m=1.1").with_query("b=U");
+        self.send(request.with_payload(LINK_FORMAT, objects.to_vec()))
+    }
+
+    /// Sends bytes as an update request to `/u`.
+    pub fn send_request(&self, bytes: &[u8]) -> Response {
+        self.post("/u", content_format::REQUEST, bytes)
+    }
+
+    /// Sends bytes as a report to `/u/r`.
+    pub fn send_report(&self, bytes: &[u8]) -> Response {
+        self.post("/u/r", content_format::REPORT, bytes)
+    }
+
+    /// Posts a body.
+    pub fn post(&self, path: &str, format: u16, body: &[u8]) -> Response {
+        self.send(Request::new(Method::Post, path).with_payload(format, body.to_vec()))
+    }
+
+    /// Asks for one block of what stands under a path.
+    pub fn block(&self, path: &str, number: u32) -> Response {
+        self.send(Request::new(Method::Get, path).with_block2(Block::ask(number, BlockSize::MAX)))
+    }
+
+    /// Fetches the content of a grant, every frame verified against the one before.
+    ///
+    /// # Panics
+    ///
+    /// Where a frame does not come or verify.
+    pub fn fetch(&self, granted: &Granted) -> Vec<u8> {
+        let layout = Layout::new(granted.content_bytes, granted.block_bytes).expect("a layout");
+        let (mut resume, mut content) = (Resume::start(granted.root), Vec::new());
+        for number in 0..layout.frames() {
+            let response = self.block(&granted.location, number);
+            assert_eq!(response.code, Code::CONTENT, "frame {number}");
+            content.extend_from_slice(resume.accept(&layout, &response.payload).expect("the frame"));
+        }
+        content
+    }
+
+    /// Sends a request and must get a response.
+    ///
+    /// # Panics
+    ///
+    /// Where none comes.
+    pub fn send(&self, request: Request) -> Response {
+        self.try_send(request).expect("a response")
+    }
+
+    /// Sends a request.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] where no response comes.
+    pub fn try_send(&self, request: Request) -> Result<Response, RequestError> {
+        wait::soon("a response", self.shard.request(self.session, request))
+    }
+
+    /// What the server asked of the device until now.
+    ///
+    /// # Panics
+    ///
+    /// Where the listener died.
+    pub fn heard(&self) -> Heard {
+        self.heard.lock().expect("a listener").clone()
+    }
+
+    /// Waits until a manifest came.
+    ///
+    /// # Panics
+    ///
+    /// Where none comes.
+    pub fn manifest(&self) -> Vec<u8> {
+        let look = || self.heard().manifests.pop();
+        wait::until("a manifest from the server", wait::LONG, look, String::new)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.shard.stop();
+    }
+}
+
+/// Answers as a device does that has object 5 and nothing else.
+async fn listen(shard: ShardHandle, mut events: Receiver<Event>, heard: Arc<Mutex<Heard>>) {
+    while let Some(event) = events.recv().await {
+        let Event::Request { exchange, request, .. } = event else {
+            continue;
+        };
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        let code = match (request.method, path.as_slice()) {
+            (Method::Put, ["5", "0", "0"]) => {
+                heard.lock().expect("a listener").manifests.push(request.payload);
+                Code::CHANGED
+            }
+            (Method::Post, ["5", "0", "2"]) => {
+                heard.lock().expect("a listener").executes += 1;
+                Code::CHANGED
+            }
+            _ => Code::NOT_FOUND,
+        };
+        shard.respond(exchange, Response::new(code));
+    }
+}
+
+/// What every device here has.
+const OBJECTS: &str = "</>;rt=\"oma.lwm2m\";ct=\"0 40 42 11542\",</1/0>,</3/0>,</5/0>";
+
+/// Content-Format application/link-format (RFC 7252 §12.3).
+const LINK_FORMAT: u16 = 40;

@@ -1,0 +1,156 @@
+//! The real server.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use serde::Deserialize;
+
+use crate::http::Http;
+use crate::program::{self, Program};
+use crate::wait;
+
+/// A running `bellwether-server` with a data folder of its own.
+#[derive(Debug)]
+pub struct Server {
+    data: PathBuf,
+    log: PathBuf,
+    extra: Vec<String>,
+    program: Program,
+    listening: Listening,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Listening {
+    http: SocketAddr,
+    coaps: SocketAddr,
+}
+
+impl Server {
+    /// Starts a server in `folder` on free ports and waits until it is ready.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not become ready.
+    pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    /// Starts a server with further flags.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not become ready.
+    pub fn start_with(folder: &Path, extra: &[&str]) -> Self {
+        let (data, log) = (folder.join("server"), folder.join("server.log"));
+        let extra: Vec<String> = extra.iter().map(|flag| (*flag).to_owned()).collect();
+        let mut program = launch(&data, &log, free(), free(), &extra);
+        let listening = ready(&data, &mut program);
+        Self { data, log, extra, program, listening }
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill9(&mut self) {
+        self.program.kill9();
+    }
+
+    /// Starts it again on the same data and ports; it must have ended.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not become ready.
+    pub fn restart(&mut self) {
+        assert!(self.program.ended().is_some(), "the server still runs");
+        // The file of the start before would be taken for that of this one.
+        fs::remove_file(self.data.join("listening.json")).expect("removed");
+        let Listening { http, coaps } = self.listening.clone();
+        self.program = launch(&self.data, &self.log, coaps, http, &self.extra);
+        self.listening = ready(&self.data, &mut self.program);
+    }
+
+    /// Asks it to end and waits until it has.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.program.terminate();
+        self.program.wait_end(wait::LONG)
+    }
+
+    /// Where devices come in.
+    pub fn coaps(&self) -> SocketAddr {
+        self.listening.coaps
+    }
+
+    /// Its data folder.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The token of its HTTP interface.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be read.
+    pub fn token(&self) -> String {
+        fs::read_to_string(self.data.join("http.token")).expect("a token").trim().to_owned()
+    }
+
+    /// Speaks to its HTTP interface with its token.
+    pub fn http(&self) -> Http {
+        Http::new(self.listening.http, Some(&self.token()))
+    }
+
+    /// Speaks to its HTTP interface with this token, or none.
+    pub fn http_with(&self, token: Option<&str>) -> Http {
+        Http::new(self.listening.http, token)
+    }
+
+    /// All that it said.
+    pub fn said(&self) -> String {
+        self.program.said()
+    }
+
+    /// The end of what it said.
+    pub fn tail(&self) -> String {
+        self.program.tail()
+    }
+}
+
+/// A command that starts a server on a data folder and free ports.
+pub fn command(data: &Path) -> Command {
+    command_at(data, free(), free())
+}
+
+fn command_at(data: &Path, coaps: SocketAddr, http: SocketAddr) -> Command {
+    let mut command = program::command("bellwether-server");
+    command.arg("--data").arg(data);
+    command.args(["--coaps", &coaps.to_string(), "--http", &http.to_string()]);
+    command.args(["--ack-timeout-ms", ACK_TIMEOUT_MS]);
+    command
+}
+
+fn launch(data: &Path, log: &Path, coaps: SocketAddr, http: SocketAddr, extra: &[String]) -> Program {
+    let mut command = command_at(data, coaps, http);
+    command.args(extra);
+    Program::start(command, log)
+}
+
+fn ready(data: &Path, program: &mut Program) -> Listening {
+    let path = data.join("listening.json");
+    let tail = std::cell::RefCell::new(String::new());
+    let look = || {
+        if let Some(status) = program.ended() {
+            panic!("the server ended ({status}) before it was ready\n{}", program.tail());
+        }
+        *tail.borrow_mut() = program.tail();
+        serde_json::from_slice(&fs::read(&path).ok()?).ok()
+    };
+    wait::until("a server that is ready", wait::LONG, look, || tail.borrow().clone())
+}
+
+/// A port of loopback that the system chooses.
+fn free() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// Loopback loses nothing, but a killed peer is to be noticed soon: given up after 46 times this.
+pub const ACK_TIMEOUT_MS: &str = "150";

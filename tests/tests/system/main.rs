@@ -1,0 +1,17 @@
+//! The whole system with real processes: the walk, and bad input and faults of every kind.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
+
+mod campaigns;
+mod datagrams;
+mod frames;
+mod http;
+mod places;
+mod reports;
+mod requests;
+mod secrets;
+mod start;
