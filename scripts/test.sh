@@ -19,6 +19,19 @@ deny() {
     cargo deny --log-level error check bans licenses sources
 }
 
+# What runs on a device has no standard library under it.
+microcontroller() {
+    if ! rustc --print target-libdir --target "$device" 2>/dev/null | xargs test -d; then
+        rustup target add "$device" || {
+            echo "The target $device is missing. Run: rustup target add $device" >&2
+            return 1
+        }
+    fi
+    cargo build --release --locked --target "$device" -p lwm2m-rs -p bellwether-manifests \
+        -p bellwether-keys -p bellwether-coap -p bellwether-delta -p bellwether-agent
+}
+device=thumbv7em-none-eabihf
+
 step "tools" scripts/tools.sh test
 step "format" cargo fmt --all --check
 step "lints" cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
@@ -26,6 +39,7 @@ step "build" cargo build --workspace --all-targets --all-features --locked
 step "tests" cargo test --workspace --all-targets --all-features --locked
 step "documentation tests" cargo test --workspace --doc --all-features --locked
 step "documentation" cargo doc --workspace --no-deps --all-features --locked
+step "device crates for a Cortex-M4" microcontroller
 step "licences, sources, forbidden crates" deny
 
 echo
