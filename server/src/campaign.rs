@@ -31,7 +31,8 @@ pub async fn run(core: Arc<Core>) {
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
-            () = core.wake.notified() => {}
+            // What happens at the same time is planned for at the same time: a plan reads its whole campaign.
+            () = core.wake.notified() => tokio::time::sleep(GATHER).await,
             _ = tick.tick() => { core.registry.sweep(clock::now()); }
         }
         if let Err(error) = core.step().await {
@@ -111,6 +112,9 @@ impl Core {
 
 /// Plans look again this often without being woken: retries of offers are due by the second.
 const TICK: Duration = Duration::from_secs(1);
+
+/// Wait after being woken, for what else happens.
+const GATHER: Duration = Duration::from_millis(50);
 
 /// Campaigns read at a time.
 const CAMPAIGNS_PAGE: u32 = 100;
