@@ -98,6 +98,8 @@ impl Console {
             command.env_remove(variable);
         }
         command.env("BELLWETHER_DATA", SERVER_DATA);
+        // What a device without power could not remove is cleared with the folder, at the next run.
+        command.env("TMPDIR", self.folder.join(TEMPORARY));
         (name, command)
     }
 }
@@ -112,6 +114,9 @@ fn finished(line: &str, output: &Output) -> Result<String, ProcessError> {
 
 /// The server's folder in the demo's.
 pub const SERVER_DATA: &str = "server";
+
+/// Where devices keep what is gone when they are switched off, in the demo's folder.
+pub const TEMPORARY: &str = "tmp";
 
 /// What a user may have set for a server of their own; the demo's must not hear of it.
 const SETTINGS: [&str; 12] = [

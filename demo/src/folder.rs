@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use crate::console::TEMPORARY;
+
 /// A folder of this run alone, for as long as this value lives.
 #[derive(Debug)]
 pub struct DataFolder {
@@ -111,7 +113,7 @@ fn clear(folder: &Path) -> Result<(), FolderError> {
 const MARKER: &str = ".bellwether-demo";
 const MARK: &str = "The Bellwether demo clears this folder at each run.\n";
 const FIRMWARE: &str = "firmware";
-const FOLDERS: [&str; 4] = ["keys", "images", "devices", "logs"];
+const FOLDERS: [&str; 5] = ["keys", "images", "devices", "logs", TEMPORARY];
 
 #[cfg(test)]
 mod tests {

@@ -53,7 +53,7 @@ pub enum ProcessError {
         log: PathBuf,
     },
     /// Ctrl-C or SIGTERM came.
-    #[error("stopped")]
+    #[error("it was told to stop")]
     Stopped,
 }
 

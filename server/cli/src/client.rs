@@ -24,13 +24,7 @@ pub(crate) struct Server {
     )]
     data: PathBuf,
     /// The server's address, e.g. `http://127.0.0.1:8080` [default: DATA/listening.json]
-    #[arg(
-        long = "server",
-        id = "server",
-        global = true,
-        env = "BELLWETHER_SERVER",
-        value_name = "URL"
-    )]
+    #[arg(long = "server", id = "server", global = true, env = "BELLWETHER_SERVER", value_name = "URL")]
     url: Option<String>,
     /// File that holds the token [default: DATA/http.token]
     #[arg(long, global = true, env = "BELLWETHER_TOKEN_FILE", value_name = "FILE")]
@@ -58,10 +52,7 @@ impl Client {
     /// [`Failure::File`] names what is missing and what to do.
     pub(crate) fn new(server: &Server) -> Result<Self, Failure> {
         let url = server.url.clone().map_or_else(|| address(&server.data), Ok)?;
-        let token_file = server
-            .token_file
-            .clone()
-            .unwrap_or_else(|| server.data.join("http.token"));
+        let token_file = server.token_file.clone().unwrap_or_else(|| server.data.join("http.token"));
         let token = std::fs::read_to_string(&token_file).map_err(|error| {
             Failure::file(
                 &token_file,
@@ -69,11 +60,7 @@ impl Client {
             )
         })?;
         let token = token.trim().to_owned();
-        Ok(Self {
-            http: reqwest::Client::new(),
-            url: url.trim_end_matches('/').to_owned(),
-            token,
-        })
+        Ok(Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), token })
     }
 
     /// Asks for one thing.
@@ -118,9 +105,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http
-            .request(method, format!("{}{path}", self.url))
-            .bearer_auth(&self.token)
+        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {
@@ -135,35 +120,23 @@ impl Client {
         let status = response.status();
         match response.json::<ErrorBody>().await {
             Ok(body) => Failure::Refused(body),
-            Err(_) => Failure::Foreign {
-                url: self.url.clone(),
-                reason: format!("HTTP {status}"),
-            },
+            Err(_) => Failure::Foreign { url: self.url.clone(), reason: format!("HTTP {status}") },
         }
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
-        Failure::Unreachable {
-            url: self.url.clone(),
-            reason: deepest(error),
-        }
+        Failure::Unreachable { url: self.url.clone(), reason: deepest(error) }
     }
 
     fn foreign(&self, error: &reqwest::Error) -> Failure {
-        Failure::Foreign {
-            url: self.url.clone(),
-            reason: deepest(error),
-        }
+        Failure::Foreign { url: self.url.clone(), reason: deepest(error) }
     }
 }
 
 fn address(data: &Path) -> Result<String, Failure> {
     let path = data.join("listening.json");
     let text = std::fs::read_to_string(&path).map_err(|error| {
-        Failure::file(
-            &path,
-            format!("{error}; is the server running? Name it with --data or --server"),
-        )
+        Failure::file(&path, format!("{error}; is the server running? Name it with --data or --server"))
     })?;
     let listening: Listening = serde_json::from_str(&text).map_err(|error| Failure::file(&path, error))?;
     Ok(format!("http://{}", listening.http))
@@ -171,10 +144,8 @@ fn address(data: &Path) -> Result<String, Failure> {
 
 /// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
 fn query_text(query: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> = query
-        .iter()
-        .map(|(key, value)| format!("{key}={}", percent_encoded(value)))
-        .collect();
+    let pairs: Vec<String> =
+        query.iter().map(|(key, value)| format!("{key}={}", percent_encoded(value))).collect();
     pairs.join("&")
 }
 
@@ -206,9 +177,6 @@ mod tests {
 
     #[test]
     fn query_values_are_percent_encoded() {
-        assert_eq!(
-            query_text(&[("class", "a b&c"), ("version", "1.0")]),
-            "class=a%20b%26c&version=1.0"
-        );
+        assert_eq!(query_text(&[("class", "a b&c"), ("version", "1.0")]), "class=a%20b%26c&version=1.0");
     }
 }

@@ -46,10 +46,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// Names a file and what is wrong with it.
     pub(crate) fn file(path: &Path, reason: impl std::fmt::Display) -> Self {
-        Self::File {
-            path: path.to_owned(),
-            reason: reason.to_string(),
-        }
+        Self::File { path: path.to_owned(), reason: reason.to_string() }
     }
 }
 

@@ -46,18 +46,13 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(),
         Access::Public => 0o666,
     };
     let mut open = OpenOptions::new();
-    let mut file = open
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .map_err(|error| not_made(path, &error))?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(|error| Failure::file(path, error))
+    let mut file =
+        open.write(true).create_new(true).mode(mode).open(path).map_err(|error| not_made(path, &error))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| Failure::file(path, error))
 }
 
-fn not_made(path: &Path, error: &std::io::Error) -> Failure {
+/// Says why a file was not made.
+pub(crate) fn not_made(path: &Path, error: &std::io::Error) -> Failure {
     if error.kind() == ErrorKind::AlreadyExists {
         return Failure::file(
             path,

@@ -51,10 +51,9 @@ impl KeyFile {
 pub(crate) fn read_private(path: &Path) -> Result<PrivateKey, Failure> {
     match KeyFile::read(path)? {
         KeyFile::Private(key) => Ok(key),
-        KeyFile::Public(_) => Err(Failure::file(
-            path,
-            "is a public key and can't sign; name the private key's file",
-        )),
+        KeyFile::Public(_) => {
+            Err(Failure::file(path, "is a public key and can't sign; name the private key's file"))
+        }
     }
 }
 

@@ -30,18 +30,10 @@ impl Output {
 pub(crate) fn table(header: &[&str], rows: &[Vec<String>]) -> String {
     let header: Vec<String> = header.iter().map(|cell| (*cell).to_owned()).collect();
     let all: Vec<&Vec<String>> = std::iter::once(&header).chain(rows).collect();
-    let width = |column: usize| {
-        all.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width = |column: usize| all.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
     let line = |row: &&Vec<String>| {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     all.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -57,12 +49,8 @@ pub(crate) fn short(digest: &str) -> String {
 #[must_use]
 pub(crate) fn bytes(count: u64) -> String {
     let digits = count.to_string();
-    let groups: Vec<&str> = digits
-        .as_bytes()
-        .rchunks(3)
-        .rev()
-        .filter_map(|group| std::str::from_utf8(group).ok())
-        .collect();
+    let groups: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     format!("{} B", groups.join(","))
 }
 
@@ -72,18 +60,12 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = vec![
-            vec!["lamp-1".to_owned(), "x".to_owned()],
-            vec!["m".to_owned(), "yy".to_owned()],
-        ];
+        let rows = vec![vec!["lamp-1".to_owned(), "x".to_owned()], vec!["m".to_owned(), "yy".to_owned()]];
         assert_eq!(table(&["name", "v"], &rows), "name    v\nlamp-1  x\nm       yy");
     }
 
     #[test]
     fn byte_counts_are_grouped_by_three() {
-        assert_eq!(
-            [bytes(7), bytes(1_234), bytes(118_968)],
-            ["7 B", "1,234 B", "118,968 B"]
-        );
+        assert_eq!([bytes(7), bytes(1_234), bytes(118_968)], ["7 B", "1,234 B", "118,968 B"]);
     }
 }

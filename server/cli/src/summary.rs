@@ -92,21 +92,17 @@ impl Summary {
                 size: *size,
             })
         });
-        let asked = summary.asked.iter().map(|(component, items)| Asked {
-            component: *component,
-            items: items.clone(),
-        });
+        let asked = summary
+            .asked
+            .iter()
+            .map(|(component, items)| Asked { component: *component, items: items.clone() });
         Self {
             digest: hex::encode(summary.digest),
             sequence_number: summary.sequence_number,
             version: summary.version.clone(),
             reference_uri: summary.reference_uri.clone(),
             request_identifier: summary.request_identifier.clone(),
-            components: summary
-                .components
-                .iter()
-                .map(|parts| component_name(parts))
-                .collect(),
+            components: summary.components.iter().map(|parts| component_name(parts)).collect(),
             images: images.collect(),
             devices: summary.devices.iter().map(uuid).collect(),
             asked: asked.collect(),
@@ -126,18 +122,8 @@ impl Summary {
             ("named", self.reference_uri.clone().unwrap_or_else(absent)),
             ("ask at", self.request_identifier.clone().unwrap_or_else(absent)),
             ("component", self.components.join(", ")),
-            (
-                "devices",
-                if self.devices.is_empty() {
-                    "all".to_owned()
-                } else {
-                    self.devices.join(", ")
-                },
-            ),
-            (
-                "asked",
-                self.asked.iter().map(Asked::text).collect::<Vec<_>>().join("; "),
-            ),
+            ("devices", if self.devices.is_empty() { "all".to_owned() } else { self.devices.join(", ") }),
+            ("asked", self.asked.iter().map(Asked::text).collect::<Vec<_>>().join("; ")),
             ("signed", self.signature()),
         ];
         let lines = lines.map(|(name, value)| format!("{name:<10} {value}"));
@@ -146,11 +132,7 @@ impl Summary {
             vec![image.class.clone(), size, image.digest.clone()]
         };
         let rows: Vec<_> = self.images.iter().map(row).collect();
-        format!(
-            "{}\n\n{}",
-            lines.join("\n"),
-            table(&["CLASS", "SIZE", "IMAGE"], &rows)
-        )
+        format!("{}\n\n{}", lines.join("\n"), table(&["CLASS", "SIZE", "IMAGE"], &rows))
     }
 
     fn signature(&self) -> String {
@@ -165,9 +147,7 @@ impl Summary {
 
 impl Asked {
     fn text(&self) -> String {
-        let of = self
-            .component
-            .map_or_else(|| "device".to_owned(), |index| format!("component {index}"));
+        let of = self.component.map_or_else(|| "device".to_owned(), |index| format!("component {index}"));
         let items: Vec<String> = self.items.iter().map(|id| question(*id)).collect();
         format!("{of}: {}", items.join(", "))
     }
@@ -190,9 +170,7 @@ fn question(id: i64) -> String {
 /// Parts as text where they are text, else in hexadecimal, joined by slashes.
 fn component_name(parts: &[Vec<u8>]) -> String {
     let readable = |part: &Vec<u8>| {
-        let text = std::str::from_utf8(part)
-            .ok()
-            .filter(|text| !text.chars().any(char::is_control));
+        let text = std::str::from_utf8(part).ok().filter(|text| !text.chars().any(char::is_control));
         text.map_or_else(|| hex::encode(part), str::to_owned)
     };
     parts.iter().map(readable).collect::<Vec<_>>().join("/")
@@ -201,14 +179,7 @@ fn component_name(parts: &[Vec<u8>]) -> String {
 /// The usual form of a UUID, 8-4-4-4-12 digits.
 fn uuid(id: &[u8; 16]) -> String {
     let digits = hex::encode(id);
-    [
-        &digits[..8],
-        &digits[8..12],
-        &digits[12..16],
-        &digits[16..20],
-        &digits[20..],
-    ]
-    .join("-")
+    [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
 }
 
 #[cfg(test)]

@@ -9,10 +9,7 @@ use crate::failure::Failure;
 /// # Errors
 ///
 /// [`Failure::Usage`] if it stands before 1970.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command line is a shell: its clock is the machine's"
-)]
+#[expect(clippy::disallowed_methods, reason = "the command line is a shell: its clock is the machine's")]
 pub(crate) fn now() -> Result<u64, Failure> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since
@@ -25,10 +22,7 @@ pub(crate) fn now() -> Result<u64, Failure> {
 /// # Errors
 ///
 /// [`Failure::Usage`] if it has none.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the command line is a shell: its randomness is the system's"
-)]
+#[expect(clippy::disallowed_methods, reason = "the command line is a shell: its randomness is the system's")]
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     getrandom::fill(bytes).map_err(|error| Failure::Usage(format!("the system gives no randomness: {error}")))
 }

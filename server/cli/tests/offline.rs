@@ -1,9 +1,6 @@
 //! Drives the command without any server: keys, anchors, manifests.
 
-#![expect(
-    clippy::expect_used,
-    reason = "a test stops at the first thing that is not as it must be"
-)]
+#![expect(clippy::expect_used, reason = "a test stops at the first thing that is not as it must be")]
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -19,9 +16,7 @@ struct Desk {
 
 impl Desk {
     fn new() -> Self {
-        Self {
-            folder: tempfile::tempdir().expect("a folder"),
-        }
+        Self { folder: tempfile::tempdir().expect("a folder") }
     }
 
     /// With keys and anchors on it.
@@ -95,9 +90,7 @@ fn manifest_is_made_signed_and_verified_by_the_anchors() {
     assert_eq!(shown["sequence_number"], 2);
     assert_eq!(shown["version"], "lamp 2.0.0, meter 1.4");
     assert_eq!(shown["request_identifier"], "/u");
-    let digests: Vec<_> = ["lamp", "meter"]
-        .map(|image| hex::encode(Sha256::digest(image)))
-        .into();
+    let digests: Vec<_> = ["lamp", "meter"].map(|image| hex::encode(Sha256::digest(image))).into();
     let images = shown["images"].as_array().expect("a list");
     assert_eq!(
         images.iter().map(|image| &image["digest"]).collect::<Vec<_>>(),
@@ -112,11 +105,7 @@ fn every_profile_is_read_back_with_the_same_questions() {
     for profile in ["p", "s", "u"] {
         let make = "manifest make --vendor example.com --sequence 2 --image lamp=lamp.bin";
         let shown = desk.json(&format!("{make} --profile {profile} --out {profile}.suit"));
-        assert_eq!(
-            shown["asked"][1]["items"],
-            serde_json::json!([3, 28]),
-            "{profile}"
-        );
+        assert_eq!(shown["asked"][1]["items"], serde_json::json!([3, 28]), "{profile}");
         assert_eq!(shown["request_identifier"], "/u", "{profile}");
     }
 }
@@ -164,10 +153,7 @@ fn private_key_is_for_its_owner_alone_and_never_overwritten() {
     let desk = Desk::new();
     desk.done("keys new author.key");
     let before = (desk.file("author.key"), desk.file("author.pub"));
-    let mode = std::fs::metadata(desk.folder.path().join("author.key"))
-        .expect("there")
-        .permissions()
-        .mode();
+    let mode = std::fs::metadata(desk.folder.path().join("author.key")).expect("there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let said = desk.refused("keys new author.key");
     assert!(said.contains("not overwritten"), "{said}");
@@ -189,15 +175,9 @@ fn key_file_is_never_the_place_for_an_output() {
 fn both_halves_of_a_key_show_the_same_id() {
     let desk = Desk::new();
     let made = desk.json("keys new author.key");
-    let (private, public) = (
-        desk.json("keys show author.key"),
-        desk.json("keys show author.pub"),
-    );
+    let (private, public) = (desk.json("keys show author.key"), desk.json("keys show author.pub"));
     assert_eq!((&private["kid"], &public["kid"]), (&made["kid"], &made["kid"]));
-    assert_eq!(
-        (&private["kind"], &public["kind"]),
-        (&Value::from("private"), &Value::from("public"))
-    );
+    assert_eq!((&private["kind"], &public["kind"]), (&Value::from("private"), &Value::from("public")));
     assert_eq!(private["public"], public["public"]);
 }
 
@@ -233,11 +213,7 @@ fn key_of_the_wrong_kind_is_refused_with_the_right_one() {
     assert!(said.contains("public key"), "{said}");
     let said = desk.refused("manifest sign fleet.suit --key no.key --out signed.suit");
     assert!(said.contains("bellwether keys new"), "{said}");
-    let said = desk.refused(
-        &ANCHORS
-            .replace("author.pub", "author.key")
-            .replace("anchors.cose", "b.cose"),
-    );
+    let said = desk.refused(&ANCHORS.replace("author.pub", "author.key").replace("anchors.cose", "b.cose"));
     assert!(said.contains("author.pub"), "{said}");
 }
 
@@ -254,9 +230,7 @@ fn anchors_whose_threshold_no_root_reaches_are_not_signed() {
 #[test]
 fn author_who_is_the_distributor_too_is_refused() {
     let desk = Desk::with_anchors();
-    let same = ANCHORS
-        .replace("distributor.pub", "author.pub")
-        .replace("anchors.cose", "b.cose");
+    let same = ANCHORS.replace("distributor.pub", "author.pub").replace("anchors.cose", "b.cose");
     let said = desk.refused(&same);
     assert!(said.contains("stolen server"), "{said}");
 }

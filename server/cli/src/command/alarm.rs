@@ -39,8 +39,5 @@ fn describe(alarms: &[Alarm]) -> String {
             alarm.text.clone(),
         ]
     };
-    table(
-        &["ALARM", "DEVICE", "COUNT", "FROM", "WHAT"],
-        &alarms.iter().map(row).collect::<Vec<_>>(),
-    )
+    table(&["ALARM", "DEVICE", "COUNT", "FROM", "WHAT"], &alarms.iter().map(row).collect::<Vec<_>>())
 }

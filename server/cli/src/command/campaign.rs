@@ -79,8 +79,9 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             }
             output.print(&campaign, |campaign| {
                 let devices: u64 = campaign.classes.iter().map(|class| class.targeted).sum();
+                let devices = if devices == 1 { "1 device".to_owned() } else { format!("{devices} devices") };
                 format!(
-                    "Launched campaign {} for {devices} devices. Watch it: bellwether campaign watch {}",
+                    "Launched campaign {} for {devices}. Watch it: bellwether campaign watch {}",
                     campaign.id, campaign.id
                 )
             });
@@ -96,9 +97,7 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
         Command::Cancel { id } => {
             let path = format!("/v1/campaigns/{}/cancel", percent_encoded(&id));
             let campaign: Campaign = client.post(&path, &()).await?;
-            output.print(&campaign, |campaign| {
-                format!("Cancelled campaign {}.", campaign.id)
-            });
+            output.print(&campaign, |campaign| format!("Cancelled campaign {}.", campaign.id));
             Ok(())
         }
     }
@@ -106,29 +105,16 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
 
 async fn start(client: &Client, launch: &Launch) -> Result<Campaign, Failure> {
     let envelope = file::read(&launch.manifest)?;
-    let manifest: Manifest = client
-        .upload(Method::POST, "/v1/manifests", &[], envelope)
-        .await?;
+    let manifest: Manifest = client.upload(Method::POST, "/v1/manifests", &[], envelope).await?;
     let request_id = launch.request_id.clone().map_or_else(random_id, Ok)?;
     let policy = Policy {
         at_most: launch.at_most,
         abort_failed_per_mille: launch.abort_at.map(|percent| percent * 10),
         abort_sample_min: launch.abort_after,
     };
-    let targets = Targets {
-        classes: launch.class.clone(),
-        endpoints: launch.device.clone(),
-    };
+    let targets = Targets { classes: launch.class.clone(), endpoints: launch.device.clone() };
     client
-        .post(
-            "/v1/campaigns",
-            &LaunchCampaign {
-                request_id,
-                manifest: manifest.digest,
-                targets,
-                policy,
-            },
-        )
+        .post("/v1/campaigns", &LaunchCampaign { request_id, manifest: manifest.digest, targets, policy })
         .await
 }
 
@@ -141,9 +127,7 @@ fn random_id() -> Result<String, Failure> {
 async fn newest(client: &Client) -> Result<String, Failure> {
     let campaigns: Vec<Campaign> = client.get("/v1/campaigns").await?;
     let newest = campaigns.into_iter().max_by_key(|campaign| campaign.created);
-    newest
-        .map(|campaign| campaign.id)
-        .ok_or_else(|| Failure::Usage("there is no campaign yet".to_owned()))
+    newest.map(|campaign| campaign.id).ok_or_else(|| Failure::Usage("there is no campaign yet".to_owned()))
 }
 
 async fn watch(client: &Client, id: &str, output: Output) -> Result<(), Failure> {
@@ -175,10 +159,7 @@ impl Bars {
             Output::Text => ProgressDrawTarget::stderr(),
             Output::Json => ProgressDrawTarget::hidden(),
         };
-        Self {
-            all: MultiProgress::with_draw_target(target),
-            each: std::cell::RefCell::default(),
-        }
+        Self { all: MultiProgress::with_draw_target(target), each: std::cell::RefCell::default() }
     }
 
     fn show(&self, classes: &[ClassProgress]) {
@@ -221,10 +202,7 @@ fn stages(class: &ClassProgress) -> String {
         (class.installed, "installed"),
         (class.failed, "failed"),
     ];
-    let shown = stages
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, name)| format!("{count} {name}"));
+    let shown = stages.iter().filter(|(count, _)| *count > 0).map(|(count, name)| format!("{count} {name}"));
     shown.collect::<Vec<_>>().join(", ")
 }
 
@@ -266,26 +244,18 @@ fn got(got: &Got) -> String {
 
 fn verdict(campaign: &Campaign) -> Result<(), Failure> {
     let good = |device: &&CampaignDevice| {
-        matches!(
-            device.outcome,
-            DeviceOutcome::Installed | DeviceOutcome::NothingToDo
-        )
+        matches!(device.outcome, DeviceOutcome::Installed | DeviceOutcome::NothingToDo)
     };
-    let (all, done) = (
-        campaign.devices.len(),
-        campaign.devices.iter().filter(good).count(),
-    );
+    let (all, done) = (campaign.devices.len(), campaign.devices.iter().filter(good).count());
     if all == done {
         return Ok(());
     }
-    let why = campaign
-        .reason
-        .as_ref()
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default();
-    Err(Failure::Campaign(format!(
-        "{done} of {all} devices run their update{why}"
-    )))
+    let why = match (&campaign.reason, campaign.state) {
+        (Some(reason), _) => format!(": {reason}"),
+        (None, CampaignState::Cancelled) => ": it was cancelled".to_owned(),
+        (None, _) => String::new(),
+    };
+    Err(Failure::Campaign(format!("{done} of {all} devices run their update{why}")))
 }
 
 const POLL: Duration = Duration::from_millis(200);

@@ -10,6 +10,7 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::client::{Client, Server, percent_encoded};
 use crate::failure::Failure;
+use crate::file;
 use crate::output::{Output, short, table};
 
 /// Devices.
@@ -63,28 +64,13 @@ pub(crate) enum Protection {
 pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
     let client = Client::new(server)?;
     match command {
-        Command::Add {
-            endpoint,
-            class,
-            security,
-            out,
-        } => {
+        Command::Add { endpoint, class, security, out } => {
             let security = match security {
                 Protection::Psk => Security::Psk,
                 Protection::None => Security::None,
             };
             let out = out.unwrap_or_else(|| PathBuf::from(format!("{endpoint}.unit")));
-            add(
-                &client,
-                &AddDevice {
-                    endpoint,
-                    class,
-                    security,
-                },
-                &out,
-                output,
-            )
-            .await
+            add(&client, &AddDevice { endpoint, class, security }, &out, output).await
         }
         Command::List => {
             let devices: Vec<Device> = client.get("/v1/devices").await?;
@@ -92,9 +78,7 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             Ok(())
         }
         Command::Show { endpoint } => {
-            let device: Device = client
-                .get(&format!("/v1/devices/{}", percent_encoded(&endpoint)))
-                .await?;
+            let device: Device = client.get(&format!("/v1/devices/{}", percent_encoded(&endpoint))).await?;
             output.print(&device, show);
             Ok(())
         }
@@ -115,13 +99,11 @@ async fn add(client: &Client, asked: &AddDevice, out: &Path, output: Output) -> 
         .create_new(true)
         .mode(0o600)
         .open(out)
-        .map_err(|error| Failure::file(out, error))?;
+        .map_err(|error| file::not_made(out, &error))?;
     let answer: Result<NewDevice, Failure> = client.post("/v1/devices", asked).await;
     let written = answer.and_then(|new| {
         let unit = hex::decode(&new.unit).map_err(|error| Failure::file(out, error))?;
-        file.write_all(&unit)
-            .and_then(|()| file.sync_all())
-            .map_err(|error| Failure::file(out, error))?;
+        file.write_all(&unit).and_then(|()| file.sync_all()).map_err(|error| Failure::file(out, error))?;
         Ok(new.device)
     });
     match written {
@@ -154,10 +136,7 @@ fn list(devices: &[Device]) -> String {
             device.registered.clone().unwrap_or_else(|| "no".to_owned()),
         ]
     };
-    table(
-        &["DEVICE", "CLASS", "RUNS", "INDEX", "REGISTERED"],
-        &devices.iter().map(row).collect::<Vec<_>>(),
-    )
+    table(&["DEVICE", "CLASS", "RUNS", "INDEX", "REGISTERED"], &devices.iter().map(row).collect::<Vec<_>>())
 }
 
 fn show(device: &Device) -> String {

@@ -120,10 +120,7 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             let (public, beside) = key_file::make(&file)?;
             output.print(&describe_key(&file, "private", &public), |key| {
                 let (file, beside) = (file.display(), beside.display());
-                format!(
-                    "Made key {}: {file} (private, keep it safe) and {beside} (public)",
-                    key.kid
-                )
+                format!("Made key {}: {file} (private, keep it safe) and {beside} (public)", key.kid)
             });
             Ok(())
         }
@@ -136,9 +133,7 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
         Command::Trust { file } => {
             let document = file::read(&file)?;
             let path = "/v1/anchors";
-            let trusted: Anchors = Client::new(server)?
-                .upload(Method::PUT, path, &[], document)
-                .await?;
+            let trusted: Anchors = Client::new(server)?.upload(Method::PUT, path, &[], document).await?;
             output.print(&trusted, describe_trusted);
             Ok(())
         }
@@ -152,10 +147,7 @@ fn show(file: &Path, output: Output) -> Result<(), Failure> {
         KeyFile::Public(_) => "public",
     };
     output.print(&describe_key(file, kind, &key.public()), |key| {
-        format!(
-            "kind    {}\nid      {}\npublic  {}",
-            key.kind, key.kid, key.public
-        )
+        format!("kind    {}\nid      {}\npublic  {}", key.kind, key.kid, key.public)
     });
     Ok(())
 }
@@ -177,9 +169,7 @@ async fn distributor(client: &Client, out: &Path, output: Output) -> Result<(), 
 fn anchors(request: &AnchorsRequest, output: Output) -> Result<(), Failure> {
     let root = each(&request.root, key_file::read_private)?;
     let draft = draft(request, &root, system::now()?)?;
-    let document = draft
-        .sign(&root)
-        .map_err(|error| Failure::Usage(with_causes(&error)))?;
+    let document = draft.sign(&root).map_err(|error| Failure::Usage(with_causes(&error)))?;
     file::write_new(&request.out, &document, Access::Public)?;
     output.print(&describe_signed(&draft, request), |signed| {
         format!(
@@ -201,10 +191,7 @@ fn draft(request: &AnchorsRequest, root: &[PrivateKey], now: u64) -> Result<Anch
         components: Vec::new(),
         algorithms: vec![Algorithm::Esp256.label()],
     };
-    let components = request
-        .component
-        .iter()
-        .map(|name| vec![name.clone().into_bytes()]);
+    let components = request.component.iter().map(|name| vec![name.clone().into_bytes()]);
     let root_keys = root.iter().map(PrivateKey::public).collect();
     let authors = each(&request.author, key_file::read_public)?;
     let distributors = each(&request.distributor, key_file::read_public)?;
@@ -213,25 +200,14 @@ fn draft(request: &AnchorsRequest, root: &[PrivateKey], now: u64) -> Result<Anch
         return Err(Failure::Usage(text.to_owned()));
     }
     let roles = vec![
-        RoleDraft {
-            threshold: request.threshold,
-            ..role(RoleName::Root, root_keys)
-        },
-        RoleDraft {
-            components: components.collect(),
-            ..role(RoleName::Author, authors)
-        },
+        RoleDraft { threshold: request.threshold, ..role(RoleName::Root, root_keys) },
+        RoleDraft { components: components.collect(), ..role(RoleName::Author, authors) },
         RoleDraft {
             algorithms: DISTRIBUTOR_ALGORITHMS.to_vec(),
             ..role(RoleName::Distributor, distributors)
         },
     ];
-    Ok(AnchorsDraft {
-        edition: request.edition,
-        issued: now,
-        vendor: vendor_id(&request.vendor),
-        roles,
-    })
+    Ok(AnchorsDraft { edition: request.edition, issued: now, vendor: vendor_id(&request.vendor), roles })
 }
 
 fn each<T>(files: &[PathBuf], read: fn(&Path) -> Result<T, Failure>) -> Result<Vec<T>, Failure> {
@@ -239,21 +215,13 @@ fn each<T>(files: &[PathBuf], read: fn(&Path) -> Result<T, Failure>) -> Result<V
 }
 
 fn describe_key(file: &Path, kind: &'static str, key: &PublicKey) -> Key {
-    Key {
-        file: file.to_owned(),
-        kind,
-        kid: hex::encode(key.kid()),
-        public: hex::encode(key.encode()),
-    }
+    Key { file: file.to_owned(), kind, kid: hex::encode(key.kid()), public: hex::encode(key.encode()) }
 }
 
 fn describe_signed(draft: &AnchorsDraft, request: &AnchorsRequest) -> Signed {
     let keys = |name| {
         let roles = draft.roles.iter().filter(move |role| role.name == name);
-        roles
-            .flat_map(|role| &role.keys)
-            .map(|key| hex::encode(key.kid()))
-            .collect()
+        roles.flat_map(|role| &role.keys).map(|key| hex::encode(key.kid())).collect()
     };
     Signed {
         file: request.out.clone(),
@@ -267,10 +235,8 @@ fn describe_signed(draft: &AnchorsDraft, request: &AnchorsRequest) -> Signed {
 }
 
 fn describe_trusted(trusted: &Anchors) -> String {
-    let edition = format!(
-        "The server trusts anchors edition {} of vendor {}.",
-        trusted.edition, trusted.vendor
-    );
+    let edition =
+        format!("The server trusts anchors edition {} of vendor {}.", trusted.edition, trusted.vendor);
     if trusted.lists_this_distributor {
         return edition;
     }

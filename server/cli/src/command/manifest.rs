@@ -114,11 +114,7 @@ impl FromStr for Image {
         if class.is_empty() || file.is_empty() {
             return Err(expected());
         }
-        Ok(Self {
-            class: class.to_owned(),
-            file: file.to_owned(),
-            version: version.map(str::to_owned),
-        })
+        Ok(Self { class: class.to_owned(), file: file.to_owned(), version: version.map(str::to_owned) })
     }
 }
 
@@ -189,12 +185,7 @@ fn draft(make: &Make, now: u64) -> Result<ManifestDraft, Failure> {
         profile,
         use_before: make.use_before,
         version: version(&make.images),
-        ..ManifestDraft::new(
-            make.sequence,
-            vendor,
-            classes.collect::<Result<_, _>>()?,
-            reference,
-        )
+        ..ManifestDraft::new(make.sequence, vendor, classes.collect::<Result<_, _>>()?, reference)
     })
 }
 
@@ -213,10 +204,8 @@ fn class_image(vendor: &[u8; 16], image: &Image) -> Result<ClassImage, Failure> 
 
 /// The text for people: one version where all agree, else each with its class.
 fn version(images: &[Image]) -> Option<String> {
-    let known: Vec<(&str, &str)> = images
-        .iter()
-        .filter_map(|image| Some((image.class.as_str(), image.version.as_deref()?)))
-        .collect();
+    let known: Vec<(&str, &str)> =
+        images.iter().filter_map(|image| Some((image.class.as_str(), image.version.as_deref()?))).collect();
     let (_, first) = known.first()?;
     if known.len() == images.len() && known.iter().all(|(_, version)| version == first) {
         return Some((*first).to_owned());
@@ -236,10 +225,7 @@ mod tests {
     #[test]
     fn version_stands_behind_the_last_colon() {
         let read = image("lamp=a:b.bin:2.0.0");
-        assert_eq!(
-            (read.file.as_str(), read.version.as_deref()),
-            ("a:b.bin", Some("2.0.0"))
-        );
+        assert_eq!((read.file.as_str(), read.version.as_deref()), ("a:b.bin", Some("2.0.0")));
     }
 
     #[test]
@@ -251,10 +237,7 @@ mod tests {
     #[test]
     fn one_version_for_all_is_said_once() {
         assert_eq!(version(&[image("a=x:1"), image("b=y:1")]), Some("1".to_owned()));
-        assert_eq!(
-            version(&[image("a=x:1"), image("b=y:2")]),
-            Some("a 1, b 2".to_owned())
-        );
+        assert_eq!(version(&[image("a=x:1"), image("b=y:2")]), Some("a 1, b 2".to_owned()));
         assert_eq!(version(&[image("a=x:1"), image("b=y")]), Some("a 1".to_owned()));
         assert_eq!(version(&[image("a=x")]), None);
     }

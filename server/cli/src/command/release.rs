@@ -40,21 +40,10 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
     let client = Client::new(server)?;
     match command {
-        Command::Publish {
-            image,
-            class,
-            version,
-            component,
-        } => {
+        Command::Publish { image, class, version, component } => {
             let content = file::read(&image)?;
-            let query = [
-                ("class", class.as_str()),
-                ("component", &component),
-                ("version", &version),
-            ];
-            let release: Release = client
-                .upload(Method::POST, "/v1/releases", &query, content)
-                .await?;
+            let query = [("class", class.as_str()), ("component", &component), ("version", &version)];
+            let release: Release = client.upload(Method::POST, "/v1/releases", &query, content).await?;
             output.print(&release, |release| {
                 let size = bytes(release.size);
                 format!(
@@ -83,8 +72,5 @@ fn list(releases: &[Release]) -> String {
             short(&release.digest),
         ]
     };
-    table(
-        &["CLASS", "COMPONENT", "VERSION", "SIZE", "DIGEST"],
-        &releases.iter().map(row).collect::<Vec<_>>(),
-    )
+    table(&["CLASS", "COMPONENT", "VERSION", "SIZE", "DIGEST"], &releases.iter().map(row).collect::<Vec<_>>())
 }
