@@ -81,6 +81,10 @@ pub(crate) struct RunArgs {
     /// between tries grow to 150 times this.
     #[arg(long, value_name = "MS", default_value_t = 2000, value_parser = clap::value_parser!(u64).range(10..=60_000))]
     pub(crate) ack_timeout_ms: u64,
+    /// Lifetime of the registration, in seconds. The device is heard of at half of a short one, and 93 s before the
+    /// end of a long one; so long a dead session may go unnoticed.
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..))]
+    pub(crate) lifetime_s: u32,
     /// Cut the power at a point: the process ends at once, with status 3 and without any cleaning up.
     ///
     /// manifest-stored, granted, frame:N (after frame N, from 0, stands in flash), decrypted, trial (the trial is

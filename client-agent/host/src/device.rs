@@ -213,9 +213,10 @@ impl Device<'_> {
         let ack_timeout = Duration::from_millis(self.args.ack_timeout_ms);
         Config {
             endpoint: self.unit.id.to_owned(),
-            lifetime_s: LIFETIME_S,
+            lifetime_s: self.args.lifetime_s,
             manufacturer: self.header.vendor.clone(),
             model: self.header.class.clone(),
+            waiting_silence: ack_timeout * WAITING_SILENCE_FACTOR,
             retry_first: ack_timeout,
             retry_longest: ack_timeout * RETRY_LONGEST_FACTOR,
         }
@@ -230,8 +231,8 @@ where
     updater.record().reports.iter().flatten().any(|report| report.moment == Moment::Installed)
 }
 
-/// Lifetime of the registration, in seconds: a server learns within five minutes that a device is gone.
-const LIFETIME_S: u32 = 300;
+/// Longest silence while an image waits for the server's word, in first waits: a minute with CoAP's own 2 s.
+const WAITING_SILENCE_FACTOR: u32 = 30;
 
 /// Longest wait between tries, in first waits: 300 s with CoAP's own 2 s.
 const RETRY_LONGEST_FACTOR: u32 = 150;

@@ -194,10 +194,16 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         while let Some(event) = self.agent.poll_event() {
             self.log(&event);
             self.device.status.take(&event);
+            if let Event::Refused { reason } = event {
+                let said = self.agent.updater().refusal();
+                self.device.status.reason = Some(format!("refused by the server: {said} (reason {reason})"));
+            }
             self.count_traffic();
             self.device.status.read_agent(&self.agent);
             self.device.status.updated |= event == Event::Receipt(Moment::Installed);
-            self.device.file.write(&self.device.status);
+            if is_step(&event) {
+                self.device.file.write(&self.device.status);
+            }
             if let Some(halt) = self.device.args.halt_at.filter(|halt| halt.is_at(&event)) {
                 halt.halt();
             }
@@ -289,6 +295,11 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
     }
 }
 
+/// A frame in between is no step that an observer needs: the file would be written thousands of times.
+fn is_step(event: &Event) -> bool {
+    !matches!(event, Event::FrameStored { number, of } if number % FRAMES_PER_STATUS != 0 && number + 1 != *of)
+}
+
 /// Waits for a future that may not be there, and then for ever.
 async fn of<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
     match future {
@@ -313,6 +324,9 @@ fn coap_config(ack_timeout: Duration) -> CoapConfig {
     config.response_wait = config.transmission.max_transmit_wait();
     config
 }
+
+/// Frames between two writes of the status file: 63 KiB.
+const FRAMES_PER_STATUS: u32 = 64;
 
 /// How long nothing needs to be due for: waking up once an hour costs nothing.
 const IDLE: Duration = Duration::from_hours(1);

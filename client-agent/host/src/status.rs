@@ -164,6 +164,7 @@ impl Status {
                 self.asked.place = Some((*place).into());
             }
             Event::Granted { base, content_bytes } => {
+                (self.verdict, self.reason) = (None, None);
                 self.got = Some(Got {
                     kind: if base.is_some() { "delta" } else { "full" },
                     base: base.map(hex::encode),

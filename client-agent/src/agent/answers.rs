@@ -12,7 +12,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         match registration::location(response) {
             Some(location) => {
                 let update_at = now.after(registration::update_after(self.config.lifetime_s));
-                self.link = Link::Registered { location, update_at };
+                self.link = Link::Registered { location, update_at, heard_at: now };
                 self.link_gate.open();
                 self.report_gate.open();
                 self.news = News::Nothing;

@@ -38,6 +38,9 @@ pub struct Config {
     pub manufacturer: String,
     /// Object 3, model.
     pub model: String,
+    /// Longest silence while a verified image waits for the server's word, so that a server which came back without
+    /// its sessions is noticed. Default 60 s; shorter costs a message each time.
+    pub waiting_silence: Duration,
     /// First wait after a failure. Default 2 s, CoAP's own first timeout.
     pub retry_first: Duration,
     /// Longest wait between tries. Default 300 s: a fleet comes back within minutes of its server.
@@ -98,6 +101,8 @@ enum Link {
         location: Vec<String>,
         /// When to update it.
         update_at: Instant,
+        /// When the server answered last.
+        heard_at: Instant,
     },
 }
 
@@ -179,6 +184,9 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         let Some(purpose) = self.take_under_way(ticket) else {
             return Ok(());
         };
+        if let Link::Registered { heard_at, .. } = &mut self.link {
+            *heard_at = now;
+        }
         match purpose {
             Purpose::Register => self.take_registration(now, response),
             Purpose::UpdateRegistration => self.take_registration_update(now, &response),
@@ -261,9 +269,9 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         if self.under_way.is_some() {
             return None;
         }
-        let (update_at, registered) = match &self.link {
-            Link::Down | Link::Up => (self.link_gate.opens, false),
-            Link::Registered { update_at, .. } => (*update_at, true),
+        let (update_at, registered) = match self.update_due() {
+            None => (self.link_gate.opens, false),
+            Some(update_at) => (update_at, true),
         };
         let report = self.updater.pending_report().map(|_| self.report_gate.opens);
         let work = match self.updater.work() {
@@ -410,14 +418,15 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
 
     /// Registration first, then what is owed, then new work.
     fn next_request(&mut self, now: Instant) -> Result<Option<(Purpose, Request)>, UpdateError<F::Error>> {
-        let (location, update_at) = match &self.link {
+        let update_at = self.update_due().unwrap_or(now);
+        let location = match &self.link {
             Link::Down => return Ok(None),
             Link::Up if self.mode == Mode::Stopping || !self.link_gate.is_open(now) => return Ok(None),
             Link::Up => {
                 let request = registration::register(&self.config.endpoint, self.config.lifetime_s);
                 return Ok(Some((Purpose::Register, request)));
             }
-            Link::Registered { location, update_at } => (location, *update_at),
+            Link::Registered { location, .. } => location,
         };
         if self.mode == Mode::Stopping {
             return Ok(Some((Purpose::Deregister, registration::deregister(location))));
@@ -439,6 +448,14 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
             Work::Fetch => Ok(self.next_frame().map(|request| (Purpose::Frame, request))),
             Work::Nothing | Work::Install | Work::AwaitExecute | Work::Reboot => Ok(None),
         }
+    }
+
+    /// Tells when the registration must be updated; `None` where there is none.
+    fn update_due(&self) -> Option<Instant> {
+        let Link::Registered { update_at, heard_at, .. } = &self.link else { return None };
+        let waits = self.updater.work() == Work::AwaitExecute;
+        let silent_at = waits.then(|| heard_at.after(self.config.waiting_silence));
+        Some(silent_at.map_or(*update_at, |silent_at| silent_at.min(*update_at)))
     }
 
     fn next_report(&mut self, now: Instant) -> Option<Request> {

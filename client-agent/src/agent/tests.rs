@@ -31,6 +31,7 @@ fn config() -> Config {
         lifetime_s: 300,
         manufacturer: "example.com".to_string(),
         model: "lamp".to_string(),
+        waiting_silence: Duration::from_mins(1),
         retry_first: Duration::from_secs(2),
         retry_longest: Duration::from_mins(5),
     }
@@ -297,6 +298,21 @@ fn registration_is_updated_before_its_lifetime_ends() {
     world.wait();
     assert_eq!(world.now, Instant(Duration::from_secs(1 + 207)));
     assert_eq!(world.seen.last().unwrap(), "Post rd/1?");
+}
+
+#[test]
+fn device_that_waits_for_execute_shows_itself_more_often() {
+    let author = Author::new();
+    let mut world = World::new(&author);
+    world.settle();
+    world.push_manifest();
+    world.settle();
+    let updates = world.count("Post rd/1?");
+    world.wait();
+    assert_eq!(world.now, Instant(Duration::from_secs(1 + 60)));
+    world.wait();
+    assert_eq!(world.now, Instant(Duration::from_secs(1 + 120)));
+    assert_eq!(world.count("Post rd/1?"), updates + 2);
 }
 
 #[test]

@@ -206,7 +206,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
                 self.end(Outcome { result: RESULT_SUCCESS, refused: None })?;
                 Ok(Answered::Nothing)
             }
-            Detail::Refused { reason, .. } => {
+            Detail::Refused { reason, text } => {
+                self.refusal = Bounded::copy_of(text.as_bytes()).unwrap_or(Bounded::EMPTY);
                 self.end(Outcome { result: RESULT_FAILED, refused: Some(reason) })?;
                 Ok(Answered::Refused { reason })
             }

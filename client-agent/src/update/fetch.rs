@@ -96,11 +96,14 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let plain = &mut plain[..block.len()];
         plain.copy_from_slice(block);
         let at = layout.block_offset(number);
-        let mut cipher = self.cipher(granted, &key)?;
+        let (number_of_grant, opened) = self.opened_key(granted, &key)?;
+        let mut cipher =
+            ContentCipher::new(&opened, key.iv).map_err(|_| MessageError::Bound("initialisation vector"))?;
         cipher.apply_at(at, plain).map_err(|_| MessageError::Bound("content"))?;
         let offset = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(self.staging_start(&resource));
         let spare = self.spare().region();
         self.flash.write(spare, offset, plain).map_err(UpdateError::Flash)?;
+        self.opened = Some((number_of_grant, opened));
         self.altered = 0;
         self.advance(Progress { frame: resume.frame, expected: resume.expected }, layout.frames())?;
         Ok(Fetched::Stored { number, of: layout.frames() })
@@ -147,14 +150,18 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(wrap::unwrap(&key, &resource.key, algorithm).ok())
     }
 
-    fn cipher(
+    /// Gives the grant's number and content key, unwrapped once a boot.
+    fn opened_key(
         &self,
         granted: &Granted,
         resource: &GrantedResource<'_>,
-    ) -> Result<ContentCipher, UpdateError<F::Error>> {
-        // Both were tried before the grant was accepted.
+    ) -> Result<(u64, ContentKey), UpdateError<F::Error>> {
+        if let Some(opened) = self.opened.as_ref().filter(|(number, _)| *number == granted.number) {
+            return Ok(opened.clone());
+        }
+        // It was tried before the grant was accepted.
         let key = self.content_key(granted, resource)?.ok_or(MessageError::Bound("wrapped key"))?;
-        Ok(ContentCipher::new(&key, resource.iv).map_err(|_| MessageError::Bound("initialisation vector"))?)
+        Ok((granted.number, key))
     }
 
     fn count_altered(&mut self, number: u32, error: FrameError) -> Result<Fetched, UpdateError<F::Error>> {

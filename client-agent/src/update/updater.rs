@@ -9,11 +9,13 @@ use super::facts::Facts;
 use super::record::{Granted, ManifestRef, Outcome, Place, Record, RecordError, RecordStore, Stage, State};
 use super::verify::{Against, Followed, Refused, verify};
 use crate::platform::{Flash, Random, Region};
+use bellwether_keys::ContentKey;
 use bellwether_keys::chain::{self, ChainError};
 use bellwether_keys::derive::DeriveError;
 use bellwether_keys::mac::SealError;
 use bellwether_manifests::message::peek::attached_payload;
 use bellwether_manifests::message::request::ECHO_BYTES_MAX;
+use bellwether_manifests::message::verdict::TEXT_BYTES_MAX;
 use bellwether_manifests::message::{Descriptor, Grant, MessageError};
 use core::time::Duration;
 use thiserror::Error;
@@ -34,6 +36,10 @@ pub struct Updater<'a, F, R> {
     pub(super) asked: Option<Asked>,
     /// What a "prove" verdict wants back in the next request, and at which place.
     pub(super) echo: Option<(Place, Bounded<ECHO_BYTES_MAX>)>,
+    /// What a server said with its newest refusal.
+    pub(super) refusal: Bounded<TEXT_BYTES_MAX>,
+    /// The content key of the grant with this number, so that frames do not walk the key chain.
+    pub(super) opened: Option<(u64, ContentKey)>,
     /// Whether the open grant must be asked for again.
     pub(super) ask_again: bool,
     /// Times in a row that the awaited frame came altered.
@@ -134,6 +140,8 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             clock,
             asked: None,
             echo: None,
+            refusal: Bounded::EMPTY,
+            opened: None,
             ask_again: false,
             altered: 0,
             reboot: false,
@@ -180,6 +188,12 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     pub fn running(&self) -> &Image {
         // `start` refuses a boot state without an active image.
         self.boot.image(self.boot.active).unwrap_or(&NO_IMAGE)
+    }
+
+    /// Gives what a server said with its newest refusal, in its words.
+    #[must_use]
+    pub fn refusal(&self) -> &str {
+        self.refusal.as_text()
     }
 
     /// Gives what the device is.
@@ -269,6 +283,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         self.record.outcome = outcome;
         self.asked = None;
         self.echo = None;
+        self.opened = None;
         self.ask_again = false;
         self.altered = 0;
     }
