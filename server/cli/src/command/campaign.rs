@@ -181,6 +181,10 @@ impl Bars {
         for (_, bar) in self.each.borrow().iter() {
             bar.abandon();
         }
+        if !self.all.is_hidden() {
+            // The last bar ends without a line break, and what follows is a table.
+            eprintln!();
+        }
     }
 }
 
