@@ -125,7 +125,7 @@ impl Device<'_> {
     /// One boot: the boot loader, then the image and the agent until the next one.
     async fn boot(&mut self, flash: &mut FlashFile, facts: &Facts<'_>) -> Result<Ended, DeviceError> {
         let Some(selected) = self.load(flash).await? else { return Ok(Ended::Reboot) };
-        let program = self.start_image(flash, &selected)?;
+        let running = self.start_image(flash, &selected)?;
         let updater = Updater::start(&mut *flash, OsRandom::open()?, *facts, self.clock.now().0)?;
         self.status.says = None;
         self.status.read_record(&updater);
@@ -149,22 +149,23 @@ impl Device<'_> {
             let agent = Agent::new(updater, self.agent_config());
             Session::open(self, agent).await?.run().await
         };
-        if let Some((_, running)) = program {
+        if let Some(running) = running {
             running.stop().await;
         }
         ended
     }
 
     /// The boot loader: `None` after a trial that was rolled back.
-    async fn load(&self, flash: &mut FlashFile) -> Result<Option<Selected>, DeviceError> {
+    async fn load(&mut self, flash: &mut FlashFile) -> Result<Option<Selected>, DeviceError> {
         let selected = trial::select(flash)?;
         if !selected.on_trial {
             return Ok(Some(selected));
         }
         tracing::info!(version = selected.image.version_text(), "new image on trial");
         if let Err(reason) = self.self_test(flash, &selected).await? {
-            tracing::warn!(reason, "self-test failed, going back");
+            tracing::warn!(%reason, "self-test failed, going back");
             trial::roll_back(flash)?;
+            self.status.reason = Some(format!("rolled back: {reason}"));
             return Ok(None);
         }
         trial::confirm(flash)?;
@@ -193,14 +194,13 @@ impl Device<'_> {
         &self,
         flash: &mut FlashFile,
         selected: &Selected,
-    ) -> Result<Option<(Program, Running)>, DeviceError> {
+    ) -> Result<Option<Running>, DeviceError> {
         if self.header.kind == Kind::Microcontroller {
             return Ok(None);
         }
         let image = flash.read_slot(selected.slot.region(), selected.image.bytes)?;
-        let program = Program::write(&image)?;
-        match program.start(self.line_sender.clone()) {
-            Ok(running) => Ok(Some((program, running))),
+        match Program::write(&image)?.start(self.line_sender.clone()) {
+            Ok(running) => Ok(Some(running)),
             Err(error) => {
                 // The agent is not part of the image here, so the device can still be given a better one.
                 tracing::error!(%error, "the image does not start");

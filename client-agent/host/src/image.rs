@@ -1,6 +1,7 @@
 //! Images that are programs of this machine: their self-test and their run.
 //!
-//! An image is executed from a private file (in a folder of mode 0700 that is removed afterwards). Its standard input
+//! An image is executed from a private file, in a folder of mode 0700 that is removed as soon as the image runs: a
+//! device that is killed leaves none behind. (A script is opened by its interpreter later; its folder stays with it.) Its standard input
 //! is a pipe that closes when the device loses its power, so a program that ends at the end of its input never
 //! outlives its device, not even one that was killed.
 
@@ -20,14 +21,17 @@ use tokio::time::timeout;
 #[derive(Debug)]
 pub(crate) struct Program {
     path: PathBuf,
-    /// Removed with the program.
-    _folder: TempDir,
+    /// Removed with the program, see [`Program::release`].
+    folder: TempDir,
+    is_script: bool,
 }
 
 /// A program that runs.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
+    /// A script's own file.
+    _kept: Option<TempDir>,
     /// Closes when the device does.
     power: Option<ChildStdin>,
 }
@@ -59,7 +63,7 @@ impl Program {
         let path = folder.path().join("image");
         std::fs::write(&path, image)?;
         std::fs::set_permissions(&path, private)?;
-        Ok(Self { path, _folder: folder })
+        Ok(Self { path, folder, is_script: image.starts_with(b"#!") })
     }
 
     /// Runs `IMAGE --self-test`; it passes by ending with status 0 in time.
@@ -67,7 +71,7 @@ impl Program {
     /// # Errors
     ///
     /// [`SelfTestError`].
-    pub(crate) async fn self_test(&self) -> Result<(), SelfTestError> {
+    pub(crate) async fn self_test(self) -> Result<(), SelfTestError> {
         let mut child = Command::new(&self.path)
             .arg("--self-test")
             .stdin(Stdio::null())
@@ -75,6 +79,7 @@ impl Program {
             .kill_on_drop(true)
             .spawn()
             .map_err(SelfTestError::NotExecutable)?;
+        let _kept = self.release();
         match timeout(SELF_TEST_TIME_MAX, child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => Err(SelfTestError::Failed(status)),
@@ -88,7 +93,7 @@ impl Program {
     /// # Errors
     ///
     /// The operating system's.
-    pub(crate) fn start(&self, lines: mpsc::Sender<String>) -> io::Result<Running> {
+    pub(crate) fn start(self, lines: mpsc::Sender<String>) -> io::Result<Running> {
         let mut child = Command::new(&self.path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -107,7 +112,12 @@ impl Program {
                 }
             });
         }
-        Ok(Running { child, power })
+        Ok(Running { child, _kept: self.release(), power })
+    }
+
+    /// Removes the folder, unless an interpreter may still have to read the file.
+    fn release(self) -> Option<TempDir> {
+        self.is_script.then_some(self.folder)
     }
 }
 
@@ -155,11 +165,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn private_file_is_gone_with_the_program() {
-        let program = Program::write(b"#!/bin/sh\n").unwrap();
+    async fn private_file_is_gone_once_the_program_runs() {
+        let program = Program::write(&std::fs::read("/bin/cat").unwrap()).unwrap();
         let path = program.path.clone();
         assert_eq!(path.parent().unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o700);
-        drop(program);
+        let running = program.start(mpsc::channel(1).0).unwrap();
+        assert!(!path.parent().unwrap().exists());
+        running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn script_keeps_its_file_as_long_as_it_runs() {
+        let program = Program::write(b"#!/bin/sh\ncat\n").unwrap();
+        let path = program.path.clone();
+        let running = program.start(mpsc::channel(1).0).unwrap();
+        assert!(path.exists());
+        running.stop().await;
         assert!(!path.exists());
     }
 }

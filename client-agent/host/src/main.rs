@@ -20,13 +20,15 @@ use clap::Parser;
 use cli::{Cli, Command};
 use device::Finished;
 use std::error::Error;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let done = match &cli.command {
         Command::Flash(args) => prepare::prepare(args).map(|()| Finished::Well).map_err(Into::into),
         Command::Run(args) => switch_on(args),
