@@ -152,10 +152,10 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
 
     /// The first "prove" is answered at once; a server that goes on asking is answered ever more slowly.
     fn limit_proofs(&mut self, now: Instant, jitter: u8) {
-        let first = self.work_gate.backoff.is_fresh();
+        let first = self.work_gate.is_fresh();
         self.work_gate.close(now, jitter);
         if first {
-            self.work_gate.opens = now;
+            self.work_gate.open_once(now);
         }
     }
 

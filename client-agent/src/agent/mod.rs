@@ -7,6 +7,7 @@
 mod answers;
 mod backoff;
 mod event;
+mod gate;
 mod registration;
 mod tree;
 
@@ -19,11 +20,11 @@ use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
-use backoff::Backoff;
 use bellwether_coap::{Block, BlockSize, Code, Failure, Instant, Method, Request, Response};
 use bellwether_manifests::message::content_format;
 use bellwether_manifests::message::request::REQUEST_BYTES_MAX;
 use core::time::Duration;
+use gate::Gate;
 use lwm2m_rs::firmware::{State as FirmwareState, UpdateResult};
 use tree::{Command, Meaning, Shown};
 
@@ -106,21 +107,11 @@ enum Link {
     },
 }
 
-/// Something that is tried again later after a failure.
-#[derive(Debug)]
-struct Gate {
-    backoff: Backoff,
-    opens: Instant,
-}
-
 impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     /// Starts without a session.
     #[must_use]
     pub fn new(updater: Updater<'a, F, R>, config: Config) -> Self {
-        let gate = || Gate {
-            backoff: Backoff::new(config.retry_first, config.retry_longest),
-            opens: Instant::default(),
-        };
+        let gate = || Gate::new(config.retry_first, config.retry_longest);
         let (link_gate, report_gate, work_gate) = (gate(), gate(), gate());
         Self {
             updater,
@@ -223,9 +214,9 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     /// # Errors
     ///
     /// [`UpdateError`]: restart the device.
-    pub fn handle_timeout(&mut self, now: Instant) -> Result<(), UpdateError<F::Error>> {
+    pub fn handle_timeout(&mut self, _now: Instant) -> Result<(), UpdateError<F::Error>> {
         match self.updater.work() {
-            Work::Install => self.install(now)?,
+            Work::Install => self.install()?,
             Work::Reboot => self.announce_reboot(),
             Work::Nothing | Work::Ask | Work::Fetch | Work::AwaitExecute => {}
         }
@@ -270,13 +261,13 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
             return None;
         }
         let (update_at, registered) = match self.update_due() {
-            None => (self.link_gate.opens, false),
+            None => (self.link_gate.opens(), false),
             Some(update_at) => (update_at, true),
         };
-        let report = self.updater.pending_report().map(|_| self.report_gate.opens);
+        let report = self.updater.pending_report().map(|_| self.report_gate.opens());
         let work = match self.updater.work() {
             Work::Ask if self.updater.owes_failure() => None,
-            Work::Ask | Work::Fetch => Some(self.work_gate.opens),
+            Work::Ask | Work::Fetch => Some(self.work_gate.opens()),
             Work::Nothing | Work::Install | Work::AwaitExecute | Work::Reboot => None,
         };
         [report, work].into_iter().flatten().filter(|_| registered).chain([update_at]).min()
@@ -393,14 +384,14 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         Ok(Code::CHANGED)
     }
 
-    fn install(&mut self, now: Instant) -> Result<(), UpdateError<F::Error>> {
+    fn install(&mut self) -> Result<(), UpdateError<F::Error>> {
         match self.updater.install()? {
             crate::update::Installed::Verified => self.events.push_back(Event::Decrypted),
             crate::update::Installed::GivenUp => self.events.push_back(Event::GivenUp),
             crate::update::Installed::Unasked => {}
         }
         self.report_gate.open();
-        self.work_gate.opens = now;
+        self.work_gate.open();
         Ok(())
     }
 
@@ -497,25 +488,6 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
 
     fn scratch(&self) -> Vec<u8> {
         vec![0; self.updater.manifest_bytes_max() as usize]
-    }
-}
-
-impl Gate {
-    fn is_open(&self, now: Instant) -> bool {
-        self.opens <= now
-    }
-
-    fn open(&mut self) {
-        self.backoff.reset();
-        self.opens = Instant::default();
-    }
-
-    fn close(&mut self, now: Instant, jitter: u8) {
-        self.opens = now.after(self.backoff.next_wait(jitter));
-    }
-
-    fn close_for(&mut self, now: Instant, wait: Duration) {
-        self.opens = now.after(wait);
     }
 }
 
