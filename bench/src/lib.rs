@@ -1,1 +1,0 @@
-//! Measurements, each beside a peer in the same run.

@@ -1,0 +1,120 @@
+//! Measurements with stable names, each beside a peer that runs in the same run.
+//!
+//! Absolute times do not carry over from machine to machine, nor from hour to hour on a busy one; the ratio to a
+//! peer that was measured in turns with ours does. Nothing here is a gate: the figures are printed.
+
+mod block2;
+mod bytes;
+mod clock;
+mod cpu;
+mod device;
+mod figure;
+mod firmware;
+mod fleet;
+mod grants;
+mod machine;
+mod report;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::firmware::Firmware;
+use crate::machine::Machine;
+use crate::report::Report;
+
+/// Why a measurement has no figure. Nobody handles it; it is told to who runs the bench.
+type Failure = Box<dyn Error + Send + Sync>;
+
+/// Prints the figures of Bellwether, each beside a peer in the same run
+///
+/// Everything stays on loopback and in a temporary folder, and ends within three minutes.
+#[derive(Debug, Parser)]
+#[command(name = "bellwether-bench", version)]
+struct Cli {
+    /// Folder of two or more firmware images named by their version, as in 1.10.0.bin
+    #[arg(long)]
+    images: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Measure only these
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Subject>,
+    #[command(subcommand)]
+    inner: Option<Inner>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Subject {
+    /// CPU per served block of 1,024 bytes
+    Block2,
+    /// Bytes that an update takes to a device
+    Bytes,
+    /// Grants per second
+    Grants,
+    /// Instructions of what a device does
+    Device,
+}
+
+/// What the bench asks of itself in another process.
+#[derive(Debug, Subcommand)]
+enum Inner {
+    /// Repeats one piece of a device's work, for an instruction counter around this process
+    #[command(hide = true)]
+    Work(device::Work),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.inner {
+        Some(Inner::Work(work)) => work.run(),
+        None => measure(&cli),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bellwether-bench: {}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes an error with what caused it; one that repeats its cause says it once.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let (mut text, mut cause) = (error.to_string(), error.source());
+    while let Some(next) = cause {
+        let said = next.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+fn measure(cli: &Cli) -> Result<(), Failure> {
+    let wanted = |subject| cli.only.is_empty() || cli.only.contains(&subject);
+    let mut report = Report::begin(Machine::read(), cli.json);
+    let firmware = if wanted(Subject::Bytes) || wanted(Subject::Device) {
+        Some(Firmware::choose(cli.images.as_deref())?)
+    } else {
+        None
+    };
+    if wanted(Subject::Block2) {
+        report.take(block2::measure(block2::Effort::FULL)?);
+    }
+    if wanted(Subject::Grants) {
+        report.take(grants::measure(grants::Effort::FULL)?);
+    }
+    if let Some(firmware) = firmware.as_ref().filter(|_| wanted(Subject::Bytes)) {
+        report.take(bytes::measure(firmware)?);
+    }
+    if let Some(firmware) = firmware.as_ref().filter(|_| wanted(Subject::Device)) {
+        report.take(device::measure(firmware)?);
+    }
+    report.finish()
+}
