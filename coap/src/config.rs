@@ -107,10 +107,7 @@ impl Transmission {
     }
 
     fn longest(&self, times: u32) -> Duration {
-        self.ack_timeout
-            .saturating_mul(times)
-            .saturating_mul(self.ack_random_percent)
-            / 100
+        self.ack_timeout.saturating_mul(times).saturating_mul(self.ack_random_percent) / 100
     }
 }
 

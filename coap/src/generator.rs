@@ -13,17 +13,9 @@ impl Generator {
     pub(crate) fn new(seed: [u8; 32]) -> Self {
         let mut words = [0; 8];
         for (word, bytes) in words.iter_mut().zip(seed.chunks_exact(4)) {
-            *word = bytes
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u32::from(*byte));
+            *word = bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
         }
-        Self {
-            seed: words,
-            counter: [0; 2],
-            block: [0; 16],
-            used: 16,
-        }
+        Self { seed: words, counter: [0; 2], block: [0; 16], used: 16 }
     }
 
     pub(crate) fn next(&mut self) -> u32 {

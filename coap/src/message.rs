@@ -62,11 +62,7 @@ impl Header {
             0b0111 => Kind::Rst,
             _ => return None,
         };
-        Some(Self {
-            kind,
-            code: Code(code),
-            message_id: u16::from_be_bytes([high, low]),
-        })
+        Some(Self { kind, code: Code(code), message_id: u16::from_be_bytes([high, low]) })
     }
 
     /// Writes a message that is nothing but this header.
@@ -197,11 +193,7 @@ mod tests {
 
     #[test]
     fn empty_message_is_four_bytes() {
-        let header = Header {
-            kind: Kind::Rst,
-            code: Code::EMPTY,
-            message_id: 0x1234,
-        };
+        let header = Header { kind: Kind::Rst, code: Code::EMPTY, message_id: 0x1234 };
         assert_eq!(header.alone(), [0x70, 0, 0x12, 0x34]);
         assert_eq!(Header::parse(&header.alone()), Some(header));
     }

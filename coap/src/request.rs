@@ -46,11 +46,7 @@ impl Request {
     pub fn new(method: Method, path: &str) -> Self {
         Self {
             method,
-            path: path
-                .split('/')
-                .filter(|segment| !segment.is_empty())
-                .map(ToString::to_string)
-                .collect(),
+            path: path.split('/').filter(|segment| !segment.is_empty()).map(ToString::to_string).collect(),
             query: Vec::new(),
             content_format: None,
             accept: None,
@@ -88,9 +84,7 @@ impl Request {
     /// Returns the value of the first query argument with this key.
     #[must_use]
     pub fn query_value(&self, key: &str) -> Option<&str> {
-        self.query
-            .iter()
-            .find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
+        self.query.iter().find_map(|argument| argument.strip_prefix(key)?.strip_prefix('='))
     }
 
     pub(crate) fn from_options(
@@ -135,9 +129,7 @@ mod tests {
 
     #[test]
     fn path_is_split_at_slashes_and_query_found_by_its_whole_key() {
-        let request = Request::new(Method::Post, "/rd/5")
-            .with_query("lt=60")
-            .with_query("l=1");
+        let request = Request::new(Method::Post, "/rd/5").with_query("lt=60").with_query("l=1");
         assert_eq!(request.path, ["rd", "5"]);
         assert_eq!(request.query_value("l"), Some("1"));
         assert_eq!(request.query_value("ep"), None);

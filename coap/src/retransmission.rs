@@ -16,16 +16,10 @@ impl Retransmission {
     /// `jitter` spreads it over `ACK_TIMEOUT` ..= `ACK_TIMEOUT * ACK_RANDOM_FACTOR`: 0 is the
     /// shortest, 65535 the longest.
     pub(crate) fn start(transmission: &Transmission, jitter: u16) -> Self {
-        let longest = transmission
-            .ack_timeout
-            .saturating_mul(transmission.ack_random_percent.max(100))
-            / 100;
+        let longest = transmission.ack_timeout.saturating_mul(transmission.ack_random_percent.max(100)) / 100;
         let spread = longest.saturating_sub(transmission.ack_timeout);
         let timeout = transmission.ack_timeout + spread / u32::from(u16::MAX) * u32::from(jitter);
-        Self {
-            timeout,
-            retransmits: 0,
-        }
+        Self { timeout, retransmits: 0 }
     }
 
     pub(crate) fn timeout(self) -> Duration {

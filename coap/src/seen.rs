@@ -27,8 +27,7 @@ pub(crate) struct SeenBounds {
 impl Seen {
     /// Returns the answer of an id seen before, empty if there is none, or `None` for a new id.
     pub(crate) fn find(&self, now: Instant, message_id: u16) -> Option<&[u8]> {
-        self.position(now, message_id)
-            .map(|at| self.ring[at].reply.as_slice())
+        self.position(now, message_id).map(|at| self.ring[at].reply.as_slice())
     }
 
     /// Remembers a new id until its lifetime ends or younger ones need the room.
@@ -36,11 +35,7 @@ impl Seen {
         while self.ring.len() >= bounds.entries_max.max(1) {
             self.drop_oldest();
         }
-        self.ring.push_back(Entry {
-            message_id,
-            until,
-            reply: Vec::new(),
-        });
+        self.ring.push_back(Entry { message_id, until, reply: Vec::new() });
     }
 
     /// Remembers the answer of an id; the oldest answers go when there are too many bytes.
@@ -63,9 +58,7 @@ impl Seen {
 
     // From the youngest on: a retransmission repeats what came last.
     fn position(&self, now: Instant, message_id: u16) -> Option<usize> {
-        self.ring
-            .iter()
-            .rposition(|entry| entry.message_id == message_id && now < entry.until)
+        self.ring.iter().rposition(|entry| entry.message_id == message_id && now < entry.until)
     }
 
     fn drop_oldest(&mut self) {
@@ -80,10 +73,7 @@ mod tests {
     use super::*;
     use core::time::Duration;
 
-    const BOUNDS: SeenBounds = SeenBounds {
-        entries_max: 3,
-        reply_bytes_max: 10,
-    };
+    const BOUNDS: SeenBounds = SeenBounds { entries_max: 3, reply_bytes_max: 10 };
     const START: Instant = Instant(Duration::ZERO);
 
     fn later(s: u64) -> Instant {

@@ -12,11 +12,7 @@ pub(crate) fn slice(body: &[u8], number: u32, size: BlockSize) -> Option<(Block,
         return None;
     }
     let end = body.len().min(start + size.bytes());
-    let block = Block {
-        number,
-        more: end < body.len(),
-        size,
-    };
+    let block = Block { number, more: end < body.len(), size };
     Some((block, &body[start..end]))
 }
 

@@ -48,11 +48,7 @@ pub(crate) enum Step {
 
 impl Phase {
     fn first(request: &Request, size: BlockSize) -> Self {
-        if request.payload.len() > size.bytes() {
-            Self::Upload { sent: 0, size }
-        } else {
-            Self::Whole
-        }
+        if request.payload.len() > size.bytes() { Self::Upload { sent: 0, size } } else { Self::Whole }
     }
 }
 
@@ -69,12 +65,7 @@ impl From<&Config> for TransferBounds {
 impl Transfer {
     pub(crate) fn new(request: Request, bounds: TransferBounds) -> Self {
         let phase = Phase::first(&request, bounds.block_size);
-        Self {
-            request,
-            bounds,
-            phase,
-            restarts: 0,
-        }
+        Self { request, bounds, phase, restarts: 0 }
     }
 
     pub(crate) fn request(&self) -> &Request {
@@ -167,9 +158,7 @@ impl Transfer {
         let bytes = bytes_u32(self.request.payload.len());
         let too_large = response.size1.is_some_and(|max| max < bytes);
         let hinted = response.code == Code::REQUEST_ENTITY_TOO_LARGE && sent == 0 && !too_large;
-        block1
-            .map(|block| block.size)
-            .filter(|hint| hinted && *hint < size)
+        block1.map(|block| block.size).filter(|hint| hinted && *hint < size)
     }
 
     fn take_answer(&mut self, response: Response) -> Step {
@@ -258,11 +247,8 @@ mod tests {
     use crate::option::etag::ETag;
     use alloc::vec;
 
-    const BOUNDS: TransferBounds = TransferBounds {
-        block_size: BlockSize::MAX,
-        body_bytes_max: 4096,
-        restarts_max: 1,
-    };
+    const BOUNDS: TransferBounds =
+        TransferBounds { block_size: BlockSize::MAX, body_bytes_max: 4096, restarts_max: 1 };
 
     fn size(exponent: u8) -> BlockSize {
         BlockSize::from_exponent(exponent).unwrap()
@@ -278,11 +264,7 @@ mod tests {
     }
 
     fn block(number: u32, more: bool, exponent: u8) -> Block {
-        Block {
-            number,
-            more,
-            size: size(exponent),
-        }
+        Block { number, more, size: size(exponent) }
     }
 
     fn content(number: u32, more: bool, tag: u8) -> Response {
@@ -412,10 +394,7 @@ mod tests {
     // RFC 7959 §2.4
     #[test]
     fn small_block_size_of_ours_is_asked_for_with_the_first_request() {
-        let bounds = TransferBounds {
-            block_size: size(2),
-            ..BOUNDS
-        };
+        let bounds = TransferBounds { block_size: size(2), ..BOUNDS };
         let transfer = Transfer::new(Request::new(Method::Get, "/a"), bounds);
         assert_eq!(transfer.next().0.block2, Some(block(0, false, 2)));
     }

@@ -46,10 +46,7 @@ struct Entry<T> {
 
 impl<T> Wheel<T> {
     pub(crate) fn new() -> Self {
-        let level = Level {
-            occupied: 0,
-            heads: [NONE; SLOTS],
-        };
+        let level = Level { occupied: 0, heads: [NONE; SLOTS] };
         Self {
             elapsed: 0,
             levels: [level; LEVELS],
@@ -67,10 +64,7 @@ impl<T> Wheel<T> {
         let deadline = ticks_up(at).clamp(self.elapsed + 1, TICKS_MAX);
         let index = self.allocate(deadline, value);
         self.link(index);
-        TimerKey {
-            index,
-            generation: self.entries[index as usize].generation,
-        }
+        TimerKey { index, generation: self.entries[index as usize].generation }
     }
 
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<T> {
@@ -105,8 +99,7 @@ impl<T> Wheel<T> {
 
     /// Returns when [`Wheel::expire`] has work again: the next deadline, or earlier.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.next_slot()
-            .map(|(_, _, start)| Instant(Duration::from_millis(start)))
+        self.next_slot().map(|(_, _, start)| Instant(Duration::from_millis(start)))
     }
 
     fn next_slot(&self) -> Option<(usize, usize, u64)> {

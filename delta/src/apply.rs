@@ -56,11 +56,7 @@ impl Patcher {
         Ok(Self {
             decoder: Decoder::new(),
             model: Model::new(),
-            step: if target_size == 0 {
-                Step::Complete
-            } else {
-                Step::number(Number::CopyLength)
-            },
+            step: if target_size == 0 { Step::Complete } else { Step::number(Number::CopyLength) },
             base_size,
             target_size,
             decoded: 0,
@@ -101,9 +97,7 @@ impl Patcher {
         match self.step {
             Step::Complete => Ok(()),
             Step::GivenUp => Err(PatchError::GivenUp),
-            _ => Err(PatchError::Incomplete {
-                produced: self.produced(),
-            }),
+            _ => Err(PatchError::Incomplete { produced: self.produced() }),
         }
     }
 
@@ -147,34 +141,16 @@ impl Patcher {
         sink: &mut S,
     ) -> Result<(), PushError<B, S>> {
         match self.step {
-            Step::Width {
-                at: NUMBER_WIDTH_MAX, ..
-            } if bit => Err(PatchError::NumberTooLarge {
-                produced: self.decoded,
+            Step::Width { at: NUMBER_WIDTH_MAX, .. } if bit => {
+                Err(PatchError::NumberTooLarge { produced: self.decoded }.into())
             }
-            .into()),
             Step::Width { number, at } if bit => self.go(Step::Width { number, at: at + 1 }),
             Step::Width { number, at: 0 } => self.take_number(number, 0, base),
-            Step::Width { number, at } => self.go(Step::Bit {
-                number,
-                width: at,
-                at: at - 1,
-                value: 1,
-            }),
-            Step::Bit {
-                number,
-                width,
-                at,
-                value,
-            } => {
+            Step::Width { number, at } => self.go(Step::Bit { number, width: at, at: at - 1, value: 1 }),
+            Step::Bit { number, width, at, value } => {
                 let value = value << 1 | u32::from(bit);
                 match at.checked_sub(1) {
-                    Some(at) => self.go(Step::Bit {
-                        number,
-                        width,
-                        at,
-                        value,
-                    }),
+                    Some(at) => self.go(Step::Bit { number, width, at, value }),
                     None => self.take_number(number, value - 1, base),
                 }
             }
@@ -239,9 +215,7 @@ impl Patcher {
 
     /// Sets where the copy of `left` bytes comes from, and checks that it lies inside the base.
     fn start_copy(&mut self, shift: u32) -> Result<(), PatchError> {
-        let outside = PatchError::OutsideBase {
-            produced: self.decoded,
-        };
+        let outside = PatchError::OutsideBase { produced: self.decoded };
         self.alignment += unzigzag(shift);
         let start = u32::try_from(i64::from(self.decoded) + self.alignment).map_err(|_| outside)?;
         let end = start.checked_add(self.left).ok_or(outside)?;
@@ -253,10 +227,7 @@ impl Patcher {
     }
 
     fn start_copied_byte<B: Base, S>(&mut self, base: &mut B) -> Result<(), ApplyError<B::Error, S>> {
-        let [byte, upper] = self
-            .window
-            .pair(base, self.base_at, self.base_size)
-            .map_err(ApplyError::Base)?;
+        let [byte, upper] = self.window.pair(base, self.base_at, self.base_size).map_err(ApplyError::Base)?;
         self.go(Step::Hit { base: byte, upper })
     }
 

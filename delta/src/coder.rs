@@ -13,11 +13,7 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     pub(crate) const fn new() -> Self {
-        Self {
-            range: u32::MAX,
-            code: 0,
-            start_bytes: START_BYTES,
-        }
+        Self { range: u32::MAX, code: 0, start_bytes: START_BYTES }
     }
 
     /// Takes the bytes that the next decision needs; false when `input` has not enough.

@@ -37,10 +37,7 @@ impl Base for &[u8] {
 
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), OutsideSlice> {
         let start = offset as usize;
-        let bytes = self
-            .get(start..)
-            .and_then(|rest| rest.get(..buf.len()))
-            .ok_or(OutsideSlice)?;
+        let bytes = self.get(start..).and_then(|rest| rest.get(..buf.len())).ok_or(OutsideSlice)?;
         buf.copy_from_slice(bytes);
         Ok(())
     }
@@ -73,11 +70,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
-    pub(crate) const EMPTY: Self = Self {
-        start: 0,
-        length: 0,
-        bytes: [0; WINDOW_BYTES as usize],
-    };
+    pub(crate) const EMPTY: Self = Self { start: 0, length: 0, bytes: [0; WINDOW_BYTES as usize] };
 
     /// Returns the byte at `at`, and the upper one of the halfword it is in (0 past the end). `at` is below
     /// `base_size`.
@@ -92,22 +85,14 @@ impl Window {
         if self.length == 0 || self.start != start {
             self.start = start;
             self.length = WINDOW_BYTES.min(base_size - start);
-            let read = self
-                .bytes
-                .get_mut(..self.length as usize)
-                .map_or(Ok(()), |bytes| base.read(start, bytes));
+            let read =
+                self.bytes.get_mut(..self.length as usize).map_or(Ok(()), |bytes| base.read(start, bytes));
             if read.is_err() {
                 self.length = 0;
             }
             read?;
         }
-        let byte = |at: u32| {
-            self.bytes
-                .get(at as usize)
-                .copied()
-                .filter(|_| at < self.length)
-                .unwrap_or(0)
-        };
+        let byte = |at: u32| self.bytes.get(at as usize).copied().filter(|_| at < self.length).unwrap_or(0);
         Ok([byte(within), byte(within | 1)])
     }
 }

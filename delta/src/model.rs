@@ -129,11 +129,7 @@ impl Learned {
     fn learn(&mut self, bit: bool) {
         let lessons = self.lessons();
         let rate = RATES[usize::from(lessons)];
-        let more = if usize::from(lessons) + 1 < RATES.len() {
-            lessons + 1
-        } else {
-            lessons
-        };
+        let more = if usize::from(lessons) + 1 < RATES.len() { lessons + 1 } else { lessons };
         self.0 = moved(self.one(), bit, rate) & !LESSONS_MASK | more;
     }
 
@@ -159,11 +155,7 @@ impl Learned {
 /// Moves a probability by a part of its distance. Neither end is reached, as the distance is cut off to whole
 /// numbers: 2^rate - 1 stays.
 const fn moved(one: u16, bit: bool, rate: u32) -> u16 {
-    if bit {
-        one + ((u16::MAX - one) >> rate)
-    } else {
-        one - (one >> rate)
-    }
+    if bit { one + ((u16::MAX - one) >> rate) } else { one - (one >> rate) }
 }
 
 /// Slot of a node of a byte's tree in a context, among `slots`. Two that share a slot cost compression only.
@@ -175,10 +167,7 @@ fn hashed(context: u8, node: u8, slots: u32) -> usize {
 
 const fn number_slot(number: Number, slot: usize) -> Slots {
     let slot = NUMBERS_AT + number as usize * 3 * POSITIONS + slot;
-    Slots::Learned {
-        broad: slot,
-        narrow: slot,
-    }
+    Slots::Learned { broad: slot, narrow: slot }
 }
 
 /// 2^32 divided by the golden ratio: neighbouring keys land far apart.

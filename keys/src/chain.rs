@@ -62,11 +62,7 @@ impl ChainLength {
     #[must_use]
     pub const fn spaced_index(self, index: u16) -> u16 {
         let spaced = index | (SPACING - 1);
-        if spaced < self.last_index() {
-            spaced
-        } else {
-            self.last_index()
-        }
+        if spaced < self.last_index() { spaced } else { self.last_index() }
     }
 }
 
@@ -91,10 +87,7 @@ impl Link {
     /// Takes a link that was stored.
     #[must_use]
     pub const fn new(index: u16, secret: [u8; LINK_BYTES]) -> Self {
-        Self {
-            index,
-            secret: Secret::new(secret),
-        }
+        Self { index, secret: Secret::new(secret) }
     }
 
     /// Its place in the chain.
@@ -116,10 +109,7 @@ impl Link {
     /// [`ChainError::Later`] for an index above this link's own.
     pub fn earlier(&self, index: u16) -> Result<Self, ChainError> {
         if index > self.index {
-            return Err(ChainError::Later {
-                link: self.index,
-                wanted: index,
-            });
+            return Err(ChainError::Later { link: self.index, wanted: index });
         }
         let mut link = self.clone();
         while link.index > index {
@@ -151,10 +141,7 @@ pub fn link(seed: &Seed, index: u16, length: ChainLength) -> Result<Link, ChainE
 pub fn last_link(seed: &Seed, length: ChainLength) -> Link {
     let mut secret = Secret::new(*seed.expose());
     hash_in_place(&mut secret);
-    Link {
-        index: length.last_index(),
-        secret,
-    }
+    Link { index: length.last_index(), secret }
 }
 
 /// Walks the whole chain once and gives the links from which every index is reached in less than [`SPACING`] steps.
@@ -202,10 +189,7 @@ mod tests {
 
     #[test]
     fn index_past_the_end_has_no_link() {
-        assert_eq!(
-            link(&seed(), 1024, ChainLength::DEFAULT),
-            Err(ChainError::PastEnd(1024))
-        );
+        assert_eq!(link(&seed(), 1024, ChainLength::DEFAULT), Err(ChainError::PastEnd(1024)));
     }
 
     #[test]
@@ -216,9 +200,8 @@ mod tests {
 
     #[test]
     fn spaced_links_of_the_usual_chain_are_sixteen() {
-        let indices: Vec<u16> = spaced_links(&seed(), ChainLength::DEFAULT)
-            .map(|link| link.index())
-            .collect();
+        let indices: Vec<u16> =
+            spaced_links(&seed(), ChainLength::DEFAULT).map(|link| link.index()).collect();
         let expected: Vec<u16> = (0..16).rev().map(|block| block * 64 + 63).collect();
         assert_eq!(indices, expected);
     }

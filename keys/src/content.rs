@@ -97,11 +97,7 @@ impl ContentKey {
             return Err(ContentError::KeyLength);
         }
         let mut secret = Secret::new([0; 32]);
-        secret
-            .expose_mut()
-            .get_mut(..key.len())
-            .ok_or(ContentError::KeyLength)?
-            .copy_from_slice(key);
+        secret.expose_mut().get_mut(..key.len()).ok_or(ContentError::KeyLength)?.copy_from_slice(key);
         Ok(Self { algorithm, secret })
     }
 
@@ -114,10 +110,7 @@ impl ContentKey {
     /// Shows the bytes to a wrap, or to what stores them sealed.
     #[must_use]
     pub fn expose(&self) -> &[u8] {
-        self.secret
-            .expose()
-            .get(..self.algorithm.key_bytes())
-            .unwrap_or_default()
+        self.secret.expose().get(..self.algorithm.key_bytes()).unwrap_or_default()
     }
 }
 
@@ -145,12 +138,8 @@ impl ContentCipher {
     /// [`ContentError::Offset`] past what the counter reaches; the bytes are then as before.
     pub fn apply_at(&mut self, offset: u64, bytes: &mut [u8]) -> Result<(), ContentError> {
         let done = match &mut self.0 {
-            Engine::A128(engine) => engine
-                .try_seek(offset)
-                .and_then(|()| engine.try_apply_keystream(bytes)),
-            Engine::A256(engine) => engine
-                .try_seek(offset)
-                .and_then(|()| engine.try_apply_keystream(bytes)),
+            Engine::A128(engine) => engine.try_seek(offset).and_then(|()| engine.try_apply_keystream(bytes)),
+            Engine::A256(engine) => engine.try_seek(offset).and_then(|()| engine.try_apply_keystream(bytes)),
         };
         done.map_err(|_| ContentError::Offset)
     }
@@ -191,25 +180,16 @@ mod tests {
         ] {
             let key = ContentKey::new(algorithm, &hex::decode(key).unwrap()).unwrap();
             let mut bytes = hex::decode(plain).unwrap();
-            ContentCipher::new(&key, &iv)
-                .unwrap()
-                .apply_at(0, &mut bytes)
-                .unwrap();
+            ContentCipher::new(&key, &iv).unwrap().apply_at(0, &mut bytes).unwrap();
             assert_eq!(hex::encode(bytes), cipher);
         }
     }
 
     #[test]
     fn key_or_vector_of_another_length_is_refused() {
-        assert_eq!(
-            ContentKey::new(ContentAlgorithm::A256Ctr, &[0; 16]),
-            Err(ContentError::KeyLength)
-        );
+        assert_eq!(ContentKey::new(ContentAlgorithm::A256Ctr, &[0; 16]), Err(ContentError::KeyLength));
         let key = ContentKey::new(ContentAlgorithm::A128Ctr, &[0; 16]).unwrap();
-        assert!(matches!(
-            ContentCipher::new(&key, &[0; 12]),
-            Err(ContentError::IvLength)
-        ));
+        assert!(matches!(ContentCipher::new(&key, &[0; 12]), Err(ContentError::IvLength)));
     }
 
     #[test]

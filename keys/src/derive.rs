@@ -138,20 +138,13 @@ fn expand<const N: usize>(
     algorithm: i64,
 ) -> Result<PlacedKey<N>, DeriveError> {
     if link.index() != place.index {
-        return Err(DeriveError::OtherIndex {
-            link: link.index(),
-            wanted: place.index,
-        });
+        return Err(DeriveError::OtherIndex { link: link.index(), wanted: place.index });
     }
     let info = Info::new(purpose, algorithm, place)?;
     let mut secret = Secret::new([0; N]);
     let hkdf = Hkdf::<Sha256>::from_prk(link.expose()).map_err(|_| DeriveError::Length)?;
-    hkdf.expand(info.as_bytes(), secret.expose_mut())
-        .map_err(|_| DeriveError::Length)?;
-    Ok(PlacedKey {
-        secret,
-        place: KeyPlace::try_from(*place).map_err(|_| DeriveError::Name)?,
-    })
+    hkdf.expand(info.as_bytes(), secret.expose_mut()).map_err(|_| DeriveError::Length)?;
+    Ok(PlacedKey { secret, place: KeyPlace::try_from(*place).map_err(|_| DeriveError::Name)? })
 }
 
 impl UpKey {
@@ -216,11 +209,7 @@ impl KeyPlace {
     #[must_use]
     pub fn get(&self) -> Place<'_> {
         let id = self.id.get(..self.id_bytes.into()).unwrap_or_default();
-        Place {
-            id: core::str::from_utf8(id).unwrap_or_default(),
-            epoch: self.epoch,
-            index: self.index,
-        }
+        Place { id: core::str::from_utf8(id).unwrap_or_default(), epoch: self.epoch, index: self.index }
     }
 }
 
@@ -233,12 +222,7 @@ impl TryFrom<Place<'_>> for KeyPlace {
         let room = id.get_mut(..place.id.len()).ok_or(MessageError::Bound("name"))?;
         room.copy_from_slice(place.id.as_bytes());
         let id_bytes = u8::try_from(place.id.len()).map_err(|_| MessageError::Bound("name"))?;
-        Ok(Self {
-            id,
-            id_bytes,
-            epoch: place.epoch,
-            index: place.index,
-        })
+        Ok(Self { id, id_bytes, epoch: place.epoch, index: place.index })
     }
 }
 
@@ -258,11 +242,7 @@ impl Info {
     pub(crate) fn new(purpose: &str, algorithm: i64, place: &Place<'_>) -> Result<Self, DeriveError> {
         place.check().map_err(|_| DeriveError::Name)?;
         let mut bytes = [0; INFO_BYTES_MAX];
-        let fields = InfoFields {
-            purpose,
-            algorithm,
-            place,
-        };
+        let fields = InfoFields { purpose, algorithm, place };
         let length = cbor::write_into(&fields, &mut bytes).map_err(|_| DeriveError::Name)?;
         Ok(Self { bytes, length })
     }
@@ -280,16 +260,8 @@ struct InfoFields<'a> {
 
 impl<C> Encode<C> for InfoFields<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), EncoderError<W::Error>> {
-        encoder
-            .array(6)?
-            .str("bw1")?
-            .str(self.purpose)?
-            .i64(self.algorithm)?;
-        encoder
-            .str(self.place.id)?
-            .u16(self.place.epoch)?
-            .u16(self.place.index)?
-            .ok()
+        encoder.array(6)?.str("bw1")?.str(self.purpose)?.i64(self.algorithm)?;
+        encoder.str(self.place.id)?.u16(self.place.epoch)?.u16(self.place.index)?.ok()
     }
 }
 

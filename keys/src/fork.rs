@@ -15,12 +15,8 @@ pub const FIRST: ForkHead = [0; 8];
 /// First 8 bytes of SHA-256("bw1 fork" ‖ head ‖ digest).
 #[must_use]
 pub fn next(head: &ForkHead, report: &Digest) -> ForkHead {
-    let digest: Digest = Sha256::new()
-        .chain_update(b"bw1 fork")
-        .chain_update(head)
-        .chain_update(report)
-        .finalize()
-        .into();
+    let digest: Digest =
+        Sha256::new().chain_update(b"bw1 fork").chain_update(head).chain_update(report).finalize().into();
     let mut next = FIRST;
     next.copy_from_slice(&digest[..8]);
     next

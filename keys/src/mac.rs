@@ -123,12 +123,7 @@ pub fn seal_request(
     out: &mut [u8],
 ) -> Result<usize, SealError> {
     same_place(&key.0, &request.place)?;
-    seal(
-        &key.0,
-        &[word::REQUEST, request_identifier.as_bytes()],
-        request,
-        out,
-    )
+    seal(&key.0, &[word::REQUEST, request_identifier.as_bytes()], request, out)
 }
 
 /// Opens a request that came to `request_identifier`.
@@ -240,37 +235,18 @@ pub fn open_receipt<'a>(key: &DownKey, report: &Digest, message: &'a [u8]) -> Re
 ///
 /// [`SealError::Encode`] if it does not fit or is too long.
 pub fn seal_report(key: &UpKey, report: &NewReport<'_>, out: &mut [u8]) -> Result<usize, SealError> {
-    let NewReport {
-        grant,
-        moment,
-        random,
-        suit_report,
-    } = *report;
+    let NewReport { grant, moment, random, suit_report } = *report;
     let within_bytes = mac0::encoded_len(suit_report.len());
     if within_bytes > REPORT_BYTES_MAX {
         return Err(EncodeError::Invalid.into());
     }
-    let head = Report {
-        place: key.place(),
-        grant,
-        moment,
-        random,
-        report: &[],
-    }
-    .head()?;
+    let head = Report { place: key.place(), grant, moment, random, report: &[] }.head()?;
     let start = head.as_bytes().len();
-    out.get_mut(..start)
-        .ok_or(EncodeError::Space)?
-        .copy_from_slice(head.as_bytes());
+    out.get_mut(..start).ok_or(EncodeError::Space)?.copy_from_slice(head.as_bytes());
     let rest = out.get_mut(start..).ok_or(EncodeError::Space)?;
     let length_bytes = cbor::write_into(&BytesHead(within_bytes), rest)?;
     let within = rest.get_mut(length_bytes..).ok_or(EncodeError::Space)?;
-    let written = seal(
-        &key.0,
-        &[word::REPORT, head.as_bytes()],
-        &Raw(suit_report),
-        within,
-    )?;
+    let written = seal(&key.0, &[word::REPORT, head.as_bytes()], &Raw(suit_report), within)?;
     Ok(start + length_bytes + written)
 }
 
@@ -297,9 +273,7 @@ pub fn seal_request_to_vec(
     request_identifier: &str,
     request: &UpdateRequest<'_>,
 ) -> Result<Vec<u8>, SealError> {
-    to_vec(cbor::encoded_len(request)?, |out| {
-        seal_request(key, request_identifier, request, out)
-    })
+    to_vec(cbor::encoded_len(request)?, |out| seal_request(key, request_identifier, request, out))
 }
 
 /// Seals a grant into a vector; see [`seal_grant`].
@@ -339,9 +313,7 @@ pub fn seal_receipt_to_vec(key: &DownKey, receipt: &Receipt<'_>) -> Result<Vec<u
 /// [`SealError`].
 #[cfg(feature = "alloc")]
 pub fn seal_report_to_vec(key: &UpKey, report: &NewReport<'_>) -> Result<Vec<u8>, SealError> {
-    to_vec(report.suit_report.len() + REPORT_AROUND_BYTES, |out| {
-        seal_report(key, report, out)
-    })
+    to_vec(report.suit_report.len() + REPORT_AROUND_BYTES, |out| seal_report(key, report, out))
 }
 
 #[cfg(feature = "alloc")]
@@ -368,9 +340,7 @@ fn seal(
 fn verify<'a>(key: &PlacedKey<32>, external_aad: &[&[u8]], message: &'a [u8]) -> Result<&'a [u8], OpenError> {
     let message = Mac0::decode(message)?;
     // `verify_slice` compares in constant time.
-    mac(key, external_aad, message.payload)
-        .verify_slice(message.tag)
-        .map_err(|_| OpenError::Mac)?;
+    mac(key, external_aad, message.payload).verify_slice(message.tag).map_err(|_| OpenError::Mac)?;
     Ok(message.payload)
 }
 
@@ -388,19 +358,11 @@ fn hmac_block(key: &[u8; 32]) -> Zeroizing<[u8; 64]> {
 }
 
 fn same_place(key: &PlacedKey<32>, place: &Place<'_>) -> Result<(), SealError> {
-    if key.place() == *place {
-        Ok(())
-    } else {
-        Err(SealError::OtherPlace)
-    }
+    if key.place() == *place { Ok(()) } else { Err(SealError::OtherPlace) }
 }
 
 fn placed<T>(key: &PlacedKey<32>, place: &Place<'_>, message: T) -> Result<T, OpenError> {
-    if key.place() == *place {
-        Ok(message)
-    } else {
-        Err(OpenError::OtherPlace)
-    }
+    if key.place() == *place { Ok(message) } else { Err(OpenError::OtherPlace) }
 }
 
 /// Head of a byte string.

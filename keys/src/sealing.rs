@@ -64,14 +64,8 @@ impl MasterKey {
         nonce: &[u8; NONCE_BYTES],
         secret: &[u8],
     ) -> Result<Vec<u8>, SealingError> {
-        let payload = Payload {
-            msg: secret,
-            aad: &label.encode()?,
-        };
-        let sealed = self
-            .cipher()
-            .encrypt(nonce.into(), payload)
-            .map_err(|_| SealingError::Length)?;
+        let payload = Payload { msg: secret, aad: &label.encode()? };
+        let sealed = self.cipher().encrypt(nonce.into(), payload).map_err(|_| SealingError::Length)?;
         let mut record = Vec::with_capacity(1 + NONCE_BYTES + sealed.len());
         record.push(VERSION);
         record.extend_from_slice(nonce);
@@ -89,17 +83,9 @@ impl MasterKey {
         if *version != VERSION {
             return Err(SealingError::Version(*version));
         }
-        let (nonce, sealed) = rest
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(SealingError::Length)?;
-        let payload = Payload {
-            msg: sealed,
-            aad: &label.encode()?,
-        };
-        self.cipher()
-            .decrypt(nonce.into(), payload)
-            .map(Zeroizing::new)
-            .map_err(|_| SealingError::Integrity)
+        let (nonce, sealed) = rest.split_first_chunk::<NONCE_BYTES>().ok_or(SealingError::Length)?;
+        let payload = Payload { msg: sealed, aad: &label.encode()? };
+        self.cipher().decrypt(nonce.into(), payload).map(Zeroizing::new).map_err(|_| SealingError::Integrity)
     }
 
     fn cipher(&self) -> Aes256Gcm {
@@ -137,16 +123,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LABEL: Label<'_> = Label {
-        tenant: "default",
-        kind: "seed",
-        id: "meter-1",
-    };
+    const LABEL: Label<'_> = Label { tenant: "default", kind: "seed", id: "meter-1" };
 
     fn sealed() -> Vec<u8> {
-        MasterKey::new([1; 32])
-            .seal(&LABEL, &[2; 12], b"a secret")
-            .unwrap()
+        MasterKey::new([1; 32]).seal(&LABEL, &[2; 12], b"a secret").unwrap()
     }
 
     #[test]
@@ -159,44 +139,21 @@ mod tests {
     fn another_label_or_master_key_does_not_open() {
         let master = MasterKey::new([1; 32]);
         for label in [
-            Label {
-                tenant: "other",
-                ..LABEL
-            },
-            Label {
-                kind: "link",
-                ..LABEL
-            },
-            Label {
-                id: "meter-2",
-                ..LABEL
-            },
-            Label {
-                kind: "seedm",
-                id: "eter-1",
-                ..LABEL
-            },
+            Label { tenant: "other", ..LABEL },
+            Label { kind: "link", ..LABEL },
+            Label { id: "meter-2", ..LABEL },
+            Label { kind: "seedm", id: "eter-1", ..LABEL },
         ] {
-            assert_eq!(
-                master.open(&label, &sealed()),
-                Err(SealingError::Integrity),
-                "{label}"
-            );
+            assert_eq!(master.open(&label, &sealed()), Err(SealingError::Integrity), "{label}");
         }
-        assert_eq!(
-            MasterKey::new([3; 32]).open(&LABEL, &sealed()),
-            Err(SealingError::Integrity)
-        );
+        assert_eq!(MasterKey::new([3; 32]).open(&LABEL, &sealed()), Err(SealingError::Integrity));
     }
 
     #[test]
     fn record_of_a_later_version_is_named() {
         let mut record = sealed();
         record[0] = 2;
-        assert_eq!(
-            MasterKey::new([1; 32]).open(&LABEL, &record),
-            Err(SealingError::Version(2))
-        );
+        assert_eq!(MasterKey::new([1; 32]).open(&LABEL, &record), Err(SealingError::Version(2)));
     }
 
     proptest! {

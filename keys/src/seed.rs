@@ -47,8 +47,7 @@ impl Seed {
         }
         let (_, hkdf) = extract.finalize();
         let mut next = Secret::new([0; SEED_BYTES]);
-        hkdf.expand(info.as_bytes(), next.expose_mut())
-            .map_err(|_| DeriveError::Length)?;
+        hkdf.expand(info.as_bytes(), next.expose_mut()).map_err(|_| DeriveError::Length)?;
         Ok(Self(next))
     }
 }

@@ -76,10 +76,7 @@ impl<'a> UnitData<'a> {
         let unit = Self {
             id: reader.text()?,
             epoch: reader.u16()?,
-            chain_length: reader
-                .uint()?
-                .try_into()
-                .map_err(|_| UnitError::Bound("chain length"))?,
+            chain_length: reader.uint()?.try_into().map_err(|_| UnitError::Bound("chain length"))?,
             seed: Seed::new(*reader.bytes_exact()?),
             anchors: reader.bytes()?,
             dtls_identity: reader.text()?,
@@ -109,11 +106,7 @@ impl<'a> UnitData<'a> {
     /// The place at which a new device begins.
     #[must_use]
     pub const fn first_place(&self) -> Place<'a> {
-        Place {
-            id: self.id,
-            epoch: self.epoch,
-            index: 0,
-        }
+        Place { id: self.id, epoch: self.epoch, index: 0 }
     }
 
     fn check(&self) -> Result<(), UnitError> {
@@ -138,12 +131,7 @@ struct Fields<'u, 'a>(&'u UnitData<'a>);
 impl<C> Encode<C> for Fields<'_, '_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), EncoderError<W::Error>> {
         let Self(unit) = self;
-        encoder
-            .array(9)?
-            .u64(VERSION)?
-            .str(unit.id)?
-            .u16(unit.epoch)?
-            .u16(unit.chain_length.get())?;
+        encoder.array(9)?.u64(VERSION)?.str(unit.id)?.u16(unit.epoch)?.u16(unit.chain_length.get())?;
         encoder.bytes(unit.seed.expose())?.bytes(unit.anchors)?;
         encoder.str(unit.dtls_identity)?.bytes(unit.dtls_psk)?;
         unit.servers.write(encoder, SERVERS)
@@ -201,10 +189,7 @@ mod tests {
         let servers = ["coaps://localhost:5684", "coaps://[::1]:5685"];
         let bytes = unit(&servers).encode().unwrap();
         let back = UnitData::decode(&bytes).unwrap();
-        assert_eq!(
-            (back.id, back.epoch, back.chain_length.get()),
-            ("lamp-1", 0, 1024)
-        );
+        assert_eq!((back.id, back.epoch, back.chain_length.get()), ("lamp-1", 0, 1024));
         assert_eq!((back.seed.expose(), back.dtls_psk), (&[0xaa; 32], &[0xbb; 32]));
         assert!(back.servers.iter().eq(servers));
         assert_eq!(back.encode().unwrap(), bytes);
@@ -238,10 +223,7 @@ mod tests {
         let mut bytes = unit(&["coaps://localhost"]).encode().unwrap();
         assert!(UnitData::decode(&bytes[..bytes.len() - 1]).is_err());
         bytes.push(0);
-        assert_eq!(
-            UnitData::decode(&bytes).unwrap_err(),
-            UnitError::Cbor(CborError::Trailing)
-        );
+        assert_eq!(UnitData::decode(&bytes).unwrap_err(), UnitError::Cbor(CborError::Trailing));
     }
 
     proptest! {

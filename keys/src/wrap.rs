@@ -74,11 +74,7 @@ impl WrappedKey {
     #[must_use]
     pub fn get(&self) -> Wrapped<'_> {
         let wrapped = self.bytes.get(..self.length).unwrap_or_default();
-        Wrapped {
-            algorithm: self.algorithm.number(),
-            ephemeral: None,
-            wrapped,
-        }
+        Wrapped { algorithm: self.algorithm.number(), ephemeral: None, wrapped }
     }
 }
 
@@ -106,11 +102,7 @@ pub fn wrap(key: &WrapKey, content: &ContentKey) -> Result<WrappedKey, WrapError
         WrapKey::A256Kw(key) => AesKw::<Aes256>::new(key.expose().into()).wrap_key(plain, &mut bytes),
     };
     let length = wrapped.map_err(|_| WrapError::Length)?.len();
-    Ok(WrappedKey {
-        algorithm: key.algorithm(),
-        bytes,
-        length,
-    })
+    Ok(WrappedKey { algorithm: key.algorithm(), bytes, length })
 }
 
 /// Unwraps a content key for `algorithm`.

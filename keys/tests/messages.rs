@@ -19,22 +19,12 @@ use hmac::{Hmac, KeyInit, Mac};
 use proptest::prelude::*;
 use sha2::Sha256;
 
-const PLACE: Place<'_> = Place {
-    id: "meter-1",
-    epoch: 2,
-    index: 3,
-};
+const PLACE: Place<'_> = Place { id: "meter-1", epoch: 2, index: 3 };
 const NONCE: [u8; 8] = [1; 8];
 
 /// Places of which each differs from [`PLACE`] in one element.
-const OTHERS: [Place<'_>; 3] = [
-    Place {
-        id: "meter-2",
-        ..PLACE
-    },
-    Place { epoch: 3, ..PLACE },
-    Place { index: 4, ..PLACE },
-];
+const OTHERS: [Place<'_>; 3] =
+    [Place { id: "meter-2", ..PLACE }, Place { epoch: 3, ..PLACE }, Place { index: 4, ..PLACE }];
 
 fn link(seed: u8, index: u16) -> Link {
     chain::link(&Seed::new([seed; 32]), index, ChainLength::DEFAULT).unwrap()
@@ -54,11 +44,7 @@ const RESOURCE: GrantedResource<'_> = GrantedResource {
     installed: &[2; 32],
     algorithm: A256CTR,
     iv: &[3; 16],
-    key: Wrapped {
-        algorithm: A256KW,
-        ephemeral: None,
-        wrapped: &[4; 40],
-    },
+    key: Wrapped { algorithm: A256KW, ephemeral: None, wrapped: &[4; 40] },
 };
 
 const fn grant(place: Place<'_>) -> Grant<'_> {
@@ -81,43 +67,24 @@ const fn grant(place: Place<'_>) -> Grant<'_> {
 }
 
 const fn verdict(place: Place<'_>) -> Verdict<'_> {
-    Verdict {
-        place,
-        nonce: &NONCE,
-        now: 7,
-        detail: Detail::Nothing,
-    }
+    Verdict { place, nonce: &NONCE, now: 7, detail: Detail::Nothing }
 }
 
 const fn receipt(place: Place<'_>) -> Receipt<'_> {
-    Receipt {
-        place,
-        report: &[7; 32],
-        now: 8,
-    }
+    Receipt { place, report: &[7; 32], now: 8 }
 }
 
-const REPORT: NewReport<'_> = NewReport {
-    grant: 9,
-    moment: Moment::Installed,
-    random: &[1; 16],
-    suit_report: &[0xa0],
-};
+const REPORT: NewReport<'_> =
+    NewReport { grant: 9, moment: Moment::Installed, random: &[1; 16], suit_report: &[0xa0] };
 
 fn with_request<T>(place: Place<'_>, then: impl FnOnce(&UpdateRequest<'_>) -> T) -> T {
-    let scopes = [ScopeAnswers {
-        component: None,
-        answers: Answers::default(),
-    }];
+    let scopes = [ScopeAnswers { component: None, answers: Answers::default() }];
     then(&UpdateRequest {
         place,
         counter: 1,
         fork: &[0; 8],
         nonce: &NONCE,
-        selector: Selector {
-            manifest: &[5; 32],
-            scopes: List::new(&scopes),
-        },
+        selector: Selector { manifest: &[5; 32], scopes: List::new(&scopes) },
         volatile: List::default(),
         options: RequestOptions::default(),
     })
@@ -128,23 +95,12 @@ fn sealed() -> Vec<(&'static str, Vec<u8>)> {
     vec![
         (
             "request",
-            with_request(PLACE, |request| {
-                mac::seal_request_to_vec(&up(&PLACE), "/u", request).unwrap()
-            }),
+            with_request(PLACE, |request| mac::seal_request_to_vec(&up(&PLACE), "/u", request).unwrap()),
         ),
-        (
-            "grant",
-            mac::seal_grant_to_vec(&down(&PLACE), &grant(PLACE)).unwrap(),
-        ),
-        (
-            "verdict",
-            mac::seal_verdict_to_vec(&down(&PLACE), &verdict(PLACE)).unwrap(),
-        ),
+        ("grant", mac::seal_grant_to_vec(&down(&PLACE), &grant(PLACE)).unwrap()),
+        ("verdict", mac::seal_verdict_to_vec(&down(&PLACE), &verdict(PLACE)).unwrap()),
         ("report", mac::seal_report_to_vec(&up(&PLACE), &REPORT).unwrap()),
-        (
-            "receipt",
-            mac::seal_receipt_to_vec(&down(&PLACE), &receipt(PLACE)).unwrap(),
-        ),
+        ("receipt", mac::seal_receipt_to_vec(&down(&PLACE), &receipt(PLACE)).unwrap()),
     ]
 }
 
@@ -181,10 +137,7 @@ fn message_given_to_another_place_does_not_open() {
 #[test]
 fn message_given_to_a_device_with_another_seed_does_not_open() {
     let other = link(6, PLACE.index);
-    let (up, down) = (
-        derive::up(&other, &PLACE).unwrap(),
-        derive::down(&other, &PLACE).unwrap(),
-    );
+    let (up, down) = (derive::up(&other, &PLACE).unwrap(), derive::down(&other, &PLACE).unwrap());
     for (kind, message) in sealed() {
         assert_eq!(open(kind, &up, &down, &message), Err(OpenError::Mac), "{kind}");
     }
@@ -196,11 +149,7 @@ fn message_of_one_kind_does_not_open_as_another() {
     for (sealed_as, message) in sealed() {
         for opened_as in ["request", "grant", "verdict", "report", "receipt"] {
             let opened = open(opened_as, &up, &down, &message);
-            assert_eq!(
-                opened.is_ok(),
-                opened_as == sealed_as,
-                "{sealed_as} as {opened_as}"
-            );
+            assert_eq!(opened.is_ok(), opened_as == sealed_as, "{sealed_as} as {opened_as}");
         }
     }
 }
@@ -223,120 +172,60 @@ fn forged(payload: &impl minicbor::Encode<()>, aad: &[u8]) -> Vec<u8> {
 fn down_bytes() -> Vec<u8> {
     let mut info = Vec::new();
     let mut encoder = minicbor::Encoder::new(&mut info);
-    encoder
-        .array(6)
-        .unwrap()
-        .str("bw1")
-        .unwrap()
-        .str("down")
-        .unwrap()
-        .u8(5)
-        .unwrap();
-    encoder
-        .str(PLACE.id)
-        .unwrap()
-        .u16(PLACE.epoch)
-        .unwrap()
-        .u16(PLACE.index)
-        .unwrap();
+    encoder.array(6).unwrap().str("bw1").unwrap().str("down").unwrap().u8(5).unwrap();
+    encoder.str(PLACE.id).unwrap().u16(PLACE.epoch).unwrap().u16(PLACE.index).unwrap();
     let mut key = vec![0; 32];
     let link = link(5, PLACE.index);
-    hkdf::Hkdf::<Sha256>::from_prk(link.expose())
-        .unwrap()
-        .expand(&info, &mut key)
-        .unwrap();
+    hkdf::Hkdf::<Sha256>::from_prk(link.expose()).unwrap().expand(&info, &mut key).unwrap();
     key
 }
 
 #[test]
 fn message_under_the_right_key_that_says_another_place_is_refused() {
     let key = down(&PLACE);
-    assert_eq!(
-        mac::open_grant(&key, &forged(&grant(PLACE), word::GRANT)),
-        Ok(grant(PLACE))
-    );
+    assert_eq!(mac::open_grant(&key, &forged(&grant(PLACE), word::GRANT)), Ok(grant(PLACE)));
     for place in OTHERS {
         let grant = forged(&grant(place), word::GRANT);
         assert_eq!(mac::open_grant(&key, &grant), Err(OpenError::OtherPlace));
         let verdict = forged(&verdict(place), word::VERDICT);
-        assert_eq!(
-            mac::open_verdict(&key, &NONCE, &verdict),
-            Err(OpenError::OtherPlace)
-        );
+        assert_eq!(mac::open_verdict(&key, &NONCE, &verdict), Err(OpenError::OtherPlace));
         let receipt = forged(&receipt(place), word::RECEIPT);
-        assert_eq!(
-            mac::open_receipt(&key, &[7; 32], &receipt),
-            Err(OpenError::OtherPlace)
-        );
+        assert_eq!(mac::open_receipt(&key, &[7; 32], &receipt), Err(OpenError::OtherPlace));
     }
 }
 
 #[test]
 fn key_does_not_seal_for_another_place() {
     for place in OTHERS {
-        assert_eq!(
-            mac::seal_grant_to_vec(&down(&PLACE), &grant(place)),
-            Err(SealError::OtherPlace)
-        );
-        assert_eq!(
-            mac::seal_verdict_to_vec(&down(&PLACE), &verdict(place)),
-            Err(SealError::OtherPlace)
-        );
-        assert_eq!(
-            mac::seal_receipt_to_vec(&down(&PLACE), &receipt(place)),
-            Err(SealError::OtherPlace)
-        );
-        let request = with_request(place, |request| {
-            mac::seal_request_to_vec(&up(&PLACE), "/u", request)
-        });
+        assert_eq!(mac::seal_grant_to_vec(&down(&PLACE), &grant(place)), Err(SealError::OtherPlace));
+        assert_eq!(mac::seal_verdict_to_vec(&down(&PLACE), &verdict(place)), Err(SealError::OtherPlace));
+        assert_eq!(mac::seal_receipt_to_vec(&down(&PLACE), &receipt(place)), Err(SealError::OtherPlace));
+        let request = with_request(place, |request| mac::seal_request_to_vec(&up(&PLACE), "/u", request));
         assert_eq!(request, Err(SealError::OtherPlace));
     }
 }
 
 #[test]
 fn shares_in_a_grant_that_is_only_maced_are_refused() {
-    let options = GrantOptions {
-        shares: Some(Shares {
-            server: &[0xa0],
-            device: &[0xa0],
-        }),
-        ..grant(PLACE).options
-    };
-    let grant = Grant {
-        options,
-        ..grant(PLACE)
-    };
-    assert_eq!(
-        mac::seal_grant_to_vec(&down(&PLACE), &grant),
-        Err(SealError::SharesUnsigned)
-    );
-    assert_eq!(
-        mac::open_grant(&down(&PLACE), &forged(&grant, word::GRANT)),
-        Err(OpenError::SharesUnsigned)
-    );
+    let options =
+        GrantOptions { shares: Some(Shares { server: &[0xa0], device: &[0xa0] }), ..grant(PLACE).options };
+    let grant = Grant { options, ..grant(PLACE) };
+    assert_eq!(mac::seal_grant_to_vec(&down(&PLACE), &grant), Err(SealError::SharesUnsigned));
+    assert_eq!(mac::open_grant(&down(&PLACE), &forged(&grant, word::GRANT)), Err(OpenError::SharesUnsigned));
 }
 
 #[test]
 fn verdict_on_an_earlier_request_is_not_taken() {
     let message = mac::seal_verdict_to_vec(&down(&PLACE), &verdict(PLACE)).unwrap();
-    assert_eq!(
-        mac::open_verdict(&down(&PLACE), &[2; 8], &message),
-        Err(OpenError::OtherQuestion)
-    );
-    assert_eq!(
-        mac::open_reply(&down(&PLACE), &[2; 8], &message),
-        Err(OpenError::OtherQuestion)
-    );
+    assert_eq!(mac::open_verdict(&down(&PLACE), &[2; 8], &message), Err(OpenError::OtherQuestion));
+    assert_eq!(mac::open_reply(&down(&PLACE), &[2; 8], &message), Err(OpenError::OtherQuestion));
 }
 
 #[test]
 fn buffer_that_is_too_small_by_one_byte_is_told() {
     let full = mac::seal_report_to_vec(&up(&PLACE), &REPORT).unwrap();
     let mut buffer = vec![0; full.len()];
-    assert_eq!(
-        mac::seal_report(&up(&PLACE), &REPORT, &mut buffer),
-        Ok(full.len())
-    );
+    assert_eq!(mac::seal_report(&up(&PLACE), &REPORT, &mut buffer), Ok(full.len()));
     assert_eq!(buffer, full);
     for short in 0..full.len() {
         let refused = mac::seal_report(&up(&PLACE), &REPORT, &mut buffer[..short]);

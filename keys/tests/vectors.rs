@@ -1,10 +1,6 @@
 //! Keys, MACs and ciphers against vectors that an independent program made.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "in a test, a panic is the answer"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is the answer")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -25,11 +21,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 const ID: &str = "urn:dev:bw-0001";
-const PLACE: Place<'_> = Place {
-    id: ID,
-    epoch: 0,
-    index: 7,
-};
+const PLACE: Place<'_> = Place { id: ID, epoch: 0, index: 7 };
 const IDENTIFIER: &str = "coaps://fw.example.com/u";
 const NONCE: [u8; 8] = [0xa1, 0xa2, 0xa3, 0xa4, 0xa5, 0xa6, 0xa7, 0xa8];
 const N: ChainLength = ChainLength::DEFAULT;
@@ -76,10 +68,7 @@ fn links_are_those_of_the_vectors_from_seed_and_from_spaced_links() {
     for index in [0, 1, 6, 7, 8, 1022, 1023] {
         let expected = value(&["chain", &index.to_string()]);
         assert_eq!(chain::link(&seed(), index, N).unwrap().expose()[..], expected);
-        let from = spaced
-            .iter()
-            .find(|link| link.index() == N.spaced_index(index))
-            .unwrap();
+        let from = spaced.iter().find(|link| link.index() == N.spaced_index(index)).unwrap();
         assert_eq!(from.earlier(index).unwrap().expose()[..], expected);
     }
 }
@@ -89,55 +78,26 @@ fn keys_at_the_place_are_those_of_the_vectors() {
     let link = chain::link(&seed(), 7, N).unwrap();
     let keys = |name| value(&["keys at place", name]);
     // Up and down keys do not show themselves; their MACs below tell.
-    let WrapKey::A256Kw(long) = wrap_key(WrapAlgorithm::A256Kw) else {
-        panic!("another algorithm")
-    };
-    let WrapKey::A128Kw(short) = wrap_key(WrapAlgorithm::A128Kw) else {
-        panic!("another algorithm")
-    };
-    assert_eq!(
-        (long.expose().to_vec(), short.expose().to_vec()),
-        (keys("wrap -5"), keys("wrap -3"))
-    );
-    assert_eq!(
-        derive::envelope(&link, &PLACE).unwrap().key().expose()[..],
-        keys("envelope")
-    );
-    assert_eq!(
-        derive::manifest(&link, &PLACE).unwrap().key().expose()[..],
-        keys("manifest")
-    );
+    let WrapKey::A256Kw(long) = wrap_key(WrapAlgorithm::A256Kw) else { panic!("another algorithm") };
+    let WrapKey::A128Kw(short) = wrap_key(WrapAlgorithm::A128Kw) else { panic!("another algorithm") };
+    assert_eq!((long.expose().to_vec(), short.expose().to_vec()), (keys("wrap -5"), keys("wrap -3")));
+    assert_eq!(derive::envelope(&link, &PLACE).unwrap().key().expose()[..], keys("envelope"));
+    assert_eq!(derive::manifest(&link, &PLACE).unwrap().key().expose()[..], keys("manifest"));
 }
 
 #[test]
 fn link_at_another_index_gives_no_key_for_the_place() {
     let link = chain::link(&seed(), 8, N).unwrap();
-    assert!(matches!(
-        derive::up(&link, &PLACE),
-        Err(derive::DeriveError::OtherIndex { link: 8, wanted: 7 })
-    ));
-    let nameless = Place {
-        id: "",
-        index: 8,
-        ..PLACE
-    };
-    assert!(matches!(
-        derive::up(&link, &nameless),
-        Err(derive::DeriveError::Name)
-    ));
+    assert!(matches!(derive::up(&link, &PLACE), Err(derive::DeriveError::OtherIndex { link: 8, wanted: 7 })));
+    let nameless = Place { id: "", index: 8, ..PLACE };
+    assert!(matches!(derive::up(&link, &nameless), Err(derive::DeriveError::Name)));
 }
 
 #[test]
 fn next_seed_is_that_of_the_vectors_with_and_without_shares() {
-    assert_eq!(
-        seed().next(ID, 0, None).unwrap().expose()[..],
-        value(&["next seed"])
-    );
+    assert_eq!(seed().next(ID, 0, None).unwrap().expose()[..], value(&["next seed"]));
     let shared: [u8; 32] = shared_secret().try_into().unwrap();
-    assert_eq!(
-        seed().next(ID, 0, Some(&shared)).unwrap().expose()[..],
-        value(&["next seed with shares"])
-    );
+    assert_eq!(seed().next(ID, 0, Some(&shared)).unwrap().expose()[..], value(&["next seed with shares"]));
     assert_eq!(seed().next(ID, u16::MAX, None), Err(derive::DeriveError::Epochs));
 }
 
@@ -155,34 +115,20 @@ fn shared_secret() -> Vec<u8> {
 
 #[test]
 fn every_request_opens_and_is_sealed_the_same() {
-    for name in [
-        "request",
-        "request-resume",
-        "request-ecdh",
-        "request-go",
-        "request-unconfirmed",
-    ] {
+    for name in ["request", "request-resume", "request-ecdh", "request-go", "request-unconfirmed"] {
         let message = file(&format!("{name}.mac0"));
         let key = up(&mac::peek_place(&message).unwrap());
         let request = mac::open_request(&key, IDENTIFIER, &message).unwrap();
         let bare = file(&format!("{name}.cbor"));
         assert_eq!(request, UpdateRequest::decode(&bare).unwrap());
-        assert_eq!(
-            mac::seal_request_to_vec(&key, IDENTIFIER, &request).unwrap(),
-            message,
-            "{name}"
-        );
+        assert_eq!(mac::seal_request_to_vec(&key, IDENTIFIER, &request).unwrap(), message, "{name}");
     }
 }
 
 #[test]
 fn requests_of_the_next_epoch_open_under_the_next_seed_only() {
     let shared: [u8; 32] = shared_secret().try_into().unwrap();
-    let place = Place {
-        epoch: 1,
-        index: 0,
-        ..PLACE
-    };
+    let place = Place { epoch: 1, index: 0, ..PLACE };
     let key = |shared| {
         let next = seed().next(ID, 0, shared).unwrap();
         derive::up(&chain::link(&next, 0, N).unwrap(), &place).unwrap()
@@ -191,24 +137,15 @@ fn requests_of_the_next_epoch_open_under_the_next_seed_only() {
     let (plain, mixed) = (file("request-epoch1.mac0"), file("request-epoch1-shares.mac0"));
     assert!(mac::open_request(&without, IDENTIFIER, &plain).is_ok());
     assert!(mac::open_request(&with, IDENTIFIER, &mixed).is_ok());
-    assert_eq!(
-        mac::open_request(&without, IDENTIFIER, &mixed),
-        Err(OpenError::Mac)
-    );
+    assert_eq!(mac::open_request(&without, IDENTIFIER, &mixed), Err(OpenError::Mac));
     assert_eq!(mac::open_request(&with, IDENTIFIER, &plain), Err(OpenError::Mac));
-    assert_eq!(
-        mac::open_request(&up(&place), IDENTIFIER, &plain),
-        Err(OpenError::Mac)
-    );
+    assert_eq!(mac::open_request(&up(&place), IDENTIFIER, &plain), Err(OpenError::Mac));
 }
 
 #[test]
 fn request_to_another_identifier_or_signed_is_not_opened() {
     let message = file("request.mac0");
-    assert_eq!(
-        mac::open_request(&up(&PLACE), "coaps://fw.example.com/v", &message),
-        Err(OpenError::Mac)
-    );
+    assert_eq!(mac::open_request(&up(&PLACE), "coaps://fw.example.com/v", &message), Err(OpenError::Mac));
     let signed = file("request.sign1");
     let refused = mac::open_request(&up(&PLACE), IDENTIFIER, &signed);
     assert_eq!(refused, Err(OpenError::Form(Mac0Error::Tag(18))));
@@ -220,11 +157,7 @@ fn every_grant_opens_and_is_sealed_the_same() {
         let message = file(&format!("{name}.mac0"));
         let grant = mac::open_grant(&down(&PLACE), &message).unwrap();
         assert_eq!(grant, Grant::decode(&file(&format!("{name}.cbor"))).unwrap());
-        assert_eq!(
-            mac::seal_grant_to_vec(&down(&PLACE), &grant).unwrap(),
-            message,
-            "{name}"
-        );
+        assert_eq!(mac::seal_grant_to_vec(&down(&PLACE), &grant).unwrap(), message, "{name}");
     }
 }
 
@@ -234,30 +167,18 @@ fn every_verdict_opens_under_its_place_and_is_sealed_the_same() {
         let message = file(&format!("verdict-{kind}.mac0"));
         let key = down(&mac::peek_place(&message).unwrap());
         let verdict = mac::open_verdict(&key, &NONCE, &message).unwrap();
-        assert_eq!(
-            verdict,
-            Verdict::decode(&file(&format!("verdict-{kind}.cbor"))).unwrap()
-        );
+        assert_eq!(verdict, Verdict::decode(&file(&format!("verdict-{kind}.cbor"))).unwrap());
         assert_eq!(verdict.place.index, if kind == 8 { 9 } else { 7 });
         assert_eq!(mac::seal_verdict_to_vec(&key, &verdict).unwrap(), message);
-        assert_eq!(
-            mac::open_reply(&key, &NONCE, &message),
-            Ok(Reply::Verdict(verdict))
-        );
-        assert_eq!(
-            mac::open_verdict(&key, &[0; 8], &message),
-            Err(OpenError::OtherQuestion)
-        );
+        assert_eq!(mac::open_reply(&key, &NONCE, &message), Ok(Reply::Verdict(verdict)));
+        assert_eq!(mac::open_verdict(&key, &[0; 8], &message), Err(OpenError::OtherQuestion));
     }
 }
 
 #[test]
 fn reply_is_a_grant_where_a_grant_came() {
     let message = file("grant.mac0");
-    assert!(matches!(
-        mac::open_reply(&down(&PLACE), &NONCE, &message),
-        Ok(Reply::Grant(_))
-    ));
+    assert!(matches!(mac::open_reply(&down(&PLACE), &NONCE, &message), Ok(Reply::Grant(_))));
 }
 
 #[test]
@@ -278,10 +199,7 @@ fn every_report_opens_moves_the_fork_head_and_is_sealed_the_same() {
         let after = value(&[&format!("{name}: fork head after, from 0f0e0d0c0b0a0908")]);
         assert_eq!(fork::next(&head, &sha256(&message)).to_vec(), after);
         let signed = file(&format!("{name}-signed.cbor"));
-        assert_eq!(
-            mac::open_report(&key, &signed),
-            Err(OpenError::Form(Mac0Error::Tag(18)))
-        );
+        assert_eq!(mac::open_report(&key, &signed), Err(OpenError::Form(Mac0Error::Tag(18))));
     }
 }
 
@@ -301,22 +219,9 @@ fn every_receipt_opens_for_its_report_only() {
         let report = sha256(&file(&format!("report-{name}.cbor")));
         let message = file(&format!("receipt-{name}.mac0"));
         let receipt = mac::open_receipt(&down(&PLACE), &report, &message).unwrap();
-        assert_eq!(
-            receipt,
-            Receipt {
-                place: PLACE,
-                report: &report,
-                now: 1_795_000_002
-            }
-        );
-        assert_eq!(
-            mac::seal_receipt_to_vec(&down(&PLACE), &receipt).unwrap(),
-            message
-        );
-        assert_eq!(
-            mac::open_receipt(&down(&PLACE), &[0; 32], &message),
-            Err(OpenError::OtherQuestion)
-        );
+        assert_eq!(receipt, Receipt { place: PLACE, report: &report, now: 1_795_000_002 });
+        assert_eq!(mac::seal_receipt_to_vec(&down(&PLACE), &receipt).unwrap(), message);
+        assert_eq!(mac::open_receipt(&down(&PLACE), &[0; 32], &message), Err(OpenError::OtherQuestion));
     }
 }
 
@@ -332,10 +237,7 @@ fn refused_vectors_are_refused_for_their_reason() {
         ("unprotected-header", OpenError::Form(Mac0Error::Unprotected)),
         ("version-2", OpenError::Message(MessageError::Version(2))),
         ("option-0", OpenError::Message(MessageError::UnknownOption(0))),
-        (
-            "unknown-option",
-            OpenError::Message(MessageError::UnknownOption(99)),
-        ),
+        ("unknown-option", OpenError::Message(MessageError::UnknownOption(99))),
         ("duplicate-key", cbor(CborError::KeyOrder)),
         ("map-order", cbor(CborError::KeyOrder)),
     ];
@@ -364,10 +266,7 @@ fn content_key_of_a_grant_decrypts_the_frames_one_by_one() {
         cipher.apply_at(layout.block_offset(number), &mut block).unwrap();
         plain.extend(block);
     }
-    assert_eq!(
-        (sha256(&plain), plain.len() as u64),
-        (*resource.plain, resource.plain_bytes)
-    );
+    assert_eq!((sha256(&plain), plain.len() as u64), (*resource.plain, resource.plain_bytes));
 }
 
 #[test]
@@ -380,17 +279,8 @@ fn content_key_of_128_bits_decrypts_the_inline_delta() {
     assert_eq!(key.expose(), value(&["contents", "delta", "key"]));
     assert_eq!(wrap::wrap(&wrap_key, &key).unwrap().get(), granted.key);
     let descriptor = file("descriptor-delta.cbor");
-    let mut content = Descriptor::decode(&descriptor)
-        .unwrap()
-        .resource(0)
-        .unwrap()
-        .inline
-        .unwrap()
-        .to_vec();
-    ContentCipher::new(&key, granted.iv)
-        .unwrap()
-        .apply_at(0, &mut content)
-        .unwrap();
+    let mut content = Descriptor::decode(&descriptor).unwrap().resource(0).unwrap().inline.unwrap().to_vec();
+    ContentCipher::new(&key, granted.iv).unwrap().apply_at(0, &mut content).unwrap();
     assert_eq!(content, (0..200).collect::<Vec<u8>>());
 }
 
@@ -399,10 +289,7 @@ fn wrap_is_that_of_the_vector() {
     let key = ContentKey::new(ContentAlgorithm::A256Ctr, &value(&["contents", "full", "key"])).unwrap();
     let grant = file("grant.cbor");
     let expected = Grant::decode(&grant).unwrap().resource(0).unwrap().key;
-    assert_eq!(
-        wrap::wrap(&wrap_key(WrapAlgorithm::A256Kw), &key).unwrap().get(),
-        expected
-    );
+    assert_eq!(wrap::wrap(&wrap_key(WrapAlgorithm::A256Kw), &key).unwrap().get(), expected);
 }
 
 #[test]
@@ -410,28 +297,14 @@ fn wrap_for_another_place_algorithm_or_key_is_refused() {
     let grant = file("grant.cbor");
     let wrapped = Grant::decode(&grant).unwrap().resource(0).unwrap().key;
     let other_place = Place { index: 6, ..PLACE };
-    let other = derive::wrap(
-        &chain::link(&seed(), 6, N).unwrap(),
-        &other_place,
-        WrapAlgorithm::A256Kw,
-    )
-    .unwrap();
+    let other =
+        derive::wrap(&chain::link(&seed(), 6, N).unwrap(), &other_place, WrapAlgorithm::A256Kw).unwrap();
     let unwrap = |key: &WrapKey, algorithm| wrap::unwrap(key, &wrapped, algorithm).unwrap_err();
     assert_eq!(unwrap(&other, ContentAlgorithm::A256Ctr), WrapError::Integrity);
-    assert_eq!(
-        unwrap(&wrap_key(WrapAlgorithm::A128Kw), ContentAlgorithm::A256Ctr),
-        WrapError::OtherKey
-    );
-    assert_eq!(
-        unwrap(&wrap_key(WrapAlgorithm::A256Kw), ContentAlgorithm::A128Ctr),
-        WrapError::Length
-    );
+    assert_eq!(unwrap(&wrap_key(WrapAlgorithm::A128Kw), ContentAlgorithm::A256Ctr), WrapError::OtherKey);
+    assert_eq!(unwrap(&wrap_key(WrapAlgorithm::A256Kw), ContentAlgorithm::A128Ctr), WrapError::Length);
     let signed = file("grant-ecdh.cbor");
     let ephemeral = Grant::decode(&signed).unwrap().resource(0).unwrap().key;
-    let refused = wrap::unwrap(
-        &wrap_key(WrapAlgorithm::A128Kw),
-        &ephemeral,
-        ContentAlgorithm::A256Ctr,
-    );
+    let refused = wrap::unwrap(&wrap_key(WrapAlgorithm::A128Kw), &ephemeral, ContentAlgorithm::A256Ctr);
     assert_eq!(refused, Err(WrapError::Algorithm(-29)));
 }

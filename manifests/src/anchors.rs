@@ -135,20 +135,10 @@ impl<'a> Anchors<'a> {
         for _ in 0..role_count {
             Role::read(&mut reader)?;
         }
-        let anchors = Self {
-            edition,
-            issued,
-            vendor,
-            roles: reader.since(start),
-            role_count,
-        };
+        let anchors = Self { edition, issued, vendor, roles: reader.since(start), role_count };
         read_options(&mut reader)?;
         reader.finish()?;
-        if anchors.named(RoleName::Root).count() == 1 {
-            Ok(anchors)
-        } else {
-            Err(AnchorsError::Roles)
-        }
+        if anchors.named(RoleName::Root).count() == 1 { Ok(anchors) } else { Err(AnchorsError::Roles) }
     }
 
     /// Gives the number of the document; a higher one replaces it.
@@ -182,9 +172,7 @@ impl<'a> Anchors<'a> {
 
     /// Walks over the keys that may sign manifests for `component`, alone or with others.
     pub fn author_keys(&self, component: &ComponentId<'_>) -> impl Iterator<Item = PublicKey> {
-        self.named(RoleName::Author)
-            .filter(|role| role.covers(component))
-            .flat_map(|role| role.keys())
+        self.named(RoleName::Author).filter(|role| role.covers(component)).flat_map(|role| role.keys())
     }
 
     /// Walks over the keys that may sign descriptors, grants and bundles.
@@ -201,8 +189,7 @@ impl<'a> Anchors<'a> {
     /// Tells whether the distributor may use this content or wrap algorithm, by its COSE number.
     #[must_use]
     pub fn allows(&self, algorithm: i64) -> bool {
-        self.named(RoleName::Distributor)
-            .any(|role| role.allows(algorithm))
+        self.named(RoleName::Distributor).any(|role| role.allows(algorithm))
     }
 }
 
@@ -214,9 +201,7 @@ impl Authors for Anchors<'_> {
 
     fn authorises(&self, component: &ComponentId<'_>, signers: &Signers) -> bool {
         let signed = |role: &Role<'_>, kid: KeyId| {
-            signers
-                .iter()
-                .any(|(signer, algorithm)| signer == kid && role.allows(algorithm.label()))
+            signers.iter().any(|(signer, algorithm)| signer == kid && role.allows(algorithm.label()))
         };
         self.named(RoleName::Author)
             .filter(|role| role.covers(component))
@@ -230,9 +215,7 @@ impl<'a> Role<'a> {
         let name = RoleName::from_text(reader.text()?).ok_or(AnchorsError::Roles)?;
         let threshold = reader.uint()?;
         let (key_count, keys) = list(reader, |reader| {
-            PublicKey::parse(reader.item()?)
-                .map(drop)
-                .map_err(|_| AnchorsError::Role)
+            PublicKey::parse(reader.item()?).map(drop).map_err(|_| AnchorsError::Role)
         })?;
         let (component_count, components) =
             list(reader, |reader| match ComponentId::read(reader)?.parts().next() {
@@ -250,18 +233,11 @@ impl<'a> Role<'a> {
             algorithms,
             algorithm_count,
         };
-        if role.is_valid() {
-            Ok(role)
-        } else {
-            Err(AnchorsError::Role)
-        }
+        if role.is_valid() { Ok(role) } else { Err(AnchorsError::Role) }
     }
 
     fn is_valid(&self) -> bool {
-        let doubled = self
-            .keys()
-            .enumerate()
-            .any(|(n, key)| self.keys().take(n).any(|other| other == key));
+        let doubled = self.keys().enumerate().any(|(n, key)| self.keys().take(n).any(|other| other == key));
         (1..=self.key_count as u64).contains(&self.threshold)
             && self.key_count <= ROLE_KEYS_MAX
             && self.algorithm_count > 0

@@ -135,14 +135,8 @@ pub fn default_definition() -> Vec<ScopeDraft> {
     ];
     let component = [Item::required(IMAGE_DIGEST), Item::optional(VERSION)];
     Vec::from([
-        ScopeDraft {
-            component: None,
-            items: device.into(),
-        },
-        ScopeDraft {
-            component: Some(0),
-            items: component.into(),
-        },
+        ScopeDraft { component: None, items: device.into() },
+        ScopeDraft { component: Some(0), items: component.into() },
     ])
 }
 
@@ -194,20 +188,14 @@ impl ManifestDraft {
     }
 
     fn check(&self) -> Result<(), AuthorError> {
-        let twice = |n: usize| {
-            self.classes[..n]
-                .iter()
-                .any(|other| other.class == self.classes[n].class)
-        };
+        let twice = |n: usize| self.classes[..n].iter().any(|other| other.class == self.classes[n].class);
         if self.classes.is_empty() || (0..self.classes.len()).any(twice) {
             return Err(AuthorError::Classes);
         }
         if self.component.is_empty() {
             return Err(AuthorError::Component);
         }
-        let has_definition = crate::definition::split_query(&self.request_identifier)
-            .1
-            .is_some();
+        let has_definition = crate::definition::split_query(&self.request_identifier).1.is_some();
         if self.reference_uri.is_empty() || self.request_identifier.is_empty() || has_definition {
             return Err(AuthorError::Uri);
         }

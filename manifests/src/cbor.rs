@@ -113,11 +113,7 @@ impl<'b> Reader<'b> {
     ///
     /// [`CborError::Trailing`] if bytes are left.
     pub const fn finish(&self) -> Result<(), CborError> {
-        if self.is_empty() {
-            Ok(())
-        } else {
-            Err(CborError::Trailing)
-        }
+        if self.is_empty() { Ok(()) } else { Err(CborError::Trailing) }
     }
 
     /// Tells the type of the next item without moving.
@@ -251,11 +247,7 @@ impl<'b> Reader<'b> {
     ///
     /// [`CborError::Range`] for another number; [`CborError`] if the next item is something else.
     pub fn array_of(&mut self, count: usize) -> Result<(), CborError> {
-        if self.array()? == count {
-            Ok(())
-        } else {
-            Err(CborError::Range)
-        }
+        if self.array()? == count { Ok(()) } else { Err(CborError::Range) }
     }
 
     /// Reads the head of a map and returns the number of its pairs; read the keys through [`KeyOrder`].
@@ -332,19 +324,11 @@ impl<'b> Reader<'b> {
             25 => self.take(2).map(drop),
             26 => {
                 let bits = u32::from_be_bytes(self.array_of_bytes()?);
-                if fits_half(bits) {
-                    Err(CborError::NotShortest)
-                } else {
-                    Ok(())
-                }
+                if fits_half(bits) { Err(CborError::NotShortest) } else { Ok(()) }
             }
             27 => {
                 let bits = u64::from_be_bytes(self.array_of_bytes()?);
-                if fits_single(bits) {
-                    Err(CborError::NotShortest)
-                } else {
-                    Ok(())
-                }
+                if fits_single(bits) { Err(CborError::NotShortest) } else { Ok(()) }
             }
             _ => Err(CborError::Malformed),
         }
@@ -375,21 +359,13 @@ impl<'b> Reader<'b> {
             27 => (u64::from_be_bytes(self.array_of_bytes()?), 1 << 32),
             _ => return Err(CborError::Malformed),
         };
-        if value < least {
-            Err(CborError::NotShortest)
-        } else {
-            Ok((major, value))
-        }
+        if value < least { Err(CborError::NotShortest) } else { Ok((major, value)) }
     }
 
     /// Every element takes a byte at least, so a count past the rest of the input is a lie.
     fn room_for(&self, count: u64) -> Result<usize, CborError> {
         let count = usize::try_from(count).map_err(|_| CborError::Truncated)?;
-        if count > self.input.len() - self.at {
-            Err(CborError::Truncated)
-        } else {
-            Ok(count)
-        }
+        if count > self.input.len() - self.at { Err(CborError::Truncated) } else { Ok(count) }
     }
 
     fn take(&mut self, length: u64) -> Result<&'b [u8], CborError> {
@@ -401,11 +377,8 @@ impl<'b> Reader<'b> {
     }
 
     fn array_of_bytes<const N: usize>(&mut self) -> Result<[u8; N], CborError> {
-        let (taken, _) = self
-            .input
-            .get(self.at..)
-            .and_then(<[u8]>::split_first_chunk::<N>)
-            .ok_or(CborError::Truncated)?;
+        let (taken, _) =
+            self.input.get(self.at..).and_then(<[u8]>::split_first_chunk::<N>).ok_or(CborError::Truncated)?;
         self.at += N;
         Ok(*taken)
     }
@@ -430,10 +403,7 @@ impl KeyOrder {
     /// [`CborError::KeyOrder`] if it does not come after the one before; [`CborError`] if it is no integer.
     pub fn next(&mut self, reader: &mut Reader<'_>) -> Result<i64, CborError> {
         let key = reader.int()?;
-        if self
-            .last
-            .is_some_and(|last| key_order(last, key) != Ordering::Less)
-        {
+        if self.last.is_some_and(|last| key_order(last, key) != Ordering::Less) {
             return Err(CborError::KeyOrder);
         }
         self.last = Some(key);
@@ -490,16 +460,9 @@ mod tests {
 
     #[test]
     fn head_longer_than_needed_is_refused() {
-        for long in [
-            "1817",
-            "190017",
-            "1a0000ffff",
-            "1b00000000ffffffff",
-            "5800",
-            "7803616263",
-            "980100",
-            "d81101",
-        ] {
+        for long in
+            ["1817", "190017", "1a0000ffff", "1b00000000ffffffff", "5800", "7803616263", "980100", "d81101"]
+        {
             assert_eq!(refused(long), CborError::NotShortest, "{long}");
         }
     }
@@ -523,25 +486,13 @@ mod tests {
     #[test]
     fn float_with_a_shorter_form_is_refused() {
         // 1.0, 65504.0, 2^-24, infinity and NaN as single; 1.1f32 and 2^-149 as double.
-        for float in [
-            "fa3f800000",
-            "fa477fe000",
-            "fa33800000",
-            "fa7f800000",
-            "fa7fc00000",
-        ] {
+        for float in ["fa3f800000", "fa477fe000", "fa33800000", "fa7f800000", "fa7fc00000"] {
             assert_eq!(refused(float), CborError::NotShortest, "{float}");
         }
         for float in ["fb3ff19999a0000000", "fb36a0000000000000", "fb7ff0000000000000"] {
             assert_eq!(refused(float), CborError::NotShortest, "{float}");
         }
-        for float in [
-            "f93c00",
-            "fa477ff000",
-            "fa33000000",
-            "fb3ff199999999999a",
-            "fb3690000000000000",
-        ] {
+        for float in ["f93c00", "fa477ff000", "fa33000000", "fb3ff199999999999a", "fb3690000000000000"] {
             check_item(&hex::decode(float).unwrap()).unwrap();
         }
     }

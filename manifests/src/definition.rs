@@ -102,21 +102,13 @@ impl Item {
     /// Asks for `id`; the device must know it.
     #[must_use]
     pub const fn required(id: i64) -> Self {
-        Self {
-            id,
-            required: true,
-            method: Method::Raw,
-        }
+        Self { id, required: true, method: Method::Raw }
     }
 
     /// Asks for `id`; a device that does not know it leaves it out.
     #[must_use]
     pub const fn optional(id: i64) -> Self {
-        Self {
-            id,
-            required: false,
-            method: Method::Raw,
-        }
+        Self { id, required: false, method: Method::Raw }
     }
 
     /// Tells whether the answer changes by itself and so travels beside the selector.
@@ -172,14 +164,9 @@ impl<'a> Definition<'a> {
                 break;
             }
             let scope = Scope::read(&mut reader)?;
-            let earlier = ScopeIter {
-                reader: Reader::new(scopes),
-                left: scope_count,
-            };
+            let earlier = ScopeIter { reader: Reader::new(scopes), left: scope_count };
             if scope_count == SCOPES_MAX
-                || earlier
-                    .into_iter()
-                    .any(|other| other.component == scope.component)
+                || earlier.into_iter().any(|other| other.component == scope.component)
             {
                 return Err(DefinitionError::Items);
             }
@@ -190,12 +177,7 @@ impl<'a> Definition<'a> {
         if scope_count == 0 {
             return Err(DefinitionError::Items);
         }
-        Ok(Self {
-            encoded,
-            scopes,
-            scope_count,
-            options,
-        })
+        Ok(Self { encoded, scopes, scope_count, options })
     }
 
     /// Reads the definition in a URI's query; its bytes are decoded into `scratch`.
@@ -212,10 +194,7 @@ impl<'a> Definition<'a> {
 
     /// Walks over the scopes.
     pub fn scopes(&self) -> impl Iterator<Item = Scope<'a>> + use<'a> {
-        ScopeIter {
-            reader: Reader::new(self.scopes),
-            left: self.scope_count,
-        }
+        ScopeIter { reader: Reader::new(self.scopes), left: self.scope_count }
     }
 
     /// Gives the options.
@@ -269,21 +248,13 @@ impl<'a> Scope<'a> {
         }
         let start = reader.position();
         for done in 0..count {
-            let earlier = Scope {
-                component,
-                items: reader.since(start),
-                count: done,
-            };
+            let earlier = Scope { component, items: reader.since(start), count: done };
             let item = read_item(reader)?;
             if earlier.items().any(|other| other.id == item.id) {
                 return Err(DefinitionError::Items);
             }
         }
-        Ok(Self {
-            component,
-            items: reader.since(start),
-            count,
-        })
+        Ok(Self { component, items: reader.since(start), count })
     }
 
     /// Walks over the items.
@@ -358,27 +329,16 @@ mod tests {
         let definition = Definition::parse(&bytes).unwrap();
         let read: Vec<_> = definition
             .scopes()
-            .map(|scope| {
-                (
-                    scope.component,
-                    scope.items().map(|item| item.id).collect::<Vec<_>>(),
-                )
-            })
+            .map(|scope| (scope.component, scope.items().map(|item| item.id).collect::<Vec<_>>()))
             .collect();
-        assert_eq!(
-            read,
-            [(None, std::vec![1, 2, -300, -311]), (Some(0), std::vec![3, 28])]
-        );
+        assert_eq!(read, [(None, std::vec![1, 2, -300, -311]), (Some(0), std::vec![3, 28])]);
     }
 
     #[test]
     fn unknown_required_characteristic_is_named() {
         let bytes = hex::decode(VECTOR).unwrap();
         let definition = Definition::parse(&bytes).unwrap();
-        assert_eq!(
-            definition.check_known(|_, id| id != -300),
-            Err(DefinitionError::Required(-300))
-        );
+        assert_eq!(definition.check_known(|_, id| id != -300), Err(DefinitionError::Required(-300)));
         assert_eq!(definition.check_known(|_, _| true), Ok(()));
     }
 
@@ -410,11 +370,7 @@ mod tests {
         bytes.extend_from_slice(&key.kid());
         let definition = Definition::parse(&bytes).unwrap();
         assert!(definition.options().allows_signer(&key));
-        assert!(
-            !definition
-                .options()
-                .allows_signer(&PublicKey::from_coordinates([3; 32], [2; 32]))
-        );
+        assert!(!definition.options().allows_signer(&PublicKey::from_coordinates([3; 32], [2; 32])));
     }
 
     proptest! {

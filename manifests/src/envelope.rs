@@ -217,11 +217,7 @@ impl<'a> Envelope<'a> {
                 signers.add(key.kid(), block.algorithm());
             }
         }
-        if signers.iter().next().is_none() {
-            Err(VerifyError::Signature)
-        } else {
-            Ok(signers)
-        }
+        if signers.iter().next().is_none() { Err(VerifyError::Signature) } else { Ok(signers) }
     }
 
     /// Finds the author's key that verifies `block`; where the block names one of ours, only that one is tried.
@@ -255,28 +251,19 @@ impl<'a> Envelope<'a> {
                 manifest.check_update_section(sequence)?;
             }
         }
-        Ok(VerifiedManifest {
-            manifest,
-            payload_fetch,
-            install,
-            text,
-            digest: self.digest,
-            signers,
-        })
+        Ok(VerifiedManifest { manifest, payload_fetch, install, text, digest: self.digest, signers })
     }
 
     fn sign1_blocks(&self) -> impl Iterator<Item = Result<DetachedSign1<'a>, CoseError>> + use<'a> {
         let mut reader = Reader::new(self.blocks);
-        (0..self.block_count)
-            .map_while(move |_| reader.bytes().ok())
-            .filter_map(|block| {
-                let tag = Reader::new(block).tag();
-                match tag {
-                    Ok(SIGN1_TAG) => Some(DetachedSign1::parse(block)),
-                    Ok(_) => None,
-                    Err(error) => Some(Err(error.into())),
-                }
-            })
+        (0..self.block_count).map_while(move |_| reader.bytes().ok()).filter_map(|block| {
+            let tag = Reader::new(block).tag();
+            match tag {
+                Ok(SIGN1_TAG) => Some(DetachedSign1::parse(block)),
+                Ok(_) => None,
+                Err(error) => Some(Err(error.into())),
+            }
+        })
     }
 }
 
@@ -326,10 +313,7 @@ impl<'a> Elements<'a> {
     }
 
     fn build(self) -> Result<Envelope<'a>, EnvelopeError> {
-        let mut reader = Reader::new(
-            self.authentication
-                .ok_or(EnvelopeError::Missing(AUTHENTICATION))?,
-        );
+        let mut reader = Reader::new(self.authentication.ok_or(EnvelopeError::Missing(AUTHENTICATION))?);
         let block_count = reader.array()?.checked_sub(1).ok_or(CborError::Range)?;
         if block_count > BLOCKS_MAX {
             return Err(EnvelopeError::Blocks);

@@ -58,11 +58,7 @@ impl Layout {
             return Err(FrameError::BlockSize(block_bytes.into()));
         }
         match u32::try_from(content_bytes.div_ceil(block_bytes.into())) {
-            Ok(frames @ 1..) => Ok(Self {
-                content_bytes,
-                block_bytes,
-                frames,
-            }),
+            Ok(frames @ 1..) => Ok(Self { content_bytes, block_bytes, frames }),
             _ => Err(FrameError::Content),
         }
     }
@@ -148,10 +144,7 @@ pub fn verify_frame<'f>(
                 Err(FrameError::End)
             }
         }
-        _ => Err(FrameError::Length {
-            expected: DIGEST_BYTES + 1,
-            found: frame.len(),
-        }),
+        _ => Err(FrameError::Length { expected: DIGEST_BYTES + 1, found: frame.len() }),
     }
 }
 
@@ -170,11 +163,7 @@ impl Resume {
     /// Starts before the first frame.
     #[must_use]
     pub const fn start(root: Digest) -> Self {
-        Self {
-            root,
-            frame: 0,
-            expected: root,
-        }
+        Self { root, frame: 0, expected: root }
     }
 
     /// Whether all frames have been taken.
@@ -191,10 +180,7 @@ impl Resume {
     pub fn accept<'f>(&mut self, layout: &Layout, frame: &'f [u8]) -> Result<&'f [u8], FrameError> {
         let expected = layout.frame_len(self.frame).ok_or(FrameError::Complete)?;
         if frame.len() != expected {
-            return Err(FrameError::Length {
-                expected,
-                found: frame.len(),
-            });
+            return Err(FrameError::Length { expected, found: frame.len() });
         }
         let (block, next) = verify_frame(&self.expected, frame, layout.is_last(self.frame))?;
         self.frame += 1;
@@ -226,19 +212,11 @@ impl<'c> FrameChain<'c> {
         let mut next = END;
         digests.push(next);
         for block in content.chunks(block_bytes.into()).rev() {
-            next = Sha256::new()
-                .chain_update(block)
-                .chain_update(next)
-                .finalize()
-                .into();
+            next = Sha256::new().chain_update(block).chain_update(next).finalize().into();
             digests.push(next);
         }
         digests.reverse();
-        Ok(Self {
-            content,
-            layout,
-            digests,
-        })
+        Ok(Self { content, layout, digests })
     }
 
     /// Digest of the first frame.
@@ -256,9 +234,7 @@ impl<'c> FrameChain<'c> {
     /// All frames in their order, each as block and digest of the next frame.
     #[must_use]
     pub fn frames(&self) -> impl ExactSizeIterator<Item = (&'c [u8], &Digest)> + '_ {
-        self.content
-            .chunks(self.layout.block_bytes.into())
-            .zip(self.digests.iter().skip(1))
+        self.content.chunks(self.layout.block_bytes.into()).zip(self.digests.iter().skip(1))
     }
 
     /// All frames, one after the other: the body that is served.

@@ -133,12 +133,7 @@ impl Refused {
             | Refusal::NoDigest(component) => component as u64,
             _ => 0,
         };
-        Record {
-            section: self.section,
-            offset: self.offset,
-            component,
-            digest: None,
-        }
+        Record { section: self.section, offset: self.offset, component, digest: None }
     }
 }
 
@@ -151,10 +146,7 @@ pub fn update<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Resu
     let mut machine = Machine::new(manifest, device);
     let run = |machine: &mut Machine<'a, '_, _>| {
         machine.check_components()?;
-        for (key, section) in [
-            (PAYLOAD_FETCH, manifest.payload_fetch),
-            (INSTALL, manifest.install),
-        ] {
+        for (key, section) in [(PAYLOAD_FETCH, manifest.payload_fetch), (INSTALL, manifest.install)] {
             match section {
                 Section::None => {}
                 Section::Present(sequence) => machine.run_section(manifest.manifest.shared, key, sequence)?,
@@ -181,10 +173,7 @@ pub fn invoke<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Resu
     let mut machine = Machine::new(manifest, device);
     let run = |machine: &mut Machine<'a, '_, _>| {
         machine.check_components()?;
-        let sections = [
-            (VALIDATE, manifest.manifest.validate),
-            (INVOKE, manifest.manifest.invoke),
-        ];
+        let sections = [(VALIDATE, manifest.manifest.validate), (INVOKE, manifest.manifest.invoke)];
         for (key, section) in sections {
             if let Some(sequence) = section {
                 machine.run_section(manifest.manifest.shared, key, sequence)?;
@@ -200,9 +189,5 @@ pub fn invoke<'a>(manifest: &VerifiedManifest<'a>, device: &impl Device) -> Resu
 
 /// The bits of all components of a manifest with `count` of them.
 const fn all_components(count: usize) -> u8 {
-    if count >= COMPONENTS_MAX {
-        u8::MAX
-    } else {
-        (1 << count) - 1
-    }
+    if count >= COMPONENTS_MAX { u8::MAX } else { (1 << count) - 1 }
 }

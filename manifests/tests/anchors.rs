@@ -1,9 +1,6 @@
 //! Anchors documents: the vectors, replacement, and who may sign for what.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a fixture that cannot be made is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use bellwether_manifests::anchors::{
     ANCHORS_AAD, Anchors, AnchorsDraft, AnchorsError, RoleDraft, RoleName, WriteError,
@@ -32,10 +29,7 @@ fn role(name: RoleName, threshold: u64, keys: &[PrivateKey], components: &[&[&[u
         name,
         threshold,
         keys: keys.iter().map(PrivateKey::public).collect(),
-        components: components
-            .iter()
-            .map(|parts| parts.iter().map(|part| part.to_vec()).collect())
-            .collect(),
+        components: components.iter().map(|parts| parts.iter().map(|part| part.to_vec()).collect()).collect(),
         algorithms: vec![-9],
     }
 }
@@ -76,24 +70,14 @@ fn vector_is_written_byte_for_byte() {
         name: role.name(),
         threshold: role.threshold(),
         keys: role.keys().collect(),
-        components: role
-            .components()
-            .map(|id| id.parts().map(<[u8]>::to_vec).collect())
-            .collect(),
+        components: role.components().map(|id| id.parts().map(<[u8]>::to_vec).collect()).collect(),
         algorithms: role.algorithms().collect(),
     });
-    let draft = AnchorsDraft {
-        edition: 3,
-        issued: 1_795_000_000,
-        vendor: *anchors.vendor(),
-        roles: roles.collect(),
-    };
+    let draft =
+        AnchorsDraft { edition: 3, issued: 1_795_000_000, vendor: *anchors.vendor(), roles: roles.collect() };
     assert_eq!(draft.encode(), PAYLOAD);
     // Signatures are deterministic (RFC 6979), so the whole message comes out the same.
-    assert_eq!(
-        draft.sign(&[vector_key("root a"), vector_key("root b")]).unwrap(),
-        SIGNED
-    );
+    assert_eq!(draft.sign(&[vector_key("root a"), vector_key("root b")]).unwrap(), SIGNED);
 }
 
 #[test]
@@ -127,10 +111,7 @@ fn strangers_are_skipped_and_a_listed_signer_that_fails_refuses() {
     let head = right.len() - SIGNER_BYTES - 1;
     mixed[head] = 0x82;
     mixed.extend_from_slice(&other[other.len() - SIGNER_BYTES..]);
-    assert!(matches!(
-        Anchors::initial(&mixed).unwrap_err(),
-        AnchorsError::Signature(_)
-    ));
+    assert!(matches!(Anchors::initial(&mixed).unwrap_err(), AnchorsError::Signature(_)));
 }
 
 /// 83, bstr of 13, a0, bstr of 64.
@@ -138,23 +119,13 @@ const SIGNER_BYTES: usize = 1 + 14 + 1 + 66;
 
 #[test]
 fn replacement_needs_the_old_and_the_new_roots() {
-    let first = draft(1, role(RoleName::Root, 1, &[key(1)], &[]))
-        .sign(&[key(1)])
-        .unwrap();
+    let first = draft(1, role(RoleName::Root, 1, &[key(1)], &[])).sign(&[key(1)]).unwrap();
     let current = Anchors::initial(&first).unwrap();
     let next = draft(2, role(RoleName::Root, 2, &[key(2), key(3)], &[]));
     let by = |keys: &[PrivateKey]| sign(&next.encode(), &[ANCHORS_AAD], keys);
-    assert_eq!(
-        Anchors::replacing(&by(&[key(1), key(2), key(3)]), &current)
-            .unwrap()
-            .edition(),
-        2
-    );
+    assert_eq!(Anchors::replacing(&by(&[key(1), key(2), key(3)]), &current).unwrap().edition(), 2);
     for keys in [&[key(2), key(3)][..], &[key(1), key(2)], &[key(1)]] {
-        assert_eq!(
-            Anchors::replacing(&by(keys), &current).unwrap_err(),
-            AnchorsError::Threshold
-        );
+        assert_eq!(Anchors::replacing(&by(keys), &current).unwrap_err(), AnchorsError::Threshold);
     }
 }
 
@@ -164,17 +135,11 @@ fn replacement_is_newer_and_of_the_same_vendor() {
     let first = draft(4, root()).sign(&[key(1)]).unwrap();
     let current = Anchors::initial(&first).unwrap();
     let same = draft(4, root()).sign(&[key(1)]).unwrap();
-    assert_eq!(
-        Anchors::replacing(&same, &current).unwrap_err(),
-        AnchorsError::Edition(4)
-    );
+    assert_eq!(Anchors::replacing(&same, &current).unwrap_err(), AnchorsError::Edition(4));
     let mut foreign = draft(5, root());
     foreign.vendor = [8; 16];
     let foreign = foreign.sign(&[key(1)]).unwrap();
-    assert_eq!(
-        Anchors::replacing(&foreign, &current).unwrap_err(),
-        AnchorsError::Vendor
-    );
+    assert_eq!(Anchors::replacing(&foreign, &current).unwrap_err(), AnchorsError::Vendor);
 }
 
 #[test]
@@ -199,11 +164,7 @@ fn document_that_nobody_would_believe_is_not_signed() {
 }
 
 fn manifest_by(key: &PrivateKey, component: &[&[u8]]) -> Vec<u8> {
-    let class = ClassImage {
-        class: [1; 16],
-        digest: [2; 32],
-        size: 3,
-    };
+    let class = ClassImage { class: [1; 16], digest: [2; 32], size: 3 };
     let mut draft = ManifestDraft::new(1, [7; 16], vec![class], "coaps://h/m/1".into());
     draft.component = component.iter().map(|part| part.to_vec()).collect();
     draft.sign(key).unwrap()
@@ -211,22 +172,14 @@ fn manifest_by(key: &PrivateKey, component: &[&[u8]]) -> Vec<u8> {
 
 #[test]
 fn author_signs_for_listed_components_only() {
-    let document = draft(1, role(RoleName::Root, 1, &[key(1)], &[]))
-        .sign(&[key(1)])
-        .unwrap();
+    let document = draft(1, role(RoleName::Root, 1, &[key(1)], &[])).sign(&[key(1)]).unwrap();
     let anchors = Anchors::initial(&document).unwrap();
     let verify = |envelope: &[u8]| Envelope::parse(envelope).unwrap().verify(&anchors).map(drop);
     assert_eq!(verify(&manifest_by(&key(50), &[b"app"])), Ok(()));
     assert_eq!(verify(&manifest_by(&key(50), &[b"app", b"module"])), Ok(()));
-    assert_eq!(
-        verify(&manifest_by(&key(50), &[b"boot"])),
-        Err(VerifyError::Component(0))
-    );
+    assert_eq!(verify(&manifest_by(&key(50), &[b"boot"])), Err(VerifyError::Component(0)));
     // The root signs anchors, never manifests.
-    assert_eq!(
-        verify(&manifest_by(&key(1), &[b"app"])),
-        Err(VerifyError::Signature)
-    );
+    assert_eq!(verify(&manifest_by(&key(1), &[b"app"])), Err(VerifyError::Signature));
 }
 
 #[test]
@@ -237,10 +190,7 @@ fn author_threshold_of_two_is_not_met_by_one() {
     let document = draft.sign(&[key(1)]).unwrap();
     let anchors = Anchors::initial(&document).unwrap();
     let envelope = manifest_by(&key(50), &[b"app"]);
-    assert_eq!(
-        Envelope::parse(&envelope).unwrap().verify(&anchors).unwrap_err(),
-        VerifyError::Component(0)
-    );
+    assert_eq!(Envelope::parse(&envelope).unwrap().verify(&anchors).unwrap_err(), VerifyError::Component(0));
 }
 
 #[test]
@@ -250,10 +200,7 @@ fn author_role_without_components_may_sign_for_none() {
     let document = draft.sign(&[key(1)]).unwrap();
     let anchors = Anchors::initial(&document).unwrap();
     let envelope = manifest_by(&key(50), &[b"app"]);
-    assert_eq!(
-        Envelope::parse(&envelope).unwrap().verify(&anchors).unwrap_err(),
-        VerifyError::Component(0)
-    );
+    assert_eq!(Envelope::parse(&envelope).unwrap().verify(&anchors).unwrap_err(), VerifyError::Component(0));
 }
 
 proptest! {
@@ -276,11 +223,7 @@ proptest! {
 #[test]
 fn key_id_is_that_of_the_vectors() {
     // The first signer of the vector: 83 4d a2 01 28 04 48 kid.
-    let at = SIGNED
-        .windows(7)
-        .position(|bytes| bytes == b"\x83\x4d\xa2\x01\x28\x04\x48")
-        .unwrap()
-        + 7;
+    let at = SIGNED.windows(7).position(|bytes| bytes == b"\x83\x4d\xa2\x01\x28\x04\x48").unwrap() + 7;
     let root: PublicKey = vector_key("root a").public();
     assert_eq!(root.kid()[..], SIGNED[at..at + 8]);
 }

@@ -1,9 +1,6 @@
 //! Manifests that we make, read by ourselves and by coset.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a fixture that cannot be made is a failed test"
-)]
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use bellwether_manifests::author::{
     AuthorError, ClassImage, ManifestDraft, ManifestSummary, Profile, Severing, class_id, default_definition,
@@ -27,11 +24,7 @@ fn vendor() -> [u8; 16] {
 }
 
 fn image(class: &str, n: u8) -> ClassImage {
-    ClassImage {
-        class: class_id(&vendor(), class),
-        digest: [n; 32],
-        size: 1000 + u64::from(n),
-    }
+    ClassImage { class: class_id(&vendor(), class), digest: [n; 32], size: 1000 + u64::from(n) }
 }
 
 fn draft() -> ManifestDraft {
@@ -44,88 +37,41 @@ fn draft() -> ManifestDraft {
 #[test]
 fn ids_are_uuids_of_version_5() {
     // The vendor of the draft's examples, and what Python's uuid makes.
-    assert_eq!(
-        hex::encode(vendor_id("arm.com")),
-        "fa6b4a53d5ad5fdfbe9de663e4d41ffe"
-    );
+    assert_eq!(hex::encode(vendor_id("arm.com")), "fa6b4a53d5ad5fdfbe9de663e4d41ffe");
     assert_eq!(hex::encode(vendor()), "cfbff0d193755685968c48ce8b15ae17");
-    assert_eq!(
-        hex::encode(class_id(&vendor(), "lamp")),
-        "7fd968dfda315a19b45435f5cb2264c7"
-    );
+    assert_eq!(hex::encode(class_id(&vendor(), "lamp")), "7fd968dfda315a19b45435f5cb2264c7");
 }
 
 #[test]
 fn every_class_of_a_mixed_fleet_finds_its_image() {
     let envelope = draft().sign(&key()).unwrap();
-    let verified = Envelope::parse(&envelope)
-        .unwrap()
-        .verify([key().public()].as_slice())
-        .unwrap();
+    let verified = Envelope::parse(&envelope).unwrap().verify([key().public()].as_slice()).unwrap();
     for (class, n) in [("lamp", 1), ("meter", 2)] {
         let class = class_id(&vendor(), class);
-        let plan = update(
-            &verified,
-            &Identity {
-                vendor: &vendor(),
-                class: &class,
-                device: None,
-                now: 0,
-            },
-        )
-        .unwrap();
+        let plan =
+            update(&verified, &Identity { vendor: &vendor(), class: &class, device: None, now: 0 }).unwrap();
         let component = &plan.components()[0];
-        assert_eq!(
-            (component.digest, component.size),
-            (Some(&[n; 32]), Some(1000 + u64::from(n)))
-        );
+        assert_eq!((component.digest, component.size), (Some(&[n; 32]), Some(1000 + u64::from(n))));
         assert_eq!(component.request_identifier(), Some("/u"));
         let definition = component.definition(&mut []).unwrap().unwrap();
         assert_eq!(definition.encoded(), definition::encode(&default_definition()));
     }
     let stranger = class_id(&vendor(), "toaster");
-    let refused = update(
-        &verified,
-        &Identity {
-            vendor: &vendor(),
-            class: &stranger,
-            device: None,
-            now: 0,
-        },
-    );
-    let refusal = Refusal::Condition {
-        condition: Condition::ClassId,
-        component: 0,
-    };
+    let refused = update(&verified, &Identity { vendor: &vendor(), class: &stranger, device: None, now: 0 });
+    let refusal = Refusal::Condition { condition: Condition::ClassId, component: 0 };
     assert_eq!(refused.unwrap_err().refusal, refusal);
 }
 
 #[test]
 fn payload_fetch_is_severed_unless_it_must_not_be() {
     let severed = draft().sign(&key()).unwrap();
-    let inline = ManifestDraft {
-        severing: Severing::Never,
-        ..draft()
-    }
-    .sign(&key())
-    .unwrap();
+    let inline = ManifestDraft { severing: Severing::Never, ..draft() }.sign(&key()).unwrap();
     assert!(severed.len() > inline.len());
     // What a distributor may do: drop the severed element. The signature stays right.
     let stripped = stripped(&severed);
-    let verified = Envelope::parse(&stripped)
-        .unwrap()
-        .verify([key().public()].as_slice())
-        .unwrap();
+    let verified = Envelope::parse(&stripped).unwrap().verify([key().public()].as_slice()).unwrap();
     let class = class_id(&vendor(), "lamp");
-    let refused = update(
-        &verified,
-        &Identity {
-            vendor: &vendor(),
-            class: &class,
-            device: None,
-            now: 0,
-        },
-    );
+    let refused = update(&verified, &Identity { vendor: &vendor(), class: &class, device: None, now: 0 });
     assert_eq!(refused.unwrap_err().refusal, Refusal::Severed(PAYLOAD_FETCH));
 }
 
@@ -147,11 +93,7 @@ fn profiles_carry_the_same_definition() {
         let envelope = ManifestDraft { profile, ..draft() }.sign(&key()).unwrap();
         let envelope = Envelope::parse(&envelope).unwrap();
         let summary = ManifestSummary::new(&envelope.verify([key().public()].as_slice()).unwrap()).unwrap();
-        assert_eq!(
-            summary.definition,
-            Some(definition::encode(&default_definition())),
-            "{profile:?}"
-        );
+        assert_eq!(summary.definition, Some(definition::encode(&default_definition())), "{profile:?}");
         assert_eq!(summary.request_identifier.as_deref(), Some("/u"));
     }
 }
@@ -162,82 +104,37 @@ fn summary_says_what_devices_will_find() {
     let envelope = Envelope::parse(&envelope).unwrap();
     let summary = ManifestSummary::new(&envelope.verify([key().public()].as_slice()).unwrap()).unwrap();
     assert_eq!((summary.sequence_number, summary.digest), (9, *envelope.digest()));
-    assert_eq!(
-        summary.reference_uri.as_deref(),
-        Some("coaps://fw.example.com/m/9")
-    );
+    assert_eq!(summary.reference_uri.as_deref(), Some("coaps://fw.example.com/m/9"));
     assert_eq!(summary.version.as_deref(), Some("2025.0.0"));
-    assert_eq!(
-        (summary.vendors, summary.components),
-        (vec![vendor()], vec![vec![b"app".to_vec()]])
-    );
-    let classes: Vec<_> = summary
-        .classes
-        .into_iter()
-        .map(|class| (class.class, class.images))
-        .collect();
-    let expected = |name, n: u8| {
-        (
-            class_id(&vendor(), name),
-            vec![(0, [n; 32], Some(1000 + u64::from(n)))],
-        )
-    };
+    assert_eq!((summary.vendors, summary.components), (vec![vendor()], vec![vec![b"app".to_vec()]]));
+    let classes: Vec<_> = summary.classes.into_iter().map(|class| (class.class, class.images)).collect();
+    let expected = |name, n: u8| (class_id(&vendor(), name), vec![(0, [n; 32], Some(1000 + u64::from(n)))]);
     assert_eq!(classes, [expected("lamp", 1), expected("meter", 2)]);
-    assert_eq!(
-        summary.asked,
-        [(None, vec![1, 2, -306, -307]), (Some(0), vec![3, 28])]
-    );
-    assert_eq!(
-        (summary.signers, summary.verified),
-        (vec![key().public().kid()], true)
-    );
+    assert_eq!(summary.asked, [(None, vec![1, 2, -306, -307]), (Some(0), vec![3, 28])]);
+    assert_eq!((summary.signers, summary.verified), (vec![key().public().kid()], true));
 }
 
 #[test]
 fn shown_manifest_is_not_called_verified() {
     let envelope = draft().sign(&key()).unwrap();
     let summary = ManifestSummary::unverified(&Envelope::parse(&envelope).unwrap()).unwrap();
-    assert_eq!(
-        (summary.signers, summary.verified),
-        (vec![key().public().kid()], false)
-    );
+    assert_eq!((summary.signers, summary.verified), (vec![key().public().kid()], false));
     assert_eq!(summary.classes.len(), 2);
 }
 
 #[test]
 fn one_class_stands_in_line_and_named_devices_alone_follow() {
     let devices = vec![[1; 16], [2; 16]];
-    let draft = ManifestDraft {
-        classes: vec![image("lamp", 1)],
-        devices,
-        use_before: Some(500),
-        ..draft()
-    };
+    let draft = ManifestDraft { classes: vec![image("lamp", 1)], devices, use_before: Some(500), ..draft() };
     let envelope = draft.sign(&key()).unwrap();
-    let verified = Envelope::parse(&envelope)
-        .unwrap()
-        .verify([key().public()].as_slice())
-        .unwrap();
+    let verified = Envelope::parse(&envelope).unwrap().verify([key().public()].as_slice()).unwrap();
     let (vendor, class) = (vendor(), class_id(&vendor(), "lamp"));
     let run = |device: Option<&[u8; 16]>, now| {
-        update(
-            &verified,
-            &Identity {
-                vendor: &vendor,
-                class: &class,
-                device,
-                now,
-            },
-        )
-        .map(drop)
-        .map_err(|e| e.refusal)
+        update(&verified, &Identity { vendor: &vendor, class: &class, device, now })
+            .map(drop)
+            .map_err(|e| e.refusal)
     };
-    let failed = |condition| {
-        Err(Refusal::Condition {
-            condition,
-            component: 0,
-        })
-    };
+    let failed = |condition| Err(Refusal::Condition { condition, component: 0 });
     assert_eq!(run(Some(&[2; 16]), 499), Ok(()));
     assert_eq!(run(Some(&[3; 16]), 499), failed(Condition::DeviceId));
     assert_eq!(run(None, 499), failed(Condition::DeviceId));
@@ -247,46 +144,16 @@ fn one_class_stands_in_line_and_named_devices_alone_follow() {
 #[test]
 fn draft_that_cannot_work_is_not_signed() {
     let sign = |draft: ManifestDraft| draft.sign(&key()).unwrap_err();
-    assert!(matches!(
-        sign(ManifestDraft {
-            classes: vec![],
-            ..draft()
-        }),
-        AuthorError::Classes
-    ));
+    assert!(matches!(sign(ManifestDraft { classes: vec![], ..draft() }), AuthorError::Classes));
     let twice = vec![image("lamp", 1), image("lamp", 2)];
+    assert!(matches!(sign(ManifestDraft { classes: twice, ..draft() }), AuthorError::Classes));
+    assert!(matches!(sign(ManifestDraft { reference_uri: String::new(), ..draft() }), AuthorError::Uri));
     assert!(matches!(
-        sign(ManifestDraft {
-            classes: twice,
-            ..draft()
-        }),
-        AuthorError::Classes
-    ));
-    assert!(matches!(
-        sign(ManifestDraft {
-            reference_uri: String::new(),
-            ..draft()
-        }),
+        sign(ManifestDraft { request_identifier: "/u?cd=AA".into(), ..draft() }),
         AuthorError::Uri
     ));
-    assert!(matches!(
-        sign(ManifestDraft {
-            request_identifier: "/u?cd=AA".into(),
-            ..draft()
-        }),
-        AuthorError::Uri
-    ));
-    let empty = vec![ScopeDraft {
-        component: None,
-        items: vec![],
-    }];
-    assert!(matches!(
-        sign(ManifestDraft {
-            definition: empty,
-            ..draft()
-        }),
-        AuthorError::Definition(_)
-    ));
+    let empty = vec![ScopeDraft { component: None, items: vec![] }];
+    assert!(matches!(sign(ManifestDraft { definition: empty, ..draft() }), AuthorError::Definition(_)));
 }
 
 #[test]
@@ -304,21 +171,13 @@ fn altered_manifest_is_never_accepted() {
 #[test]
 fn severed_element_of_another_manifest_is_refused() {
     let one = draft().sign(&key()).unwrap();
-    let other = ManifestDraft {
-        request_identifier: "/v".into(),
-        ..draft()
-    }
-    .sign(&key())
-    .unwrap();
+    let other = ManifestDraft { request_identifier: "/v".into(), ..draft() }.sign(&key()).unwrap();
     // Both have the same lengths; the severed element follows the manifest.
     let kept = stripped(&one).len();
     let mixed = [&one[..kept], &other[kept..]].concat();
     assert_eq!(one.len(), other.len());
     assert_eq!(
-        Envelope::parse(&mixed)
-            .unwrap()
-            .verify([key().public()].as_slice())
-            .unwrap_err(),
+        Envelope::parse(&mixed).unwrap().verify([key().public()].as_slice()).unwrap_err(),
         VerifyError::Severed(PAYLOAD_FETCH)
     );
 }
@@ -342,10 +201,7 @@ fn coset_reads_and_verifies_our_authentication_block() {
     assert_eq!(authentication.array().unwrap(), Some(2));
     let digest = authentication.bytes().unwrap();
     let block = coset::CoseSign1::from_tagged_slice(authentication.bytes().unwrap()).unwrap();
-    assert_eq!(
-        block.protected.header.alg,
-        Some(coset::Algorithm::Assigned(coset::iana::Algorithm::ESP256))
-    );
+    assert_eq!(block.protected.header.alg, Some(coset::Algorithm::Assigned(coset::iana::Algorithm::ESP256)));
     let verify = |signature: &[u8], structure: &[u8]| check(&key().public(), signature, structure);
     block.verify_detached_signature(digest, &[], verify).unwrap();
 }

@@ -1,10 +1,6 @@
 //! What the messages refuse, and that reading is strict for any bytes.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "in a test, a panic is the answer"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is the answer")]
 
 use std::fs;
 use std::path::PathBuf;
@@ -121,15 +117,7 @@ proptest! {
 #[test]
 fn name_of_no_or_65_bytes_is_refused() {
     for id in [String::new(), "n".repeat(65)] {
-        let receipt = Receipt {
-            place: Place {
-                id: &id,
-                epoch: 0,
-                index: 0,
-            },
-            report: &[0; 32],
-            now: 0,
-        };
+        let receipt = Receipt { place: Place { id: &id, epoch: 0, index: 0 }, report: &[0; 32], now: 0 };
         assert_eq!(cbor::to_vec(&receipt), Err(EncodeError::Invalid));
     }
     let mut bytes = file("receipt-failed.cbor");
@@ -148,22 +136,12 @@ fn no_resource_or_nine_are_refused() {
     let grant = Grant::decode(&bytes).unwrap();
     for count in [0, 9] {
         let resources = vec![granted(&bytes); count];
-        let grant = Grant {
-            resources: List::new(&resources),
-            ..grant
-        };
+        let grant = Grant { resources: List::new(&resources), ..grant };
         assert_eq!(cbor::to_vec(&grant), Err(EncodeError::Invalid));
     }
-    let resources: Vec<_> = (0..8)
-        .map(|component| GrantedResource {
-            component,
-            ..granted(&bytes)
-        })
-        .collect();
-    let grant = Grant {
-        resources: List::new(&resources),
-        ..grant
-    };
+    let resources: Vec<_> =
+        (0..8).map(|component| GrantedResource { component, ..granted(&bytes) }).collect();
+    let grant = Grant { resources: List::new(&resources), ..grant };
     assert_eq!(Grant::decode(&cbor::to_vec(&grant).unwrap()), Ok(grant));
 }
 
@@ -172,52 +150,27 @@ fn component_that_comes_twice_is_refused() {
     let bytes = file("grant-two.cbor");
     let grant = Grant::decode(&bytes).unwrap();
     let resources = [granted(&bytes); 2];
-    let twice = Grant {
-        resources: List::new(&resources),
-        ..grant
-    };
+    let twice = Grant { resources: List::new(&resources), ..grant };
     assert_eq!(cbor::to_vec(&twice), Err(EncodeError::Invalid));
     let bytes = file("descriptor-two.cbor");
     let descriptor = Descriptor::decode(&bytes).unwrap();
     let resources = [descriptor.resource(1).unwrap(); 2];
-    let twice = Descriptor {
-        resources: List::new(&resources),
-        ..descriptor
-    };
+    let twice = Descriptor { resources: List::new(&resources), ..descriptor };
     assert_eq!(cbor::to_vec(&twice), Err(EncodeError::Invalid));
     // The second resource of the descriptor follows the head of its array; component 1 becomes 0.
     let (first, second) = (descriptor.resource(0).unwrap(), descriptor.resource(1).unwrap());
-    assert_eq!(
-        Resource {
-            component: 0,
-            ..second
-        },
-        first
-    );
+    assert_eq!(Resource { component: 0, ..second }, first);
     let mut bytes = bytes.clone();
-    let at = bytes
-        .windows(3)
-        .rposition(|window| window == [0x8a, 1, 1])
-        .unwrap();
+    let at = bytes.windows(3).rposition(|window| window == [0x8a, 1, 1]).unwrap();
     bytes[at + 1] = 0;
-    assert_eq!(
-        Descriptor::decode(&bytes),
-        Err(MessageError::Bound("component that comes twice"))
-    );
+    assert_eq!(Descriptor::decode(&bytes), Err(MessageError::Bound("component that comes twice")));
 }
 
 #[test]
 fn asking_go_after_the_index_moved_is_refused() {
     let bytes = file("grant.cbor");
-    let options = GrantOptions {
-        ask_go: Some(true),
-        ..GrantOptions::default()
-    };
-    let grant = Grant {
-        confirm: Confirm::Decrypted,
-        options,
-        ..Grant::decode(&bytes).unwrap()
-    };
+    let options = GrantOptions { ask_go: Some(true), ..GrantOptions::default() };
+    let grant = Grant { confirm: Confirm::Decrypted, options, ..Grant::decode(&bytes).unwrap() };
     assert_eq!(cbor::to_vec(&grant), Err(EncodeError::Invalid));
 }
 
@@ -227,30 +180,12 @@ fn vector_or_wrap_of_a_wrong_form_is_refused() {
     let good = granted(&bytes);
     let key = [0xa0];
     for bad in [
-        GrantedResource {
-            iv: &good.iv[..12],
-            ..good
-        },
-        GrantedResource {
-            key: Wrapped {
-                ephemeral: Some(&key),
-                ..good.key
-            },
-            ..good
-        },
-        GrantedResource {
-            key: Wrapped {
-                wrapped: &[0; 41],
-                ..good.key
-            },
-            ..good
-        },
+        GrantedResource { iv: &good.iv[..12], ..good },
+        GrantedResource { key: Wrapped { ephemeral: Some(&key), ..good.key }, ..good },
+        GrantedResource { key: Wrapped { wrapped: &[0; 41], ..good.key }, ..good },
     ] {
         let resources = [bad];
-        let grant = Grant {
-            resources: List::new(&resources),
-            ..Grant::decode(&bytes).unwrap()
-        };
+        let grant = Grant { resources: List::new(&resources), ..Grant::decode(&bytes).unwrap() };
         assert_eq!(cbor::to_vec(&grant), Err(EncodeError::Invalid));
     }
 }
@@ -263,21 +198,11 @@ fn resource_that_can_not_be_fetched_or_patched_is_refused() {
     for bad in [
         Resource { patch: None, ..good },
         Resource { inline: None, ..good },
-        Resource {
-            inline: Some(&good.inline.unwrap()[1..]),
-            ..good
-        },
-        Resource {
-            content_bytes: 0,
-            inline: Some(&[]),
-            ..good
-        },
+        Resource { inline: Some(&good.inline.unwrap()[1..]), ..good },
+        Resource { content_bytes: 0, inline: Some(&[]), ..good },
     ] {
         let resources = [bad];
-        let descriptor = Descriptor {
-            resources: List::new(&resources),
-            ..descriptor
-        };
+        let descriptor = Descriptor { resources: List::new(&resources), ..descriptor };
         assert_eq!(cbor::to_vec(&descriptor), Err(EncodeError::Invalid));
     }
 }
@@ -287,52 +212,28 @@ fn volatile_answer_stays_outside_and_stable_answer_inside_of_the_selector() {
     let bytes = file("request.cbor");
     let request = UpdateRequest::decode(&bytes).unwrap();
     let battery = [(-309, &[0][..])];
-    let scopes = [ScopeAnswers {
-        component: None,
-        answers: Answers::new(&battery).unwrap(),
-    }];
-    let selector = Selector {
-        scopes: List::new(&scopes),
-        ..request.selector
-    };
+    let scopes = [ScopeAnswers { component: None, answers: Answers::new(&battery).unwrap() }];
+    let selector = Selector { scopes: List::new(&scopes), ..request.selector };
     assert_eq!(cbor::to_vec(&selector), Err(EncodeError::Invalid));
     let stable = [(-300, &[0][..])];
-    let scopes = [ScopeAnswers {
-        component: None,
-        answers: Answers::new(&stable).unwrap(),
-    }];
+    let scopes = [ScopeAnswers { component: None, answers: Answers::new(&stable).unwrap() }];
     assert_eq!(
-        cbor::to_vec(&UpdateRequest {
-            volatile: List::new(&scopes),
-            ..request
-        }),
+        cbor::to_vec(&UpdateRequest { volatile: List::new(&scopes), ..request }),
         Err(EncodeError::Invalid)
     );
 }
 
 #[test]
 fn answer_twice_or_with_a_value_that_is_not_deterministic_is_refused() {
-    assert_eq!(
-        Answers::new(&[(1, &[0]), (1, &[1])]),
-        Err(MessageError::Bound("answer that comes twice"))
-    );
-    assert!(matches!(
-        Answers::new(&[(1, &[0x18, 0])]),
-        Err(MessageError::Cbor(_))
-    ));
+    assert_eq!(Answers::new(&[(1, &[0]), (1, &[1])]), Err(MessageError::Bound("answer that comes twice")));
+    assert!(matches!(Answers::new(&[(1, &[0x18, 0])]), Err(MessageError::Cbor(_))));
     assert!(matches!(Answers::new(&[(1, &[])]), Err(MessageError::Cbor(_))));
 }
 
 #[test]
 fn scope_that_comes_twice_is_refused() {
-    let scopes = [ScopeAnswers {
-        component: Some(1),
-        answers: Answers::default(),
-    }; 2];
-    let selector = Selector {
-        manifest: &[0; 32],
-        scopes: List::new(&scopes),
-    };
+    let scopes = [ScopeAnswers { component: Some(1), answers: Answers::default() }; 2];
+    let selector = Selector { manifest: &[0; 32], scopes: List::new(&scopes) };
     assert_eq!(selector.hash(), Err(EncodeError::Invalid));
 }
 
@@ -353,16 +254,7 @@ fn text_or_echo_that_is_too_long_is_refused() {
     let bytes = file("verdict-3.cbor");
     let verdict = Verdict::decode(&bytes).unwrap();
     let text = "x".repeat(257);
-    for detail in [
-        Detail::Refused {
-            reason: 1,
-            text: &text,
-        },
-        Detail::Prove(&[0; 65]),
-    ] {
-        assert_eq!(
-            cbor::to_vec(&Verdict { detail, ..verdict }),
-            Err(EncodeError::Invalid)
-        );
+    for detail in [Detail::Refused { reason: 1, text: &text }, Detail::Prove(&[0; 65])] {
+        assert_eq!(cbor::to_vec(&Verdict { detail, ..verdict }), Err(EncodeError::Invalid));
     }
 }

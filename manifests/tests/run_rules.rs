@@ -1,10 +1,6 @@
 //! The abstract machine's rules, on manifests made for each of them.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a fixture that cannot be made is a failed test"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a fixture that cannot be made is a failed test")]
 
 mod forge;
 
@@ -17,12 +13,7 @@ use forge::{
 };
 use proptest::prelude::*;
 
-const US: Identity<'_> = Identity {
-    vendor: &VENDOR,
-    class: &CLASS,
-    device: Some(&OTHER),
-    now: 1000,
-};
+const US: Identity<'_> = Identity { vendor: &VENDOR, class: &CLASS, device: Some(&OTHER), now: 1000 };
 
 fn fetch() -> Vec<(i64, Vec<u8>)> {
     vec![set(&[(21, text("/u"))]), policy(21), policy(3)]
@@ -40,10 +31,7 @@ fn verify_error(manifest: &[u8]) -> ManifestError {
 /// URI and size that component 0 ends with.
 fn run(manifest: &[u8]) -> Result<(Option<String>, Option<u64>), Refused> {
     let envelope = envelope(manifest);
-    let verified = Envelope::parse(&envelope)
-        .unwrap()
-        .verify(authors().as_slice())
-        .unwrap();
+    let verified = Envelope::parse(&envelope).unwrap().verify(authors().as_slice()).unwrap();
     let plan = update(&verified, &US)?;
     let component = &plan.components()[0];
     Ok((component.uri.map(String::from), component.size))
@@ -55,10 +43,7 @@ fn run_shared(more: &[(i64, Vec<u8>)]) -> Result<Option<u64>, Refusal> {
 }
 
 fn failed(condition: Condition) -> Refusal {
-    Refusal::Condition {
-        condition,
-        component: 0,
-    }
+    Refusal::Condition { condition, component: 0 }
 }
 
 fn wrong_class() -> Vec<u8> {
@@ -71,18 +56,12 @@ fn right_class(size: i64) -> Vec<u8> {
 
 #[test]
 fn first_branch_that_does_not_fail_is_taken() {
-    assert_eq!(
-        run_shared(&[try_each(&[wrong_class(), right_class(2), right_class(3)])]),
-        Ok(Some(2))
-    );
+    assert_eq!(run_shared(&[try_each(&[wrong_class(), right_class(2), right_class(3)])]), Ok(Some(2)));
 }
 
 #[test]
 fn try_each_without_a_fitting_branch_names_the_condition() {
-    assert_eq!(
-        run_shared(&[try_each(&[wrong_class(), wrong_class()])]),
-        Err(failed(Condition::ClassId))
-    );
+    assert_eq!(run_shared(&[try_each(&[wrong_class(), wrong_class()])]), Err(failed(Condition::ClassId)));
 }
 
 #[test]
@@ -94,33 +73,20 @@ fn nil_branch_lets_go_on() {
 #[test]
 fn hard_failure_in_a_branch_aborts_all() {
     let hard = sequence(&[set(&[(13, bool(false))]), policy(14)]);
-    assert_eq!(
-        run_shared(&[try_each(&[hard, right_class(2)])]),
-        Err(failed(Condition::Abort))
-    );
+    assert_eq!(run_shared(&[try_each(&[hard, right_class(2)])]), Err(failed(Condition::Abort)));
 }
 
 #[test]
 fn soft_failure_ends_a_run_sequence_and_nothing_else() {
-    let soft = run_sequence(&[
-        set(&[(13, bool(true)), (14, int(8))]),
-        policy(14),
-        set(&[(14, int(9))]),
-    ]);
+    let soft = run_sequence(&[set(&[(13, bool(true)), (14, int(8))]), policy(14), set(&[(14, int(9))])]);
     assert_eq!(run_shared(&[soft]), Ok(Some(8)));
-    assert_eq!(
-        run_shared(&[run_sequence(&[policy(14)])]),
-        Err(failed(Condition::Abort))
-    );
+    assert_eq!(run_shared(&[run_sequence(&[policy(14)])]), Err(failed(Condition::Abort)));
 }
 
 #[test]
 fn inner_sequence_does_not_inherit_soft_failure() {
     let inner = sequence(&[run_sequence(&[policy(14)])]);
-    assert_eq!(
-        run_shared(&[try_each(&[inner, right_class(2)])]),
-        Err(failed(Condition::Abort))
-    );
+    assert_eq!(run_shared(&[try_each(&[inner, right_class(2)])]), Err(failed(Condition::Abort)));
 }
 
 #[test]
@@ -131,11 +97,9 @@ fn soft_failure_outside_of_a_nested_sequence_is_refused() {
 
 #[test]
 fn condition_without_its_parameter_fails() {
-    for (label, condition) in [
-        (24, Condition::DeviceId),
-        (4, Condition::UseBefore),
-        (5, Condition::ComponentSlot),
-    ] {
+    for (label, condition) in
+        [(24, Condition::DeviceId), (4, Condition::UseBefore), (5, Condition::ComponentSlot)]
+    {
         assert_eq!(run_shared(&[policy(label)]), Err(failed(condition)));
     }
 }
@@ -143,58 +107,34 @@ fn condition_without_its_parameter_fails() {
 #[test]
 fn named_device_and_date_are_asked() {
     assert!(run_shared(&[set(&[(24, bytes(&OTHER))]), policy(24)]).is_ok());
-    assert_eq!(
-        run_shared(&[set(&[(24, bytes(&CLASS))]), policy(24)]),
-        Err(failed(Condition::DeviceId))
-    );
+    assert_eq!(run_shared(&[set(&[(24, bytes(&CLASS))]), policy(24)]), Err(failed(Condition::DeviceId)));
     assert!(run_shared(&[set(&[(4, int(1001))]), policy(4)]).is_ok());
-    assert_eq!(
-        run_shared(&[set(&[(4, int(1000))]), policy(4)]),
-        Err(failed(Condition::UseBefore))
-    );
+    assert_eq!(run_shared(&[set(&[(4, int(1000))]), policy(4)]), Err(failed(Condition::UseBefore)));
 }
 
 #[test]
 fn unknown_commands_and_parameters_are_refused_even_where_nobody_comes() {
     let unreached = try_each(&[right_class(1), sequence(&[policy(26)])]);
-    assert_eq!(
-        verify_error(&manifest(&shared(&[unreached]), &[])),
-        ManifestError::Command(26)
-    );
+    assert_eq!(verify_error(&manifest(&shared(&[unreached]), &[])), ManifestError::Command(26));
     let unreached = try_each(&[right_class(1), sequence(&[set(&[(26, int(1))])])]);
-    assert_eq!(
-        verify_error(&manifest(&shared(&[unreached]), &[])),
-        ManifestError::Parameter(26)
-    );
+    assert_eq!(verify_error(&manifest(&shared(&[unreached]), &[])), ManifestError::Parameter(26));
 }
 
 #[test]
 fn commands_stand_only_in_their_sections() {
-    assert_eq!(
-        verify_error(&manifest(&shared(&[policy(21)]), &[])),
-        ManifestError::Command(21)
-    );
+    assert_eq!(verify_error(&manifest(&shared(&[policy(21)]), &[])), ManifestError::Command(21));
     assert_eq!(
         verify_error(&manifest(&shared(&[]), &[(16, sequence(&[policy(23)]))])),
         ManifestError::Command(23)
     );
     let definition = set(&[(-257, bytes(&[0x80]))]);
-    assert_eq!(
-        verify_error(&manifest(&shared(&[definition]), &[])),
-        ManifestError::Parameter(-257)
-    );
+    assert_eq!(verify_error(&manifest(&shared(&[definition]), &[])), ManifestError::Parameter(-257));
 }
 
 #[test]
 fn unlisted_component_is_refused() {
-    assert_eq!(
-        verify_error(&manifest(&shared(&[(12, int(1))]), &[])),
-        ManifestError::ComponentIndex(1)
-    );
-    assert_eq!(
-        verify_error(&manifest(&shared(&[(12, int(700))]), &[])),
-        ManifestError::ComponentIndex(700)
-    );
+    assert_eq!(verify_error(&manifest(&shared(&[(12, int(1))]), &[])), ManifestError::ComponentIndex(1));
+    assert_eq!(verify_error(&manifest(&shared(&[(12, int(700))]), &[])), ManifestError::ComponentIndex(700));
 }
 
 #[test]
@@ -203,10 +143,7 @@ fn sequences_nested_too_deep_are_refused() {
     for _ in 0..3 {
         deep = run_sequence(&[deep]);
     }
-    assert_eq!(
-        verify_error(&manifest(&shared(&[deep]), &[])),
-        ManifestError::Depth
-    );
+    assert_eq!(verify_error(&manifest(&shared(&[deep]), &[])), ManifestError::Depth);
 }
 
 #[test]
@@ -219,10 +156,7 @@ fn manifest_that_asks_for_no_class_is_refused() {
 #[test]
 fn fetch_without_uri_or_digest_is_refused() {
     let no_uri = run(&manifest(&shared(&[]), &[(16, sequence(&[policy(21)]))])).unwrap_err();
-    assert_eq!(
-        (no_uri.refusal, no_uri.section, no_uri.offset),
-        (Refusal::NoUri(0), 16, 1)
-    );
+    assert_eq!((no_uri.refusal, no_uri.section, no_uri.offset), (Refusal::NoUri(0), 16, 1));
     let ids = set(&[(1, bytes(&VENDOR)), (2, bytes(&CLASS))]);
     let no_digest = sequence(&[ids, policy(1), policy(2)]);
     let refused = run(&manifest(&no_digest, &[(16, sequence(&fetch()))])).unwrap_err();
@@ -236,50 +170,28 @@ fn image_match_before_the_fetch_asks_the_device() {
 }
 
 fn two(shared: &[u8], fetch: &[u8]) -> Vec<u8> {
-    manifest_of(
-        &[array(&[bytes(b"a")]), array(&[bytes(b"b")])],
-        shared,
-        &[(16, fetch.to_vec())],
-    )
+    manifest_of(&[array(&[bytes(b"a")]), array(&[bytes(b"b")])], shared, &[(16, fetch.to_vec())])
 }
 
 #[test]
 fn sequence_of_several_components_must_choose_first() {
     let choose = (12, int(0));
     let fetch = sequence(&[vec![choose], fetch()].concat());
-    assert_eq!(
-        verify_error(&two(&shared(&[]), &fetch)),
-        ManifestError::NoComponentChosen
-    );
+    assert_eq!(verify_error(&two(&shared(&[]), &fetch)), ManifestError::NoComponentChosen);
 }
 
 #[test]
 fn choosing_all_runs_commands_and_sequences_once_for_each() {
     let choose_all = (12, bool(true));
-    let ids = [
-        set(&[(1, bytes(&VENDOR)), (2, bytes(&CLASS)), (3, digest(7))]),
-        policy(1),
-        policy(2),
-    ];
+    let ids = [set(&[(1, bytes(&VENDOR)), (2, bytes(&CLASS)), (3, digest(7))]), policy(1), policy(2)];
     let shared = sequence(
-        &[
-            vec![choose_all.clone()],
-            ids.to_vec(),
-            vec![try_each(&[wrong_class(), right_class(4)])],
-        ]
-        .concat(),
+        &[vec![choose_all.clone()], ids.to_vec(), vec![try_each(&[wrong_class(), right_class(4)])]].concat(),
     );
     let fetch = sequence(&[vec![choose_all], fetch()].concat());
     let envelope = envelope(&two(&shared, &fetch));
-    let verified = Envelope::parse(&envelope)
-        .unwrap()
-        .verify(authors().as_slice())
-        .unwrap();
+    let verified = Envelope::parse(&envelope).unwrap().verify(authors().as_slice()).unwrap();
     let plan = update(&verified, &US).unwrap();
-    let sizes: Vec<_> = plan
-        .fetches()
-        .map(|(index, component)| (index, component.size))
-        .collect();
+    let sizes: Vec<_> = plan.fetches().map(|(index, component)| (index, component.size)).collect();
     assert_eq!(sizes, [(0, Some(4)), (1, Some(4))]);
 }
 
@@ -291,21 +203,10 @@ fn manifest_that_multiplies_its_commands_is_cut_off() {
     for _ in 0..3 {
         body = vec![choose_all.clone(), run_sequence(&body), run_sequence(&body)];
     }
-    let ids = [
-        set(&[(1, bytes(&VENDOR)), (2, bytes(&CLASS))]),
-        policy(1),
-        policy(2),
-    ];
+    let ids = [set(&[(1, bytes(&VENDOR)), (2, bytes(&CLASS))]), policy(1), policy(2)];
     let shared = sequence(&[vec![choose_all.clone()], ids.to_vec(), body].concat());
-    let envelope = envelope(&manifest_of(
-        &components,
-        &shared,
-        &[(7, sequence(&[choose_all, policy(1)]))],
-    ));
-    let verified = Envelope::parse(&envelope)
-        .unwrap()
-        .verify(authors().as_slice())
-        .unwrap();
+    let envelope = envelope(&manifest_of(&components, &shared, &[(7, sequence(&[choose_all, policy(1)]))]));
+    let verified = Envelope::parse(&envelope).unwrap().verify(authors().as_slice()).unwrap();
     assert_eq!(update(&verified, &US).unwrap_err().refusal, Refusal::TooLong);
     const { assert!(COMMANDS_MAX >= 1024) };
 }

@@ -119,21 +119,11 @@ pub fn is_volatile(id: i32) -> bool {
 }
 
 const fn stable(id: i32, name: &'static str, kind: ValueKind) -> Characteristic {
-    Characteristic {
-        id,
-        name,
-        kind,
-        volatile: false,
-    }
+    Characteristic { id, name, kind, volatile: false }
 }
 
 const fn volatile(id: i32, name: &'static str, kind: ValueKind) -> Characteristic {
-    Characteristic {
-        id,
-        name,
-        kind,
-        volatile: true,
-    }
+    Characteristic { id, name, kind, volatile: true }
 }
 
 #[cfg(test)]
@@ -151,11 +141,7 @@ mod tests {
     #[test]
     fn no_two_characteristics_share_an_id_or_a_name() {
         for (at, one) in ALL.iter().enumerate() {
-            assert!(
-                !ALL[..at]
-                    .iter()
-                    .any(|other| other.id == one.id || other.name == one.name)
-            );
+            assert!(!ALL[..at].iter().any(|other| other.id == one.id || other.name == one.name));
         }
     }
 

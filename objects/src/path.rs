@@ -242,12 +242,7 @@ mod tests {
         assert_eq!(leaf, Path::ResourceInstance(3, 0, 6, 1));
         assert_eq!(leaf.child(0), Err(PathError::TooDeep));
         assert_eq!(
-            (
-                leaf.object(),
-                leaf.instance(),
-                leaf.resource(),
-                leaf.resource_instance()
-            ),
+            (leaf.object(), leaf.instance(), leaf.resource(), leaf.resource_instance()),
             (3, Some(0), Some(6), Some(1))
         );
     }

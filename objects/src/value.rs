@@ -115,10 +115,7 @@ impl FromStr for ObjectLink {
             let all_digits = digits.bytes().all(|byte| byte.is_ascii_digit());
             digits.parse().ok().filter(|_| all_digits).ok_or(ObjectLinkError)
         };
-        Ok(Self {
-            object: id(object)?,
-            instance: id(instance)?,
-        })
+        Ok(Self { object: id(object)?, instance: id(instance)? })
     }
 }
 

@@ -13,10 +13,7 @@ fn committed_tables_are_fresh() {
         let definition = fs::read_to_string(crate_folder.join(xml)).unwrap();
         let committed = fs::read_to_string(crate_folder.join(rust)).unwrap();
         let fresh = generate::table(xml, &definition).unwrap();
-        assert!(
-            committed == fresh,
-            "{rust} is stale: cargo run -p lwm2m-rs --example generate_tables"
-        );
+        assert!(committed == fresh, "{rust} is stale: cargo run -p lwm2m-rs --example generate_tables");
     }
 }
 
@@ -25,10 +22,7 @@ fn unknown_resource_type_stops_the_generator_with_the_name_of_the_resource() {
     let definition = "<Object><Name>Lamp</Name><ObjectID>9</ObjectID><MultipleInstances>Single</MultipleInstances>\
         <Mandatory>Optional</Mandatory><Item ID=\"0\"><Name>Colour</Name><Operations>R</Operations>\
         <MultipleInstances>Single</MultipleInstances><Mandatory>Optional</Mandatory><Type>Rainbow</Type></Item></Object>";
-    assert_eq!(
-        generate::table("x.xml", definition).unwrap_err(),
-        "Colour: Type is \"Rainbow\""
-    );
+    assert_eq!(generate::table("x.xml", definition).unwrap_err(), "Colour: Type is \"Rainbow\"");
 }
 
 #[test]

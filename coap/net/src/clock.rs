@@ -7,10 +7,7 @@ use bellwether_coap::Instant;
 pub(crate) struct Clock(std::time::Instant);
 
 impl Clock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this crate is a shell; its time enters here alone"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this crate is a shell; its time enters here alone")]
     pub(crate) fn start() -> Self {
         Self(std::time::Instant::now())
     }

@@ -40,20 +40,12 @@ impl Traffic {
     }
 
     pub(crate) fn received(&self, bytes: usize, handshake: bool) {
-        let counter = if handshake {
-            &self.handshake_in
-        } else {
-            &self.application_in
-        };
+        let counter = if handshake { &self.handshake_in } else { &self.application_in };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     pub(crate) fn sent(&self, bytes: usize, handshake: bool) {
-        let counter = if handshake {
-            &self.handshake_out
-        } else {
-            &self.application_out
-        };
+        let counter = if handshake { &self.handshake_out } else { &self.application_out };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
@@ -93,19 +85,11 @@ pub struct EngineCounters {
 
 impl TrafficBytes {
     pub(crate) fn received(&mut self, bytes: usize, handshake: bool) {
-        *(if handshake {
-            &mut self.handshake_in
-        } else {
-            &mut self.application_in
-        }) += bytes as u64;
+        *(if handshake { &mut self.handshake_in } else { &mut self.application_in }) += bytes as u64;
     }
 
     pub(crate) fn sent(&mut self, bytes: usize, handshake: bool) {
-        *(if handshake {
-            &mut self.handshake_out
-        } else {
-            &mut self.application_out
-        }) += bytes as u64;
+        *(if handshake { &mut self.handshake_out } else { &mut self.application_out }) += bytes as u64;
     }
 }
 

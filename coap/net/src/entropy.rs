@@ -8,10 +8,7 @@ use thiserror::Error;
 pub struct EntropyError;
 
 /// Fills `bytes` with randomness of the operating system.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this crate is a shell; its randomness enters here alone"
-)]
+#[expect(clippy::disallowed_methods, reason = "this crate is a shell; its randomness enters here alone")]
 pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), EntropyError> {
     getrandom::fill(bytes).map_err(|_| EntropyError)
 }

@@ -1,9 +1,5 @@
 //! Foreign peers over loopback: libcoap with `OpenSSL` and with `GnuTLS` (`libcoap3-bin`), either role.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test that cannot go on has failed"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -88,9 +84,7 @@ fn libcoap_clients_with_a_wrong_key_get_nothing() {
 fn libcoap_clients_pass_bodies_of_many_blocks() {
     let server = server();
     let uri = format!("coaps://{}/echo", server.local_addr());
-    let body: Vec<u8> = (0..20_000_u32)
-        .map(|n| b'a' + u8::try_from(n % 26).unwrap())
-        .collect();
+    let body: Vec<u8> = (0..20_000_u32).map(|n| b'a' + u8::try_from(n % 26).unwrap()).collect();
     for tool in CLIENTS {
         let arguments = ["-m", "put", "-u", "lamp-1", "-k", KEY, "-f", "-", "-b", "1024"];
         let printed = libcoap_client(tool, &arguments, &uri, &body);
@@ -124,51 +118,26 @@ fn two_free_ports() -> u16 {
 async fn get_from_libcoap(tool: &str) -> Response {
     let port = two_free_ports();
     let server = Command::new(tool)
-        .args([
-            "-A",
-            "127.0.0.1",
-            "-p",
-            &port.to_string(),
-            "-k",
-            KEY,
-            "-h",
-            "hint",
-            "-v",
-            "0",
-        ])
+        .args(["-A", "127.0.0.1", "-p", &port.to_string(), "-k", KEY, "-h", "hint", "-v", "0"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
     let _server = LibcoapServer(
         server.unwrap_or_else(|error| panic!("{tool} is needed (Debian: libcoap3-bin): {error}")),
     );
-    let security = Security::PskClient {
-        identity: b"lamp-1".to_vec(),
-        key: key(),
-    };
+    let security = Security::PskClient { identity: b"lamp-1".to_vec(), key: key() };
     let config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), security);
     let (client, _events) = Shard::spawn(config, Box::new(NoService)).unwrap();
     // The handshake's retransmissions wait for the server to have started.
-    let peer = client
-        .connect(SocketAddr::from(([127, 0, 0, 1], port + 1)))
-        .await
-        .unwrap();
-    client
-        .request(peer.session, Request::new(Method::Get, "/"))
-        .await
-        .unwrap()
+    let peer = client.connect(SocketAddr::from(([127, 0, 0, 1], port + 1))).await.unwrap();
+    client.request(peer.session, Request::new(Method::Get, "/")).await.unwrap()
 }
 
 #[tokio::test]
 async fn our_client_gets_from_libcoap_servers() {
     for tool in ["coap-server-openssl", "coap-server-gnutls"] {
-        let response = timeout(Duration::from_mins(1), get_from_libcoap(tool))
-            .await
-            .unwrap();
+        let response = timeout(Duration::from_mins(1), get_from_libcoap(tool)).await.unwrap();
         assert_eq!(response.code, Code::CONTENT, "{tool}");
-        assert!(
-            String::from_utf8_lossy(&response.payload).contains("libcoap"),
-            "{tool}"
-        );
+        assert!(String::from_utf8_lossy(&response.payload).contains("libcoap"), "{tool}");
     }
 }

@@ -32,10 +32,7 @@ fn server_security() -> Security {
 }
 
 fn client_security(identity: &str, psk: &[u8]) -> Security {
-    Security::PskClient {
-        identity: identity.into(),
-        key: key(psk),
-    }
+    Security::PskClient { identity: identity.into(), key: key(psk) }
 }
 
 fn shard(security: Security, service: impl Service + 'static) -> (ShardHandle, Receiver<Event>) {
@@ -75,25 +72,15 @@ async fn requests_go_both_ways_over_one_dtls_session() {
     let response = soon(client.request(session, get("/who"))).await.unwrap();
     assert_eq!(response.payload, b"lamp-1");
 
-    let Some(Event::Connected(peer)) = soon(at_server.recv()).await else {
-        panic!()
-    };
+    let Some(Event::Connected(peer)) = soon(at_server.recv()).await else { panic!() };
     assert_eq!(peer.identity.as_deref(), Some("lamp-1"));
     let asked = tokio::spawn({
         let server = server.clone();
         async move { server.request(peer.session, get("/3/0")).await }
     });
-    let Some(Event::Request {
-        exchange, request, ..
-    }) = soon(at_client.recv()).await
-    else {
-        panic!()
-    };
+    let Some(Event::Request { exchange, request, .. }) = soon(at_client.recv()).await else { panic!() };
     assert_eq!(request.path, ["3", "0"]);
-    client.respond(
-        exchange,
-        Response::new(Code::CONTENT).with_payload(0, b"lamp".to_vec()),
-    );
+    client.respond(exchange, Response::new(Code::CONTENT).with_payload(0, b"lamp".to_vec()));
     assert_eq!(soon(asked).await.unwrap().unwrap().payload, b"lamp");
 }
 
@@ -104,18 +91,8 @@ async fn owner_answers_what_the_service_does_not() {
     let session = soon(client.connect(server.local_addr())).await.unwrap().session;
     assert!(matches!(soon(at_server.recv()).await, Some(Event::Connected(_))));
     let asked = tokio::spawn(async move { client.request(session, get("/rd")).await });
-    let Some(Event::Request {
-        exchange,
-        peer,
-        request,
-    }) = soon(at_server.recv()).await
-    else {
-        panic!()
-    };
-    assert_eq!(
-        (peer.identity.as_deref(), request.path.as_slice()),
-        (Some("lamp-1"), &["rd".to_owned()][..])
-    );
+    let Some(Event::Request { exchange, peer, request }) = soon(at_server.recv()).await else { panic!() };
+    assert_eq!((peer.identity.as_deref(), request.path.as_slice()), (Some("lamp-1"), &["rd".to_owned()][..]));
     server.respond(exchange, Response::new(Code::CREATED));
     assert_eq!(soon(asked).await.unwrap().unwrap().code, Code::CREATED);
 }
@@ -127,9 +104,7 @@ async fn bodies_of_many_blocks_pass_both_ways() {
     let session = soon(client.connect(server.local_addr())).await.unwrap().session;
     let response = soon(client.request(session, get("/big"))).await.unwrap();
     assert_eq!(response.payload, vec![b'x'; 100_000]);
-    let body: Vec<u8> = (0..90_000_u32)
-        .map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1])
-        .collect();
+    let body: Vec<u8> = (0..90_000_u32).map(|n| n.to_le_bytes()[0] ^ n.to_le_bytes()[1]).collect();
     let put = Request::new(Method::Put, "/echo").with_payload(42, body.clone());
     let response = soon(client.request(session, put)).await.unwrap();
     assert_eq!(response.payload, body);
@@ -144,14 +119,7 @@ async fn wrong_key_and_unknown_identity_get_the_same_refusal() {
         assert_eq!(refused, ConnectError::Failed(CloseReason::HandshakeRefused));
     }
     let counters = server.counters().sessions;
-    assert_eq!(
-        (
-            counters.handshakes_ok,
-            counters.handshakes_failed,
-            counters.identities_unknown
-        ),
-        (0, 2, 1)
-    );
+    assert_eq!((counters.handshakes_ok, counters.handshakes_failed, counters.identities_unknown), (0, 2, 1));
 }
 
 #[tokio::test]
@@ -180,30 +148,14 @@ async fn traffic_of_a_session_tells_the_handshake_apart() {
     let at_client = soon(client.connect(server.local_addr())).await.unwrap();
     let after_handshake = at_client.traffic();
     assert!(after_handshake.handshake_in > 0 && after_handshake.handshake_out > 0);
-    assert_eq!(
-        (after_handshake.application_in, after_handshake.application_out),
-        (0, 0)
-    );
-    soon(client.request(at_client.session, get("/big")))
-        .await
-        .unwrap();
+    assert_eq!((after_handshake.application_in, after_handshake.application_out), (0, 0));
+    soon(client.request(at_client.session, get("/big"))).await.unwrap();
     let traffic = at_client.traffic();
-    assert!(
-        traffic.application_in > 100_000 && traffic.application_in < 110_000,
-        "{traffic:?}"
-    );
+    assert!(traffic.application_in > 100_000 && traffic.application_in < 110_000, "{traffic:?}");
     assert_eq!(traffic.handshake_in, after_handshake.handshake_in);
     assert_eq!(client.counters().sessions.traffic, traffic);
-    assert_eq!(
-        (
-            client.counters().datagrams_unsent,
-            server.counters().datagrams_unsent
-        ),
-        (0, 0)
-    );
-    let Some(Event::Connected(peer)) = soon(at_server.recv()).await else {
-        panic!()
-    };
+    assert_eq!((client.counters().datagrams_unsent, server.counters().datagrams_unsent), (0, 0));
+    let Some(Event::Connected(peer)) = soon(at_server.recv()).await else { panic!() };
     assert_eq!(peer.traffic().application_out, traffic.application_in);
     assert_eq!(peer.traffic().application_in, traffic.application_out);
 }
@@ -244,10 +196,7 @@ async fn full_event_channel_makes_the_shard_answer_busy() {
     // One event tells of the session, so two requests find no room.
     for _ in 0..2 {
         let response = soon(asked.join_next()).await.unwrap().unwrap().unwrap();
-        assert_eq!(
-            (response.code, response.max_age),
-            (Code::SERVICE_UNAVAILABLE, Some(5))
-        );
+        assert_eq!((response.code, response.max_age), (Code::SERVICE_UNAVAILABLE, Some(5)));
     }
     assert_eq!(server.counters().requests_refused, 2);
     drop(at_server);
@@ -258,10 +207,7 @@ async fn plain_shard_knows_no_identity() {
     let (server, _events) = shard(Security::Plain, Echo);
     let (client, _at_client) = shard(Security::Plain, NoService);
     let session = soon(client.connect(server.local_addr())).await.unwrap().session;
-    assert_eq!(
-        soon(client.request(session, get("/who"))).await.unwrap().payload,
-        b"nobody"
-    );
+    assert_eq!(soon(client.request(session, get("/who"))).await.unwrap().payload, b"nobody");
 }
 
 #[tokio::test]
@@ -278,25 +224,14 @@ async fn stopping_frees_the_port_and_tells_the_peers() {
     let session = soon(client.connect(server.local_addr())).await.unwrap().session;
     let address = server.local_addr();
     server.stop();
-    let Some(Event::Closed(peer, CloseReason::Peer)) = soon(at_client.recv()).await else {
-        panic!()
-    };
+    let Some(Event::Closed(peer, CloseReason::Peer)) = soon(at_client.recv()).await else { panic!() };
     assert_eq!(peer.session, session);
-    assert_eq!(
-        soon(client.request(session, get("/who"))).await,
-        Err(RequestError::NoSession)
-    );
-    assert_eq!(
-        soon(server.connect(address)).await.unwrap_err(),
-        ConnectError::Stopped
-    );
+    assert_eq!(soon(client.request(session, get("/who"))).await, Err(RequestError::NoSession));
+    assert_eq!(soon(server.connect(address)).await.unwrap_err(), ConnectError::Stopped);
     let again = ShardConfig::new(address, server_security());
     let (server, _events) = Shard::spawn(again, Box::new(Echo)).unwrap();
     let session = soon(client.connect(server.local_addr())).await.unwrap().session;
-    assert_eq!(
-        soon(client.request(session, get("/who"))).await.unwrap().payload,
-        b"lamp-1"
-    );
+    assert_eq!(soon(client.request(session, get("/who"))).await.unwrap().payload, b"lamp-1");
 }
 
 #[tokio::test]
@@ -305,13 +240,8 @@ async fn reconnecting_from_the_same_port_replaces_the_session() {
     let (client, mut at_client) = shard(client_security("lamp-1", KEY), NoService);
     let first = soon(client.connect(server.local_addr())).await.unwrap().session;
     let second = soon(client.connect(server.local_addr())).await.unwrap().session;
-    assert_eq!(
-        soon(client.request(second, get("/who"))).await.unwrap().payload,
-        b"lamp-1"
-    );
-    let Some(Event::Closed(peer, CloseReason::Replaced)) = soon(at_client.recv()).await else {
-        panic!()
-    };
+    assert_eq!(soon(client.request(second, get("/who"))).await.unwrap().payload, b"lamp-1");
+    let Some(Event::Closed(peer, CloseReason::Replaced)) = soon(at_client.recv()).await else { panic!() };
     assert_eq!(peer.session, first);
     for expected in ["connected", "closed", "connected"] {
         let event = match soon(at_server.recv()).await.unwrap() {
@@ -335,16 +265,11 @@ async fn request_whose_caller_gave_up_makes_room_for_others() {
         let client = client.clone();
         async move { client.request(session, get("/slow")).await }
     });
-    assert!(matches!(
-        soon(at_server.recv()).await,
-        Some(Event::Request { .. })
-    ));
+    assert!(matches!(soon(at_server.recv()).await, Some(Event::Request { .. })));
     abandoned.abort();
     assert!(abandoned.await.unwrap_err().is_cancelled());
     let asked = tokio::spawn(async move { client.request(session, get("/next")).await });
-    let Some(Event::Request { exchange, .. }) = soon(at_server.recv()).await else {
-        panic!()
-    };
+    let Some(Event::Request { exchange, .. }) = soon(at_server.recv()).await else { panic!() };
     server.respond(exchange, Response::new(Code::CONTENT));
     assert_eq!(soon(asked).await.unwrap().unwrap().code, Code::CONTENT);
 }

@@ -130,9 +130,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         mut is_wanted: impl FnMut(&Role) -> bool,
     ) -> Option<Vec<u8>> {
         let bodies = &mut self.peers.get_mut(&peer)?.bodies;
-        let at = bodies
-            .iter()
-            .position(|body| body.key == key && is_wanted(&body.role))?;
+        let at = bodies.iter().position(|body| body.key == key && is_wanted(&body.role))?;
         let body = bodies.remove(at);
         self.wheel.cancel(body.timer);
         self.held_bytes -= body.bytes.len();
@@ -153,13 +151,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         self.held_bytes += bytes.len();
         let at = now.after(self.config.body_wait);
         let timer = self.wheel.insert(at, Timer::Body(peer, serial));
-        known.bodies.push(HeldBody {
-            serial,
-            timer,
-            key,
-            bytes,
-            role,
-        });
+        known.bodies.push(HeldBody { serial, timer, key, bytes, role });
         true
     }
 

@@ -26,11 +26,7 @@ enum Leg {
     /// NSTART holds it back. Message id and token are still to be filled in.
     Queued { bytes: Vec<u8> },
     /// A CON sent, not acknowledged.
-    InFlight {
-        sent: Sent,
-        bytes: Vec<u8>,
-        retransmission: Retransmission,
-    },
+    InFlight { sent: Sent, bytes: Vec<u8>, retransmission: Retransmission },
     /// A CON acknowledged empty: the response comes later, in a message of its own. NSTART
     /// counts it no longer (RFC 7252 §4.7).
     Acknowledged { sent: Sent },
@@ -120,22 +116,14 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         let transmission = self.config.transmission;
         let confirmable = outgoing.transfer.request().confirmable;
         let retransmission = Retransmission::start(&transmission, self.generator.next_u16());
-        let wait = if confirmable {
-            retransmission.timeout()
-        } else {
-            self.config.response_wait
-        };
+        let wait = if confirmable { retransmission.timeout() } else { self.config.response_wait };
         let sent = Sent {
             message_id,
             token: Token::new(&token),
             timer: self.wheel.insert(now.after(wait), Timer::Request(id)),
         };
         outgoing.leg = if confirmable {
-            Leg::InFlight {
-                sent,
-                bytes: bytes.clone(),
-                retransmission,
-            }
+            Leg::InFlight { sent, bytes: bytes.clone(), retransmission }
         } else {
             Leg::NonSent { sent }
         };
@@ -156,10 +144,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
 
     fn find_request(&self, peer: P, matches: impl Fn(Sent) -> bool) -> Option<RequestId> {
         let requests = &self.peers.get(&peer)?.requests;
-        requests
-            .iter()
-            .copied()
-            .find(|id| self.leg(*id).and_then(Leg::sent).is_some_and(&matches))
+        requests.iter().copied().find(|id| self.leg(*id).and_then(Leg::sent).is_some_and(&matches))
     }
 
     fn leg(&self, id: RequestId) -> Option<&Leg> {
@@ -258,9 +243,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         }
         let reason = match error {
             OptionError::Critical(number) => Failure::BadOption { number },
-            OptionError::Proxy => Failure::BadOption {
-                number: crate::option::number::PROXY_URI,
-            },
+            OptionError::Proxy => Failure::BadOption { number: crate::option::number::PROXY_URI },
             OptionError::ReservedBlockSize => Failure::BlockwiseFailed(BlockwiseError::UnexpectedBlock),
         };
         self.fail(now, id, reason);
@@ -296,13 +279,9 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         };
         let peer = outgoing.peer;
         let again = match &mut outgoing.leg {
-            Leg::InFlight {
-                sent,
-                bytes,
-                retransmission,
-            } => retransmission
-                .next(&self.config.transmission)
-                .map(|wait| (sent, wait, bytes.clone())),
+            Leg::InFlight { sent, bytes, retransmission } => {
+                retransmission.next(&self.config.transmission).map(|wait| (sent, wait, bytes.clone()))
+            }
             _ => None,
         };
         let Some((sent, wait, bytes)) = again else {
@@ -357,11 +336,7 @@ fn encode(transfer: &Transfer, bytes_max: usize) -> Option<Vec<u8>> {
     let request = transfer.request();
     let kind = if request.confirmable { Kind::Con } else { Kind::Non };
     let message = Message {
-        header: Header {
-            kind,
-            code: request.method.code(),
-            message_id: 0,
-        },
+        header: Header { kind, code: request.method.code(), message_id: 0 },
         token: Token::new(&[0; TOKEN_BYTES]),
         options,
         payload,

@@ -223,10 +223,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     }
 
     fn seen_bounds(&self) -> SeenBounds {
-        SeenBounds {
-            entries_max: self.config.dedup_ring_max,
-            reply_bytes_max: self.config.replay_bytes_max,
-        }
+        SeenBounds { entries_max: self.config.dedup_ring_max, reply_bytes_max: self.config.replay_bytes_max }
     }
 
     /// Returns the state of a peer, making it if there is room for one more.
@@ -256,11 +253,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
             self.counters.peers_evicted += 1;
             return;
         }
-        let again = if idle_at <= now {
-            now.after(self.config.peer_idle)
-        } else {
-            idle_at
-        };
+        let again = if idle_at <= now { now.after(self.config.peer_idle) } else { idle_at };
         known.idle = self.wheel.insert(again, Timer::Idle(peer));
     }
 }

@@ -51,11 +51,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
 
     pub(super) fn send_reset(&mut self, peer: P, message_id: u16) {
         self.counters.resets_sent += 1;
-        let reset = Header {
-            kind: Kind::Rst,
-            code: Code::EMPTY,
-            message_id,
-        };
+        let reset = Header { kind: Kind::Rst, code: Code::EMPTY, message_id };
         self.transmit(peer, reset.alone());
     }
 
@@ -108,11 +104,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     }
 
     pub(super) fn send_empty_ack(&mut self, now: Instant, peer: P, message_id: u16) {
-        let ack = Header {
-            kind: Kind::Ack,
-            code: Code::EMPTY,
-            message_id,
-        };
+        let ack = Header { kind: Kind::Ack, code: Code::EMPTY, message_id };
         self.transmit_reply(now, peer, message_id, ack.alone());
     }
 }

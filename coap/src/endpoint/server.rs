@@ -104,11 +104,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     ) {
         let taken = match options.block1 {
             Some(block) => {
-                let part = Part {
-                    block,
-                    size1: options.size1,
-                    payload: &payload,
-                };
+                let part = Part { block, size1: options.size1, payload: &payload };
                 self.take_part(now, peer, asked.key, &part)
             }
             None if payload.len() > self.config.body_bytes_max => self.refuse_too_large(),
@@ -156,11 +152,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         }
         let opened = Exchange { peer, asked, timer };
         self.exchanges.insert(exchange, opened);
-        self.events.push_back(Event::Request {
-            exchange,
-            peer,
-            request,
-        });
+        self.events.push_back(Event::Request { exchange, peer, request });
     }
 
     pub(super) fn take_exchange(&mut self, id: ExchangeId) -> Option<Exchange<P>> {
@@ -250,17 +242,9 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
             Reply::Non => (Kind::Non, known.take_message_id()),
         };
         let mut message = Message {
-            header: Header {
-                kind,
-                code: response.code,
-                message_id,
-            },
+            header: Header { kind, code: response.code, message_id },
             token: asked.token,
-            options: OptionSet {
-                block1: asked.block1,
-                block2,
-                ..response.to_options()
-            },
+            options: OptionSet { block1: asked.block1, block2, ..response.to_options() },
             payload,
         };
         let bytes_max = self.config.datagram_bytes_max;
@@ -285,12 +269,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         let at = now.after(retransmission.timeout());
         let timer = self.wheel.insert(at, Timer::Separate(peer, message_id));
         if let Some(known) = self.peers.get_mut(&peer) {
-            known.separate.push(Separate {
-                message_id,
-                bytes: bytes.clone(),
-                retransmission,
-                timer,
-            });
+            known.separate.push(Separate { message_id, bytes: bytes.clone(), retransmission, timer });
         }
         self.transmit(peer, bytes);
     }
@@ -300,10 +279,7 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         let Some(known) = self.peers.get_mut(&peer) else {
             return false;
         };
-        let found = known
-            .separate
-            .iter()
-            .position(|separate| separate.message_id == message_id);
+        let found = known.separate.iter().position(|separate| separate.message_id == message_id);
         let Some(at) = found else {
             return false;
         };
@@ -312,12 +288,10 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     }
 
     pub(super) fn separate_timeout(&mut self, now: Instant, peer: P, message_id: u16) {
-        let separate = self.peers.get_mut(&peer).and_then(|known| {
-            known
-                .separate
-                .iter_mut()
-                .find(|separate| separate.message_id == message_id)
-        });
+        let separate = self
+            .peers
+            .get_mut(&peer)
+            .and_then(|known| known.separate.iter_mut().find(|separate| separate.message_id == message_id));
         let Some(separate) = separate else {
             return;
         };

@@ -44,11 +44,7 @@ impl Block {
     /// Asks for one block: `more` has no meaning there and is unset.
     #[must_use]
     pub const fn ask(number: u32, size: BlockSize) -> Self {
-        Self {
-            number,
-            more: false,
-            size,
-        }
+        Self { number, more: false, size }
     }
 
     /// Reads an option value of 0 ..= 3 bytes, big-endian, leading zeros dropped.

@@ -230,10 +230,7 @@ mod tests {
     #[test]
     fn unknown_critical_option_is_refused_and_unknown_elective_one_kept() {
         assert_eq!(read(&[(2_049, b"x")]), Err(OptionError::Critical(2_049)));
-        let kept = RawOption {
-            number: 2_048,
-            value: b"x".to_vec(),
-        };
+        let kept = RawOption { number: 2_048, value: b"x".to_vec() };
         assert_eq!(read(&[(2_048, b"x")]).unwrap().other, vec![kept]);
     }
 
@@ -241,10 +238,7 @@ mod tests {
     fn critical_option_of_the_application_is_kept() {
         let mut packet = Packet::new();
         packet.add_option(CoapOption::IfNoneMatch, vec![]);
-        assert_eq!(
-            OptionSet::read(&packet, &[]),
-            Err(OptionError::Critical(number::IF_NONE_MATCH))
-        );
+        assert_eq!(OptionSet::read(&packet, &[]), Err(OptionError::Critical(number::IF_NONE_MATCH)));
         let set = OptionSet::read(&packet, &[number::IF_NONE_MATCH]).unwrap();
         assert_eq!(set.other[0].number, number::IF_NONE_MATCH);
     }

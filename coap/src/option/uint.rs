@@ -12,11 +12,7 @@ pub(crate) fn encode(number: u32) -> Vec<u8> {
 ///
 /// RFC 7252 §3.2: a recipient MUST be prepared to process values with leading zeros.
 pub(crate) fn decode(value: &[u8]) -> Option<u32> {
-    (value.len() <= 4).then(|| {
-        value
-            .iter()
-            .fold(0, |number, byte| number << 8 | u32::from(*byte))
-    })
+    (value.len() <= 4).then(|| value.iter().fold(0, |number, byte| number << 8 | u32::from(*byte)))
 }
 
 #[cfg(test)]

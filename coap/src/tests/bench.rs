@@ -43,14 +43,7 @@ pub(super) fn rst(message_id: u16) -> Sending {
 }
 
 fn sending(kind: Kind, code: Code, message_id: u16) -> Sending {
-    Sending {
-        kind,
-        code,
-        message_id,
-        token: Vec::new(),
-        options: OptionSet::default(),
-        payload: Vec::new(),
-    }
+    Sending { kind, code, message_id, token: Vec::new(), options: OptionSet::default(), payload: Vec::new() }
 }
 
 impl Sending {
@@ -81,11 +74,7 @@ impl Sending {
 
     pub(super) fn bytes(&self) -> Vec<u8> {
         let message = Message {
-            header: Header {
-                kind: self.kind,
-                code: self.code,
-                message_id: self.message_id,
-            },
+            header: Header { kind: self.kind, code: self.code, message_id: self.message_id },
             token: Token::new(&self.token),
             options: self.options.clone(),
             payload: &self.payload,
@@ -96,10 +85,7 @@ impl Sending {
 
 impl Bench {
     pub(super) fn new(config: Config) -> Self {
-        Self {
-            endpoint: Endpoint::new(config, [7; 32]),
-            now: Instant::default(),
-        }
+        Self { endpoint: Endpoint::new(config, [7; 32]), now: Instant::default() }
     }
 
     /// Hands a message in and returns what came back.
@@ -149,9 +135,7 @@ impl Bench {
     /// Takes the one request that must have come up.
     pub(super) fn asked(&mut self) -> (ExchangeId, Request) {
         match one(self.events()) {
-            Event::Request {
-                exchange, request, ..
-            } => (exchange, request),
+            Event::Request { exchange, request, .. } => (exchange, request),
             other => panic!("no request: {other:?}"),
         }
     }
@@ -168,17 +152,9 @@ pub(super) fn one<T: core::fmt::Debug>(mut all: Vec<T>) -> T {
 }
 
 pub(super) fn reset_of(message_id: u16) -> Header {
-    Header {
-        kind: Kind::Rst,
-        code: Code::EMPTY,
-        message_id,
-    }
+    Header { kind: Kind::Rst, code: Code::EMPTY, message_id }
 }
 
 pub(super) fn empty_ack_of(message_id: u16) -> Header {
-    Header {
-        kind: Kind::Ack,
-        code: Code::EMPTY,
-        message_id,
-    }
+    Header { kind: Kind::Ack, code: Code::EMPTY, message_id }
 }

@@ -17,11 +17,7 @@ fn bench() -> Bench {
 }
 
 fn block(number: u32, more: bool, exponent: u8) -> Block {
-    Block {
-        number,
-        more,
-        size: BlockSize::from_exponent(exponent).unwrap(),
-    }
+    Block { number, more, size: BlockSize::from_exponent(exponent).unwrap() }
 }
 
 /// One block of a PUT; blocks of 16 bytes filled with `fill`.
@@ -38,9 +34,7 @@ fn code_and_options(sent: Vec<Received>) -> (Code, OptionSet) {
 }
 
 fn get_block(message_id: u16, wanted: Block) -> Sending {
-    con(GET, message_id)
-        .path("f")
-        .with(|options| options.block2 = Some(wanted))
+    con(GET, message_id).path("f").with(|options| options.block2 = Some(wanted))
 }
 
 #[test]
@@ -63,19 +57,12 @@ fn blocks_are_continued_and_the_application_sees_the_whole_body() {
 
 #[test]
 fn server_of_small_blocks_asks_for_them_and_takes_them() {
-    let config = Config {
-        block_size: BlockSize::MIN,
-        ..Config::default()
-    };
+    let config = Config { block_size: BlockSize::MIN, ..Config::default() };
     let mut bench = Bench::new(config);
-    let first = con(PUT, 1)
-        .with(|options| options.block1 = Some(block(0, true, 1)))
-        .payload(&[0; 32]);
+    let first = con(PUT, 1).with(|options| options.block1 = Some(block(0, true, 1))).payload(&[0; 32]);
     let (_, options) = code_and_options(bench.take(&first));
     assert_eq!(options.block1, Some(block(0, true, 0)));
-    let next = con(PUT, 2)
-        .with(|options| options.block1 = Some(block(2, false, 0)))
-        .payload(&[0; 5]);
+    let next = con(PUT, 2).with(|options| options.block1 = Some(block(2, false, 0))).payload(&[0; 5]);
     bench.take(&next);
     assert_eq!(bench.asked().1.payload.len(), 37);
 }
@@ -88,10 +75,7 @@ fn block_out_of_order_is_incomplete_and_the_right_one_still_fits() {
     assert_eq!(code_and_options(bench.take(&part(1, 1, true, 1))).0, incomplete);
     bench.take(&part(2, 0, true, 0));
     assert_eq!(code_and_options(bench.take(&part(3, 2, true, 2))).0, incomplete);
-    assert_eq!(
-        code_and_options(bench.take(&part(4, 1, true, 1))).0,
-        Code::CONTINUE
-    );
+    assert_eq!(code_and_options(bench.take(&part(4, 1, true, 1))).0, Code::CONTINUE);
     assert!(bench.events().is_empty());
 }
 
@@ -132,10 +116,7 @@ fn two_bodies_for_one_resource_never_mix() {
 // RFC 7959 §2.9.3
 #[test]
 fn body_past_the_bound_is_refused_with_the_bound() {
-    let config = Config {
-        body_bytes_max: 40,
-        ..Config::default()
-    };
+    let config = Config { body_bytes_max: 40, ..Config::default() };
     let mut bench = Bench::new(config);
     for id in 0..2 {
         bench.take(&part(id, u32::from(id), true, 0));
@@ -172,11 +153,7 @@ fn half_a_body_is_dropped_after_its_wait() {
 
 #[test]
 fn oldest_body_of_a_peer_makes_room_and_all_peers_together_are_bounded() {
-    let config = Config {
-        bodies_per_peer_max: 1,
-        held_bytes_max: 40,
-        ..Config::default()
-    };
+    let config = Config { bodies_per_peer_max: 1, held_bytes_max: 40, ..Config::default() };
     let mut bench = Bench::new(config);
     bench.take(&part(1, 0, true, 0));
     bench.take(&part(2, 0, true, 0).path("b"));
@@ -239,9 +216,7 @@ fn any_block_of_a_get_is_cut_from_the_applications_whole_body() {
 #[test]
 fn further_block_of_a_post_is_never_a_second_post() {
     let mut bench = bench();
-    let wanted = con(POST, 1)
-        .path("u")
-        .with(|options| options.block2 = Some(block(1, false, 0)));
+    let wanted = con(POST, 1).path("u").with(|options| options.block2 = Some(block(1, false, 0)));
     let sent = bench.take(&wanted);
     assert_eq!(code_and_options(sent).0, Code::REQUEST_ENTITY_INCOMPLETE);
     assert!(bench.events().is_empty());

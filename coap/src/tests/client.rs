@@ -18,10 +18,7 @@ fn get() -> Request {
 }
 
 fn get_non() -> Request {
-    Request {
-        confirmable: false,
-        ..get()
-    }
+    Request { confirmable: false, ..get() }
 }
 
 fn response(events: Vec<Event<u64>>) -> Response {
@@ -59,10 +56,7 @@ fn silent_peer_gets_the_same_con_five_times_with_doubling_waits() {
     let all = transmissions(&mut bench);
     assert_eq!(all.len(), 5);
     assert!(all.iter().all(|(_, bytes)| *bytes == all[0].1));
-    let waits: Vec<_> = all
-        .windows(2)
-        .map(|two| two[1].0.0.saturating_sub(two[0].0.0))
-        .collect();
+    let waits: Vec<_> = all.windows(2).map(|two| two[1].0.0.saturating_sub(two[0].0.0)).collect();
     assert!((Duration::from_secs(2)..=Duration::from_secs(3)).contains(&waits[0]));
     for two in waits.windows(2) {
         // Each deadline is rounded up to the millisecond.
@@ -77,9 +71,7 @@ fn silent_peer_gets_the_same_con_five_times_with_doubling_waits() {
 fn piggybacked_response_ends_the_exchange() {
     let mut bench = bench();
     let asked = bench.ask(get());
-    let answer = ack(Code::CONTENT, asked.header.message_id)
-        .token_of(&asked)
-        .payload(b"on");
+    let answer = ack(Code::CONTENT, asked.header.message_id).token_of(&asked).payload(b"on");
     assert!(bench.take(&answer).is_empty());
     assert_eq!(response(bench.events()).payload, b"on");
     assert!(transmissions(&mut bench).is_empty());
@@ -211,15 +203,10 @@ fn unexpected_con_response_is_reset_and_a_non_one_ignored() {
 // RFC 7252 §5.4.1
 #[test]
 fn critical_option_in_a_response_rejects_it_and_ends_the_request() {
-    let unknown = RawOption {
-        number: 2_049,
-        value: vec![],
-    };
+    let unknown = RawOption { number: 2_049, value: vec![] };
     let mut bench = bench();
     let asked = bench.ask(get());
-    let bad = con(Code::CONTENT, 9)
-        .token_of(&asked)
-        .with(|options| options.other.push(unknown));
+    let bad = con(Code::CONTENT, 9).token_of(&asked).with(|options| options.other.push(unknown));
     assert_eq!(one(bench.take(&bad)).header, reset_of(9));
     let reason = Failure::BadOption { number: 2_049 };
     assert_eq!(failure(bench.events()), reason);
@@ -298,12 +285,7 @@ fn forgotten_peer_fails_its_requests_and_nothing_more_is_sent() {
 
 #[test]
 fn requests_past_a_bound_are_not_taken() {
-    let config = Config {
-        in_flight_max: 1,
-        body_bytes_max: 2000,
-        peers_max: 1,
-        ..Config::default()
-    };
+    let config = Config { in_flight_max: 1, body_bytes_max: 2000, peers_max: 1, ..Config::default() };
     let mut bench = Bench::new(config);
     let mut request = |peer, request| bench.endpoint.request(bench.now, peer, request);
     let long = get().with_payload(42, vec![0; 2001]);

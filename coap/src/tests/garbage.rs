@@ -9,9 +9,7 @@ use proptest::prelude::*;
 
 fn feed(bench: &mut Bench, datagram: &[u8]) -> Vec<Vec<u8>> {
     bench.endpoint.handle_datagram(bench.now, PEER, datagram);
-    core::iter::from_fn(|| bench.endpoint.poll_transmit())
-        .map(|transmit| transmit.bytes)
-        .collect()
+    core::iter::from_fn(|| bench.endpoint.poll_transmit()).map(|transmit| transmit.bytes).collect()
 }
 
 /// What it is, its bytes, the answers.
@@ -26,11 +24,7 @@ fn each_kind_of_bad_input_has_its_answer() {
         ("short header", &[0x40, 1, 0x12], nothing),
         ("version 2", &[0x80, 1, 0x12, 0x34], nothing),
         ("version 0", &[0, 1, 0x12, 0x34], nothing),
-        (
-            "token of 9 bytes",
-            &[0x49, 1, 0x12, 0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-            reset,
-        ),
+        ("token of 9 bytes", &[0x49, 1, 0x12, 0x34, 0, 0, 0, 0, 0, 0, 0, 0, 0], reset),
         ("token cut off", &[0x48, 1, 0x12, 0x34, 0], reset),
         ("option cut off", &[0x40, 1, 0x12, 0x34, 0xb5, b'a'], reset),
         ("option delta 15", &[0x40, 1, 0x12, 0x34, 0xf0], reset),
@@ -83,13 +77,8 @@ fn live_exchange_survives_twenty_thousand_garbage_datagrams() {
 fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>());
     let block = proptest::option::of(0u8..=7);
-    (
-        1u8..8,
-        any::<u16>(),
-        block,
-        proptest::collection::vec(change, 0..4),
-    )
-        .prop_map(|(code, id, exponent, changes)| {
+    (1u8..8, any::<u16>(), block, proptest::collection::vec(change, 0..4)).prop_map(
+        |(code, id, exponent, changes)| {
             let mut bytes = con(Code(code), id).path("5/0/0").payload(&[1; 20]).bytes();
             if let Some(exponent) = exponent {
                 // Block1 after Uri-Path: delta 16, one byte.
@@ -101,7 +90,8 @@ fn nearly_right() -> impl Strategy<Value = Vec<u8>> {
                 bytes[at] = byte;
             }
             bytes
-        })
+        },
+    )
 }
 
 proptest! {

@@ -59,12 +59,7 @@ fn assert_all_ended_once(world: &World, ids: &[RequestId]) {
     }
 }
 
-const MILD: Weather = Weather {
-    loss_percent: 5,
-    double_percent: 20,
-    delay_ms_max: 300,
-    think_ms_max: 1_500,
-};
+const MILD: Weather = Weather { loss_percent: 5, double_percent: 20, delay_ms_max: 300, think_ms_max: 1_500 };
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]

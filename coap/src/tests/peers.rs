@@ -48,10 +48,7 @@ fn idle_peer_is_evicted_and_a_busy_one_kept() {
 
 #[test]
 fn new_peer_past_the_bound_is_dropped_until_another_is_forgotten() {
-    let config = Config {
-        peers_max: 1,
-        ..Config::default()
-    };
+    let config = Config { peers_max: 1, ..Config::default() };
     let mut bench = Bench::new(config);
     serve(&mut bench, 1, 1);
     assert!(bench.take_from(2, &con(GET, 1).path("f")).is_empty());

@@ -187,10 +187,7 @@ fn refusal(request: &super::bench::Sending) -> Code {
 #[test]
 fn unknown_method_proxying_and_bad_block_size_have_their_codes() {
     assert_eq!(refusal(&con(Code(8), 5).path("a")), Code::METHOD_NOT_ALLOWED);
-    let raw = |number, value: &[u8]| RawOption {
-        number,
-        value: value.to_vec(),
-    };
+    let raw = |number, value: &[u8]| RawOption { number, value: value.to_vec() };
     for (option, code) in [
         (raw(35, b"coap://x/"), Code::PROXYING_NOT_SUPPORTED),
         (raw(23, &[7]), Code::BAD_REQUEST),
@@ -207,10 +204,7 @@ fn unknown_method_proxying_and_bad_block_size_have_their_codes() {
 #[test]
 fn critical_option_in_a_non_request_drops_it() {
     let mut bench = bench();
-    let unknown = RawOption {
-        number: 2_049,
-        value: vec![],
-    };
+    let unknown = RawOption { number: 2_049, value: vec![] };
     let request = non(GET, 5).with(|options| options.other.push(unknown));
     assert!(bench.take(&request).is_empty());
     assert!(bench.events().is_empty());
@@ -220,20 +214,14 @@ fn critical_option_in_a_non_request_drops_it() {
 #[test]
 fn host_and_port_are_kept_for_the_application() {
     let mut bench = bench();
-    let host = RawOption {
-        number: 3,
-        value: b"server".to_vec(),
-    };
+    let host = RawOption { number: 3, value: b"server".to_vec() };
     bench.take(&con(GET, 5).with(|options| options.other.push(host.clone())));
     assert_eq!(bench.asked().1.other, vec![host]);
 }
 
 #[test]
 fn request_past_the_unanswered_ones_is_dropped_and_its_repetition_taken_later() {
-    let config = Config {
-        exchanges_per_peer_max: 1,
-        ..Config::default()
-    };
+    let config = Config { exchanges_per_peer_max: 1, ..Config::default() };
     let mut bench = Bench::new(config);
     bench.take(&con(GET, 5).path("a"));
     let (exchange, _) = bench.asked();

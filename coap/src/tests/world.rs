@@ -91,10 +91,7 @@ impl World {
     }
 
     fn answer(&mut self, event: Event<u64>, application: &dyn Fn(&Request) -> Response) {
-        let Event::Request {
-            exchange, request, ..
-        } = event
-        else {
+        let Event::Request { exchange, request, .. } = event else {
             return;
         };
         let response = application(&request);

@@ -23,10 +23,7 @@ fn apply(patch: &[u8], base: &[u8], target_size: u32, piece_bytes: usize) -> Res
 }
 
 fn made(base: &[u8], target: &[u8]) -> (Vec<u8>, u32) {
-    (
-        make(base, target).unwrap().bytes,
-        u32::try_from(target.len()).unwrap(),
-    )
+    (make(base, target).unwrap().bytes, u32::try_from(target.len()).unwrap())
 }
 
 /// Bytes like firmware's: runs, repeats, and words that count up.
@@ -138,13 +135,7 @@ fn patch_split_at_every_point_gives_the_same_target() {
     let base = image(1, 700);
     let target = edited(
         base.clone(),
-        &[
-            Edit::Insert {
-                at: 100,
-                bytes: vec![7; 9],
-            },
-            Edit::Move { at: 300, length: 90 },
-        ],
+        &[Edit::Insert { at: 100, bytes: vec![7; 9] }, Edit::Move { at: 300, length: 90 }],
     );
     let (patch, size) = made(&base, &target);
     for at in 0..=patch.len() {
@@ -172,20 +163,11 @@ fn one_changed_byte_in_sixteen_kibibytes_costs_under_a_hundred_bytes() {
 #[test]
 fn every_shortened_patch_is_incomplete() {
     let base = image(5, 600);
-    let target = edited(
-        base.clone(),
-        &[Edit::Insert {
-            at: 20,
-            bytes: b"new function".to_vec(),
-        }],
-    );
+    let target = edited(base.clone(), &[Edit::Insert { at: 20, bytes: b"new function".to_vec() }]);
     let (patch, size) = made(&base, &target);
     for length in 0..patch.len() {
         let applied = apply(&patch[..length], &base, size, 16);
-        assert!(
-            matches!(applied, Err(ApplyError::Patch(PatchError::Incomplete { .. }))),
-            "{length} bytes"
-        );
+        assert!(matches!(applied, Err(ApplyError::Patch(PatchError::Incomplete { .. }))), "{length} bytes");
     }
 }
 
@@ -193,10 +175,7 @@ fn every_shortened_patch_is_incomplete() {
 fn patch_that_goes_on_after_the_target_is_refused() {
     let (mut patch, size) = made(b"abc", b"abcd");
     patch.push(0);
-    assert_eq!(
-        apply(&patch, b"abc", size, 64),
-        Err(PatchError::TrailingInput.into())
-    );
+    assert_eq!(apply(&patch, b"abc", size, 64), Err(PatchError::TrailingInput.into()));
     assert_eq!(apply(&[0], b"abc", 0, 64), Err(PatchError::TrailingInput.into()));
 }
 
@@ -225,9 +204,7 @@ fn patch_made_by_the_first_version_of_the_format_applies() {
 #[test]
 fn unknown_algorithm_parameters_and_sizes_are_refused_at_the_start() {
     let refused = |algorithm, base, target, parameters: &[u8]| {
-        Patcher::new(algorithm, base, target, parameters)
-            .map(|_| ())
-            .unwrap_err()
+        Patcher::new(algorithm, base, target, parameters).map(|_| ()).unwrap_err()
     };
     assert_eq!(refused(-2, 1, 1, &[]), PatchError::UnknownAlgorithm(-2));
     assert_eq!(refused(-1, 1, 1, &[0]), PatchError::Parameters);
@@ -261,10 +238,7 @@ fn failing_flash_ends_the_patch_and_is_told_apart() {
     assert_eq!(failed, Err(ApplyError::Sink(Broken)));
     let again = patcher.push(&patch, &mut &base[..], &mut Broken);
     assert_eq!(again, Err(PatchError::GivenUp.into()));
-    assert_eq!(
-        (patcher.produced(), patcher.finish()),
-        (0, Err(PatchError::GivenUp))
-    );
+    assert_eq!((patcher.produced(), patcher.finish()), (0, Err(PatchError::GivenUp)));
 
     let mut patcher = Patcher::new(-1, 400, size, &[]).unwrap();
     let failed = patcher.push(&patch, &mut Broken, &mut Vec::new());
@@ -358,6 +332,5 @@ proptest! {
 }
 
 /// Made by [`make`] when the format was new.
-const GOLDEN: &[u8] = &[
-    0x07, 0x7c, 0x2c, 0xd4, 0x88, 0xa2, 0x50, 0x9c, 0x01, 0x8c, 0xff, 0xec, 0xa8, 0x77, 0xdb, 0x55, 0x9c,
-];
+const GOLDEN: &[u8] =
+    &[0x07, 0x7c, 0x2c, 0xd4, 0x88, 0xa2, 0x50, 0x9c, 0x01, 0x8c, 0xff, 0xec, 0xa8, 0x77, 0xdb, 0x55, 0x9c];

@@ -27,9 +27,8 @@ pub(crate) fn find(base: &[u8], target: &[u8], suffixes: &Suffixes<'_>, gain_min
         let next_at = next.map_or(target.len(), |next| next.target_at);
         let gap = anchor.target_at..next_at;
         let mut forward = best_run(gap.clone().map(|at| anchor.agrees(base, target, at)));
-        let mut backward = next.map_or(0, |next| {
-            best_run(gap.clone().rev().map(|at| next.agrees(base, target, at)))
-        });
+        let mut backward =
+            next.map_or(0, |next| best_run(gap.clone().rev().map(|at| next.agrees(base, target, at))));
         if let Some(next) = next
             && forward + backward > gap.len()
         {
@@ -42,11 +41,7 @@ pub(crate) fn find(base: &[u8], target: &[u8], suffixes: &Suffixes<'_>, gain_min
         if let Some(base_at) = anchor.base_position(start)
             && start < end
         {
-            copies.push(Copy {
-                target_at: start,
-                base_at,
-                length: end - start,
-            });
+            copies.push(Copy { target_at: start, base_at, length: end - start });
         }
         start = next_at - backward;
     }
@@ -73,22 +68,14 @@ impl Anchor {
 }
 
 fn anchors(base: &[u8], target: &[u8], suffixes: &Suffixes<'_>, gain_min: usize) -> Vec<Anchor> {
-    let mut latest = Anchor {
-        target_at: 0,
-        base_at: 0,
-    };
+    let mut latest = Anchor { target_at: 0, base_at: 0 };
     let mut anchors = Vec::new();
     let mut at = 0;
     while let Some(rest) = target.get(at..).filter(|rest| !rest.is_empty()) {
         let (base_at, length) = suffixes.longest_match(rest);
-        let kept = (at..at + length)
-            .filter(|&at| latest.agrees(base, target, at) == Some(true))
-            .count();
+        let kept = (at..at + length).filter(|&at| latest.agrees(base, target, at) == Some(true)).count();
         if length > kept + gain_min {
-            let next = Anchor {
-                target_at: at,
-                base_at,
-            };
+            let next = Anchor { target_at: at, base_at };
             anchors.push(core::mem::replace(&mut latest, next));
             at += common_bytes(&base[base_at..], rest);
         } else if length == kept {
@@ -143,11 +130,7 @@ mod tests {
         let base: Vec<u8> = (0..=255).collect();
         let target = [&base[128..], &base[..128]].concat();
         let copies = find(&base, &target, &Suffixes::new(&base), 8);
-        let moved = |target_at, base_at| Copy {
-            target_at,
-            base_at,
-            length: 128,
-        };
+        let moved = |target_at, base_at| Copy { target_at, base_at, length: 128 };
         assert_eq!(copies, [moved(0, 128), moved(128, 0)]);
     }
 
@@ -156,11 +139,7 @@ mod tests {
         let base: Vec<u8> = (0..200).collect();
         let mut target = base.clone();
         target[100] ^= 0x55;
-        let whole = Copy {
-            target_at: 0,
-            base_at: 0,
-            length: 200,
-        };
+        let whole = Copy { target_at: 0, base_at: 0, length: 200 };
         assert_eq!(find(&base, &target, &Suffixes::new(&base), 8), [whole]);
     }
 

@@ -26,9 +26,7 @@ impl<'a> Suffixes<'a> {
             let classes = rank.iter().max().map_or(0, |top| *top as usize + 1);
             sorted = sorted_by_rank(by_second, &rank, classes);
             rank = ranked(&sorted, &rank, step);
-            let is_unique = sorted
-                .last()
-                .is_some_and(|&last| rank[last as usize] == length - 1);
+            let is_unique = sorted.last().is_some_and(|&last| rank[last as usize] == length - 1);
             if is_unique {
                 break;
             }
@@ -41,13 +39,9 @@ impl<'a> Suffixes<'a> {
     /// [`COMPARED_BYTES_MAX`].
     pub(crate) fn longest_match(&self, target: &[u8]) -> (usize, usize) {
         let target = head(target);
-        let at = self
-            .sorted
-            .partition_point(|&start| head(&self.image[start as usize..]) < target);
+        let at = self.sorted.partition_point(|&start| head(&self.image[start as usize..]) < target);
         let neighbours = [at.checked_sub(1), Some(at)].into_iter().flatten();
-        let starts = neighbours
-            .filter_map(|at| self.sorted.get(at))
-            .map(|&start| start as usize);
+        let starts = neighbours.filter_map(|at| self.sorted.get(at)).map(|&start| start as usize);
         let matches = starts.map(|start| (start, common_bytes(&self.image[start..], target)));
         matches.max_by_key(|(_, length)| *length).unwrap_or((0, 0))
     }
@@ -83,9 +77,7 @@ fn sorted_by_rank(suffixes: Vec<u32>, rank: &[u32], classes: usize) -> Vec<u32> 
 /// Suffixes in the order of what stands `step` bytes later; those with nothing there come first.
 fn in_order_of_second(sorted: &[u32], step: u32, length: u32) -> Vec<u32> {
     let ended = length - step..length;
-    ended
-        .chain(sorted.iter().filter_map(|suffix| suffix.checked_sub(step)))
-        .collect()
+    ended.chain(sorted.iter().filter_map(|suffix| suffix.checked_sub(step))).collect()
 }
 
 /// New ranks: equal for suffixes that agree in twice `step` bytes.

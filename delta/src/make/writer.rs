@@ -9,11 +9,7 @@ use crate::model::{Decision, Model, Number};
 
 /// Writes the patch. `copies` stand in order, do not overlap, and lie inside both images.
 pub(crate) fn write(base: &[u8], target: &[u8], copies: &[Copy]) -> Vec<u8> {
-    let mut writer = Writer {
-        encoder: Encoder::new(),
-        model: Model::new(),
-        alignment: 0,
-    };
+    let mut writer = Writer { encoder: Encoder::new(), model: Model::new(), alignment: 0 };
     let mut written = 0;
     let mut copies = copies.iter().peekable();
     while written < target.len() {
@@ -50,13 +46,7 @@ impl Writer {
             let (base_at, byte) = (copy.base_at + at, target[copy.target_at + at]);
             let upper = base.get(base_at | 1).copied().unwrap_or(0);
             let is_hit = base[base_at] == byte;
-            self.decide(
-                Decision::Hit {
-                    base_at: position(base_at),
-                    upper,
-                },
-                is_hit,
-            );
+            self.decide(Decision::Hit { base_at: position(base_at), upper }, is_hit);
             if !is_hit {
                 let difference = byte.wrapping_sub(base[base_at]);
                 self.byte(difference, |node| Decision::Difference { node });
@@ -85,9 +75,7 @@ impl Writer {
 
     fn number(&mut self, number: Number, value: u32) {
         let value = value + 1;
-        let width = (0..NUMBER_WIDTH_MAX)
-            .find(|&at| value >> at == 1)
-            .unwrap_or(NUMBER_WIDTH_MAX);
+        let width = (0..NUMBER_WIDTH_MAX).find(|&at| value >> at == 1).unwrap_or(NUMBER_WIDTH_MAX);
         for at in 0..width {
             self.decide(Decision::Width { number, at }, true);
         }

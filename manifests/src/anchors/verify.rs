@@ -77,12 +77,6 @@ fn check_signers(
     }
     // From here on every signer with a listed key id has verified.
     let has_signed = |kid: KeyId| signed.signers().any(|signer| signer.kid() == kid);
-    let enough = roots
-        .iter()
-        .all(|root| root.allows_signatures() && root.reaches_threshold(has_signed));
-    if enough {
-        Ok(())
-    } else {
-        Err(AnchorsError::Threshold)
-    }
+    let enough = roots.iter().all(|root| root.allows_signatures() && root.reaches_threshold(has_signed));
+    if enough { Ok(()) } else { Err(AnchorsError::Threshold) }
 }

@@ -49,8 +49,7 @@ impl AnchorsDraft {
     pub fn encode(&self) -> Vec<u8> {
         let mut encoder = Encoder::new(Vec::new());
         // Writing into a vector does not fail.
-        self.write(&mut encoder)
-            .map_or_else(|_| Vec::new(), |()| encoder.into_writer())
+        self.write(&mut encoder).map_or_else(|_| Vec::new(), |()| encoder.into_writer())
     }
 
     /// Signs the document by `keys`: enough of the root role's, and of the replaced document's where there is one.
@@ -65,12 +64,7 @@ impl AnchorsDraft {
     }
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
-        encoder
-            .array(6)?
-            .u8(1)?
-            .u64(self.edition)?
-            .u64(self.issued)?
-            .bytes(&self.vendor)?;
+        encoder.array(6)?.u8(1)?.u64(self.edition)?.u64(self.issued)?.bytes(&self.vendor)?;
         encoder.array(self.roles.len() as u64)?;
         for role in &self.roles {
             role.write(encoder)?;

@@ -28,19 +28,14 @@ const RECORD_FAILURE: u64 = 2;
 const DIGEST_BYTES: usize = 4 + 32;
 
 pub(super) fn manifest(draft: &ManifestDraft) -> Parts {
-    let version = draft
-        .version
-        .as_ref()
-        .map(|version| (TEXT, texts::encode(&draft.component, version)));
+    let version = draft.version.as_ref().map(|version| (TEXT, texts::encode(&draft.component, version)));
     let mut elements = Vec::from([(PAYLOAD_FETCH, payload_fetch(draft))]);
     elements.extend(version);
     let is_severed = |element: &[u8]| draft.severing == Severing::WhenLarger && element.len() > DIGEST_BYTES;
     let manifest = written(|encoder| {
         encoder.map(5 + elements.len() as u64)?;
         encoder.u8(1)?.u8(1)?.u8(2)?.u64(draft.sequence_number)?;
-        encoder
-            .i64(COMMON)?
-            .bytes(&written(|encoder| common(encoder, draft)))?;
+        encoder.i64(COMMON)?.bytes(&written(|encoder| common(encoder, draft)))?;
         encoder.u8(4)?.str(&draft.reference_uri)?;
         encoder.i64(VALIDATE)?.bytes(&validate())?;
         for (key, element) in &elements {
@@ -54,10 +49,7 @@ pub(super) fn manifest(draft: &ManifestDraft) -> Parts {
         Ok(())
     });
     elements.retain(|(_, element)| is_severed(element));
-    Parts {
-        manifest,
-        severed: elements,
-    }
+    Parts { manifest, severed: elements }
 }
 
 impl Parts {
@@ -69,14 +61,8 @@ impl Parts {
             Ok(())
         });
         written(|encoder| {
-            encoder
-                .tag(Tag::new(ENVELOPE_TAG))?
-                .map(2 + self.severed.len() as u64)?;
-            encoder
-                .u8(2)?
-                .bytes(&authentication)?
-                .u8(3)?
-                .bytes(&self.manifest)?;
+            encoder.tag(Tag::new(ENVELOPE_TAG))?.map(2 + self.severed.len() as u64)?;
+            encoder.u8(2)?.bytes(&authentication)?.u8(3)?.bytes(&self.manifest)?;
             for (key, element) in &self.severed {
                 encoder.i64(*key)?.bytes(element)?;
             }
@@ -113,16 +99,12 @@ fn payload_fetch(draft: &ManifestDraft) -> Vec<u8> {
     let identifier: Parameter<'_> = (21, &|encoder| text(encoder, &draft.request_identifier));
     let mut commands = Commands::new();
     match draft.profile {
-        Profile::Private => commands.set(&[
-            identifier,
-            (CHARACTERISTICS, &|encoder| bytes(encoder, &definition)),
-        ]),
+        Profile::Private => {
+            commands.set(&[identifier, (CHARACTERISTICS, &|encoder| bytes(encoder, &definition))])
+        }
         Profile::FetchArguments => {
             let arguments = definition::encode_fetch_arguments(&definition);
-            commands.set(&[
-                identifier,
-                (FETCH_ARGUMENTS, &|encoder| bytes(encoder, &arguments)),
-            ]);
+            commands.set(&[identifier, (FETCH_ARGUMENTS, &|encoder| bytes(encoder, &arguments))]);
         }
         Profile::Query => {
             let uri = definition::with_query(&draft.request_identifier, &definition);
@@ -151,10 +133,7 @@ struct Commands {
 
 impl Commands {
     const fn new() -> Self {
-        Self {
-            encoded: Vec::new(),
-            count: 0,
-        }
+        Self { encoded: Vec::new(), count: 0 }
     }
 
     fn add(&mut self, label: u8, argument: impl FnOnce(&mut Bytes) -> Written) {

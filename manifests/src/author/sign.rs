@@ -28,8 +28,7 @@ pub fn sign(envelope: &[u8], key: &PrivateKey) -> Result<Vec<u8>, AuthorError> {
     }
     let signed = parts.joined_with(&sign1_detached(parts.digest, key));
     let read = Envelope::parse(&signed).map_err(AuthorError::Envelope)?;
-    read.verify_with(&P256, [key.public()].as_slice())
-        .map_err(AuthorError::NotAccepted)?;
+    read.verify_with(&P256, [key.public()].as_slice()).map_err(AuthorError::NotAccepted)?;
     Ok(signed)
 }
 
@@ -60,13 +59,7 @@ impl<'a> Parts<'a> {
         let block_count = reader.array()?.checked_sub(1).ok_or(CborError::Range)?;
         let digest = reader.bytes()?;
         let blocks = &authentication[reader.position()..];
-        Ok(Self {
-            before,
-            digest,
-            block_count,
-            blocks,
-            after,
-        })
+        Ok(Self { before, digest, block_count, blocks, after })
     }
 
     fn joined_with(&self, block: &[u8]) -> Vec<u8> {
@@ -91,11 +84,7 @@ mod tests {
 
     fn draft() -> ManifestDraft {
         let vendor = vendor_id("example.com");
-        let image = ClassImage {
-            class: class_id(&vendor, "lamp"),
-            digest: [7; 32],
-            size: 7,
-        };
+        let image = ClassImage { class: class_id(&vendor, "lamp"), digest: [7; 32], size: 7 };
         ManifestDraft {
             version: Some("2.0.0".into()),
             ..ManifestDraft::new(2, vendor, vec![image], String::from("r"))
@@ -118,9 +107,7 @@ mod tests {
     #[test]
     fn unsigned_envelope_is_believed_by_nobody() {
         let envelope = draft().unsigned().unwrap();
-        let refused = Envelope::parse(&envelope)
-            .unwrap()
-            .verify([key(1).public()].as_slice());
+        let refused = Envelope::parse(&envelope).unwrap().verify([key(1).public()].as_slice());
         assert_eq!(refused.unwrap_err(), VerifyError::Signature);
     }
 
@@ -128,9 +115,7 @@ mod tests {
     fn second_author_signs_beside_the_first() {
         let envelope = sign(&draft().sign(&key(1)).unwrap(), &key(2)).unwrap();
         let read = Envelope::parse(&envelope).unwrap();
-        let verified = read
-            .verify([key(1).public(), key(2).public()].as_slice())
-            .unwrap();
+        let verified = read.verify([key(1).public(), key(2).public()].as_slice()).unwrap();
         assert_eq!(verified.signers().iter().count(), 2);
     }
 
@@ -142,13 +127,8 @@ mod tests {
 
     #[test]
     fn envelope_without_room_for_another_block_is_refused() {
-        let full = (1..=4).fold(draft().unsigned().unwrap(), |envelope, n| {
-            sign(&envelope, &key(n)).unwrap()
-        });
-        assert!(matches!(
-            sign(&full, &key(5)),
-            Err(AuthorError::Envelope(EnvelopeError::Blocks))
-        ));
+        let full = (1..=4).fold(draft().unsigned().unwrap(), |envelope, n| sign(&envelope, &key(n)).unwrap());
+        assert!(matches!(sign(&full, &key(5)), Err(AuthorError::Envelope(EnvelopeError::Blocks))));
     }
 
     #[test]

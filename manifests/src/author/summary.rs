@@ -99,10 +99,7 @@ impl ManifestSummary {
     pub fn unverified(envelope: &Envelope<'_>) -> Result<Self, SummaryError> {
         let mut summary = Self::new(&envelope.open_unverified()?)?;
         summary.verified = false;
-        summary.signers = envelope
-            .claimed_kids()
-            .filter_map(|kid| kid.try_into().ok())
-            .collect();
+        summary.signers = envelope.claimed_kids().filter_map(|kid| kid.try_into().ok()).collect();
         Ok(summary)
     }
 
@@ -112,9 +109,7 @@ impl ManifestSummary {
             digest: *manifest.digest(),
             sequence_number: manifest.manifest().sequence_number(),
             reference_uri: manifest.manifest().reference_uri().map(String::from),
-            components: components
-                .map(|id| id.parts().map(<[u8]>::to_vec).collect())
-                .collect(),
+            components: components.map(|id| id.parts().map(<[u8]>::to_vec).collect()).collect(),
             vendors: Vec::new(),
             classes: Vec::new(),
             devices: Vec::new(),
@@ -135,31 +130,14 @@ impl ManifestSummary {
         device: Option<&[u8; 16]>,
     ) -> Result<(), SummaryError> {
         // At the beginning of time nothing has expired.
-        let plan = match update(
-            manifest,
-            &Identity {
-                vendor,
-                class,
-                device,
-                now: 0,
-            },
-        ) {
+        let plan = match update(manifest, &Identity { vendor, class, device, now: 0 }) {
             Ok(plan) => plan,
             // Not every class is one of every vendor.
-            Err(Refused {
-                refusal: Refusal::Condition { .. },
-                ..
-            }) => return Ok(()),
+            Err(Refused { refusal: Refusal::Condition { .. }, .. }) => return Ok(()),
             Err(refused) => return Err(refused.into()),
         };
-        let images = plan
-            .fetches()
-            .filter_map(|(index, plan)| Some((index, *plan.digest?, plan.size)));
-        self.classes.push(ClassSummary {
-            vendor: *vendor,
-            class: *class,
-            images: images.collect(),
-        });
+        let images = plan.fetches().filter_map(|(index, plan)| Some((index, *plan.digest?, plan.size)));
+        self.classes.push(ClassSummary { vendor: *vendor, class: *class, images: images.collect() });
         if self.request_identifier.is_none() {
             self.add_fetch(&plan)?;
         }
@@ -175,9 +153,8 @@ impl ManifestSummary {
         if let Some(definition) = component.definition(&mut scratch)? {
             self.definition = Some(definition.encoded().to_vec());
             let scopes = definition.scopes();
-            self.asked = scopes
-                .map(|scope| (scope.component, scope.items().map(|item| item.id).collect()))
-                .collect();
+            self.asked =
+                scopes.map(|scope| (scope.component, scope.items().map(|item| item.id).collect())).collect();
         }
         Ok(())
     }

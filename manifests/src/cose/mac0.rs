@@ -70,12 +70,7 @@ impl<'a> Mac0<'a> {
 impl<C> Encode<C> for Mac0<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
         encoder.tag(minicbor::data::Tag::new(MAC0_TAG))?.array(4)?;
-        encoder
-            .bytes(&PROTECTED)?
-            .map(0)?
-            .bytes(self.payload)?
-            .bytes(self.tag)?
-            .ok()
+        encoder.bytes(&PROTECTED)?.map(0)?.bytes(self.payload)?.bytes(self.tag)?.ok()
     }
 }
 
@@ -129,11 +124,7 @@ struct Head {
 impl<C> Encode<C> for Head {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
         encoder.tag(minicbor::data::Tag::new(MAC0_TAG))?.array(4)?;
-        encoder
-            .bytes(&PROTECTED)?
-            .map(0)?
-            .bytes_len(self.payload_bytes as u64)?
-            .ok()
+        encoder.bytes(&PROTECTED)?.map(0)?.bytes_len(self.payload_bytes as u64)?.ok()
     }
 }
 

@@ -53,9 +53,7 @@ impl PrivateKey {
     ///
     /// [`PrivateKeyError::NotPem`] if the encoder fails, which no valid key makes it do.
     pub fn to_pem(&self) -> Result<Zeroizing<String>, PrivateKeyError> {
-        self.signing
-            .to_pkcs8_pem(LineEnding::LF)
-            .map_err(|_| PrivateKeyError::NotPem)
+        self.signing.to_pkcs8_pem(LineEnding::LF).map_err(|_| PrivateKeyError::NotPem)
     }
 
     /// Gives the scalar, 32 bytes big-endian; for sealing, and for a device that keeps it in its own way.
@@ -71,10 +69,7 @@ impl PrivateKey {
     }
 
     /// Signs a SHA-256 digest: r ‖ s, 64 bytes, deterministic (RFC 6979).
-    #[expect(
-        clippy::expect_used,
-        reason = "a prehash as long as the field is never refused"
-    )]
+    #[expect(clippy::expect_used, reason = "a prehash as long as the field is never refused")]
     pub(crate) fn sign_digest(&self, digest: &[u8; 32]) -> [u8; 64] {
         let signature: p256::ecdsa::Signature = self.signing.sign_prehash(digest).expect("32 bytes");
         signature.to_bytes().into()
@@ -115,9 +110,7 @@ impl PublicKey {
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PrivateKey")
-            .field("kid", &self.public().kid())
-            .finish_non_exhaustive()
+        f.debug_struct("PrivateKey").field("kid", &self.public().kid()).finish_non_exhaustive()
     }
 }
 
@@ -131,18 +124,12 @@ mod tests {
         let key = PrivateKey::from_random(&[7; 32]).unwrap();
         let read = PrivateKey::from_pem(&key.to_pem().unwrap()).unwrap();
         assert_eq!(read.public(), key.public());
-        assert_eq!(
-            PublicKey::from_pem(&key.public().to_pem().unwrap()),
-            Ok(key.public())
-        );
+        assert_eq!(PublicKey::from_pem(&key.public().to_pem().unwrap()), Ok(key.public()));
     }
 
     #[test]
     fn zero_is_no_key() {
-        assert_eq!(
-            PrivateKey::from_random(&[0; 32]).unwrap_err(),
-            PrivateKeyError::NotScalar
-        );
+        assert_eq!(PrivateKey::from_random(&[0; 32]).unwrap_err(), PrivateKeyError::NotScalar);
     }
 
     #[test]

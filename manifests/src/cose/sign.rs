@@ -54,11 +54,7 @@ impl<'a> Sign<'a> {
             Signer::read(&mut reader, payload)?;
         }
         reader.finish()?;
-        Ok(Self {
-            payload,
-            signers: reader.since(start),
-            count,
-        })
+        Ok(Self { payload, signers: reader.since(start), count })
     }
 
     /// Gives the payload, whoever wrote it.
@@ -79,12 +75,7 @@ impl<'a> Signer<'a> {
         reader.array_of(3)?;
         let (protected, kid) = own_header(reader)?;
         let signature = reader.bytes_exact()?;
-        Ok(Self {
-            protected,
-            kid,
-            payload,
-            signature,
-        })
+        Ok(Self { protected, kid, payload, signature })
     }
 
     /// Gives the id of the key that claims to have signed.
@@ -137,12 +128,7 @@ mod author {
     pub fn sign(payload: &[u8], aad: &[&[u8]], keys: &[PrivateKey]) -> Vec<u8> {
         let mut encoder = Encoder::new(Vec::new());
         let written = (|| -> Result<(), Error<_>> {
-            encoder
-                .tag(Tag::new(SIGN_TAG))?
-                .array(4)?
-                .bytes(&[])?
-                .map(0)?
-                .bytes(payload)?;
+            encoder.tag(Tag::new(SIGN_TAG))?.array(4)?.bytes(&[])?.map(0)?.bytes(payload)?;
             encoder.array(keys.len() as u64)?;
             for key in keys {
                 let protected = own_protected(key.public().kid());
@@ -172,23 +158,14 @@ mod tests {
         let read = Sign::parse(&message).unwrap();
         for (n, signer) in read.signers().enumerate() {
             assert_eq!(signer.verify(&[b"bw1 anchors"], &keys[n].public()), Ok(()));
-            assert_eq!(
-                signer.verify(&[b"bw1 anchors"], &keys[1 - n].public()),
-                Err(SignatureError)
-            );
-            assert_eq!(
-                signer.verify(&[b"bw1 bundle"], &keys[n].public()),
-                Err(SignatureError)
-            );
+            assert_eq!(signer.verify(&[b"bw1 anchors"], &keys[1 - n].public()), Err(SignatureError));
+            assert_eq!(signer.verify(&[b"bw1 bundle"], &keys[n].public()), Err(SignatureError));
         }
     }
 
     #[test]
     fn message_without_signers_is_refused() {
-        assert_eq!(
-            Sign::parse(&sign(b"payload", &[], &[])).unwrap_err(),
-            CoseError::Signers
-        );
+        assert_eq!(Sign::parse(&sign(b"payload", &[], &[])).unwrap_err(), CoseError::Signers);
     }
 
     proptest! {

@@ -60,12 +60,7 @@ impl<'a> Sign1<'a> {
         let payload = reader.bytes()?;
         let signature = reader.bytes_exact()?;
         reader.finish()?;
-        Ok(Self {
-            protected,
-            kid,
-            payload,
-            signature,
-        })
+        Ok(Self { protected, kid, payload, signature })
     }
 
     /// Gives the id of the key that claims to have signed.
@@ -138,12 +133,7 @@ impl<'a> DetachedSign1<'a> {
         }
         let signature = reader.bytes_exact()?;
         reader.finish()?;
-        Ok(Self {
-            protected,
-            algorithm,
-            kid: protected_kid.or(unprotected_kid),
-            signature,
-        })
+        Ok(Self { protected, algorithm, kid: protected_kid.or(unprotected_kid), signature })
     }
 
     /// Gives the algorithm that the header names.
@@ -170,11 +160,7 @@ impl<'a> DetachedSign1<'a> {
         key: &PublicKey,
     ) -> Result<(), SignatureError> {
         let digest = sign1_digest(self.protected, &[], payload);
-        if verifier.verify(key, &digest, self.signature) {
-            Ok(())
-        } else {
-            Err(SignatureError)
-        }
+        if verifier.verify(key, &digest, self.signature) { Ok(()) } else { Err(SignatureError) }
     }
 }
 
@@ -188,9 +174,7 @@ pub(super) fn expect_tag(reader: &mut Reader<'_>, wanted: u64) -> Result<(), Cos
 /// Reads protected `{1: -9, 4: kid}` and unprotected `{}`.
 pub(super) fn own_header<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], KeyId), CoseError> {
     let protected = reader.bytes()?;
-    let kid = protected
-        .strip_prefix(&OWN_PROTECTED_HEAD)
-        .ok_or(CoseError::Protected)?;
+    let kid = protected.strip_prefix(&OWN_PROTECTED_HEAD).ok_or(CoseError::Protected)?;
     let kid = kid.try_into().map_err(|_| CoseError::Protected)?;
     if reader.map()? != 0 {
         return Err(CoseError::Unprotected);
@@ -251,32 +235,20 @@ mod author {
     #[must_use]
     pub fn sign1(payload: &[u8], aad: &[&[u8]], key: &PrivateKey) -> Vec<u8> {
         let protected = own_protected(key.public().kid());
-        write(
-            &protected,
-            Some(payload),
-            &key.sign_digest(&sign1_digest(&protected, aad, payload)),
-        )
+        write(&protected, Some(payload), &key.sign_digest(&sign1_digest(&protected, aad, payload)))
     }
 
     /// Signs `payload` into a SUIT authentication block, which does not carry it.
     #[must_use]
     pub fn sign1_detached(payload: &[u8], key: &PrivateKey) -> Vec<u8> {
         let protected = own_protected(key.public().kid());
-        write(
-            &protected,
-            None,
-            &key.sign_digest(&sign1_digest(&protected, &[], payload)),
-        )
+        write(&protected, None, &key.sign_digest(&sign1_digest(&protected, &[], payload)))
     }
 
     fn write(protected: &[u8], payload: Option<&[u8]>, signature: &[u8; 64]) -> Vec<u8> {
         let mut encoder = Encoder::new(Vec::new());
         let written = (|| -> Result<(), Error<_>> {
-            encoder
-                .tag(Tag::new(SIGN1_TAG))?
-                .array(4)?
-                .bytes(protected)?
-                .map(0)?;
+            encoder.tag(Tag::new(SIGN1_TAG))?.array(4)?.bytes(protected)?.map(0)?;
             match payload {
                 Some(payload) => encoder.bytes(payload)?,
                 None => encoder.null()?,
@@ -308,10 +280,7 @@ mod tests {
         let message = sign1(b"payload", AAD, &key());
         let read = Sign1::parse(&message).unwrap();
         assert_eq!(read.kid(), key().public().kid());
-        assert_eq!(
-            read.verify(&[b"bw1 receipt"], &key().public()),
-            Ok(&b"payload"[..])
-        );
+        assert_eq!(read.verify(&[b"bw1 receipt"], &key().public()), Ok(&b"payload"[..]));
     }
 
     #[test]

@@ -50,12 +50,10 @@ impl<'a> Options<'a> {
         };
         let mut reader = Reader::new(signers);
         let count = reader.array().unwrap_or(0);
-        (0..count)
-            .map_while(|_| read_signer(&mut reader).ok())
-            .any(|signer| match signer {
-                Signer::Kid(kid) => kid == key.kid(),
-                Signer::Key(encoded) => encoded == key.encode(),
-            })
+        (0..count).map_while(|_| read_signer(&mut reader).ok()).any(|signer| match signer {
+            Signer::Kid(kid) => kid == key.kid(),
+            Signer::Key(encoded) => encoded == key.encode(),
+        })
     }
 
     /// Walks over the digests of manifests that a resource of kind 3 may be (option 7).
@@ -79,18 +77,12 @@ fn read_signer<'a>(reader: &mut Reader<'a>) -> Result<Signer<'a>, DefinitionErro
 }
 
 fn read_manifest(reader: &mut Reader<'_>) -> Result<(), DefinitionError> {
-    read_digest(reader)
-        .map(drop)
-        .map_err(|_| DefinitionError::Option(7))
+    read_digest(reader).map(drop).map_err(|_| DefinitionError::Option(7))
 }
 
 fn up_to(max: u64, reader: &mut Reader<'_>, key: i64) -> Result<u64, DefinitionError> {
     let value = reader.uint()?;
-    if value <= max {
-        Ok(value)
-    } else {
-        Err(DefinitionError::Option(key))
-    }
+    if value <= max { Ok(value) } else { Err(DefinitionError::Option(key)) }
 }
 
 /// Reads a non-empty array whose elements `read` accepts, and gives its bytes.

@@ -50,11 +50,7 @@ mod write {
     #[must_use]
     pub fn with_query(request_identifier: &str, definition: &[u8]) -> String {
         let mut uri = String::from(request_identifier);
-        uri.push_str(if request_identifier.contains('?') {
-            "&cd="
-        } else {
-            "?cd="
-        });
+        uri.push_str(if request_identifier.contains('?') { "&cd=" } else { "?cd=" });
         for group in definition.chunks(3) {
             let bits = group
                 .iter()

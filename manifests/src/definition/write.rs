@@ -52,10 +52,7 @@ fn write_item<W: Write>(encoder: &mut Encoder<W>, item: Item) -> Result<(), Erro
     if item.required && !digest {
         return encoder.i64(item.id).map(drop);
     }
-    encoder
-        .array(2)?
-        .i64(item.id)?
-        .map(u64::from(!item.required) + u64::from(digest))?;
+    encoder.array(2)?.i64(item.id)?.map(u64::from(!item.required) + u64::from(digest))?;
     if !item.required {
         encoder.u8(1)?.bool(false)?;
     }

@@ -61,9 +61,7 @@ impl<'a> VerifiedManifest<'a> {
     /// Finds the request identifier of the first fetch without running anything: where a refusal can be reported.
     #[must_use]
     pub fn request_identifier(&self) -> Option<&'a str> {
-        self.sequences()
-            .find_map(|sequence| sequence.first_uri())
-            .map(|uri| split_query(uri).0)
+        self.sequences().find_map(|sequence| sequence.first_uri()).map(|uri| split_query(uri).0)
     }
 
     /// Walks over the sequences that are there, payload-fetch and install first.

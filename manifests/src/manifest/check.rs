@@ -18,11 +18,8 @@ enum Place {
 impl Manifest<'_> {
     /// Checks all sequences that the manifest itself holds.
     pub(super) fn check_commands(&self) -> Result<(), ManifestError> {
-        let sections = [
-            (self.shared, Place::Shared),
-            (self.validate, Place::Validate),
-            (self.invoke, Place::Invoke),
-        ];
+        let sections =
+            [(self.shared, Place::Shared), (self.validate, Place::Validate), (self.invoke, Place::Invoke)];
         for (sequence, place) in sections {
             if let Some(sequence) = sequence {
                 self.check_section(sequence, place)?;
@@ -71,9 +68,9 @@ impl Manifest<'_> {
         match command {
             Command::Condition(_) => Ok(()),
             Command::SetComponentIndex(argument) => self.check_index(*argument),
-            Command::Override(parameters) => parameters
-                .clone()
-                .try_for_each(|parameter| check_parameter(parameter?, place, depth)),
+            Command::Override(parameters) => {
+                parameters.clone().try_for_each(|parameter| check_parameter(parameter?, place, depth))
+            }
             Command::TryEach(branches) => branches.clone().try_for_each(|branch| match branch {
                 Branch::Sequence(sequence) => self.check_sequence(sequence, place, depth + 1),
                 Branch::Nothing => Ok(()),

@@ -126,10 +126,7 @@ impl<'a> Sequence<'a> {
         if items == 0 || items % 2 != 0 {
             return Err(CborError::Range.into());
         }
-        Ok(Commands {
-            reader,
-            left: items / 2,
-        })
+        Ok(Commands { reader, left: items / 2 })
     }
 
     /// Finds the first URI that the sequence, or one inside it, sets.
@@ -198,11 +195,7 @@ impl<'a> Commands<'a> {
             },
             21 | 23 => {
                 reporting_policy(reader)?;
-                if label == 21 {
-                    Command::Fetch
-                } else {
-                    Command::Invoke
-                }
+                if label == 21 { Command::Fetch } else { Command::Invoke }
             }
             32 => Command::RunSequence(Sequence::new(reader.bytes()?)),
             other => return Err(ManifestError::Command(other)),
@@ -212,11 +205,7 @@ impl<'a> Commands<'a> {
 
 /// Four bits that ask for records in the report; ours are made by the agent, so they are only checked.
 fn reporting_policy(reader: &mut Reader<'_>) -> Result<(), ManifestError> {
-    if reader.uint()? <= 15 {
-        Ok(())
-    } else {
-        Err(CborError::Range.into())
-    }
+    if reader.uint()? <= 15 { Ok(()) } else { Err(CborError::Range.into()) }
 }
 
 fn index_argument(reader: &mut Reader<'_>) -> Result<IndexArgument, ManifestError> {
@@ -229,22 +218,14 @@ fn index_argument(reader: &mut Reader<'_>) -> Result<IndexArgument, ManifestErro
             for _ in 0..count {
                 bits |= index_bit(reader.uint()?)?;
             }
-            if count == 0 {
-                Err(CborError::Range.into())
-            } else {
-                Ok(IndexArgument::Listed(bits))
-            }
+            if count == 0 { Err(CborError::Range.into()) } else { Ok(IndexArgument::Listed(bits)) }
         }
         _ => Err(CborError::Type.into()),
     }
 }
 
 fn index_bit(index: u64) -> Result<u8, ManifestError> {
-    if index < COMPONENTS_MAX as u64 {
-        Ok(1 << index)
-    } else {
-        Err(ManifestError::ComponentIndex(index))
-    }
+    if index < COMPONENTS_MAX as u64 { Ok(1 << index) } else { Err(ManifestError::ComponentIndex(index)) }
 }
 
 /// The sequences of a try-each directive.
@@ -276,11 +257,7 @@ impl<'a> Branches<'a> {
             reader.bytes()?;
             sequences += 1;
         }
-        if sequences < 2 {
-            Err(CborError::Range.into())
-        } else {
-            Ok(Self { reader: start, left })
-        }
+        if sequences < 2 { Err(CborError::Range.into()) } else { Ok(Self { reader: start, left }) }
     }
 }
 

@@ -35,9 +35,7 @@ impl<'a> ComponentId<'a> {
         for _ in 0..reader.array()? {
             reader.bytes()?;
         }
-        Ok(Self {
-            encoded: reader.since(start),
-        })
+        Ok(Self { encoded: reader.since(start) })
     }
 
     /// Gives the encoding.
@@ -78,10 +76,7 @@ impl<'a> Components<'a> {
         for _ in 0..count {
             ComponentId::read(reader)?;
         }
-        Ok(Self {
-            encoded: reader.since(start),
-            count,
-        })
+        Ok(Self { encoded: reader.since(start), count })
     }
 
     /// Counts the components, 1 ..= [`COMPONENTS_MAX`].

@@ -52,11 +52,7 @@ impl<'a> Parameters<'a> {
     pub(super) fn new(map: &'a [u8]) -> Result<Self, ManifestError> {
         let mut reader = Reader::new(map);
         let left = reader.map()?;
-        Ok(Self {
-            reader,
-            order: KeyOrder::default(),
-            left,
-        })
+        Ok(Self { reader, order: KeyOrder::default(), left })
     }
 
     fn read(&mut self) -> Result<Parameter<'a>, ManifestError> {

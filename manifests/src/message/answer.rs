@@ -25,11 +25,7 @@ impl<'a> Answer<'a> {
             let elements = reader.array()?;
             bound((1..=2).contains(&elements), "number of elements in an answer")?;
             let message = reader.bytes()?;
-            let descriptor = if elements == 2 {
-                Some(reader.bytes()?)
-            } else {
-                None
-            };
+            let descriptor = if elements == 2 { Some(reader.bytes()?) } else { None };
             Ok(Self { message, descriptor })
         })
     }
@@ -48,9 +44,7 @@ impl<C> Encode<C> for Answer<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
         let together = self.message.len() + self.descriptor.map_or(0, <[u8]>::len);
         bound(together + HEADS_BYTES <= ANSWER_BYTES_MAX, "answer").map_err(refuse)?;
-        encoder
-            .array(if self.descriptor.is_some() { 2 } else { 1 })?
-            .bytes(self.message)?;
+        encoder.array(if self.descriptor.is_some() { 2 } else { 1 })?.bytes(self.message)?;
         match self.descriptor {
             Some(descriptor) => encoder.bytes(descriptor)?.ok(),
             None => Ok(()),

@@ -115,26 +115,17 @@ impl<'a> Descriptor<'a> {
     /// The resource for `component`.
     #[must_use]
     pub fn resource(&self, component: u32) -> Option<Resource<'a>> {
-        self.resources
-            .iter()
-            .find(|resource| resource.component == component)
+        self.resources.iter().find(|resource| resource.component == component)
     }
     fn check(&self) -> Result<(), MessageError> {
-        bound(
-            once(&self.resources.iter().map(|resource| resource.component)),
-            "component that comes twice",
-        )
+        bound(once(&self.resources.iter().map(|resource| resource.component)), "component that comes twice")
     }
 }
 
 impl<C> Encode<C> for Descriptor<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
         self.check().map_err(refuse)?;
-        encoder
-            .array(7)?
-            .u64(super::VERSION)?
-            .bytes(self.manifest)?
-            .bytes(self.selector)?;
+        encoder.array(7)?.u64(super::VERSION)?.bytes(self.manifest)?.bytes(self.selector)?;
         encoder.u64(self.issued)?.u64(self.expires)?;
         self.resources.write(encoder, RESOURCES)?;
         encoder.map(self.skipped.len() as u64)?;
@@ -198,25 +189,14 @@ impl<'a> Element<'a> for Resource<'a> {
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
         self.check().map_err(refuse)?;
         let elements = 10 + u64::from(self.patch.is_some()) + u64::from(self.inline.is_some());
-        encoder
-            .array(elements)?
-            .u32(self.component)?
-            .u8(self.kind as u8)?;
+        encoder.array(elements)?.u32(self.component)?.u8(self.kind as u8)?;
         encoder.bytes(self.content)?.u64(self.content_bytes)?;
         encoder.bytes(self.plain)?.u64(self.plain_bytes)?;
         encoder.bytes(self.installed)?.u64(self.installed_bytes)?;
-        encoder
-            .array(3)?
-            .i64(SHA_256)?
-            .u16(self.chain.block_bytes)?
-            .bytes(self.chain.root)?;
+        encoder.array(3)?.i64(SHA_256)?.u16(self.chain.block_bytes)?.bytes(self.chain.root)?;
         self.locations.write(encoder, LOCATIONS)?;
         if let Some(patch) = self.patch {
-            encoder
-                .array(5)?
-                .i64(patch.algorithm)?
-                .bytes(patch.precursor)?
-                .u64(patch.precursor_bytes)?;
+            encoder.array(5)?.i64(patch.algorithm)?.bytes(patch.precursor)?.u64(patch.precursor_bytes)?;
             encoder.u64(patch.ram_bytes)?.bytes(patch.parameters)?;
         }
         if let Some(inline) = self.inline {
@@ -241,10 +221,7 @@ impl<'a> Chain<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         reader.array_of(3)?;
         bound(reader.int()? == SHA_256, "digest algorithm of the chain")?;
-        Ok(Self {
-            block_bytes: reader.u16()?,
-            root: reader.bytes_exact()?,
-        })
+        Ok(Self { block_bytes: reader.u16()?, root: reader.bytes_exact()? })
     }
 }
 

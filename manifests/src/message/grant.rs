@@ -136,18 +136,13 @@ impl<'a> Grant<'a> {
     /// The key for `component`.
     #[must_use]
     pub fn resource(&self, component: u32) -> Option<GrantedResource<'a>> {
-        self.resources
-            .iter()
-            .find(|resource| resource.component == component)
+        self.resources.iter().find(|resource| resource.component == component)
     }
 
     fn check(&self) -> Result<(), MessageError> {
         let asks_too_late = self.options.ask_go == Some(true) && self.confirm == Confirm::Decrypted;
         bound(!asks_too_late, "option 2 with confirm 1")?;
-        bound(
-            once(&self.resources.iter().map(|resource| resource.component)),
-            "component that comes twice",
-        )
+        bound(once(&self.resources.iter().map(|resource| resource.component)), "component that comes twice")
     }
 }
 
@@ -156,10 +151,7 @@ impl<C> Encode<C> for Grant<'_> {
         self.check().map_err(refuse)?;
         encoder.array(ELEMENTS as u64)?.u64(super::VERSION)?.u64(KIND)?;
         self.place.write(encoder)?;
-        encoder
-            .u64(self.grant)?
-            .bytes(self.manifest)?
-            .bytes(self.selector)?;
+        encoder.u64(self.grant)?.bytes(self.manifest)?.bytes(self.selector)?;
         self.resources.write(encoder, RESOURCES)?;
         encoder.u64(self.not_after)?.u8(self.confirm as u8)?;
         self.options.write(encoder)
@@ -199,15 +191,9 @@ impl<'a> Element<'a> for GrantedResource<'a> {
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
         self.check().map_err(refuse)?;
-        encoder
-            .array(6)?
-            .u32(self.component)?
-            .bytes(self.content)?
-            .bytes(self.installed)?;
+        encoder.array(6)?.u32(self.component)?.bytes(self.content)?.bytes(self.installed)?;
         encoder.i64(self.algorithm)?.bytes(self.iv)?;
-        encoder
-            .array(if self.key.ephemeral.is_some() { 3 } else { 2 })?
-            .i64(self.key.algorithm)?;
+        encoder.array(if self.key.ephemeral.is_some() { 3 } else { 2 })?.i64(self.key.algorithm)?;
         if let Some(key) = self.key.ephemeral {
             write_key(encoder, key)?;
         }
@@ -220,16 +206,8 @@ impl<'a> Wrapped<'a> {
         let elements = reader.array()?;
         bound((2..=3).contains(&elements), "wrapped key")?;
         let algorithm = reader.int()?;
-        let ephemeral = if elements == 3 {
-            Some(read_key(reader)?)
-        } else {
-            None
-        };
-        Ok(Self {
-            algorithm,
-            ephemeral,
-            wrapped: reader.bytes()?,
-        })
+        let ephemeral = if elements == 3 { Some(read_key(reader)?) } else { None };
+        Ok(Self { algorithm, ephemeral, wrapped: reader.bytes()? })
     }
 }
 
@@ -261,10 +239,7 @@ impl<'a> GrantOptions<'a> {
                 2 => options.ask_go = Some(reader.bool()?),
                 3 => {
                     reader.array_of(2)?;
-                    options.shares = Some(Shares {
-                        server: read_key(reader)?,
-                        device: read_key(reader)?,
-                    });
+                    options.shares = Some(Shares { server: read_key(reader)?, device: read_key(reader)? });
                 }
                 4 => options.anchors_edition = Some(reader.uint()?),
                 _ => return Ok(false),
@@ -275,19 +250,8 @@ impl<'a> GrantOptions<'a> {
     }
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
-        let Self {
-            reseed,
-            ask_go,
-            shares,
-            anchors_edition,
-            skipped,
-        } = self;
-        let present = [
-            reseed.is_some(),
-            ask_go.is_some(),
-            shares.is_some(),
-            anchors_edition.is_some(),
-        ];
+        let Self { reseed, ask_go, shares, anchors_edition, skipped } = self;
+        let present = [reseed.is_some(), ask_go.is_some(), shares.is_some(), anchors_edition.is_some()];
         let count = present.iter().filter(|present| **present).count() + skipped.len();
         encoder.map(count as u64)?;
         if let Some(reseed) = *reseed {

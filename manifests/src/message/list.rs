@@ -64,16 +64,10 @@ impl<'a, T: Element<'a>> List<'a, T> {
     #[must_use]
     pub fn iter(&self) -> Iter<'a, T> {
         match self.0 {
-            Source::Received { count, bytes } => Iter {
-                left: count,
-                reader: Reader::new(bytes),
-                values: &[],
-            },
-            Source::Values(values) => Iter {
-                left: values.len(),
-                reader: Reader::new(&[]),
-                values,
-            },
+            Source::Received { count, bytes } => {
+                Iter { left: count, reader: Reader::new(bytes), values: &[] }
+            }
+            Source::Values(values) => Iter { left: values.len(), reader: Reader::new(&[]), values },
         }
     }
 
@@ -99,10 +93,7 @@ impl<'a, T: Element<'a>> List<'a, T> {
         for _ in 0..count {
             T::read(reader)?;
         }
-        Ok(Self(Source::Received {
-            count,
-            bytes: reader.since(start),
-        }))
+        Ok(Self(Source::Received { count, bytes: reader.since(start) }))
     }
 
     /// Writes an array of `limits.0 ..= limits.1` elements.

@@ -86,11 +86,7 @@ pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], MessageE
         return Err(CborError::Type.into());
     }
     let key = reader.item()?;
-    if key.len() > KEY_BYTES_MAX {
-        Err(MessageError::Bound("key"))
-    } else {
-        Ok(key)
-    }
+    if key.len() > KEY_BYTES_MAX { Err(MessageError::Bound("key")) } else { Ok(key) }
 }
 
 /// Writes a `COSE_Key` that is encoded already, if it would be read back.
@@ -108,11 +104,7 @@ pub(crate) fn refuse<E>(_: MessageError) -> Error<E> {
 
 /// `Ok` if `holds`, else the named bound is broken.
 pub(crate) const fn bound(holds: bool, name: &'static str) -> Result<(), MessageError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(MessageError::Bound(name))
-    }
+    if holds { Ok(()) } else { Err(MessageError::Bound(name)) }
 }
 
 /// Version of all messages here.

@@ -14,10 +14,7 @@ pub struct Skipped<'a> {
 
 impl Skipped<'_> {
     /// No option was skipped.
-    pub const NONE: Self = Self {
-        count: 0,
-        entries: &[],
-    };
+    pub const NONE: Self = Self { count: 0, entries: &[] };
 
     /// Number of options that were skipped.
     #[must_use]

@@ -30,15 +30,8 @@ pub fn peek(message: &[u8]) -> Result<Peek<'_>, MessageError> {
     let mut reader = Reader::new(message);
     reader.array()?;
     read_version(&mut reader)?;
-    let kind = if reader.kind()? == Kind::Uint {
-        Some(reader.uint()?)
-    } else {
-        None
-    };
-    Ok(Peek {
-        kind,
-        place: Place::read(&mut reader)?,
-    })
+    let kind = if reader.kind()? == Kind::Uint { Some(reader.uint()?) } else { None };
+    Ok(Peek { kind, place: Place::read(&mut reader)? })
 }
 
 /// Payload of a tagged `COSE_Mac0` or `COSE_Sign1`, whatever its headers are. **Not verified.**

@@ -34,11 +34,7 @@ impl<'a> Place<'a> {
 
     /// Reads the three elements.
     pub(crate) fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
-        let place = Self {
-            id: reader.text()?,
-            epoch: reader.u16()?,
-            index: reader.u16()?,
-        };
+        let place = Self { id: reader.text()?, epoch: reader.u16()?, index: reader.u16()? };
         place.check()?;
         Ok(place)
     }

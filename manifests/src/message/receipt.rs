@@ -25,11 +25,7 @@ impl<'a> Receipt<'a> {
         whole(bytes, |reader| {
             reader.array_of(6)?;
             read_version(reader)?;
-            Ok(Self {
-                place: Place::read(reader)?,
-                report: reader.bytes_exact()?,
-                now: reader.uint()?,
-            })
+            Ok(Self { place: Place::read(reader)?, report: reader.bytes_exact()?, now: reader.uint()? })
         })
     }
 }

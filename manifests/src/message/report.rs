@@ -107,11 +107,7 @@ impl<C> Encode<C> for Head<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
         encoder.array(ELEMENTS as u64)?.u64(super::VERSION)?;
         self.0.place.write(encoder)?;
-        encoder
-            .u64(self.0.grant)?
-            .u8(self.0.moment as u8)?
-            .bytes(self.0.random)?
-            .ok()
+        encoder.u64(self.0.grant)?.u8(self.0.moment as u8)?.bytes(self.0.random)?.ok()
     }
 }
 

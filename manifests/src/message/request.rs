@@ -103,11 +103,7 @@ impl<'a> UpdateRequest<'a> {
 
     fn check(&self) -> Result<(), MessageError> {
         for (at, scope) in self.volatile.iter().enumerate() {
-            let twice = self
-                .volatile
-                .iter()
-                .take(at)
-                .any(|earlier| earlier.component == scope.component);
+            let twice = self.volatile.iter().take(at).any(|earlier| earlier.component == scope.component);
             bound(!twice, "volatile scope that comes twice")?;
             let stable = scope.answers.iter().any(|(id, _)| !VOLATILE.contains(&id));
             bound(!stable, "stable answer outside of the selector")?;
@@ -183,16 +179,7 @@ impl<'a> RequestOptions<'a> {
     }
 
     fn len(&self) -> usize {
-        let Self {
-            echo,
-            resume,
-            held,
-            wrap_to,
-            go,
-            share,
-            unconfirmed,
-            skipped,
-        } = self;
+        let Self { echo, resume, held, wrap_to, go, share, unconfirmed, skipped } = self;
         let present = [
             echo.is_some(),
             resume.is_some(),

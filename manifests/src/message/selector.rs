@@ -69,20 +69,12 @@ impl<'a> Selector<'a> {
     /// Encoded value of the answer `id` in the scope of `component`.
     #[must_use]
     pub fn answer(&self, component: Option<u32>, id: i64) -> Option<&'a [u8]> {
-        self.scopes
-            .iter()
-            .find(|scope| scope.component == component)?
-            .answers
-            .get(id)
+        self.scopes.iter().find(|scope| scope.component == component)?.answers.get(id)
     }
 
     fn check(&self) -> Result<(), MessageError> {
         for (at, scope) in self.scopes.iter().enumerate() {
-            let twice = self
-                .scopes
-                .iter()
-                .take(at)
-                .any(|earlier| earlier.component == scope.component);
+            let twice = self.scopes.iter().take(at).any(|earlier| earlier.component == scope.component);
             bound(!twice, "scope that comes twice")?;
             let volatile = scope.answers.iter().any(|(id, _)| VOLATILE.contains(&id));
             bound(!volatile, "volatile answer in the selector")?;
@@ -103,10 +95,7 @@ impl<'a> Element<'a> for ScopeAnswers<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         reader.array_of(2)?;
         let component = if reader.nil()? { None } else { Some(reader.u32()?) };
-        Ok(Self {
-            component,
-            answers: Answers::read(reader)?,
-        })
+        Ok(Self { component, answers: Answers::read(reader)? })
     }
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
@@ -130,10 +119,7 @@ impl<'a> Answers<'a> {
         bound(values.len() <= ANSWERS_MAX, "number of answers")?;
         for (at, (id, value)) in values.iter().enumerate() {
             cbor::check_item(value)?;
-            bound(
-                values.iter().take(at).all(|(earlier, _)| earlier != id),
-                "answer that comes twice",
-            )?;
+            bound(values.iter().take(at).all(|(earlier, _)| earlier != id), "answer that comes twice")?;
         }
         Ok(Self(Source::Values(values)))
     }
@@ -156,20 +142,13 @@ impl<'a> Answers<'a> {
     /// Ids and encoded values in the order in which they are encoded.
     #[must_use]
     pub fn iter(&self) -> AnswersIter<'a> {
-        AnswersIter {
-            answers: *self,
-            position: 0,
-            left: self.len(),
-            last: None,
-        }
+        AnswersIter { answers: *self, position: 0, left: self.len(), last: None }
     }
 
     /// Encoded value of the answer `id`.
     #[must_use]
     pub fn get(&self, id: i64) -> Option<&'a [u8]> {
-        self.iter()
-            .find(|(found, _)| *found == id)
-            .map(|(_, value)| value)
+        self.iter().find(|(found, _)| *found == id).map(|(_, value)| value)
     }
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
@@ -181,10 +160,7 @@ impl<'a> Answers<'a> {
             order.next(reader)?;
             reader.item()?;
         }
-        Ok(Self(Source::Received {
-            count,
-            bytes: reader.since(start),
-        }))
+        Ok(Self(Source::Received { count, bytes: reader.since(start) }))
     }
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
@@ -251,10 +227,7 @@ impl<'a> Iterator for AnswersIter<'a> {
             Source::Values(values) => {
                 // A selection instead of a sort: there is no room to sort in, and few answers.
                 let after = |id: i64| self.last.is_none_or(|last| key_order(last, id).is_lt());
-                let next = values
-                    .iter()
-                    .filter(|(id, _)| after(*id))
-                    .min_by(|a, b| key_order(a.0, b.0))?;
+                let next = values.iter().filter(|(id, _)| after(*id)).min_by(|a, b| key_order(a.0, b.0))?;
                 self.last = Some(next.0);
                 Some(*next)
             }
@@ -275,16 +248,9 @@ impl ExactSizeIterator for AnswersIter<'_> {}
 pub fn salted_digest(manifest: &Digest, id: i64, value: &[u8]) -> Digest {
     let mut encoded_id = [0; 9];
     let id_bytes = cbor::write_into(&id, &mut encoded_id).unwrap_or_default();
-    let salt: Digest = Sha256::new()
-        .chain_update(manifest)
-        .chain_update(&encoded_id[..id_bytes])
-        .finalize()
-        .into();
-    Sha256::new()
-        .chain_update(&salt[..8])
-        .chain_update(value)
-        .finalize()
-        .into()
+    let salt: Digest =
+        Sha256::new().chain_update(manifest).chain_update(&encoded_id[..id_bytes]).finalize().into();
+    Sha256::new().chain_update(&salt[..8]).chain_update(value).finalize().into()
 }
 
 /// Ids whose answers change without an update: free staging bytes, battery, sleep schedule, link. They travel beside

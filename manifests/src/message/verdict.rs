@@ -103,10 +103,7 @@ impl<'a> Verdict<'a> {
 
 impl<C> Encode<C> for Verdict<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
-        encoder
-            .array(ELEMENTS as u64)?
-            .u64(super::VERSION)?
-            .u8(self.detail.kind())?;
+        encoder.array(ELEMENTS as u64)?.u64(super::VERSION)?.u8(self.detail.kind())?;
         self.place.write(encoder)?;
         encoder.bytes(self.nonce)?.u64(self.now)?;
         self.detail.write(encoder)
@@ -146,10 +143,7 @@ impl<'a> Detail<'a> {
             7 => Self::Stop(reader.uint()?),
             8 => {
                 reader.array_of(2)?;
-                Self::Forward {
-                    fork: reader.bytes_exact()?,
-                    grant: reader.uint()?,
-                }
+                Self::Forward { fork: reader.bytes_exact()?, grant: reader.uint()? }
             }
             other => return Err(MessageError::Kind(other)),
         })
@@ -199,10 +193,7 @@ impl<'a> Later<'a> {
 
 impl Window {
     fn check(self) -> Result<(), MessageError> {
-        bound(
-            self.start_s < 86_400 && self.duration_s <= 7 * 86_400 && self.weekdays <= 0x7f,
-            "window",
-        )
+        bound(self.start_s < 86_400 && self.duration_s <= 7 * 86_400 && self.weekdays <= 0x7f, "window")
     }
 }
 
@@ -211,23 +202,14 @@ impl<'a> Element<'a> for Window {
         reader.array_of(3)?;
         let (start_s, duration_s) = (reader.u32()?, reader.u32()?);
         let weekdays = u8::try_from(reader.uint()?).map_err(|_| MessageError::Bound("window"))?;
-        let window = Self {
-            start_s,
-            duration_s,
-            weekdays,
-        };
+        let window = Self { start_s, duration_s, weekdays };
         window.check()?;
         Ok(window)
     }
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
         self.check().map_err(refuse)?;
-        encoder
-            .array(3)?
-            .u32(self.start_s)?
-            .u32(self.duration_s)?
-            .u8(self.weekdays)?
-            .ok()
+        encoder.array(3)?.u32(self.start_s)?.u32(self.duration_s)?.u8(self.weekdays)?.ok()
     }
 }
 

@@ -31,14 +31,7 @@ impl<'a> SuitReport<'a> {
         let (manifest_uri, manifest) = reference.ok_or(ReportError::Missing(REFERENCE))?;
         let (entry_count, entries) = entries.ok_or(ReportError::Missing(ENTRIES))?;
         let outcome = outcome.ok_or(ReportError::Missing(RESULT))?;
-        Ok(Self {
-            manifest_uri,
-            manifest,
-            nonce,
-            outcome,
-            entries,
-            entry_count,
-        })
+        Ok(Self { manifest_uri, manifest, nonce, outcome, entries, entry_count })
     }
 
     /// Walks over claims and records.
@@ -113,12 +106,7 @@ fn read_claims<'a>(reader: &mut Reader<'a>) -> Result<Claims<'a>, ReportError> {
         }
     }
     let component = component.ok_or(ReportError::Missing(COMPONENT))?;
-    Ok(Claims {
-        component,
-        digest,
-        size,
-        version,
-    })
+    Ok(Claims { component, digest, size, version })
 }
 
 fn read_record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, ReportError> {
@@ -135,21 +123,12 @@ fn read_record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>, ReportError> {
             _ => drop(reader.item()?),
         }
     }
-    Ok(Record {
-        section,
-        offset,
-        component,
-        digest,
-    })
+    Ok(Record { section, offset, component, digest })
 }
 
 fn read_outcome<'a>(reader: &mut Reader<'a>) -> Result<Outcome<'a>, ReportError> {
     if reader.kind()? == Kind::Bool {
-        return if reader.bool()? {
-            Ok(Outcome::Success)
-        } else {
-            Err(CborError::Type.into())
-        };
+        return if reader.bool()? { Ok(Outcome::Success) } else { Err(CborError::Type.into()) };
     }
     let (mut order, mut code, mut record, mut reason) = (KeyOrder::default(), None, None, None);
     for _ in 0..reader.map()? {

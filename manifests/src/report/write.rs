@@ -30,11 +30,7 @@ impl<C> Encode<C> for ReportDraft<'_> {
 }
 
 fn write_claims<W: Write>(encoder: &mut Encoder<W>, claims: &Claims<'_>) -> Result<(), Error<W::Error>> {
-    let present = [
-        claims.digest.is_some(),
-        claims.size.is_some(),
-        claims.version.is_some(),
-    ];
+    let present = [claims.digest.is_some(), claims.size.is_some(), claims.version.is_some()];
     encoder.map(1 + present.iter().map(|present| u64::from(*present)).sum::<u64>())?;
     key(encoder, COMPONENT)?;
     write_raw(encoder, claims.component.encoded())?;
@@ -51,12 +47,7 @@ fn write_claims<W: Write>(encoder: &mut Encoder<W>, claims: &Claims<'_>) -> Resu
 }
 
 fn write_record<W: Write>(encoder: &mut Encoder<W>, record: &Record<'_>) -> Result<(), Error<W::Error>> {
-    encoder
-        .array(5)?
-        .array(0)?
-        .i64(record.section)?
-        .u64(record.offset)?
-        .u64(record.component)?;
+    encoder.array(5)?.array(0)?.i64(record.section)?.u64(record.offset)?.u64(record.component)?;
     encoder.map(u64::from(record.digest.is_some()))?;
     match record.digest {
         Some(digest) => write_embedded_digest(encoder, digest),

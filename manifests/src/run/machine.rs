@@ -50,11 +50,7 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
     }
 
     pub(super) fn check_components(&self) -> Result<(), Refusal> {
-        match self
-            .components
-            .iter()
-            .position(|id| !self.device.has_component(&id))
-        {
+        match self.components.iter().position(|id| !self.device.has_component(&id)) {
             Some(index) => Err(Refusal::Component(index)),
             None => Ok(()),
         }
@@ -76,19 +72,11 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
     /// The draft says SHOULD. A manifest that asks nobody's class would be for every device of every vendor.
     pub(super) fn check_conditional(&mut self) -> Result<(), Refusal> {
         (self.section, self.offset) = (0, 0);
-        if self.asked_vendor && self.asked_class {
-            Ok(())
-        } else {
-            Err(Refusal::Unconditional)
-        }
+        if self.asked_vendor && self.asked_class { Ok(()) } else { Err(Refusal::Unconditional) }
     }
 
     pub(super) fn refuse(&self, refusal: Refusal) -> Refused {
-        Refused {
-            refusal,
-            section: self.section,
-            offset: self.offset as u64,
-        }
+        Refused { refusal, section: self.section, offset: self.offset as u64 }
     }
 
     pub(super) fn into_plan(self) -> Plan<'a> {
@@ -236,11 +224,7 @@ impl<'a, 'd, D: Device> Machine<'a, 'd, D> {
 
     /// A condition whose parameter is not set fails.
     fn is_fulfilled(&self, condition: Condition, component: usize, id: &ComponentId<'a>) -> bool {
-        let (device, asked, plan) = (
-            self.device,
-            &self.asked[component],
-            &self.plan.components()[component],
-        );
+        let (device, asked, plan) = (self.device, &self.asked[component], &self.plan.components()[component]);
         match condition {
             Condition::VendorId => asked.vendor.is_some_and(|vendor| device.is_vendor(id, vendor)),
             Condition::ClassId => asked.class.is_some_and(|class| device.is_class(id, class)),

@@ -81,10 +81,7 @@ impl<'a> Plan<'a> {
 
     /// Walks over the components that are to be fetched, with their indices.
     pub fn fetches(&self) -> impl Iterator<Item = (usize, &ComponentPlan<'a>)> {
-        self.components()
-            .iter()
-            .enumerate()
-            .filter(|(_, component)| component.fetch)
+        self.components().iter().enumerate().filter(|(_, component)| component.fetch)
     }
 }
 

@@ -46,19 +46,14 @@ pub(crate) fn array(items: &[Vec<u8>]) -> Vec<u8> {
 pub(crate) fn map(pairs: &[(i64, Vec<u8>)]) -> Vec<u8> {
     let mut encoder = minicbor::Encoder::new(Vec::new());
     encoder.map(pairs.len() as u64).unwrap();
-    let pairs: Vec<_> = pairs
-        .iter()
-        .map(|(key, value)| [int(*key), value.clone()].concat())
-        .collect();
+    let pairs: Vec<_> = pairs.iter().map(|(key, value)| [int(*key), value.clone()].concat()).collect();
     [encoder.into_writer(), pairs.concat()].concat()
 }
 
 /// A command sequence without its byte string.
 pub(crate) fn sequence(commands: &[(i64, Vec<u8>)]) -> Vec<u8> {
-    let items: Vec<_> = commands
-        .iter()
-        .flat_map(|(label, argument)| [int(*label), argument.clone()])
-        .collect();
+    let items: Vec<_> =
+        commands.iter().flat_map(|(label, argument)| [int(*label), argument.clone()]).collect();
     array(&items)
 }
 
@@ -73,15 +68,7 @@ pub(crate) fn policy(label: i64) -> (i64, Vec<u8>) {
 }
 
 pub(crate) fn try_each(sequences: &[Vec<u8>]) -> (i64, Vec<u8>) {
-    (
-        15,
-        array(
-            &sequences
-                .iter()
-                .map(|sequence| bytes(sequence))
-                .collect::<Vec<_>>(),
-        ),
-    )
+    (15, array(&sequences.iter().map(|sequence| bytes(sequence)).collect::<Vec<_>>()))
 }
 
 pub(crate) fn run_sequence(commands: &[(i64, Vec<u8>)]) -> (i64, Vec<u8>) {
@@ -94,12 +81,7 @@ pub(crate) fn digest(first: u8) -> Vec<u8> {
 
 /// Vendor and class set and asked for, then `more`.
 pub(crate) fn shared(more: &[(i64, Vec<u8>)]) -> Vec<u8> {
-    let ids = set(&[
-        (1, bytes(&VENDOR)),
-        (2, bytes(&CLASS)),
-        (3, digest(7)),
-        (14, int(100)),
-    ]);
+    let ids = set(&[(1, bytes(&VENDOR)), (2, bytes(&CLASS)), (3, digest(7)), (14, int(100))]);
     let mut commands = vec![ids, policy(1), policy(2)];
     commands.extend_from_slice(more);
     sequence(&commands)
@@ -122,9 +104,5 @@ pub(crate) fn envelope(manifest: &[u8]) -> Vec<u8> {
     let signed = array(&[int(-16), bytes(&Sha256::digest(bytes(manifest)))]);
     let block = sign1_detached(&signed, &key());
     let authentication = array(&[bytes(&signed), bytes(&block)]);
-    [
-        vec![0xd8, 107],
-        map(&[(2, bytes(&authentication)), (3, bytes(manifest))]),
-    ]
-    .concat()
+    [vec![0xd8, 107], map(&[(2, bytes(&authentication)), (3, bytes(manifest))])].concat()
 }

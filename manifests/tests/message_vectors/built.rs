@@ -17,59 +17,33 @@ fn selector_is_built_from_answers_in_any_order() {
     let received = Selector::decode(&bytes).unwrap();
     let manifest: Digest = value(&["manifest digest"]).try_into().unwrap();
     let answer = |component, id| received.answer(component, id).unwrap();
-    let device = [
-        (-300, answer(None, -300)),
-        (2, answer(None, 2)),
-        (1, answer(None, 1)),
-    ];
+    let device = [(-300, answer(None, -300)), (2, answer(None, 2)), (1, answer(None, 1))];
     let component = [(28, answer(Some(0), 28)), (3, answer(Some(0), 3))];
     let scopes = [
-        ScopeAnswers {
-            component: None,
-            answers: Answers::new(&device).unwrap(),
-        },
-        ScopeAnswers {
-            component: Some(0),
-            answers: Answers::new(&component).unwrap(),
-        },
+        ScopeAnswers { component: None, answers: Answers::new(&device).unwrap() },
+        ScopeAnswers { component: Some(0), answers: Answers::new(&component).unwrap() },
     ];
-    let built = Selector {
-        manifest: &manifest,
-        scopes: List::new(&scopes),
-    };
+    let built = Selector { manifest: &manifest, scopes: List::new(&scopes) };
     assert_eq!(built, received);
     let mut buffer = [0; 200];
     let written = cbor::write_into(&built, &mut buffer).unwrap();
     assert_eq!(buffer[..written], bytes);
-    assert_eq!(
-        cbor::write_into(&built, &mut buffer[..written - 1]),
-        Err(EncodeError::Space)
-    );
+    assert_eq!(cbor::write_into(&built, &mut buffer[..written - 1]), Err(EncodeError::Space));
     assert_eq!(built.hash().unwrap().to_vec(), value(&["selector hash"]));
 }
 
 #[test]
 fn answers_are_written_in_the_order_of_their_encoded_keys() {
     let values = [(-1, &[0][..]), (65536, &[0]), (-300, &[0]), (28, &[0])];
-    let scope = [ScopeAnswers {
-        component: None,
-        answers: Answers::new(&values).unwrap(),
-    }];
-    let selector = cbor::to_vec(&Selector {
-        manifest: &[0; 32],
-        scopes: List::new(&scope),
-    })
-    .unwrap();
+    let scope = [ScopeAnswers { component: None, answers: Answers::new(&values).unwrap() }];
+    let selector = cbor::to_vec(&Selector { manifest: &[0; 32], scopes: List::new(&scope) }).unwrap();
     assert!(selector.ends_with(&value(&["map order"])));
 }
 
 #[test]
 fn answer_by_digest_is_salted_by_manifest_and_id() {
     let manifest: Digest = value(&["manifest digest"]).try_into().unwrap();
-    assert_eq!(
-        salted_digest(&manifest, -300, &[3]).to_vec(),
-        value(&["salted digest of -300 = 3"])
-    );
+    assert_eq!(salted_digest(&manifest, -300, &[3]).to_vec(), value(&["salted digest of -300 = 3"]));
 }
 
 #[test]
@@ -87,11 +61,7 @@ fn grant_is_built_byte_for_byte() {
         installed: resource.installed,
         algorithm: A256CTR,
         iv: &iv,
-        key: Wrapped {
-            algorithm: A256KW,
-            ephemeral: None,
-            wrapped: key,
-        },
+        key: Wrapped { algorithm: A256KW, ephemeral: None, wrapped: key },
     }];
     let built = Grant {
         place: PLACE,
@@ -114,10 +84,7 @@ fn delta_descriptor_is_built_byte_for_byte() {
     let received = Descriptor::decode(&bytes).unwrap();
     let found = received.resource(0).unwrap();
     let patch = found.patch.unwrap();
-    assert_eq!(
-        (patch.algorithm, patch.ram_bytes, patch.parameters),
-        (-1, 8192, &[][..])
-    );
+    assert_eq!((patch.algorithm, patch.ram_bytes, patch.parameters), (-1, 8192, &[][..]));
     let inline = found.inline.unwrap();
     let chain = FrameChain::build(inline, 992).unwrap();
     let (content, root) = (sha256(inline), chain.root());
@@ -129,59 +96,33 @@ fn delta_descriptor_is_built_byte_for_byte() {
         content_bytes: 200,
         plain: &plain,
         plain_bytes: 200,
-        chain: Chain {
-            block_bytes: 992,
-            root: &root,
-        },
+        chain: Chain { block_bytes: 992, root: &root },
         locations: List::default(),
         ..found
     }];
-    let built = Descriptor {
-        resources: List::new(&resources),
-        ..received
-    };
+    let built = Descriptor { resources: List::new(&resources), ..received };
     assert_eq!(cbor::to_vec(&built).unwrap(), bytes);
 }
 
 #[test]
 fn verdicts_of_all_kinds_are_built_byte_for_byte() {
-    let windows = [Window {
-        start_s: 3600,
-        duration_s: 7200,
-        weekdays: 127,
-    }];
-    let later = Later {
-        delay_s: 3600,
-        not_before: None,
-        windows: List::new(&windows),
-        jitter_s: 300,
-    };
+    let windows = [Window { start_s: 3600, duration_s: 7200, weekdays: 127 }];
+    let later = Later { delay_s: 3600, not_before: None, windows: List::new(&windows), jitter_s: 300 };
     let details = [
         Detail::Nothing,
         Detail::Later(later),
-        Detail::Refused {
-            reason: 4,
-            text: "warranty ended",
-        },
+        Detail::Refused { reason: 4, text: "warranty ended" },
         Detail::Elsewhere(List::new(&["coaps://eu.example.com/u"])),
         Detail::Prove(b"prove-me"),
         Detail::Go(1_795_000_012),
         Detail::Stop(1_795_000_012),
-        Detail::Forward {
-            fork: b"\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08",
-            grant: 1_795_000_012,
-        },
+        Detail::Forward { fork: b"\x0f\x0e\x0d\x0c\x0b\x0a\x09\x08", grant: 1_795_000_012 },
     ];
     for detail in details {
         let kind = detail.kind();
         let index = if kind == 8 { 9 } else { 7 };
         let nonce = b"\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8";
-        let verdict = Verdict {
-            place: Place { index, ..PLACE },
-            nonce,
-            now: 1_795_000_001,
-            detail,
-        };
+        let verdict = Verdict { place: Place { index, ..PLACE }, nonce, now: 1_795_000_001, detail };
         let bytes = file(&format!("verdict-{kind}.cbor"));
         assert_eq!(cbor::to_vec(&verdict).unwrap(), bytes, "{kind}");
         assert_eq!(Verdict::decode(&bytes), Ok(verdict), "{kind}");

@@ -6,9 +6,7 @@ use bellwether_manifests::message::Descriptor;
 use crate::{file, sha256};
 
 fn frames() -> Vec<Vec<u8>> {
-    (0..7)
-        .map(|number| file(&format!("frame-{number}.bin")))
-        .collect()
+    (0..7).map(|number| file(&format!("frame-{number}.bin"))).collect()
 }
 
 #[test]
@@ -41,12 +39,6 @@ fn altered_or_swapped_frame_is_asked_for_again_alone() {
     altered[500] ^= 0x10;
     assert_eq!(resume.accept(&layout, &altered), Err(FrameError::Digest));
     assert_eq!(resume.accept(&layout, &frames[2]), Err(FrameError::Digest));
-    assert_eq!(
-        resume.accept(&layout, &frames[6]),
-        Err(FrameError::Length {
-            expected: 1024,
-            found: 280
-        })
-    );
+    assert_eq!(resume.accept(&layout, &frames[6]), Err(FrameError::Length { expected: 1024, found: 280 }));
     assert_eq!(resume.accept(&layout, &frames[1]), Ok(&frames[1][..992]));
 }

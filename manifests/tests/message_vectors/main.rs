@@ -1,10 +1,6 @@
 //! The messages and frames against vectors that an independent program made.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "in a test, a panic is the answer"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "in a test, a panic is the answer")]
 
 mod built;
 mod frames;
@@ -26,11 +22,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-const PLACE: Place<'_> = Place {
-    id: "urn:dev:bw-0001",
-    epoch: 0,
-    index: 7,
-};
+const PLACE: Place<'_> = Place { id: "urn:dev:bw-0001", epoch: 0, index: 7 };
 const IDENTIFIER: &[u8] = b"coaps://fw.example.com/u";
 
 fn vectors() -> PathBuf {
@@ -43,22 +35,17 @@ fn file(name: &str) -> Vec<u8> {
 
 /// Names of all vectors that start and end so.
 fn names(start: &str, end: &str) -> Vec<String> {
-    let entries = fs::read_dir(vectors())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = entries
-        .filter(|name| name.starts_with(start) && name.ends_with(end))
-        .collect();
+    let entries =
+        fs::read_dir(vectors()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> =
+        entries.filter(|name| name.starts_with(start) && name.ends_with(end)).collect();
     names.sort();
     names
 }
 
 /// Names of the bare messages; anchors have a test of their own.
 fn messages() -> Vec<String> {
-    names("", ".cbor")
-        .into_iter()
-        .filter(|name| name != "anchors.cbor")
-        .collect()
+    names("", ".cbor").into_iter().filter(|name| name != "anchors.cbor").collect()
 }
 
 fn value(path: &[&str]) -> Vec<u8> {
@@ -106,19 +93,13 @@ fn missing_or_trailing_byte_is_refused_in_every_message() {
             assert!(rewritten(&name, &bytes[..end]).is_err(), "{name} cut to {end}");
         }
         bytes.push(0);
-        assert_eq!(
-            rewritten(&name, &bytes),
-            Err(MessageError::Cbor(CborError::Trailing)),
-            "{name}"
-        );
+        assert_eq!(rewritten(&name, &bytes), Err(MessageError::Cbor(CborError::Trailing)), "{name}");
     }
 }
 
 #[test]
 fn every_mac0_holds_its_payload_and_is_written_back() {
-    let all = names("", ".mac0")
-        .into_iter()
-        .filter(|name| !name.starts_with("refused"));
+    let all = names("", ".mac0").into_iter().filter(|name| !name.starts_with("refused"));
     for name in all {
         let bytes = file(&name);
         let message = Mac0::decode(&bytes).unwrap();
@@ -147,10 +128,7 @@ fn tag(key: &[u8], message: &Mac0<'_>, aad: &[u8]) -> Vec<u8> {
 #[test]
 fn every_mac_at_the_place_verifies_here_and_with_coset() {
     let mut verified = 0;
-    for name in names("", ".mac0")
-        .iter()
-        .filter(|name| !name.starts_with("refused"))
-    {
+    for name in names("", ".mac0").iter().filter(|name| !name.starts_with("refused")) {
         let bytes = file(name);
         if peek_cose(&bytes).unwrap().place != PLACE {
             continue;
@@ -189,10 +167,7 @@ fn head_of_a_report_is_its_external_data_and_its_mac_verifies() {
         assert_eq!(report.digest().unwrap(), sha256(&bytes));
         let signed = file(&format!("{name}-signed.cbor"));
         let signed = Report::decode(&signed).unwrap();
-        assert_eq!(
-            signed.head().unwrap().as_bytes(),
-            report.head().unwrap().as_bytes()
-        );
+        assert_eq!(signed.head().unwrap().as_bytes(), report.head().unwrap().as_bytes());
         assert_eq!(Mac0::decode(signed.report), Err(Mac0Error::Tag(18)));
     }
 }
@@ -203,14 +178,7 @@ fn receipt_names_the_report() {
         let receipt = file(&format!("receipt-{name}.cbor"));
         let receipt = Receipt::decode(&receipt).unwrap();
         let report = sha256(&file(&format!("report-{name}.cbor")));
-        assert_eq!(
-            receipt,
-            Receipt {
-                place: PLACE,
-                report: &report,
-                now: 1_795_000_002
-            }
-        );
+        assert_eq!(receipt, Receipt { place: PLACE, report: &report, now: 1_795_000_002 });
     }
 }
 
@@ -223,10 +191,7 @@ fn request_says_what_the_vector_says() {
     assert_eq!(request.nonce, b"\xa1\xa2\xa3\xa4\xa5\xa6\xa7\xa8");
     assert_eq!(request.selector.answer(None, -300), Some(&[3][..]));
     assert_eq!(request.selector.answer(Some(0), -300), None);
-    assert_eq!(
-        request.volatile_answer(Some(0), -307),
-        Some(&[0x1a, 0, 1, 0, 0][..])
-    );
+    assert_eq!(request.volatile_answer(Some(0), -307), Some(&[0x1a, 0, 1, 0, 0][..]));
     assert_eq!(request.digest().unwrap(), sha256(&bytes));
 }
 
@@ -251,27 +216,15 @@ fn request_options_say_what_the_vectors_say() {
     let bytes = file("request-unconfirmed.cbor");
     let options = UpdateRequest::decode(&bytes).unwrap().options;
     let report = sha256(&file("report-installed.cbor"));
-    assert_eq!(
-        options.unconfirmed,
-        Some(Unconfirmed {
-            grant: 1_795_000_012,
-            report: &report
-        })
-    );
+    assert_eq!(options.unconfirmed, Some(Unconfirmed { grant: 1_795_000_012, report: &report }));
 }
 
 #[test]
 fn grant_options_and_ephemeral_keys_are_read() {
     let bytes = file("grant-reseed.cbor");
     let grant = Grant::decode(&bytes).unwrap();
-    assert_eq!(
-        (grant.options.reseed, grant.options.ask_go),
-        (Some(true), Some(true))
-    );
-    assert_eq!(
-        (grant.options.anchors_edition, grant.confirm),
-        (Some(3), Confirm::Both)
-    );
+    assert_eq!((grant.options.reseed, grant.options.ask_go), (Some(true), Some(true)));
+    assert_eq!((grant.options.anchors_edition, grant.confirm), (Some(3), Confirm::Both));
     let bytes = file("grant-ecdh.cbor");
     let grant = Grant::decode(&bytes).unwrap();
     let shares = grant.options.shares.unwrap();
@@ -297,28 +250,16 @@ fn answer_carries_grant_and_descriptor_or_a_verdict() {
 
 #[test]
 fn place_is_seen_in_every_message_before_it_is_verified() {
-    for name in names("", ".mac0")
-        .iter()
-        .chain(&names("", ".sign1"))
-        .filter(|name| !name.contains("version-2"))
+    for name in
+        names("", ".mac0").iter().chain(&names("", ".sign1")).filter(|name| !name.contains("version-2"))
     {
         if !name.starts_with("descriptor") {
-            assert_eq!(
-                peek_cose(&file(name)).map(|peek| peek.place.id),
-                Ok(PLACE.id),
-                "{name}"
-            );
+            assert_eq!(peek_cose(&file(name)).map(|peek| peek.place.id), Ok(PLACE.id), "{name}");
         }
     }
     assert_eq!(peek(&file("report-failed.cbor")).unwrap().place, PLACE);
-    assert_eq!(
-        attached_payload(&file("descriptor-two.sign1")),
-        Ok(&file("descriptor-two.cbor")[..])
-    );
-    assert_eq!(
-        peek_cose(&file("refused-version-2.mac0")),
-        Err(MessageError::Version(2))
-    );
+    assert_eq!(attached_payload(&file("descriptor-two.sign1")), Ok(&file("descriptor-two.cbor")[..]));
+    assert_eq!(peek_cose(&file("refused-version-2.mac0")), Err(MessageError::Version(2)));
 }
 
 #[test]
@@ -334,22 +275,12 @@ fn refused_vectors_are_refused_for_their_reason() {
     for (name, reason) in reasons {
         let bytes = file(&format!("refused-{name}.mac0"));
         let message = Mac0::decode(&bytes).unwrap();
-        assert_eq!(
-            tag(&key, &message, word::GRANT),
-            message.tag,
-            "the MAC of {name} is right"
-        );
+        assert_eq!(tag(&key, &message, word::GRANT), message.tag, "the MAC of {name} is right");
         assert_eq!(Grant::decode(message.payload), Err(reason), "{name}");
     }
     let bytes = file("refused-unprotected-header.mac0");
     assert_eq!(Mac0::decode(&bytes), Err(Mac0Error::Unprotected));
-    for name in [
-        "altered",
-        "altered-payload",
-        "receipt-as-grant",
-        "other-place",
-        "up-key",
-    ] {
+    for name in ["altered", "altered-payload", "receipt-as-grant", "other-place", "up-key"] {
         let bytes = file(&format!("refused-{name}.mac0"));
         let message = Mac0::decode(&bytes).unwrap();
         assert_ne!(tag(&key, &message, word::GRANT), message.tag, "{name}");

@@ -68,16 +68,9 @@ fn parse(xml: &str) -> Result<Object, String> {
             Event::Start(start) => {
                 element = String::from_utf8_lossy(start.name().as_ref()).into_owned();
                 if element == "Item" {
-                    let id = start
-                        .try_get_attribute("ID")
-                        .ok()
-                        .flatten()
-                        .ok_or("item without an ID")?;
+                    let id = start.try_get_attribute("ID").ok().flatten().ok_or("item without an ID")?;
                     let id = String::from_utf8_lossy(&id.value).into_owned();
-                    object.resources.push(Fields {
-                        id,
-                        ..Fields::default()
-                    });
+                    object.resources.push(Fields { id, ..Fields::default() });
                     in_item = true;
                 }
             }
@@ -109,13 +102,7 @@ fn render(xml_path: &str, object: &Object) -> Result<String, String> {
     );
     for resource in &object.resources {
         let (name, id) = (constant(&resource.name), &resource.id);
-        push(
-            &mut out,
-            format_args!(
-                "/// Id of {}.\npub const {name}: u16 = {id};\n",
-                doc(&resource.name)
-            ),
-        );
+        push(&mut out, format_args!("/// Id of {}.\npub const {name}: u16 = {id};\n", doc(&resource.name)));
     }
     push(
         &mut out,
@@ -162,9 +149,7 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 
 /// Name of the constant: words in capitals, joined by one underscore.
 fn constant(name: &str) -> String {
-    let words = name
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|word| !word.is_empty());
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.map(str::to_ascii_uppercase).collect::<Vec<_>>().join("_")
 }
 

@@ -10,9 +10,7 @@ use alloc::vec::Vec;
 pub fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0_u32, |bits, at| {
-            bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0))
-        });
+        let bits = (0..3).fold(0_u32, |bits, at| bits << 8 | u32::from(chunk.get(at).copied().unwrap_or(0)));
         for at in 0..4 {
             let sextet = (bits >> (18 - 6 * at)) & 0x3f;
             out.push(if at <= chunk.len() { letter(sextet) } else { '=' });
@@ -32,14 +30,9 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
             return None;
         }
         let (letters, _) = group.split_at(4 - padding);
-        let bits = letters
-            .iter()
-            .try_fold(0_u32, |bits, &byte| Some(bits << 6 | sextet(byte)?))?;
+        let bits = letters.iter().try_fold(0_u32, |bits, &byte| Some(bits << 6 | sextet(byte)?))?;
         let bits = bits << (6 * padding);
-        let (_, bytes) = bits
-            .to_be_bytes()
-            .split_first()
-            .map(|(head, tail)| (*head, tail.to_vec()))?;
+        let (_, bytes) = bits.to_be_bytes().split_first().map(|(head, tail)| (*head, tail.to_vec()))?;
         let (kept, dropped) = bytes.split_at(3 - padding);
         if dropped.iter().any(|&byte| byte != 0) {
             return None;
@@ -86,9 +79,7 @@ mod tests {
 
     #[test]
     fn texts_with_a_second_reading_are_refused() {
-        for text in [
-            "Zg", "Zg=", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm=v", "Zm9v\n",
-        ] {
+        for text in ["Zg", "Zg=", "Z===", "====", "Zh==", "Zm9=", "Zg==Zg==", "Zm 9", "Zm=v", "Zm9v\n"] {
             assert_eq!(decode(text.as_bytes()), None, "{text}");
         }
     }

@@ -98,10 +98,7 @@ impl Link {
         if target.chars().any(|c| c == '>' || c.is_control()) {
             return Err(LinkFormatError::Unwritable);
         }
-        Ok(Self {
-            target: target.to_string(),
-            attributes: Vec::new(),
-        })
+        Ok(Self { target: target.to_string(), attributes: Vec::new() })
     }
 
     /// Adds an attribute with a value.
@@ -118,10 +115,7 @@ impl Link {
         if self.attributes.len() == ATTRIBUTES_MAX {
             return Err(LinkFormatError::TooManyAttributes);
         }
-        self.attributes.push(Attribute {
-            name: name.to_string(),
-            value: Some(value.to_string()),
-        });
+        self.attributes.push(Attribute { name: name.to_string(), value: Some(value.to_string()) });
         Ok(self)
     }
 
@@ -161,19 +155,14 @@ impl Attribute {
 
 impl From<Path> for Link {
     fn from(path: Path) -> Self {
-        Self {
-            target: path.to_string(),
-            attributes: Vec::new(),
-        }
+        Self { target: path.to_string(), attributes: Vec::new() }
     }
 }
 
 impl fmt::Display for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}>", self.target)?;
-        self.attributes
-            .iter()
-            .try_for_each(|attribute| write!(f, ";{attribute}"))
+        self.attributes.iter().try_for_each(|attribute| write!(f, ";{attribute}"))
     }
 }
 
@@ -212,10 +201,7 @@ impl<'a> Cursor<'a> {
             self.expect('>')?;
             target
         };
-        let mut link = Link {
-            target: target.to_string(),
-            attributes: Vec::new(),
-        };
+        let mut link = Link { target: target.to_string(), attributes: Vec::new() };
         while self.peek() == Some(';') {
             self.expect(';')?;
             if link.attributes.len() == ATTRIBUTES_MAX {
@@ -238,10 +224,7 @@ impl<'a> Cursor<'a> {
             }
             _ => None,
         };
-        Ok(Attribute {
-            name: name.to_string(),
-            value,
-        })
+        Ok(Attribute { name: name.to_string(), value })
     }
 
     fn value(&mut self) -> Result<String, LinkFormatError> {
@@ -250,11 +233,7 @@ impl<'a> Cursor<'a> {
         }
         let value =
             self.take_while(|c| !matches!(c, ';' | ',' | '"' | '\\' | '<' | '>' | ' ') && !c.is_control());
-        if value.is_empty() {
-            Err(self.malformed())
-        } else {
-            Ok(value.to_string())
-        }
+        if value.is_empty() { Err(self.malformed()) } else { Ok(value.to_string()) }
     }
 
     fn quoted(&mut self) -> Result<String, LinkFormatError> {
@@ -369,11 +348,7 @@ mod tests {
             ("</3></5>", 4),
             ("</3>;a=b c", 9),
         ] {
-            assert_eq!(
-                decode(body.as_bytes()),
-                Err(LinkFormatError::Malformed { at }),
-                "{body}"
-            );
+            assert_eq!(decode(body.as_bytes()), Err(LinkFormatError::Malformed { at }), "{body}");
         }
     }
 
@@ -382,19 +357,13 @@ mod tests {
         let links = vec!["</3>"; LINKS_MAX + 1].join(",");
         assert_eq!(decode(links.as_bytes()), Err(LinkFormatError::TooManyLinks));
         let attributes = alloc::format!("</3>{}", ";a".repeat(ATTRIBUTES_MAX + 1));
-        assert_eq!(
-            decode(attributes.as_bytes()),
-            Err(LinkFormatError::TooManyAttributes)
-        );
+        assert_eq!(decode(attributes.as_bytes()), Err(LinkFormatError::TooManyAttributes));
     }
 
     #[test]
     fn target_that_would_end_the_link_is_not_made() {
         assert_eq!(Link::new("/3>;x"), Err(LinkFormatError::Unwritable));
-        assert_eq!(
-            Link::from(Path::Object(3)).with("a b", ""),
-            Err(LinkFormatError::Unwritable)
-        );
+        assert_eq!(Link::from(Path::Object(3)).with("a b", ""), Err(LinkFormatError::Unwritable));
     }
 
     proptest! {

@@ -93,9 +93,9 @@ pub fn encode(format: ContentFormat, at: Path, values: &[(Path, Value)]) -> Resu
     match (format, values) {
         (ContentFormat::TLV, values) => Ok(tlv::encode_values(at, values)?),
         (ContentFormat::TEXT, [(_, value)]) => Ok(String::into_bytes(text::encode(value)?)),
-        (ContentFormat::OCTET_STREAM, [(_, value)]) => opaque::encode(value)
-            .map(<[u8]>::to_vec)
-            .ok_or(EncodeError::NotOpaque),
+        (ContentFormat::OCTET_STREAM, [(_, value)]) => {
+            opaque::encode(value).map(<[u8]>::to_vec).ok_or(EncodeError::NotOpaque)
+        }
         (ContentFormat::TEXT | ContentFormat::OCTET_STREAM, _) => Err(EncodeError::NotOneValue(format)),
         (other, _) => Err(EncodeError::Format(other)),
     }
@@ -103,9 +103,7 @@ pub fn encode(format: ContentFormat, at: Path, values: &[(Path, Value)]) -> Resu
 
 /// Type of the one resource that `at` names; `None` when the tables do not have it.
 fn single_type(format: ContentFormat, at: Path) -> Result<Option<ValueType>, DecodeError> {
-    let resource_id = at
-        .resource()
-        .ok_or(DecodeError::NotOneValue { format, path: at })?;
+    let resource_id = at.resource().ok_or(DecodeError::NotOneValue { format, path: at })?;
     let Some(resource) = table::resource(at.object(), resource_id) else {
         return Ok(None);
     };
@@ -134,25 +132,16 @@ mod tests {
     #[test]
     fn text_of_a_multiple_resource_needs_the_resource_instance() {
         let errors = Path::Resource(3, 0, 11);
-        let refused = DecodeError::NotOneValue {
-            format: ContentFormat::TEXT,
-            path: errors,
-        };
+        let refused = DecodeError::NotOneValue { format: ContentFormat::TEXT, path: errors };
         assert_eq!(decode(ContentFormat::TEXT, errors, b"0"), Err(refused));
         let first = Path::ResourceInstance(3, 0, 11, 0);
-        assert_eq!(
-            decode(ContentFormat::TEXT, first, b"0"),
-            Ok(vec![(first, Value::Integer(0))])
-        );
+        assert_eq!(decode(ContentFormat::TEXT, first, b"0"), Ok(vec![(first, Value::Integer(0))]));
     }
 
     #[test]
     fn resource_that_is_executed_takes_no_value() {
         let update = Path::Resource(5, 0, 2);
-        assert_eq!(
-            decode(ContentFormat::TEXT, update, b""),
-            Err(DecodeError::HoldsNoValue(update))
-        );
+        assert_eq!(decode(ContentFormat::TEXT, update, b""), Err(DecodeError::HoldsNoValue(update)));
     }
 
     #[test]
@@ -166,15 +155,9 @@ mod tests {
     fn only_opaque_values_leave_as_octet_stream() {
         let package = Path::Resource(5, 0, 0);
         let bytes = [(package, Value::Opaque(vec![1, 2]))];
-        assert_eq!(
-            encode(ContentFormat::OCTET_STREAM, package, &bytes),
-            Ok(vec![1, 2])
-        );
+        assert_eq!(encode(ContentFormat::OCTET_STREAM, package, &bytes), Ok(vec![1, 2]));
         let number = [(STATE, Value::Integer(1))];
-        assert_eq!(
-            encode(ContentFormat::OCTET_STREAM, STATE, &number),
-            Err(EncodeError::NotOpaque)
-        );
+        assert_eq!(encode(ContentFormat::OCTET_STREAM, STATE, &number), Err(EncodeError::NotOpaque));
     }
 
     #[test]

@@ -73,12 +73,8 @@ fn unsigned(text: &str) -> Option<u64> {
 
 fn float(text: &str) -> Option<f64> {
     // Rust's reader takes `inf` and `nan`, LwM2M's text has digits only.
-    let plain = text
-        .bytes()
-        .all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
-    text.parse()
-        .ok()
-        .filter(|number: &f64| plain && number.is_finite())
+    let plain = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E'));
+    text.parse().ok().filter(|number: &f64| plain && number.is_finite())
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -114,11 +110,7 @@ mod tests {
             (ValueType::ObjectLink, "5"),
         ];
         for (value_type, text) in refused {
-            assert_eq!(
-                decode(value_type, text.as_bytes()),
-                Err(TextError::NotOfType(value_type)),
-                "{text}"
-            );
+            assert_eq!(decode(value_type, text.as_bytes()), Err(TextError::NotOfType(value_type)), "{text}");
         }
     }
 

@@ -48,10 +48,7 @@ pub enum BindingError {
 
 impl Binding {
     /// UDP alone: what a client has that says nothing.
-    pub const UDP: Self = Self {
-        transports: Transport::Udp as u8,
-        queue_mode: false,
-    };
+    pub const UDP: Self = Self { transports: Transport::Udp as u8, queue_mode: false };
 
     /// Reads the query's value.
     ///
@@ -88,10 +85,7 @@ impl Binding {
             "UQS" => (udp | sms, true),
             _ => return Err(BindingError::NotOfVersion1_0),
         };
-        Ok(Self {
-            transports,
-            queue_mode,
-        })
+        Ok(Self { transports, queue_mode })
     }
 
     fn parse_1_1(text: &str) -> Result<Self, BindingError> {
@@ -107,10 +101,7 @@ impl Binding {
         if transports == 0 {
             return Err(BindingError::Empty);
         }
-        Ok(Self {
-            transports,
-            queue_mode: false,
-        })
+        Ok(Self { transports, queue_mode: false })
     }
 }
 
@@ -130,12 +121,8 @@ impl fmt::Display for Binding {
     }
 }
 
-const LETTERS: [(char, Transport); 4] = [
-    ('U', Transport::Udp),
-    ('T', Transport::Tcp),
-    ('S', Transport::Sms),
-    ('N', Transport::NonIp),
-];
+const LETTERS: [(char, Transport); 4] =
+    [('U', Transport::Udp), ('T', Transport::Tcp), ('S', Transport::Sms), ('N', Transport::NonIp)];
 
 #[cfg(test)]
 mod tests {
@@ -155,11 +142,7 @@ mod tests {
     #[test]
     fn any_other_binding_of_1_0_is_refused() {
         for text in ["", "Q", "USQ", "SU", "T", "N", "u"] {
-            assert_eq!(
-                Binding::parse(Version::V1_0, text),
-                Err(BindingError::NotOfVersion1_0),
-                "{text}"
-            );
+            assert_eq!(Binding::parse(Version::V1_0, text), Err(BindingError::NotOfVersion1_0), "{text}");
         }
     }
 

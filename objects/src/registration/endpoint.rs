@@ -17,10 +17,7 @@ pub enum EndpointError {
     #[error("endpoint name is empty")]
     Empty,
     /// More than [`Endpoint::MAX_BYTES`].
-    #[error(
-        "endpoint name is {bytes} bytes long, at most {} are allowed",
-        Endpoint::MAX_BYTES
-    )]
+    #[error("endpoint name is {bytes} bytes long, at most {} are allowed", Endpoint::MAX_BYTES)]
     TooLong {
         /// Length of the name.
         bytes: usize,
@@ -94,10 +91,7 @@ mod tests {
     #[test]
     fn name_of_255_bytes_is_the_longest() {
         assert!(Endpoint::try_from("x".repeat(255)).is_ok());
-        assert_eq!(
-            Endpoint::try_from("x".repeat(256)),
-            Err(EndpointError::TooLong { bytes: 256 })
-        );
+        assert_eq!(Endpoint::try_from("x".repeat(256)), Err(EndpointError::TooLong { bytes: 256 }));
         assert_eq!("".parse::<Endpoint>(), Err(EndpointError::Empty));
     }
 

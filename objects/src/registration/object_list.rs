@@ -75,21 +75,14 @@ impl ObjectList {
         };
         let mut objects = Vec::new();
         for link in &links {
-            let path = link
-                .target()
-                .strip_prefix(root)
-                .and_then(|target| target.parse().ok());
+            let path = link.target().strip_prefix(root).and_then(|target| target.parse().ok());
             if let Some(path @ (Path::Object(_) | Path::Instance(..))) = path {
                 let version = link.attribute("ver").map(str::parse).transpose();
                 let version = version.map_err(|ObjectVersionError| ObjectListError::Version { path })?;
                 objects.push(SupportedObject { path, version });
             }
         }
-        Ok(Self {
-            root: root.to_string(),
-            content_formats,
-            objects,
-        })
+        Ok(Self { root: root.to_string(), content_formats, objects })
     }
 
     /// Writes a registration payload.
@@ -152,16 +145,12 @@ fn is_root(link: &Link) -> bool {
 
 fn parse_content_formats(ct: &str) -> Option<Vec<ContentFormat>> {
     let numbers = ct.split(' ').filter(|number| !number.is_empty());
-    numbers
-        .map(|number| plain_number(number).map(ContentFormat))
-        .collect()
+    numbers.map(|number| plain_number(number).map(ContentFormat)).collect()
 }
 
 /// `u16::from_str` takes a plus sign too.
 fn plain_number(text: &str) -> Option<u16> {
-    text.parse()
-        .ok()
-        .filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 const ROOT_TYPE: &str = "oma.lwm2m";
@@ -180,12 +169,7 @@ mod tests {
     fn payload_of_our_agent_comes_back_byte_for_byte() {
         let payload = r#"</>;rt="oma.lwm2m";ct="0 40 42 11542",</1/0>,</3/0>,</5/0>"#;
         let list = ObjectList::parse(payload.as_bytes()).unwrap();
-        let formats = [
-            ContentFormat(0),
-            ContentFormat(40),
-            ContentFormat(42),
-            ContentFormat(11542),
-        ];
+        let formats = [ContentFormat(0), ContentFormat(40), ContentFormat(42), ContentFormat(11542)];
         assert_eq!(list.content_formats, formats);
         assert!(list.has_object(5) && !list.has_object(4));
         assert_eq!(list.to_payload().unwrap(), payload);
@@ -199,10 +183,7 @@ mod tests {
             (list.root.as_str(), list.content_formats.as_slice()),
             ("/lwm2m", &[ContentFormat(11543)][..])
         );
-        assert_eq!(
-            list.objects,
-            [plain(Path::Instance(1, 0)), plain(Path::Object(3))]
-        );
+        assert_eq!(list.objects, [plain(Path::Instance(1, 0)), plain(Path::Object(3))]);
     }
 
     #[test]
@@ -222,14 +203,8 @@ mod tests {
     #[test]
     fn nonsense_in_a_known_attribute_is_refused() {
         let path = Path::Object(5);
-        assert_eq!(
-            ObjectList::parse(b"</5>;ver=1"),
-            Err(ObjectListError::Version { path })
-        );
-        assert_eq!(
-            ObjectList::parse(b"</>;ct=tlv"),
-            Err(ObjectListError::ContentFormat)
-        );
+        assert_eq!(ObjectList::parse(b"</5>;ver=1"), Err(ObjectListError::Version { path }));
+        assert_eq!(ObjectList::parse(b"</>;ct=tlv"), Err(ObjectListError::ContentFormat));
     }
 
     proptest! {
@@ -269,12 +244,6 @@ mod tests {
 
     #[test]
     fn empty_payload_of_an_update_names_nothing() {
-        assert_eq!(
-            ObjectList::parse(b""),
-            Ok(ObjectList {
-                objects: vec![],
-                ..ObjectList::default()
-            })
-        );
+        assert_eq!(ObjectList::parse(b""), Ok(ObjectList { objects: vec![], ..ObjectList::default() }));
     }
 }

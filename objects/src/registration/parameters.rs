@@ -88,17 +88,8 @@ impl RegisterParameters {
         I::Item: AsRef<[u8]>,
     {
         let raw = RawQueries::read(queries)?;
-        let version: Version = raw
-            .version
-            .as_deref()
-            .ok_or(QueryError::VersionMissing)?
-            .parse()?;
-        let endpoint = raw
-            .endpoint
-            .as_deref()
-            .map(str::parse)
-            .transpose()
-            .map_err(QueryError::Endpoint)?;
+        let version: Version = raw.version.as_deref().ok_or(QueryError::VersionMissing)?.parse()?;
+        let endpoint = raw.endpoint.as_deref().map(str::parse).transpose().map_err(QueryError::Endpoint)?;
         if endpoint.is_none() && version == Version::V1_0 {
             return Err(QueryError::EndpointMissing);
         }
@@ -146,12 +137,7 @@ impl UpdateParameters {
             Version::V1_0 => binding.map(Binding::is_queue_mode),
             Version::V1_1 | Version::V1_2 => raw.queue_mode(version).then_some(true),
         };
-        Ok(Self {
-            lifetime_s: raw.lifetime(version)?,
-            binding,
-            queue_mode,
-            sms: raw.sms()?,
-        })
+        Ok(Self { lifetime_s: raw.lifetime(version)?, binding, queue_mode, sms: raw.sms()? })
     }
 
     /// Writes the queries, each as one Uri-Query option.
@@ -210,11 +196,7 @@ impl RawQueries {
             return Ok(None);
         };
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        let seconds = text
-            .parse()
-            .ok()
-            .filter(|_| is_number)
-            .ok_or(QueryError::Lifetime)?;
+        let seconds = text.parse().ok().filter(|_| is_number).ok_or(QueryError::Lifetime)?;
         if seconds == 0 && version < Version::V1_2 {
             return Err(QueryError::Lifetime);
         }
@@ -223,11 +205,7 @@ impl RawQueries {
 
     fn binding(&self, version: Version) -> Result<Option<Binding>, QueryError> {
         let parse = |text: &String| Binding::parse(version, text);
-        self.binding
-            .as_ref()
-            .map(parse)
-            .transpose()
-            .map_err(QueryError::Binding)
+        self.binding.as_ref().map(parse).transpose().map_err(QueryError::Binding)
     }
 
     /// 1.0 does not know the query, so there it is one of the unknown ones.
@@ -272,10 +250,7 @@ mod tests {
     fn client_that_names_only_its_version_gets_the_defaults() {
         let parameters = register(&["lwm2m=1.1"]).unwrap();
         assert_eq!(parameters.endpoint, None);
-        assert_eq!(
-            (parameters.lifetime_s, parameters.binding),
-            (86_400, Binding::UDP)
-        );
+        assert_eq!((parameters.lifetime_s, parameters.binding), (86_400, Binding::UDP));
         assert!(!parameters.queue_mode);
     }
 
@@ -299,23 +274,14 @@ mod tests {
             (&["lwm2m=1.1", "lt="], QueryError::Lifetime),
             (&["lwm2m=1.1", "lt=0"], QueryError::Lifetime),
             (&["lwm2m=1.1", "lt=4294967296"], QueryError::Lifetime),
-            (
-                &["lwm2m=1.1", "b=UQ"],
-                QueryError::Binding(BindingError::UnknownTransport('Q')),
-            ),
-            (
-                &["lwm2m=1.0", "ep=a", "b=T"],
-                QueryError::Binding(BindingError::NotOfVersion1_0),
-            ),
+            (&["lwm2m=1.1", "b=UQ"], QueryError::Binding(BindingError::UnknownTransport('Q'))),
+            (&["lwm2m=1.0", "ep=a", "b=T"], QueryError::Binding(BindingError::NotOfVersion1_0)),
             (&["lwm2m=1.1", "sms=0;1"], QueryError::Sms),
         ];
         for (queries, error) in refused {
             assert_eq!(register(queries), Err(error), "{queries:?}");
         }
-        assert_eq!(
-            RegisterParameters::parse([&[b'e', b'p', b'=', 0xff][..]]),
-            Err(QueryError::NotUtf8)
-        );
+        assert_eq!(RegisterParameters::parse([&[b'e', b'p', b'=', 0xff][..]]), Err(QueryError::NotUtf8));
     }
 
     #[test]
@@ -333,10 +299,7 @@ mod tests {
     #[test]
     fn update_without_queries_changes_nothing() {
         let nothing: [&str; 0] = [];
-        assert_eq!(
-            UpdateParameters::parse(Version::V1_1, nothing),
-            Ok(UpdateParameters::default())
-        );
+        assert_eq!(UpdateParameters::parse(Version::V1_1, nothing), Ok(UpdateParameters::default()));
     }
 
     #[test]

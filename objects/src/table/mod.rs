@@ -121,12 +121,8 @@ mod tests {
 
     #[test]
     fn objects_are_found_by_their_id() {
-        for (id, name) in [
-            (0, "LWM2M Security"),
-            (1, "LwM2M Server"),
-            (3, "Device"),
-            (5, "Firmware Update"),
-        ] {
+        for (id, name) in [(0, "LWM2M Security"), (1, "LwM2M Server"), (3, "Device"), (5, "Firmware Update")]
+        {
             assert_eq!(object(id).map(|object| object.name), Some(name));
         }
         assert_eq!(object(2), None);
@@ -135,10 +131,7 @@ mod tests {
     #[test]
     fn firmware_update_has_the_resources_that_an_update_walks_through() {
         let package = resource(5, firmware_update::PACKAGE).unwrap();
-        assert_eq!(
-            (package.operations, package.value_type),
-            (Operations::Write, Some(ValueType::Opaque))
-        );
+        assert_eq!((package.operations, package.value_type), (Operations::Write, Some(ValueType::Opaque)));
         let update = resource(5, 2).unwrap();
         assert!(update.operations.can_execute() && update.value_type.is_none());
         assert_eq!(resource(5, firmware_update::STATE).unwrap().range, "0..3");
@@ -149,11 +142,7 @@ mod tests {
     fn only_executable_resources_have_no_type() {
         for object in ALL {
             for resource in object.resources {
-                assert_eq!(
-                    resource.value_type.is_none(),
-                    resource.operations.can_execute(),
-                    "{resource:?}"
-                );
+                assert_eq!(resource.value_type.is_none(), resource.operations.can_execute(), "{resource:?}");
             }
         }
     }

@@ -67,14 +67,9 @@ impl AlarmKind {
     /// Reads a name that [`AlarmKind::name`] gave.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [
-            Self::UnknownIdentity,
-            Self::Clone,
-            Self::CloneOrRolledBack,
-            Self::RepeatedRequest,
-        ]
-        .into_iter()
-        .find(|kind| kind.name() == name)
+        [Self::UnknownIdentity, Self::Clone, Self::CloneOrRolledBack, Self::RepeatedRequest]
+            .into_iter()
+            .find(|kind| kind.name() == name)
     }
 }
 
@@ -108,11 +103,7 @@ impl Occurrence {
             AlarmKind::UnknownIdentity => host(&self.address).to_owned(),
             _ => self.identity.clone(),
         };
-        AlarmKey {
-            kind: self.kind,
-            subject,
-            day: self.at / DAY_S,
-        }
+        AlarmKey { kind: self.kind, subject, day: self.at / DAY_S }
     }
 }
 
@@ -162,18 +153,9 @@ mod tests {
     fn another_day_kind_or_identity_is_another_alarm() {
         let first = occurrence(AlarmKind::Clone, "meter-1", "192.0.2.1:5684", 11 * DAY_S - 1);
         for other in [
-            Occurrence {
-                at: 11 * DAY_S,
-                ..first.clone()
-            },
-            Occurrence {
-                kind: AlarmKind::RepeatedRequest,
-                ..first.clone()
-            },
-            Occurrence {
-                identity: "meter-2".to_owned(),
-                ..first.clone()
-            },
+            Occurrence { at: 11 * DAY_S, ..first.clone() },
+            Occurrence { kind: AlarmKind::RepeatedRequest, ..first.clone() },
+            Occurrence { identity: "meter-2".to_owned(), ..first.clone() },
         ] {
             assert_ne!(first.key(), other.key());
         }
@@ -181,10 +163,9 @@ mod tests {
 
     #[test]
     fn invented_names_from_one_host_are_one_alarm() {
-        for (one, other) in [
-            ("192.0.2.1:1000", "192.0.2.1:2000"),
-            ("[2001:db8::1]:1000", "[2001:db8::1]:2000"),
-        ] {
+        for (one, other) in
+            [("192.0.2.1:1000", "192.0.2.1:2000"), ("[2001:db8::1]:1000", "[2001:db8::1]:2000")]
+        {
             let one = occurrence(AlarmKind::UnknownIdentity, "a", one, 5);
             let other = occurrence(AlarmKind::UnknownIdentity, "b", other, 5);
             assert_eq!(one.key(), other.key());
@@ -201,16 +182,8 @@ mod tests {
     #[test]
     fn both_addresses_are_named_when_they_differ() {
         let endpoint = Endpoint::try_from("meter-1").expect("a name");
-        let alarm = Alarm {
-            kind: AlarmKind::Clone,
-            cause: "seen".to_owned(),
-        };
-        let occurred = |other| {
-            alarm
-                .clone()
-                .occurred(&endpoint, "192.0.2.1:1", other, 5)
-                .other_address
-        };
+        let alarm = Alarm { kind: AlarmKind::Clone, cause: "seen".to_owned() };
+        let occurred = |other| alarm.clone().occurred(&endpoint, "192.0.2.1:1", other, 5).other_address;
         assert_eq!(occurred(Some("192.0.2.2:1")).as_deref(), Some("192.0.2.2:1"));
         assert_eq!(occurred(Some("192.0.2.1:1")), None);
     }

@@ -90,9 +90,6 @@ mod tests {
     #[test]
     fn name_of_64_bytes_is_taken_and_one_of_65_is_refused() {
         assert!(Endpoint::try_from("x".repeat(64)).is_ok());
-        assert_eq!(
-            Endpoint::try_from("x".repeat(65)),
-            Err(EndpointError::TooLong(65))
-        );
+        assert_eq!(Endpoint::try_from("x".repeat(65)), Err(EndpointError::TooLong(65)));
     }
 }

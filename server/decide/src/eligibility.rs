@@ -69,11 +69,7 @@ pub fn check(facts: &Facts<'_>) -> Eligibility {
 fn conditions(facts: &Facts<'_>, findings: &mut Vec<Finding>) -> Result<CampaignId, Refusal> {
     let mut require = |condition, met: bool, refusal: Refusal, when_met: String| {
         let reason = if met { when_met } else { refusal.text().to_owned() };
-        findings.push(Finding {
-            condition,
-            unmet: (!met).then_some(refusal),
-            reason,
-        });
+        findings.push(Finding { condition, unmet: (!met).then_some(refusal), reason });
         if met { Ok(()) } else { Err(refusal) }
     };
     let known = facts.device.is_some();
@@ -85,38 +81,15 @@ fn conditions(facts: &Facts<'_>, findings: &mut Vec<Finding>) -> Result<Campaign
     )?;
     let device = facts.device.ok_or(Refusal::UnknownIdentity)?;
     let enabled = "updates are switched on for the device".to_owned();
-    require(
-        Condition::DeviceEnabled,
-        device.enabled,
-        Refusal::DeviceDisabled,
-        enabled,
-    )?;
+    require(Condition::DeviceEnabled, device.enabled, Refusal::DeviceDisabled, enabled)?;
 
-    let offering: Vec<_> = facts
-        .campaigns
-        .iter()
-        .filter(|one| one.manifest == *facts.manifest)
-        .collect();
+    let offering: Vec<_> = facts.campaigns.iter().filter(|one| one.manifest == *facts.manifest).collect();
     let count = format!("{} campaign(s) offer this manifest", offering.len());
-    require(
-        Condition::ManifestOffered,
-        !offering.is_empty(),
-        Refusal::NoCampaign,
-        count,
-    )?;
-    let chosen = offering
-        .into_iter()
-        .filter(|one| one.targets.include(device))
-        .max_by_key(|one| preference(one));
-    let targeted = chosen
-        .map(|one| format!("campaign {} is for this device", one.id.0))
-        .unwrap_or_default();
-    require(
-        Condition::Targeted,
-        chosen.is_some(),
-        Refusal::NotTargeted,
-        targeted,
-    )?;
+    require(Condition::ManifestOffered, !offering.is_empty(), Refusal::NoCampaign, count)?;
+    let chosen =
+        offering.into_iter().filter(|one| one.targets.include(device)).max_by_key(|one| preference(one));
+    let targeted = chosen.map(|one| format!("campaign {} is for this device", one.id.0)).unwrap_or_default();
+    require(Condition::Targeted, chosen.is_some(), Refusal::NotTargeted, targeted)?;
     let campaign = chosen.ok_or(Refusal::NotTargeted)?;
 
     let closed = closed(campaign.state);
@@ -124,12 +97,7 @@ fn conditions(facts: &Facts<'_>, findings: &mut Vec<Finding>) -> Result<Campaign
     let refusal = closed.unwrap_or(Refusal::CampaignCancelled);
     require(Condition::CampaignOpen, closed.is_none(), refusal, open)?;
     let unsent = "the identity did not get this update before".to_owned();
-    require(
-        Condition::NotSentBefore,
-        !facts.sent_before,
-        Refusal::AlreadySent,
-        unsent,
-    )?;
+    require(Condition::NotSentBefore, !facts.sent_before, Refusal::AlreadySent, unsent)?;
     Ok(campaign.id)
 }
 
@@ -162,20 +130,11 @@ mod tests {
 
     fn device() -> Device {
         let endpoint = Endpoint::try_from("meter-1").expect("a name");
-        Device {
-            endpoint,
-            class: "meter".to_owned(),
-            enabled: true,
-            added_at: 0,
-        }
+        Device { endpoint, class: "meter".to_owned(), enabled: true, added_at: 0 }
     }
 
     fn campaign(id: u64, state: CampaignState) -> Campaign {
-        let policy = Policy {
-            in_flight_max: None,
-            failure_per_mille_max: 100,
-            failure_sample_min: 10,
-        };
+        let policy = Policy { in_flight_max: None, failure_per_mille_max: 100, failure_sample_min: 10 };
         Campaign {
             id: CampaignId(id),
             manifest: MANIFEST,
@@ -187,43 +146,25 @@ mod tests {
     }
 
     fn outcome(device: Option<&Device>, campaigns: &[Campaign]) -> Result<CampaignId, Refusal> {
-        let eligibility = check(&Facts {
-            device,
-            manifest: &MANIFEST,
-            campaigns,
-            sent_before: false,
-        });
+        let eligibility = check(&Facts { device, manifest: &MANIFEST, campaigns, sent_before: false });
         let unmet = eligibility.findings.iter().find_map(|finding| finding.unmet);
-        assert_eq!(
-            unmet,
-            eligibility.outcome.err(),
-            "the outcome is the first unmet condition"
-        );
+        assert_eq!(unmet, eligibility.outcome.err(), "the outcome is the first unmet condition");
         eligibility.outcome
     }
 
     #[test]
     fn enrolled_device_in_a_running_campaign_is_eligible() {
-        assert_eq!(
-            outcome(Some(&device()), &[campaign(1, CampaignState::Running)]),
-            Ok(CampaignId(1))
-        );
+        assert_eq!(outcome(Some(&device()), &[campaign(1, CampaignState::Running)]), Ok(CampaignId(1)));
     }
 
     #[test]
     fn unknown_identity_is_not() {
-        assert_eq!(
-            outcome(None, &[campaign(1, CampaignState::Running)]),
-            Err(Refusal::UnknownIdentity)
-        );
+        assert_eq!(outcome(None, &[campaign(1, CampaignState::Running)]), Err(Refusal::UnknownIdentity));
     }
 
     #[test]
     fn disabled_device_is_not() {
-        let device = Device {
-            enabled: false,
-            ..device()
-        };
+        let device = Device { enabled: false, ..device() };
         assert_eq!(
             outcome(Some(&device), &[campaign(1, CampaignState::Running)]),
             Err(Refusal::DeviceDisabled)
@@ -232,10 +173,7 @@ mod tests {
 
     #[test]
     fn manifest_without_campaign_is_refused() {
-        let other = Campaign {
-            manifest: [9; 32],
-            ..campaign(1, CampaignState::Running)
-        };
+        let other = Campaign { manifest: [9; 32], ..campaign(1, CampaignState::Running) };
         assert_eq!(outcome(Some(&device()), &[other]), Err(Refusal::NoCampaign));
     }
 
@@ -256,38 +194,25 @@ mod tests {
             outcome(Some(&device()), std::slice::from_ref(&cancelled)),
             Err(Refusal::CampaignCancelled)
         );
-        assert_eq!(
-            outcome(Some(&device()), &[cancelled, halted]),
-            Err(Refusal::CampaignHalted)
-        );
+        assert_eq!(outcome(Some(&device()), &[cancelled, halted]), Err(Refusal::CampaignHalted));
     }
 
     #[test]
     fn running_campaign_counts_before_a_newer_cancelled_one() {
-        let campaigns = [
-            campaign(1, CampaignState::Running),
-            campaign(2, CampaignState::Cancelled),
-        ];
+        let campaigns = [campaign(1, CampaignState::Running), campaign(2, CampaignState::Cancelled)];
         assert_eq!(outcome(Some(&device()), &campaigns), Ok(CampaignId(1)));
     }
 
     #[test]
     fn finished_campaign_still_serves_a_device_that_asks_again() {
-        assert_eq!(
-            outcome(Some(&device()), &[campaign(1, CampaignState::Finished)]),
-            Ok(CampaignId(1))
-        );
+        assert_eq!(outcome(Some(&device()), &[campaign(1, CampaignState::Finished)]), Ok(CampaignId(1)));
     }
 
     #[test]
     fn update_that_was_sent_before_is_refused_last_with_every_condition_listed() {
         let campaigns = [campaign(1, CampaignState::Running)];
-        let facts = Facts {
-            device: Some(&device()),
-            manifest: &MANIFEST,
-            campaigns: &campaigns,
-            sent_before: true,
-        };
+        let facts =
+            Facts { device: Some(&device()), manifest: &MANIFEST, campaigns: &campaigns, sent_before: true };
         let eligibility = check(&facts);
         assert_eq!(eligibility.outcome, Err(Refusal::AlreadySent));
         assert_eq!(eligibility.findings.len(), 6);

@@ -36,73 +36,42 @@ pub struct Known<'a> {
 #[must_use]
 pub fn explain(known: &Known<'_>, now: u64) -> Vec<Sentence> {
     let Some(device) = known.device else {
-        return vec![holds(format!(
-            "nobody enrolled a device named {}",
-            known.endpoint
-        ))];
+        return vec![holds(format!("nobody enrolled a device named {}", known.endpoint))];
     };
     let mut sentences = Vec::new();
     if !device.enabled {
-        sentences.push(holds(
-            "an operator switched updates off for this device".to_owned(),
-        ));
+        sentences.push(holds("an operator switched updates off for this device".to_owned()));
     }
     if known.campaigns.is_empty() {
         sentences.push(holds("no campaign was launched yet".to_owned()));
     }
-    sentences.extend(
-        known
-            .campaigns
-            .iter()
-            .map(|campaign| in_campaign(known, device, campaign)),
-    );
+    sentences.extend(known.campaigns.iter().map(|campaign| in_campaign(known, device, campaign)));
     sentences.extend(known.state.into_iter().flat_map(|state| keys(state, now)));
-    let own = known
-        .events
-        .iter()
-        .filter(|event| event.device.as_ref() == Some(known.endpoint));
-    sentences.extend(own.map(|event| Sentence {
-        at: Some(event.at),
-        text: happened(event),
-    }));
+    let own = known.events.iter().filter(|event| event.device.as_ref() == Some(known.endpoint));
+    sentences.extend(own.map(|event| Sentence { at: Some(event.at), text: happened(event) }));
     sentences
 }
 
 fn in_campaign(known: &Known<'_>, device: &Device, campaign: &Campaign) -> Sentence {
     let progress = Progress::of(campaign.id, known.events);
     if let Some(track) = progress.tracks.get(known.endpoint) {
-        return holds(format!(
-            "campaign {} ({}): {}",
-            campaign.id.0,
-            campaign.state.name(),
-            standing(track)
-        ));
+        return holds(format!("campaign {} ({}): {}", campaign.id.0, campaign.state.name(), standing(track)));
     }
     let alone = std::slice::from_ref(campaign);
-    let facts = Facts {
-        device: Some(device),
-        manifest: &campaign.manifest,
-        campaigns: alone,
-        sent_before: false,
-    };
+    let facts =
+        Facts { device: Some(device), manifest: &campaign.manifest, campaigns: alone, sent_before: false };
     let why = match eligibility::check(&facts).outcome {
         Ok(CampaignId(_)) => "it was launched before this device was enrolled".to_owned(),
         Err(refusal) => refusal.text().to_owned(),
     };
-    holds(format!(
-        "campaign {} does not count this device: {why}",
-        campaign.id.0
-    ))
+    holds(format!("campaign {} does not count this device: {why}", campaign.id.0))
 }
 
 fn standing(track: &Track) -> String {
     let reason = track.reason.as_deref().unwrap_or("no reason given");
     match track.stage {
         Stage::Waiting if track.offers_failed > 0 => {
-            format!(
-                "it was not reached ({reason}), {} time(s); it is offered again",
-                track.offers_failed
-            )
+            format!("it was not reached ({reason}), {} time(s); it is offered again", track.offers_failed)
         }
         Stage::Waiting => "it waits for its turn, or for its next contact".to_owned(),
         Stage::Offered => "it was sent the manifest and has not asked yet".to_owned(),
@@ -125,18 +94,12 @@ fn keys(state: &IdentityState, now: u64) -> Vec<Sentence> {
         state.confirmed.len()
     ))];
     if let Some(open) = state.open_grant() {
-        let written = if open.state == GrantState::Decrypted {
-            ", whose image is written"
-        } else {
-            ""
-        };
+        let written = if open.state == GrantState::Decrypted { ", whose image is written" } else { "" };
         let end = if now > open.not_after { "expired" } else { "valid" };
         sentences.push(holds(format!("grant {}{written} is open and {end}", open.number)));
     }
     if state.proves.iter().any(|prove| now <= prove.expires) {
-        sentences.push(holds(
-            "it was challenged, and the proof is still to come".to_owned(),
-        ));
+        sentences.push(holds("it was challenged, and the proof is still to come".to_owned()));
     }
     sentences
 }
@@ -148,12 +111,7 @@ fn happened(event: &Event) -> String {
         EventKind::Offered => "was sent the manifest".to_owned(),
         EventKind::OfferFailed { reason } => format!("was not reached: {reason}"),
         EventKind::Asked => "asked".to_owned(),
-        EventKind::Resolved {
-            delivery,
-            grant,
-            bytes,
-            ..
-        } => {
+        EventKind::Resolved { delivery, grant, bytes, .. } => {
             format!("got grant {grant} for {} of {bytes} bytes", delivered(*delivery))
         }
         EventKind::AlreadyCurrent => "ran the target already".to_owned(),
@@ -177,10 +135,7 @@ fn delivered(delivery: Delivery) -> String {
     match delivery {
         Delivery::Full => "the full image".to_owned(),
         Delivery::Delta { base, .. } => {
-            format!(
-                "a delta from base {:02x}{:02x}{:02x}{:02x}",
-                base[0], base[1], base[2], base[3]
-            )
+            format!("a delta from base {:02x}{:02x}{:02x}{:02x}", base[0], base[1], base[2], base[3])
         }
     }
 }
@@ -200,53 +155,23 @@ mod tests {
     }
 
     fn device() -> Device {
-        Device {
-            endpoint: endpoint(),
-            class: "meter".to_owned(),
-            enabled: true,
-            added_at: 0,
-        }
+        Device { endpoint: endpoint(), class: "meter".to_owned(), enabled: true, added_at: 0 }
     }
 
     fn campaign(targets: Targets, state: CampaignState) -> Campaign {
-        let policy = Policy {
-            in_flight_max: None,
-            failure_per_mille_max: 100,
-            failure_sample_min: 10,
-        };
-        Campaign {
-            id: CampaignId(1),
-            manifest: [1; 32],
-            targets,
-            policy,
-            launched_at: 0,
-            state,
-        }
+        let policy = Policy { in_flight_max: None, failure_per_mille_max: 100, failure_sample_min: 10 };
+        Campaign { id: CampaignId(1), manifest: [1; 32], targets, policy, launched_at: 0, state }
     }
 
     fn event(at: u64, kind: EventKind) -> Event {
-        Event {
-            at,
-            campaign: Some(CampaignId(1)),
-            device: Some(endpoint()),
-            kind,
-        }
+        Event { at, campaign: Some(CampaignId(1)), device: Some(endpoint()), kind }
     }
 
     fn told(device: Option<&Device>, campaigns: &[Campaign], events: &[Event]) -> Vec<String> {
         let state = IdentityState::new(0);
         let endpoint = endpoint();
-        let known = Known {
-            endpoint: &endpoint,
-            device,
-            state: Some(&state),
-            campaigns,
-            events,
-        };
-        explain(&known, 0)
-            .into_iter()
-            .map(|sentence| sentence.text)
-            .collect()
+        let known = Known { endpoint: &endpoint, device, state: Some(&state), campaigns, events };
+        explain(&known, 0).into_iter().map(|sentence| sentence.text).collect()
     }
 
     #[test]
@@ -256,15 +181,8 @@ mod tests {
 
     #[test]
     fn disabled_device_outside_the_targets_gets_both_reasons_first() {
-        let device = Device {
-            enabled: false,
-            ..device()
-        };
-        let told = told(
-            Some(&device),
-            &[campaign(Targets::All, CampaignState::Running)],
-            &[],
-        );
+        let device = Device { enabled: false, ..device() };
+        let told = told(Some(&device), &[campaign(Targets::All, CampaignState::Running)], &[]);
         assert_eq!(told[0], "an operator switched updates off for this device");
         assert_eq!(
             told[1],
@@ -284,41 +202,15 @@ mod tests {
 
     #[test]
     fn failure_is_told_with_its_reason_and_the_way_there_in_order() {
-        let delivery = Delivery::Delta {
-            base: [0xAB; 32],
-            algorithm: 1,
-        };
+        let delivery = Delivery::Delta { base: [0xAB; 32], algorithm: 1 };
         let events = [
-            event(
-                1,
-                EventKind::Targeted {
-                    class: "meter".to_owned(),
-                },
-            ),
+            event(1, EventKind::Targeted { class: "meter".to_owned() }),
             event(2, EventKind::Offered),
             event(3, EventKind::Asked),
-            event(
-                4,
-                EventKind::Resolved {
-                    delivery,
-                    grant: 9,
-                    content: [0; 32],
-                    bytes: 90,
-                },
-            ),
-            event(
-                5,
-                EventKind::Failed {
-                    grant: 9,
-                    reason: "digest differs".to_owned(),
-                },
-            ),
+            event(4, EventKind::Resolved { delivery, grant: 9, content: [0; 32], bytes: 90 }),
+            event(5, EventKind::Failed { grant: 9, reason: "digest differs".to_owned() }),
         ];
-        let told = told(
-            Some(&device()),
-            &[campaign(Targets::All, CampaignState::Running)],
-            &events,
-        );
+        let told = told(Some(&device()), &[campaign(Targets::All, CampaignState::Running)], &events);
         let expected = [
             "campaign 1 (running): its update failed: digest differs",
             "its identity stands at epoch 0, index 0: 0 update(s) confirmed",
@@ -333,28 +225,16 @@ mod tests {
 
     #[test]
     fn alarm_is_told_with_its_cause_though_it_belongs_to_no_campaign() {
-        let kind = EventKind::AlarmRaised {
-            kind: AlarmKind::CloneOrRolledBack,
-            cause: "seen".to_owned(),
-        };
-        let alarm = Event {
-            campaign: None,
-            ..event(1, kind)
-        };
+        let kind = EventKind::AlarmRaised { kind: AlarmKind::CloneOrRolledBack, cause: "seen".to_owned() };
+        let alarm = Event { campaign: None, ..event(1, kind) };
         let told = told(Some(&device()), &[], &[alarm]);
         assert_eq!(told[0], "no campaign was launched yet");
-        assert_eq!(
-            told.last().map(String::as_str),
-            Some("alarm \"clone or rolled-back device\": seen")
-        );
+        assert_eq!(told.last().map(String::as_str), Some("alarm \"clone or rolled-back device\": seen"));
     }
 
     #[test]
     fn events_of_other_devices_are_left_out() {
-        let other = Event {
-            device: Endpoint::try_from("lamp-1").ok(),
-            ..event(1, EventKind::Asked)
-        };
+        let other = Event { device: Endpoint::try_from("lamp-1").ok(), ..event(1, EventKind::Asked) };
         assert_eq!(told(Some(&device()), &[], &[other]).len(), 2);
     }
 }

@@ -212,17 +212,13 @@ impl IdentityState {
     /// Finds the open grant at the place of the identity.
     #[must_use]
     pub fn open_grant(&self) -> Option<&Grant> {
-        self.grants
-            .iter()
-            .find(|grant| grant.place == self.place && grant.is_open())
+        self.grants.iter().find(|grant| grant.place == self.place && grant.is_open())
     }
 
     /// Finds the grant of this number at this place, among those at s and s - 1.
     #[must_use]
     pub fn grant(&self, place: Place, number: u64) -> Option<&Grant> {
-        self.grants
-            .iter()
-            .find(|grant| grant.place == place && grant.number == number)
+        self.grants.iter().find(|grant| grant.place == place && grant.number == number)
     }
 
     /// Finds the newest confirmation of this manifest, with the place that it moved.
@@ -238,9 +234,7 @@ impl IdentityState {
     /// Tells whether a report of this moment about this grant is kept.
     #[must_use]
     pub fn reported(&self, place: Place, grant: u64, moment: Moment) -> bool {
-        self.reports
-            .iter()
-            .any(|kept| (kept.place, kept.grant, kept.moment) == (place, grant, moment))
+        self.reports.iter().any(|kept| (kept.place, kept.grant, kept.moment) == (place, grant, moment))
     }
 }
 
@@ -284,9 +278,7 @@ impl Confirm {
     /// Reads the number on the wire; `None` past 1 to 3.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Decrypted, Self::Installed, Self::Both]
-            .into_iter()
-            .find(|confirm| confirm.number() == number)
+        [Self::Decrypted, Self::Installed, Self::Both].into_iter().find(|confirm| confirm.number() == number)
     }
 }
 
@@ -304,9 +296,7 @@ impl Moment {
     /// Reads the number on the wire; `None` past 1 to 3.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Decrypted, Self::Installed, Self::Failed]
-            .into_iter()
-            .find(|moment| moment.number() == number)
+        [Self::Decrypted, Self::Installed, Self::Failed].into_iter().find(|moment| moment.number() == number)
     }
 }
 

@@ -128,27 +128,19 @@ pub fn resolve(question: &Question, catalogue: &Catalogue<'_>) -> Resolved {
         return refused(Refusal::ClassNotInManifest);
     };
     if question.running == Some(target.digest) {
-        return resolved(
-            Resolution::NothingToDo,
-            "the device runs the target image already".to_owned(),
-        );
+        return resolved(Resolution::NothingToDo, "the device runs the target image already".to_owned());
     }
     let Some(release) = held(question, catalogue, &target.digest) else {
         return refused(Refusal::NoRelease);
     };
     if let Some(size) = target.size.filter(|size| *size != release.size) {
-        let reason = format!(
-            "the manifest names {size} bytes, release {} has {}",
-            release.version, release.size
-        );
+        let reason =
+            format!("the manifest names {size} bytes, release {} has {}", release.version, release.size);
         return resolved(Resolution::Refused(Refusal::NoRelease), reason);
     }
     // A patched image takes the same room as a full one: both end in the spare slot.
     if let Some(free) = question.staging_bytes.filter(|free| *free < release.size) {
-        let reason = format!(
-            "the image takes {} bytes, the device has room for {free}",
-            release.size
-        );
+        let reason = format!("the image takes {} bytes, the device has room for {free}", release.size);
         return resolved(Resolution::Refused(Refusal::StagingTooSmall), reason);
     }
     match delta(question, catalogue, release) {
@@ -168,11 +160,8 @@ fn delta(question: &Question, catalogue: &Catalogue<'_>, release: &Release) -> R
     let Some(base) = held(question, catalogue, &running) else {
         return Err("no release of its class holds what it runs".to_owned());
     };
-    let listed: Vec<_> = catalogue
-        .algorithms
-        .iter()
-        .filter(|known| question.algorithms.contains(&known.number))
-        .collect();
+    let listed: Vec<_> =
+        catalogue.algorithms.iter().filter(|known| question.algorithms.contains(&known.number)).collect();
     if listed.is_empty() {
         return Err("it lists no patch algorithm that the server makes".to_owned());
     }
@@ -186,26 +175,16 @@ fn delta(question: &Question, catalogue: &Catalogue<'_>, release: &Release) -> R
         .find(|made| (made.base, made.target, made.algorithm) == (running, release.digest, algorithm.number));
     match made.map(|made| made.state) {
         Some(DeltaState::Failed) => Err(format!("a delta from {} could not be made", base.version)),
-        Some(DeltaState::Ready { bytes }) if bytes >= release.size => Err(format!(
-            "the delta from {} is no smaller ({bytes} bytes)",
-            base.version
-        )),
-        Some(DeltaState::Making {
-            retry_after_s: delay_s,
-        }) => {
+        Some(DeltaState::Ready { bytes }) if bytes >= release.size => {
+            Err(format!("the delta from {} is no smaller ({bytes} bytes)", base.version))
+        }
+        Some(DeltaState::Making { retry_after_s: delay_s }) => {
             let reason = format!("the delta from {} is being made", base.version);
             Ok(resolved(Resolution::Later { delay_s }, reason))
         }
         Some(DeltaState::Ready { .. }) | None => {
-            let delta = Resolution::Delta {
-                release: release.id,
-                base: base.id,
-                algorithm: algorithm.number,
-            };
-            Ok(resolved(
-                delta,
-                format!("a delta from {} to {}", base.version, release.version),
-            ))
+            let delta = Resolution::Delta { release: release.id, base: base.id, algorithm: algorithm.number };
+            Ok(resolved(delta, format!("a delta from {} to {}", base.version, release.version)))
         }
     }
 }
@@ -232,16 +211,10 @@ fn resolved(resolution: Resolution, reason: String) -> Resolved {
 mod tests {
     use super::*;
 
-    const CLASS: Class = Class {
-        vendor: [1; 16],
-        class: [2; 16],
-    };
+    const CLASS: Class = Class { vendor: [1; 16], class: [2; 16] };
     const OLD: Digest = [0x01; 32];
     const NEW: Digest = [0x02; 32];
-    const STREAM: Algorithm = Algorithm {
-        number: 1,
-        ram_bytes: 4096,
-    };
+    const STREAM: Algorithm = Algorithm { number: 1, ram_bytes: 4096 };
 
     fn release(id: u64, version: &str, digest: Digest) -> Release {
         let component = vec![b"app".to_vec()];
@@ -260,10 +233,7 @@ mod tests {
         Question {
             class: CLASS,
             component: vec![b"app".to_vec()],
-            target: Some(Target {
-                digest: NEW,
-                size: Some(1000),
-            }),
+            target: Some(Target { digest: NEW, size: Some(1000) }),
             running: Some(OLD),
             algorithms: vec![1],
             staging_bytes: None,
@@ -272,14 +242,7 @@ mod tests {
     }
 
     fn answer(question: &Question, releases: &[Release], deltas: &[Delta]) -> Resolution {
-        let resolved = resolve(
-            question,
-            &Catalogue {
-                releases,
-                algorithms: &[STREAM],
-                deltas,
-            },
-        );
+        let resolved = resolve(question, &Catalogue { releases, algorithms: &[STREAM], deltas });
         assert!(!resolved.reason.is_empty());
         resolved.resolution
     }
@@ -289,55 +252,28 @@ mod tests {
     }
 
     fn made(state: DeltaState) -> Delta {
-        Delta {
-            base: OLD,
-            target: NEW,
-            algorithm: 1,
-            state,
-        }
+        Delta { base: OLD, target: NEW, algorithm: 1, state }
     }
 
-    const FULL: Resolution = Resolution::Full {
-        release: ReleaseId(2),
-    };
-    const DELTA: Resolution = Resolution::Delta {
-        release: ReleaseId(2),
-        base: ReleaseId(1),
-        algorithm: 1,
-    };
+    const FULL: Resolution = Resolution::Full { release: ReleaseId(2) };
+    const DELTA: Resolution = Resolution::Delta { release: ReleaseId(2), base: ReleaseId(1), algorithm: 1 };
 
     #[test]
     fn known_base_and_listed_algorithm_give_a_delta() {
         assert_eq!(answer(&question(), &both(), &[]), DELTA);
-        assert_eq!(
-            answer(&question(), &both(), &[made(DeltaState::Ready { bytes: 999 })]),
-            DELTA
-        );
+        assert_eq!(answer(&question(), &both(), &[made(DeltaState::Ready { bytes: 999 })]), DELTA);
     }
 
     #[test]
     fn target_that_runs_gives_nothing_even_without_a_release() {
-        let question = Question {
-            running: Some(NEW),
-            ..question()
-        };
+        let question = Question { running: Some(NEW), ..question() };
         assert_eq!(answer(&question, &[], &[]), Resolution::NothingToDo);
     }
 
     #[test]
     fn unknown_base_gives_the_full_image() {
         assert_eq!(answer(&question(), &both()[1..], &[]), FULL);
-        assert_eq!(
-            answer(
-                &Question {
-                    running: None,
-                    ..question()
-                },
-                &both(),
-                &[]
-            ),
-            FULL
-        );
+        assert_eq!(answer(&Question { running: None, ..question() }, &both(), &[]), FULL);
     }
 
     #[test]
@@ -352,123 +288,54 @@ mod tests {
 
     #[test]
     fn unlisted_algorithm_or_too_little_memory_gives_the_full_image() {
-        assert_eq!(
-            answer(
-                &Question {
-                    algorithms: vec![7],
-                    ..question()
-                },
-                &both(),
-                &[]
-            ),
-            FULL
-        );
-        assert_eq!(
-            answer(
-                &Question {
-                    patch_ram_bytes: Some(4095),
-                    ..question()
-                },
-                &both(),
-                &[]
-            ),
-            FULL
-        );
-        assert_eq!(
-            answer(
-                &Question {
-                    patch_ram_bytes: Some(4096),
-                    ..question()
-                },
-                &both(),
-                &[]
-            ),
-            DELTA
-        );
+        assert_eq!(answer(&Question { algorithms: vec![7], ..question() }, &both(), &[]), FULL);
+        assert_eq!(answer(&Question { patch_ram_bytes: Some(4095), ..question() }, &both(), &[]), FULL);
+        assert_eq!(answer(&Question { patch_ram_bytes: Some(4096), ..question() }, &both(), &[]), DELTA);
     }
 
     #[test]
     fn delta_that_failed_or_is_no_smaller_gives_the_full_image() {
         assert_eq!(answer(&question(), &both(), &[made(DeltaState::Failed)]), FULL);
-        assert_eq!(
-            answer(&question(), &both(), &[made(DeltaState::Ready { bytes: 1000 })]),
-            FULL
-        );
+        assert_eq!(answer(&question(), &both(), &[made(DeltaState::Ready { bytes: 1000 })]), FULL);
     }
 
     #[test]
     fn delta_in_the_making_gives_later_with_its_wait() {
         let making = made(DeltaState::Making { retry_after_s: 30 });
-        assert_eq!(
-            answer(&question(), &both(), &[making]),
-            Resolution::Later { delay_s: 30 }
-        );
+        assert_eq!(answer(&question(), &both(), &[making]), Resolution::Later { delay_s: 30 });
     }
 
     #[test]
     fn state_of_another_delta_does_not_count() {
-        let other = Delta {
-            base: [9; 32],
-            ..made(DeltaState::Failed)
-        };
+        let other = Delta { base: [9; 32], ..made(DeltaState::Failed) };
         assert_eq!(answer(&question(), &both(), &[other]), DELTA);
     }
 
     #[test]
     fn target_that_no_release_of_the_class_holds_is_refused() {
-        assert_eq!(
-            answer(&question(), &both()[..1], &[]),
-            Resolution::Refused(Refusal::NoRelease)
-        );
+        assert_eq!(answer(&question(), &both()[..1], &[]), Resolution::Refused(Refusal::NoRelease));
         let mut releases = both();
         releases[1].class.class = [9; 16];
-        assert_eq!(
-            answer(&question(), &releases, &[]),
-            Resolution::Refused(Refusal::NoRelease)
-        );
+        assert_eq!(answer(&question(), &releases, &[]), Resolution::Refused(Refusal::NoRelease));
     }
 
     #[test]
     fn release_of_another_size_than_the_manifest_names_is_refused() {
-        let question = Question {
-            target: Some(Target {
-                digest: NEW,
-                size: Some(1001),
-            }),
-            ..question()
-        };
-        assert_eq!(
-            answer(&question, &both(), &[]),
-            Resolution::Refused(Refusal::NoRelease)
-        );
+        let question = Question { target: Some(Target { digest: NEW, size: Some(1001) }), ..question() };
+        assert_eq!(answer(&question, &both(), &[]), Resolution::Refused(Refusal::NoRelease));
     }
 
     #[test]
     fn class_without_image_in_the_manifest_is_refused() {
-        let question = Question {
-            target: None,
-            ..question()
-        };
-        assert_eq!(
-            answer(&question, &both(), &[]),
-            Resolution::Refused(Refusal::ClassNotInManifest)
-        );
+        let question = Question { target: None, ..question() };
+        assert_eq!(answer(&question, &both(), &[]), Resolution::Refused(Refusal::ClassNotInManifest));
     }
 
     #[test]
     fn staging_one_byte_too_small_is_refused() {
-        let question = Question {
-            staging_bytes: Some(999),
-            ..question()
-        };
-        assert_eq!(
-            answer(&question, &both(), &[]),
-            Resolution::Refused(Refusal::StagingTooSmall)
-        );
-        let question = Question {
-            staging_bytes: Some(1000),
-            ..question
-        };
+        let question = Question { staging_bytes: Some(999), ..question() };
+        assert_eq!(answer(&question, &both(), &[]), Resolution::Refused(Refusal::StagingTooSmall));
+        let question = Question { staging_bytes: Some(1000), ..question };
         assert_eq!(answer(&question, &both(), &[]), DELTA);
     }
 }

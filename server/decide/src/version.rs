@@ -10,10 +10,7 @@ use std::cmp::Ordering;
 pub fn compare(one: &str, other: &str) -> Ordering {
     let (one, other) = (parts(one), parts(other));
     let longest = one.len().max(other.len());
-    let nothing = Part {
-        rank: 0,
-        word: String::new(),
-    };
+    let nothing = Part { rank: 0, word: String::new() };
     let at = |parts: &[Part], position: usize| parts.get(position).unwrap_or(&nothing).clone();
     (0..longest)
         .map(|i| at(&one, i).cmp(&at(&other, i)))
@@ -27,10 +24,7 @@ pub fn compare(one: &str, other: &str) -> Ordering {
 pub fn compare_arrays(one: &[i64], other: &[i64]) -> Ordering {
     let longest = one.len().max(other.len());
     let at = |array: &[i64], position: usize| array.get(position).copied().unwrap_or(0);
-    (0..longest)
-        .map(|i| at(one, i).cmp(&at(other, i)))
-        .find(|order| order.is_ne())
-        .unwrap_or(Ordering::Equal)
+    (0..longest).map(|i| at(one, i).cmp(&at(other, i))).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// A number, or a word with its rank beside numbers. Ordered by rank, then word.
@@ -50,10 +44,7 @@ fn parts(version: &str) -> Vec<Part> {
         let length = run_length(rest);
         let (run, after) = rest.split_at(length);
         if first.is_ascii_digit() {
-            parts.push(Part {
-                rank: run.parse().unwrap_or(i64::MAX),
-                word: String::new(),
-            });
+            parts.push(Part { rank: run.parse().unwrap_or(i64::MAX), word: String::new() });
         } else if first.is_alphanumeric() {
             parts.push(word(run, hyphen, after));
         }
@@ -73,9 +64,7 @@ fn run_length(text: &str) -> usize {
 fn word(run: &str, hyphen: bool, after: &str) -> Part {
     let run = run.to_lowercase();
     // `1.0a2` is an alpha, `1.0.2a` a letter of a fix.
-    let numbered = after
-        .trim_start_matches(['.', '-'])
-        .starts_with(|c: char| c.is_ascii_digit());
+    let numbered = after.trim_start_matches(['.', '-']).starts_with(|c: char| c.is_ascii_digit());
     let rank = match run.as_str() {
         "rc" | "pre" | "preview" => -1,
         "beta" => -2,
@@ -87,11 +76,7 @@ fn word(run: &str, hyphen: bool, after: &str) -> Part {
         _ if hyphen => -5,
         _ => 0,
     };
-    let word = if matches!(rank, -5 | 0) {
-        run
-    } else {
-        String::new()
-    };
+    let word = if matches!(rank, -5 | 0) { run } else { String::new() };
     Part { rank, word }
 }
 
@@ -102,13 +87,7 @@ mod tests {
 
     fn assert_ascending(versions: &[&str]) {
         for pair in versions.windows(2) {
-            assert_eq!(
-                compare(pair[0], pair[1]),
-                Ordering::Less,
-                "{} before {}",
-                pair[0],
-                pair[1]
-            );
+            assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{} before {}", pair[0], pair[1]);
         }
     }
 

@@ -31,17 +31,11 @@ impl Images {
     ///
     /// [`ImageError::Unreachable`] if the folder cannot be made or entered.
     pub fn open_folder(root: &Path) -> Result<Self, ImageError> {
-        make_private_folder(root).map_err(|cause| ImageError::Unreachable {
-            root: root.into(),
-            source: cause.into(),
-        })?;
-        let folder = LocalFileSystem::new_with_prefix(root).map_err(|cause| ImageError::Unreachable {
-            root: root.into(),
-            source: cause.into(),
-        })?;
-        Ok(Self {
-            objects: Arc::new(folder.with_fsync(true)),
-        })
+        make_private_folder(root)
+            .map_err(|cause| ImageError::Unreachable { root: root.into(), source: cause.into() })?;
+        let folder = LocalFileSystem::new_with_prefix(root)
+            .map_err(|cause| ImageError::Unreachable { root: root.into(), source: cause.into() })?;
+        Ok(Self { objects: Arc::new(folder.with_fsync(true)) })
     }
 
     /// Keeps `bytes` and returns their digest; what is kept already and still whole is not written again.
@@ -62,11 +56,7 @@ impl Images {
             Err(other) => return Err(other),
         }
         self.objects
-            .put_opts(
-                &key(&digest),
-                PutPayload::from_bytes(bytes),
-                PutMode::Overwrite.into(),
-            )
+            .put_opts(&key(&digest), PutPayload::from_bytes(bytes), PutMode::Overwrite.into())
             .await
             .map_err(|cause| ImageError::Backend(cause.into()))?;
         Ok(digest)
@@ -82,10 +72,7 @@ impl Images {
             Err(object_store::Error::NotFound { .. }) => return Err(ImageError::Missing),
             other => other.map_err(|cause| ImageError::Backend(cause.into()))?,
         };
-        let bytes = object
-            .bytes()
-            .await
-            .map_err(|cause| ImageError::Backend(cause.into()))?;
+        let bytes = object.bytes().await.map_err(|cause| ImageError::Backend(cause.into()))?;
         let (found, bytes) = hash(bytes).await?;
         if found != *digest {
             return Err(ImageError::Damaged { digest: *digest });
@@ -156,10 +143,7 @@ fn key(digest: &Digest) -> Key {
 #[cfg(unix)]
 fn make_private_folder(root: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(root)
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(root)
 }
 
 #[cfg(not(unix))]
@@ -203,10 +187,7 @@ mod tests {
         let (dir, images) = folder();
         let digest = images.put(b"image".to_vec()).await.unwrap();
         std::fs::write(file_of(&dir, &digest), b"imagE").unwrap();
-        assert!(matches!(
-            images.get(&digest).await,
-            Err(ImageError::Damaged { .. })
-        ));
+        assert!(matches!(images.get(&digest).await, Err(ImageError::Damaged { .. })));
         images.put(b"image".to_vec()).await.unwrap();
         assert_eq!(images.get(&digest).await.unwrap(), b"image");
     }
@@ -215,18 +196,9 @@ mod tests {
     async fn putting_the_same_bytes_twice_writes_once() {
         let (dir, images) = folder();
         let digest = images.put(b"image".to_vec()).await.unwrap();
-        let written = std::fs::metadata(file_of(&dir, &digest))
-            .unwrap()
-            .modified()
-            .unwrap();
+        let written = std::fs::metadata(file_of(&dir, &digest)).unwrap().modified().unwrap();
         assert_eq!(images.put(b"image".to_vec()).await.unwrap(), digest);
-        assert_eq!(
-            std::fs::metadata(file_of(&dir, &digest))
-                .unwrap()
-                .modified()
-                .unwrap(),
-            written
-        );
+        assert_eq!(std::fs::metadata(file_of(&dir, &digest)).unwrap().modified().unwrap(), written);
     }
 
     #[tokio::test]
@@ -241,10 +213,7 @@ mod tests {
     async fn the_folder_is_made_for_its_owner_only() {
         use std::os::unix::fs::PermissionsExt;
         let (dir, _images) = folder();
-        let mode = std::fs::metadata(dir.path().join("images"))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(dir.path().join("images")).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
     }
 }

@@ -1,10 +1,7 @@
 //! A writer that is killed in the middle: every row that it acknowledged is there afterwards.
 //!
 //! The test runs its own binary a second time as the writer, so it has a `main` instead of the test harness.
-#![expect(
-    clippy::unwrap_used,
-    reason = "this is a test without the harness that the lint knows"
-)]
+#![expect(clippy::unwrap_used, reason = "this is a test without the harness that the lint knows")]
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -45,12 +42,8 @@ async fn write(path: &Path) {
             ..state.clone()
         };
         let events = [event(1, "lamp-1", EventKind::Installed { grant: next.revision })];
-        let step = Transition {
-            expected_revision: state.revision,
-            state: &next,
-            events: &events,
-            alarms: &[],
-        };
+        let step =
+            Transition { expected_revision: state.revision, state: &next, events: &events, alarms: &[] };
         store.update_identity(&tenant, &id, step).await.unwrap();
         println!("{}", next.revision);
         std::io::stdout().flush().unwrap();
@@ -62,10 +55,7 @@ async fn rounds() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("bellwether.db");
     let store = SqliteStore::open(&path).await.unwrap();
-    store
-        .add_device(&tenant(), &device("lamp-1"), &identity("lamp-1"))
-        .await
-        .unwrap();
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
     store.close().await;
     for acknowledgements in ROUNDS {
         let last = kill_after(&path, acknowledgements);
@@ -91,34 +81,19 @@ fn kill_after(path: &PathBuf, acknowledgements: u64) -> u64 {
     writer.kill().unwrap();
     writer.wait().unwrap();
     // What was in the pipe when it died was acknowledged too; a last line may be cut.
-    lines
-        .map_while(Result::ok)
-        .filter_map(|line| line.parse().ok())
-        .fold(last, u64::max)
+    lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).fold(last, u64::max)
 }
 
 /// Opens the store as the killed writer left it and compares it with what was acknowledged.
 async fn check(path: &Path, last: u64) {
     let store = SqliteStore::open(path).await.unwrap();
-    let state = store
-        .identity(&tenant(), &endpoint("lamp-1"))
-        .await
-        .unwrap()
-        .unwrap()
-        .state;
+    let state = store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state;
     // One step may have been written whose acknowledgement did not come through.
-    assert!(
-        (last..=last + 1).contains(&state.revision),
-        "{} of {last} acknowledged",
-        state.revision
-    );
+    assert!((last..=last + 1).contains(&state.revision), "{} of {last} acknowledged", state.revision);
     assert_eq!(state.grant_highest, state.revision);
     let mut seq = 0;
     loop {
-        let page = store
-            .events(&tenant(), Scope::Device(&endpoint("lamp-1")), seq, u32::MAX)
-            .await
-            .unwrap();
+        let page = store.events(&tenant(), Scope::Device(&endpoint("lamp-1")), seq, u32::MAX).await.unwrap();
         let Some(newest) = page.last() else { break };
         for kept in &page {
             seq += 1;

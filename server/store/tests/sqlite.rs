@@ -1,8 +1,5 @@
 //! The SQLite store against the conformance suite, and what is particular to a file.
-#![expect(
-    clippy::unwrap_used,
-    reason = "helpers of tests stand outside of test functions"
-)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests stand outside of test functions")]
 
 use std::path::{Path, PathBuf};
 
@@ -44,14 +41,8 @@ async fn filled() -> (tempfile::TempDir, PathBuf) {
 }
 
 async fn fill(store: &SqliteStore) {
-    store
-        .add_device(&tenant(), &device("lamp-1"), &identity("lamp-1"))
-        .await
-        .unwrap();
-    store
-        .append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)])
-        .await
-        .unwrap();
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.unwrap();
 }
 
 async fn is_filled(store: &SqliteStore) -> bool {
@@ -61,12 +52,7 @@ async fn is_filled(store: &SqliteStore) -> bool {
 
 /// Opens the file without the store's checks.
 async fn raw(path: &Path) -> SqliteConnection {
-    sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(true)
-        .connect()
-        .await
-        .unwrap()
+    sqlx::sqlite::SqliteConnectOptions::new().filename(path).create_if_missing(true).connect().await.unwrap()
 }
 
 async fn run_raw(path: &Path, statement: &'static str) {
@@ -77,20 +63,14 @@ async fn run_raw(path: &Path, statement: &'static str) {
 
 async fn pragma(path: &Path, statement: &'static str) -> i64 {
     let mut connection = raw(path).await;
-    sqlx::query_scalar(statement)
-        .fetch_one(&mut connection)
-        .await
-        .unwrap()
+    sqlx::query_scalar(statement).fetch_one(&mut connection).await.unwrap()
 }
 
 #[tokio::test]
 async fn new_file_has_every_migration_and_our_application_id() {
     let (_folder, path) = place();
     SqliteStore::open(&path).await.unwrap().close().await;
-    assert_eq!(
-        pragma(&path, "SELECT max(version) FROM _sqlx_migrations WHERE success").await,
-        1
-    );
+    assert_eq!(pragma(&path, "SELECT max(version) FROM _sqlx_migrations WHERE success").await, 1);
     assert_eq!(pragma(&path, "PRAGMA application_id").await, 0x4257_5354);
 }
 
@@ -122,12 +102,7 @@ async fn file_and_its_side_files_are_readable_by_their_owner_only() {
     let mut files = 0;
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let entry = entry.unwrap();
-        assert_eq!(
-            entry.metadata().unwrap().permissions().mode() & 0o777,
-            0o600,
-            "{:?}",
-            entry.path()
-        );
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.path());
         files += 1;
     }
     assert_eq!(files, 3, "the file, its log and the log's index");
@@ -170,21 +145,10 @@ async fn dropped_call_leaves_nothing_half_written_and_the_store_usable() {
     // Polled once, so that the call is under way, then dropped as a timeout would.
     let polled = futures_poll_once(store.add_device(&tenant, &lamp, &id)).await;
     assert!(polled.is_none(), "the call had no time to end");
-    let kept = store
-        .device(&tenant, &endpoint("lamp-1"))
-        .await
-        .unwrap()
-        .is_some();
-    let identity_kept = store
-        .identity(&tenant, &endpoint("lamp-1"))
-        .await
-        .unwrap()
-        .is_some();
+    let kept = store.device(&tenant, &endpoint("lamp-1")).await.unwrap().is_some();
+    let identity_kept = store.identity(&tenant, &endpoint("lamp-1")).await.unwrap().is_some();
     assert_eq!(kept, identity_kept);
-    store
-        .append(&tenant, &[event(1, "lamp-2", EventKind::Asked)])
-        .await
-        .unwrap();
+    store.append(&tenant, &[event(1, "lamp-2", EventKind::Asked)]).await.unwrap();
 }
 
 async fn futures_poll_once<F: Future>(call: F) -> Option<F::Output> {
@@ -205,10 +169,7 @@ async fn file_with_overwritten_pages_is_refused_as_damaged_and_left_as_it_is() {
     let half = bytes.len() / 2;
     bytes[half..].fill(0xFF);
     std::fs::write(&path, &bytes).unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path).await,
-        Err(OpenError::Damaged { .. })
-    ));
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::Damaged { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
 
@@ -224,55 +185,32 @@ async fn damaged_file_with_a_log_beside_it_is_left_as_it_is() {
     bytes[half..].fill(0xFF);
     std::fs::write(&copy, &bytes).unwrap();
     std::fs::copy(log(&path), log(&copy)).unwrap();
-    assert!(matches!(
-        SqliteStore::open(&copy).await,
-        Err(OpenError::Damaged { .. })
-    ));
+    assert!(matches!(SqliteStore::open(&copy).await, Err(OpenError::Damaged { .. })));
     assert_eq!(std::fs::read(&copy).unwrap(), bytes);
-    assert_eq!(
-        std::fs::read(log(&copy)).unwrap(),
-        std::fs::read(log(&path)).unwrap()
-    );
+    assert_eq!(std::fs::read(log(&copy)).unwrap(), std::fs::read(log(&path)).unwrap());
 }
 
 #[tokio::test]
 async fn truncated_file_is_refused_as_damaged() {
     let (_folder, path) = filled().await;
     let length = std::fs::metadata(&path).unwrap().len();
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(&path)
-        .unwrap()
-        .set_len(length / 2)
-        .unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path).await,
-        Err(OpenError::Damaged { .. })
-    ));
+    std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(length / 2).unwrap();
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::Damaged { .. })));
 }
 
 #[tokio::test]
 async fn file_that_is_no_data_base_is_refused_as_damaged() {
     let (_folder, path) = place();
-    std::fs::write(
-        &path,
-        "a letter to my aunt, much longer than any header of a file\n".repeat(100),
-    )
-    .unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path).await,
-        Err(OpenError::Damaged { .. })
-    ));
+    std::fs::write(&path, "a letter to my aunt, much longer than any header of a file\n".repeat(100))
+        .unwrap();
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::Damaged { .. })));
 }
 
 #[tokio::test]
 async fn empty_file_is_not_taken_for_a_new_store() {
     let (_folder, path) = place();
     std::fs::write(&path, "").unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path).await,
-        Err(OpenError::Damaged { .. })
-    ));
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::Damaged { .. })));
     assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
 }
 
@@ -281,10 +219,7 @@ async fn missing_file_with_a_log_beside_it_is_not_made_anew() {
     let (_folder, path) = place();
     let log = format!("{}-wal", path.display());
     std::fs::write(&log, "what is left of a store").unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path).await,
-        Err(OpenError::Damaged { .. })
-    ));
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::Damaged { .. })));
     assert!(!path.exists());
 }
 
@@ -302,10 +237,7 @@ async fn data_base_of_another_program_is_refused_and_left_as_it_is() {
     let (_folder, path) = place();
     run_raw(&path, "CREATE TABLE recipe (title TEXT)").await;
     let before = std::fs::read(&path).unwrap();
-    assert!(matches!(
-        SqliteStore::open(&path).await,
-        Err(OpenError::Foreign { .. })
-    ));
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::Foreign { .. })));
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
 
@@ -319,24 +251,14 @@ async fn file_of_a_later_server_is_refused_with_both_schema_numbers() {
     )
     .await;
     let refused = SqliteStore::open(&path).await;
-    assert!(matches!(
-        refused,
-        Err(OpenError::Newer {
-            found: 99,
-            known: 1,
-            ..
-        })
-    ));
+    assert!(matches!(refused, Err(OpenError::Newer { found: 99, known: 1, .. })));
 }
 
 #[tokio::test]
 async fn file_whose_migration_differs_from_ours_is_refused() {
     let (_folder, path) = filled().await;
     run_raw(&path, "UPDATE _sqlx_migrations SET checksum = x'00'").await;
-    assert!(matches!(
-        SqliteStore::open(&path).await,
-        Err(OpenError::Migrate { .. })
-    ));
+    assert!(matches!(SqliteStore::open(&path).await, Err(OpenError::Migrate { .. })));
 }
 
 #[tokio::test]
@@ -353,28 +275,17 @@ async fn state_written_by_a_later_server_is_unreadable_and_not_guessed() {
     run_raw(&path, "UPDATE identity SET state = x'8102'").await;
     let store = SqliteStore::open(&path).await.unwrap();
     let refused = store.identity(&tenant(), &endpoint("lamp-1")).await;
-    assert!(matches!(
-        refused,
-        Err(bellwether_store::StoreError::Unreadable { .. })
-    ));
+    assert!(matches!(refused, Err(bellwether_store::StoreError::Unreadable { .. })));
 }
 
 #[tokio::test]
 async fn time_past_the_columns_range_is_refused() {
     let (_folder, path) = place();
     let store = SqliteStore::open(&path).await.unwrap();
-    let late = bellwether_decide::campaign::event::Event {
-        at: u64::MAX,
-        ..event(1, "lamp-1", EventKind::Asked)
-    };
+    let late =
+        bellwether_decide::campaign::event::Event { at: u64::MAX, ..event(1, "lamp-1", EventKind::Asked) };
     let refused = store.append(&tenant(), &[late]).await;
-    assert!(matches!(
-        refused,
-        Err(bellwether_store::StoreError::OutOfBounds { .. })
-    ));
-    let fine = bellwether_decide::campaign::event::Event {
-        at: NOW,
-        ..event(1, "lamp-1", EventKind::Asked)
-    };
+    assert!(matches!(refused, Err(bellwether_store::StoreError::OutOfBounds { .. })));
+    let fine = bellwether_decide::campaign::event::Event { at: NOW, ..event(1, "lamp-1", EventKind::Asked) };
     assert_eq!(store.append(&tenant(), &[fine]).await.unwrap(), 1);
 }

@@ -13,12 +13,7 @@ pub(crate) struct Admission {
 
 impl Admission {
     pub(crate) fn new(in_progress_max: usize, of_place_max: usize) -> Self {
-        Self {
-            in_progress: 0,
-            in_progress_max,
-            of_place: HashMap::new(),
-            of_place_max,
-        }
+        Self { in_progress: 0, in_progress_max, of_place: HashMap::new(), of_place_max }
     }
 
     /// Takes a place for a handshake from `ip`; `false` if there is none.

@@ -22,9 +22,7 @@ pub(crate) struct Cookies {
 impl Cookies {
     /// Takes a secret as long as the block of SHA-256, drawn afresh for each engine.
     pub(crate) fn new(secret: [u8; SECRET_BYTES]) -> Self {
-        Self {
-            keyed: Hmac::new(&Key::<Hmac<Sha256>>::from(secret)),
-        }
+        Self { keyed: Hmac::new(&Key::<Hmac<Sha256>>::from(secret)) }
     }
 
     /// Makes the cookie that `from` must repeat.
@@ -118,18 +116,8 @@ mod tests {
     fn cookie_expires_after_two_periods() {
         let cookies = Cookies::new([3; SECRET_BYTES]);
         let cookie = cookie_for(&cookies, "192.0.2.1:5684", 7, at(0));
-        assert!(checks(
-            &cookies,
-            "192.0.2.1:5684",
-            &hello(7, &cookie),
-            at(2 * PERIOD_S - 1)
-        ));
-        assert!(!checks(
-            &cookies,
-            "192.0.2.1:5684",
-            &hello(7, &cookie),
-            at(2 * PERIOD_S)
-        ));
+        assert!(checks(&cookies, "192.0.2.1:5684", &hello(7, &cookie), at(2 * PERIOD_S - 1)));
+        assert!(!checks(&cookies, "192.0.2.1:5684", &hello(7, &cookie), at(2 * PERIOD_S)));
     }
 
     #[test]

@@ -80,14 +80,8 @@ impl Outputs {
             return None;
         };
         Some(match item {
-            Item::Transmit(to, range) => Output::Transmit {
-                to,
-                datagram: &self.bytes[range],
-            },
-            Item::Data(session, range) => Output::Data {
-                session,
-                bytes: &self.bytes[range],
-            },
+            Item::Transmit(to, range) => Output::Transmit { to, datagram: &self.bytes[range] },
+            Item::Data(session, range) => Output::Data { session, bytes: &self.bytes[range] },
             Item::Established(established) => Output::Established(established),
             Item::Closed(session, reason) => Output::Closed { session, reason },
         })

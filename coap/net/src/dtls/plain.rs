@@ -53,20 +53,8 @@ impl Plain {
         self.next_id += 1;
         let id = SessionId(self.next_id);
         let traffic = Arc::<Traffic>::default();
-        out.established(Established {
-            session: id,
-            address,
-            identity: None,
-            traffic: Arc::clone(&traffic),
-        });
-        self.sessions.insert(
-            id,
-            Session {
-                address,
-                heard: now,
-                traffic,
-            },
-        );
+        out.established(Established { session: id, address, identity: None, traffic: Arc::clone(&traffic) });
+        self.sessions.insert(id, Session { address, heard: now, traffic });
         self.addresses.insert(address, id);
         self.idle.arm(id, now.after(self.config.session_idle_max));
         id
@@ -135,9 +123,7 @@ impl Engine for Plain {
     ) -> Result<(), SendError> {
         let found = self.sessions.get(&session).ok_or(SendError::NoSession)?;
         if plaintext.len() > PLAINTEXT_BYTES_MAX {
-            return Err(SendError::TooLong {
-                bytes: plaintext.len(),
-            });
+            return Err(SendError::TooLong { bytes: plaintext.len() });
         }
         self.counters.datagrams_out += 1;
         self.counters.traffic.sent(plaintext.len(), false);
@@ -164,9 +150,6 @@ impl Engine for Plain {
     }
 
     fn counters(&self) -> EngineCounters {
-        EngineCounters {
-            sessions_now: self.sessions.len() as u64,
-            ..self.counters
-        }
+        EngineCounters { sessions_now: self.sessions.len() as u64, ..self.counters }
     }
 }

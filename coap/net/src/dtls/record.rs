@@ -75,14 +75,7 @@ fn split_record(input: &[u8]) -> Option<(Record<'_>, &[u8])> {
     }
     let (bytes, tail) = input.split_at_checked(HEADER_BYTES + length)?;
     let epoch = u16::from_be_bytes([header[3], header[4]]);
-    Some((
-        Record {
-            content,
-            epoch,
-            bytes,
-        },
-        tail,
-    ))
+    Some((Record { content, epoch, bytes }, tail))
 }
 
 /// Shows what a stateless server needs of a `ClientHello`.

@@ -121,11 +121,7 @@ impl Driver {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.engine
-            .next_timeout()
-            .into_iter()
-            .chain(self.endpoint.poll_timeout())
-            .min()
+        self.engine.next_timeout().into_iter().chain(self.endpoint.poll_timeout()).min()
     }
 
     fn on_time(&mut self, now: Instant) {
@@ -158,12 +154,7 @@ impl Driver {
     fn on_command(&mut self, command: Command, now: Instant) {
         match command {
             Command::Connect { to, reply } => self.connect(to, reply, now),
-            Command::Request {
-                session,
-                request,
-                ticket,
-                reply,
-            } => {
+            Command::Request { session, request, ticket, reply } => {
                 self.request(session, *request, ticket, reply, now);
             }
             Command::Cancel(ticket) => {
@@ -272,11 +263,7 @@ impl Driver {
 
     fn on_coap_event(&mut self, event: CoapEvent<SessionId>, now: Instant) {
         match event {
-            CoapEvent::Request {
-                exchange,
-                peer,
-                request,
-            } => self.on_request(exchange, peer, request, now),
+            CoapEvent::Request { exchange, peer, request } => self.on_request(exchange, peer, request, now),
             CoapEvent::Response { id, response, .. } => {
                 self.publish();
                 self.requests.finish(id, Ok(response));
@@ -296,11 +283,7 @@ impl Driver {
         if let Some(response) = self.service.answer(peer, &request) {
             return self.respond(exchange, response, now);
         }
-        let event = Event::Request {
-            exchange,
-            peer: peer.clone(),
-            request,
-        };
+        let event = Event::Request { exchange, peer: peer.clone(), request };
         self.publish();
         // What waits of the news may tell of this very peer, and must be heard first.
         if !self.news.is_empty() || self.events.try_send(event).is_err() {

@@ -31,13 +31,7 @@ impl ShardHandle {
         thread: JoinHandle<()>,
     ) -> Self {
         let thread = Arc::new(Mutex::new(Some(thread)));
-        Self {
-            local_addr,
-            commands,
-            tickets: Arc::default(),
-            counters,
-            thread,
-        }
+        Self { local_addr, commands, tickets: Arc::default(), counters, thread }
     }
 
     /// Tells where the socket is bound.
@@ -67,16 +61,8 @@ impl ShardHandle {
     pub async fn request(&self, session: SessionId, request: Request) -> Result<Response, RequestError> {
         let (reply, answer) = oneshot::channel();
         let ticket = Ticket(self.tickets.fetch_add(1, Ordering::Relaxed));
-        let mut guard = CancelOnDrop {
-            handle: self,
-            ticket: Some(ticket),
-        };
-        self.tell(Command::Request {
-            session,
-            request: Box::new(request),
-            ticket,
-            reply,
-        });
+        let mut guard = CancelOnDrop { handle: self, ticket: Some(ticket) };
+        self.tell(Command::Request { session, request: Box::new(request), ticket, reply });
         let answer = answer.await;
         guard.ticket = None;
         answer.unwrap_or(Err(RequestError::Stopped))
@@ -84,10 +70,7 @@ impl ShardHandle {
 
     /// Answers a request. One that was abandoned, or whose peer is gone, is left unanswered.
     pub fn respond(&self, exchange: ExchangeId, response: Response) {
-        self.tell(Command::Respond {
-            exchange,
-            response: Box::new(response),
-        });
+        self.tell(Command::Respond { exchange, response: Box::new(response) });
     }
 
     /// Ends a session and tells its peer; an unknown one is left unknown.

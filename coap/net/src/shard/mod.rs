@@ -63,12 +63,7 @@ impl ShardConfig {
     /// Makes a configuration with default bounds.
     #[must_use]
     pub fn new(bind: SocketAddr, security: Security) -> Self {
-        Self {
-            bind,
-            security,
-            coap: Config::default(),
-            dtls: DtlsConfig::default(),
-        }
+        Self { bind, security, coap: Config::default(), dtls: DtlsConfig::default() }
     }
 }
 
@@ -105,12 +100,7 @@ impl Peer {
     /// Describes a peer whose traffic nobody counts, as tests of a [`Service`] need it.
     #[must_use]
     pub fn new(session: SessionId, address: SocketAddr, identity: Option<Arc<str>>) -> Self {
-        Self {
-            session,
-            address,
-            identity,
-            traffic: Arc::default(),
-        }
+        Self { session, address, identity, traffic: Arc::default() }
     }
 
     /// Reads how many bytes its session has carried until now, or until its end.
@@ -122,18 +112,8 @@ impl Peer {
 
 impl From<Established> for Peer {
     fn from(established: Established) -> Self {
-        let Established {
-            session,
-            address,
-            identity,
-            traffic,
-        } = established;
-        Self {
-            session,
-            address,
-            identity,
-            traffic,
-        }
+        let Established { session, address, identity, traffic } = established;
+        Self { session, address, identity, traffic }
     }
 }
 
@@ -222,9 +202,7 @@ impl Shard {
                 Err(error) => drop(started.send(Err(error))),
             }
         })?;
-        start
-            .recv()
-            .map_err(|_| io::Error::other("the shard's thread died at its start"))??;
+        start.recv().map_err(|_| io::Error::other("the shard's thread died at its start"))??;
         Ok((ShardHandle::new(local_addr, commands, counters, thread), receiver))
     }
 }

@@ -34,11 +34,7 @@ fn handshake_survives_the_loss_of_any_one_datagram() {
         let mut count = 0;
         wire.run(20, &mut |_| {
             count += 1;
-            if count == lost + 1 {
-                Fate::Lose
-            } else {
-                Fate::Deliver
-            }
+            if count == lost + 1 { Fate::Lose } else { Fate::Deliver }
         });
         assert_eq!(wire.client().established.len(), 1, "datagram {lost} lost");
         wire.send(client_address(), b"up");
@@ -50,10 +46,7 @@ fn handshake_survives_the_loss_of_any_one_datagram() {
 #[test]
 fn handshake_survives_heavy_loss_and_reordering() {
     for seed in 0..60 {
-        let config = DtlsConfig {
-            handshake_timeout: Duration::from_mins(10),
-            ..DtlsConfig::default()
-        };
+        let config = DtlsConfig { handshake_timeout: Duration::from_mins(10), ..DtlsConfig::default() };
         let mut wire = Wire::new(server(config), client("lamp-1", KEY));
         let mut dice = Dice(seed);
         let mut fate = |_: &Datagram| match dice.roll(10) {
@@ -80,13 +73,8 @@ fn seen_of_failure(peer: Node) -> (Vec<(usize, u8)>, Wire) {
     let mut wire = Wire::new(server(DtlsConfig::default()), peer);
     wire.connect(client_address());
     wire.run(60, &mut |_| Fate::Deliver);
-    let from_server = wire
-        .sent
-        .iter()
-        .filter(|datagram| datagram.from == server_address());
-    let seen = from_server
-        .map(|datagram| (datagram.bytes.len(), datagram.bytes[0]))
-        .collect();
+    let from_server = wire.sent.iter().filter(|datagram| datagram.from == server_address());
+    let seen = from_server.map(|datagram| (datagram.bytes.len(), datagram.bytes[0])).collect();
     (seen, wire)
 }
 
@@ -119,29 +107,14 @@ fn thousand_spoofed_client_hellos_leave_no_state() {
     let hello = wire.sent[0].clone();
     wire.on_the_way.clear();
     for n in 0..1_000 {
-        wire.inject(&Datagram {
-            from: other_address(n),
-            ..hello.clone()
-        });
+        wire.inject(&Datagram { from: other_address(n), ..hello.clone() });
     }
     let counters = wire.server().engine.counters();
     assert_eq!(counters.cookies_sent, 1_000);
-    assert_eq!(
-        (
-            counters.handshakes_begun,
-            counters.handshakes_now,
-            counters.sessions_now
-        ),
-        (0, 0, 0)
-    );
+    assert_eq!((counters.handshakes_begun, counters.handshakes_now, counters.sessions_now), (0, 0, 0));
     assert_eq!(wire.server().engine.next_timeout(), None);
     // Nothing that anybody could make us send is longer than what they sent.
-    assert!(
-        wire.sent
-            .iter()
-            .skip(1)
-            .all(|answer| answer.bytes.len() < hello.bytes.len())
-    );
+    assert!(wire.sent.iter().skip(1).all(|answer| answer.bytes.len() < hello.bytes.len()));
 }
 
 #[test]
@@ -154,10 +127,7 @@ fn cookie_of_one_address_is_worth_nothing_from_another() {
     });
     let with_cookie = wire.sent.last().unwrap().clone();
     assert_eq!(with_cookie.from, client_address());
-    wire.inject(&Datagram {
-        from: other_address(1),
-        ..with_cookie
-    });
+    wire.inject(&Datagram { from: other_address(1), ..with_cookie });
     assert_eq!(wire.server().engine.counters().handshakes_begun, 0);
 }
 
@@ -170,18 +140,10 @@ fn alert_in_the_clear_does_not_end_a_handshake_that_goes_on() {
         while let Some(datagram) = wire.on_the_way.pop_front() {
             let (from, to) = (client_address(), server_address());
             let (from, to) = if to_server { (from, to) } else { (to, from) };
-            wire.inject(&Datagram {
-                from,
-                to,
-                bytes: alert.clone(),
-            });
+            wire.inject(&Datagram { from, to, bytes: alert.clone() });
             wire.inject(&datagram);
         }
-        assert_eq!(
-            wire.client().established.len(),
-            1,
-            "alert to the server: {to_server}"
-        );
+        assert_eq!(wire.client().established.len(), 1, "alert to the server: {to_server}");
         assert_eq!(wire.server().established.len(), 1);
     }
 }
@@ -195,15 +157,9 @@ fn garbage_from_the_address_of_a_handshake_does_not_end_it() {
         while let Some(datagram) = wire.on_the_way.pop_front() {
             // No record at all, and a record of the epoch that is not reached yet.
             let mut noise = dice.bytes(40);
-            wire.inject(&Datagram {
-                bytes: noise.clone(),
-                ..datagram.clone()
-            });
+            wire.inject(&Datagram { bytes: noise.clone(), ..datagram.clone() });
             noise[..13].copy_from_slice(&[22, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 0, 0, 27]);
-            wire.inject(&Datagram {
-                bytes: noise,
-                ..datagram.clone()
-            });
+            wire.inject(&Datagram { bytes: noise, ..datagram.clone() });
             wire.inject(&datagram);
         }
         wire.run(20, &mut |_| Fate::Deliver);
@@ -242,10 +198,7 @@ fn server_forgets_a_handshake_that_stops_halfway() {
 
 #[test]
 fn handshakes_beyond_the_bound_are_refused_until_others_end() {
-    let config = DtlsConfig {
-        handshakes_in_progress_max: 2,
-        ..DtlsConfig::default()
-    };
+    let config = DtlsConfig { handshakes_in_progress_max: 2, ..DtlsConfig::default() };
     let mut wire = Wire::new(server(config), client("lamp-1", KEY));
     for n in 1..=3 {
         wire.nodes.insert(other_address(n * 256), client("lamp-1", KEY));
@@ -286,10 +239,7 @@ fn client_hello_from_an_address_with_a_session_does_not_end_it() {
 fn session_goes_on_while_a_new_handshake_from_its_address_is_under_way() {
     let mut wire = Wire::established();
     let first = wire.server().last_session();
-    let device = wire
-        .nodes
-        .insert(client_address(), client("lamp-1", KEY))
-        .unwrap();
+    let device = wire.nodes.insert(client_address(), client("lamp-1", KEY)).unwrap();
     wire.connect(client_address());
     let mut records = 0;
     // Cookie exchange and the ServerHello flight pass, then the first session speaks.
@@ -314,12 +264,7 @@ fn session_goes_on_while_a_new_handshake_from_its_address_is_under_way() {
 #[test]
 fn late_copy_of_the_client_hello_that_made_a_session_begins_nothing() {
     let mut wire = Wire::established();
-    let hello = wire
-        .sent
-        .iter()
-        .rfind(|datagram| datagram.bytes[13] == 1)
-        .unwrap()
-        .clone();
+    let hello = wire.sent.iter().rfind(|datagram| datagram.bytes[13] == 1).unwrap().clone();
     wire.inject(&hello);
     let counters = wire.server().engine.counters();
     assert_eq!((counters.handshakes_begun, counters.handshakes_now), (1, 0));

@@ -31,15 +31,8 @@ fn garbage_mid_session_is_dropped_and_counted() {
             bytes[1..5].copy_from_slice(&[0xfe, 0xfd, 0, u8::try_from(dice.roll(3)).unwrap()]);
             bytes[11..13].copy_from_slice(&[0, body]);
         }
-        for (from, to) in [
-            (client_address(), server_address()),
-            (server_address(), client_address()),
-        ] {
-            wire.inject(&Datagram {
-                from,
-                to,
-                bytes: bytes.clone(),
-            });
+        for (from, to) in [(client_address(), server_address()), (server_address(), client_address())] {
+            wire.inject(&Datagram { from, to, bytes: bytes.clone() });
         }
     }
     let counters = wire.server().engine.counters();
@@ -56,10 +49,7 @@ fn truncated_datagrams_are_dropped_and_the_whole_one_is_read() {
     wire.send(client_address(), b"once");
     let whole = wire.on_the_way.pop_front().unwrap();
     for length in 0..whole.bytes.len() {
-        wire.inject(&Datagram {
-            bytes: whole.bytes[..length].to_vec(),
-            ..whole.clone()
-        });
+        wire.inject(&Datagram { bytes: whole.bytes[..length].to_vec(), ..whole.clone() });
     }
     assert!(wire.server().data.is_empty());
     wire.inject(&whole);
@@ -74,11 +64,7 @@ fn oversized_datagrams_are_dropped() {
         let mut bytes = vec![23, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9];
         bytes.extend_from_slice(&body.to_be_bytes());
         bytes.resize(13 + usize::from(body), 0xaa);
-        wire.inject(&Datagram {
-            from: client_address(),
-            to: server_address(),
-            bytes,
-        });
+        wire.inject(&Datagram { from: client_address(), to: server_address(), bytes });
     }
     let counters = wire.server().engine.counters();
     assert_eq!((counters.malformed, counters.rejected), (3, 2));
@@ -123,14 +109,8 @@ fn records_of_one_session_are_worth_nothing_in_another() {
     wire.deliver_all();
     wire.send(client_address(), b"mine");
     let record = wire.on_the_way.pop_front().unwrap();
-    wire.inject(&Datagram {
-        from: second,
-        ..record.clone()
-    });
-    wire.inject(&Datagram {
-        from: "203.0.113.77:1".parse().unwrap(),
-        ..record
-    });
+    wire.inject(&Datagram { from: second, ..record.clone() });
+    wire.inject(&Datagram { from: "203.0.113.77:1".parse().unwrap(), ..record });
     assert!(wire.server().data.is_empty());
     assert_eq!(wire.server().engine.counters().rejected, 2);
 }
@@ -155,15 +135,8 @@ fn longest_plaintext_passes_and_a_longer_one_is_refused() {
     assert_eq!(wire.server().data[0].1.len(), PLAINTEXT_BYTES_MAX);
     let session = wire.client().last_session();
     let long = vec![5; PLAINTEXT_BYTES_MAX + 1];
-    let refused = wire.at(client_address(), |engine, now, out| {
-        engine.send(session, &long, now, out)
-    });
-    assert_eq!(
-        refused,
-        Err(SendError::TooLong {
-            bytes: PLAINTEXT_BYTES_MAX + 1
-        })
-    );
+    let refused = wire.at(client_address(), |engine, now, out| engine.send(session, &long, now, out));
+    assert_eq!(refused, Err(SendError::TooLong { bytes: PLAINTEXT_BYTES_MAX + 1 }));
     assert_alive(&mut wire);
 }
 
@@ -176,18 +149,13 @@ fn closing_tells_the_peer_and_ends_the_session_on_both_sides() {
     assert_eq!(wire.client().closed, [(ours, CloseReason::Local)]);
     assert_eq!(wire.server().closed, [(theirs, CloseReason::Peer)]);
     assert_eq!(wire.server().engine.counters().sessions_now, 0);
-    let refused = wire.at(client_address(), |engine, now, out| {
-        engine.send(ours, b"x", now, out)
-    });
+    let refused = wire.at(client_address(), |engine, now, out| engine.send(ours, b"x", now, out));
     assert_eq!(refused, Err(SendError::NoSession));
 }
 
 #[test]
 fn idle_session_is_closed_and_a_heard_one_is_kept() {
-    let config = DtlsConfig {
-        session_idle_max: Duration::from_secs(100),
-        ..DtlsConfig::default()
-    };
+    let config = DtlsConfig { session_idle_max: Duration::from_secs(100), ..DtlsConfig::default() };
     let mut wire = Wire::new(server(config), client("lamp-1", KEY));
     wire.connect(client_address());
     wire.run(90, &mut |_| Fate::Deliver);
@@ -202,10 +170,7 @@ fn idle_session_is_closed_and_a_heard_one_is_kept() {
 
 #[test]
 fn session_beyond_the_bound_evicts_the_one_idle_longest() {
-    let config = DtlsConfig {
-        sessions_max: 3,
-        ..DtlsConfig::default()
-    };
+    let config = DtlsConfig { sessions_max: 3, ..DtlsConfig::default() };
     let mut wire = Wire::new(server(config), client("lamp-1", KEY));
     let address = |n: u8| SocketAddr::from(([203, 0, 113, n], 40_000));
     for n in 0..3 {
@@ -228,11 +193,7 @@ fn session_beyond_the_bound_evicts_the_one_idle_longest() {
 fn traffic_is_every_byte_of_the_wire_with_the_handshake_apart() {
     let mut wire = Wire::established();
     let bytes = |wire: &Wire, from| -> u64 {
-        wire.sent
-            .iter()
-            .filter(|d| d.from == from)
-            .map(|d| d.bytes.len() as u64)
-            .sum()
+        wire.sent.iter().filter(|d| d.from == from).map(|d| d.bytes.len() as u64).sum()
     };
     let (up, down) = (bytes(&wire, client_address()), bytes(&wire, server_address()));
     wire.send(client_address(), &[0; 100]);

@@ -71,12 +71,7 @@ pub(crate) fn server(config: DtlsConfig) -> Node {
 
 impl Node {
     pub(crate) fn new(engine: Box<dyn Engine>) -> Self {
-        Self {
-            engine,
-            established: Vec::new(),
-            closed: Vec::new(),
-            data: Vec::new(),
-        }
+        Self { engine, established: Vec::new(), closed: Vec::new(), data: Vec::new() }
     }
 
     pub(crate) fn last_session(&self) -> SessionId {
@@ -124,11 +119,7 @@ impl Wire {
         while let Some(output) = out.pop() {
             match output {
                 Output::Transmit { to, datagram } => {
-                    let datagram = Datagram {
-                        from: address,
-                        to,
-                        bytes: datagram.to_vec(),
-                    };
+                    let datagram = Datagram { from: address, to, bytes: datagram.to_vec() };
                     self.sent.push(datagram.clone());
                     self.on_the_way.push_back(datagram);
                 }
@@ -141,16 +132,12 @@ impl Wire {
     }
 
     pub(crate) fn connect(&mut self, from: SocketAddr) -> SessionId {
-        self.at(from, |engine, now, out| {
-            engine.connect(server_address(), now, out)
-        })
-        .unwrap()
+        self.at(from, |engine, now, out| engine.connect(server_address(), now, out)).unwrap()
     }
 
     pub(crate) fn send(&mut self, from: SocketAddr, bytes: &[u8]) {
         let session = self.nodes[&from].last_session();
-        self.at(from, |engine, now, out| engine.send(session, bytes, now, out))
-            .unwrap();
+        self.at(from, |engine, now, out| engine.send(session, bytes, now, out)).unwrap();
     }
 
     /// Hands a datagram to its receiver, whoever made it.
@@ -179,11 +166,7 @@ impl Wire {
 
     /// Goes to the next deadline of anybody; `false` if there is none before `until`.
     pub(crate) fn wake_next(&mut self, until: Instant) -> bool {
-        let next = self
-            .nodes
-            .values()
-            .filter_map(|node| node.engine.next_timeout())
-            .min();
+        let next = self.nodes.values().filter_map(|node| node.engine.next_timeout()).min();
         let Some(next) = next.filter(|&next| next <= until) else {
             return false;
         };
@@ -211,16 +194,11 @@ pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
     pub(crate) fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 
     pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
-        (0..count)
-            .map(|_| u8::try_from(self.roll(256)).unwrap())
-            .collect()
+        (0..count).map(|_| u8::try_from(self.roll(256)).unwrap()).collect()
     }
 }

@@ -54,11 +54,7 @@ pub const NODES_MAX: usize = 1024;
 ///
 /// [`TlvError::Truncated`], [`TlvError::Misplaced`], [`TlvError::TooManyNodes`], [`TlvError::ReservedId`].
 pub fn decode(body: &[u8]) -> Result<Vec<Node<'_>>, TlvError> {
-    let mut reader = Reader {
-        rest: body,
-        at: 0,
-        nodes_left: NODES_MAX,
-    };
+    let mut reader = Reader { rest: body, at: 0, nodes_left: NODES_MAX };
     let mut nodes = Vec::new();
     while let Some(raw) = reader.next()? {
         nodes.push(match raw.kind {
@@ -66,15 +62,9 @@ pub fn decode(body: &[u8]) -> Result<Vec<Node<'_>>, TlvError> {
                 let mut inner = reader.inside(&raw);
                 let resources = resources(&mut inner)?;
                 reader.nodes_left = inner.nodes_left;
-                Node::ObjectInstance {
-                    id: instance_id(raw.id)?,
-                    resources,
-                }
+                Node::ObjectInstance { id: instance_id(raw.id)?, resources }
             }
-            Kind::ResourceInstance => Node::ResourceInstance {
-                id: instance_id(raw.id)?,
-                value: raw.value,
-            },
+            Kind::ResourceInstance => Node::ResourceInstance { id: instance_id(raw.id)?, value: raw.value },
             Kind::Multiple | Kind::Resource => Node::Resource(resource(&mut reader, &raw)?),
         });
     }
@@ -130,11 +120,7 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn inside(&self, raw: &Raw<'a>) -> Self {
-        Self {
-            rest: raw.value,
-            at: raw.value_at,
-            nodes_left: self.nodes_left,
-        }
+        Self { rest: raw.value, at: raw.value_at, nodes_left: self.nodes_left }
     }
 
     fn next(&mut self) -> Result<Option<Raw<'a>>, TlvError> {
@@ -154,22 +140,12 @@ impl<'a> Reader<'a> {
         let value_at = self.at;
         let value = self.take(length).ok_or(truncated)?;
         let id = u16::try_from(id).map_err(|_| truncated)?;
-        Ok(Some(Raw {
-            kind: kind(head),
-            id,
-            value,
-            at,
-            value_at,
-        }))
+        Ok(Some(Raw { kind: kind(head), id, value, at, value_at }))
     }
 
     fn number(&mut self, bytes: usize) -> Option<usize> {
         let bytes = self.take(bytes)?;
-        Some(
-            bytes
-                .iter()
-                .fold(0, |number, byte| number << 8 | usize::from(*byte)),
-        )
+        Some(bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte)))
     }
 
     fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
@@ -199,10 +175,7 @@ fn resources<'a>(reader: &mut Reader<'a>) -> Result<Vec<ResourceNode<'a>>, TlvEr
 
 fn resource<'a>(reader: &mut Reader<'a>, raw: &Raw<'a>) -> Result<ResourceNode<'a>, TlvError> {
     match raw.kind {
-        Kind::Resource => Ok(ResourceNode::Single {
-            id: raw.id,
-            value: raw.value,
-        }),
+        Kind::Resource => Ok(ResourceNode::Single { id: raw.id, value: raw.value }),
         Kind::Multiple => {
             let mut inner = reader.inside(raw);
             let mut instances = Vec::new();
@@ -213,21 +186,14 @@ fn resource<'a>(reader: &mut Reader<'a>, raw: &Raw<'a>) -> Result<ResourceNode<'
                 instances.push((instance_id(instance.id)?, instance.value));
             }
             reader.nodes_left = inner.nodes_left;
-            Ok(ResourceNode::Multiple {
-                id: raw.id,
-                instances,
-            })
+            Ok(ResourceNode::Multiple { id: raw.id, instances })
         }
         Kind::ObjectInstance | Kind::ResourceInstance => Err(TlvError::Misplaced { at: raw.at }),
     }
 }
 
 fn instance_id(id: u16) -> Result<u16, TlvError> {
-    if id == u16::MAX {
-        Err(TlvError::ReservedId)
-    } else {
-        Ok(id)
-    }
+    if id == u16::MAX { Err(TlvError::ReservedId) } else { Ok(id) }
 }
 
 fn write_resource(out: &mut Vec<u8>, resource: &ResourceNode<'_>) -> Result<(), TlvError> {
@@ -253,11 +219,7 @@ fn write_node(out: &mut Vec<u8>, kind: Kind, id: u16, value: &[u8]) -> Result<()
         _ => return Err(TlvError::TooLong),
     };
     let wide_id = u8::from(id > 0xff);
-    let short_length = if length_bytes == 0 {
-        length.to_be_bytes()[3]
-    } else {
-        0
-    };
+    let short_length = if length_bytes == 0 { length.to_be_bytes()[3] } else { 0 };
     out.push((kind as u8) << 6 | wide_id << 5 | length_bytes << 3 | short_length);
     let id_bytes = id.to_be_bytes();
     out.extend_from_slice(if wide_id == 1 { &id_bytes } else { &id_bytes[1..] });
@@ -282,10 +244,7 @@ mod tests {
         ] {
             let mut body = header;
             body.resize(body.len() + length, 0x55);
-            let expected = Node::Resource(ResourceNode::Single {
-                id: 1,
-                value: &vec![0x55; length],
-            });
+            let expected = Node::Resource(ResourceNode::Single { id: 1, value: &vec![0x55; length] });
             assert_eq!(decode(&body), Ok(vec![expected.clone()]));
             assert_eq!(encode(&[expected]), Ok(body));
         }
@@ -294,23 +253,14 @@ mod tests {
     #[test]
     fn wide_id_is_read_in_two_bytes() {
         let body = [0b1110_0001, 0x01, 0x02, 9];
-        assert_eq!(
-            decode(&body),
-            Ok(vec![Node::Resource(ResourceNode::Single {
-                id: 0x102,
-                value: &[9]
-            })])
-        );
+        assert_eq!(decode(&body), Ok(vec![Node::Resource(ResourceNode::Single { id: 0x102, value: &[9] })]));
     }
 
     // LwM2M Core 1.0 §6.4.3.2, Table 20: two instances of a multiple resource inside an object instance.
     #[test]
     fn nested_nodes_keep_their_ids_and_values() {
         let body = [0x08, 0, 8, 0x86, 6, 0x41, 0, 1, 0x41, 1, 5];
-        let resources = vec![ResourceNode::Multiple {
-            id: 6,
-            instances: vec![(0, &[1][..]), (1, &[5])],
-        }];
+        let resources = vec![ResourceNode::Multiple { id: 6, instances: vec![(0, &[1][..]), (1, &[5])] }];
         assert_eq!(decode(&body), Ok(vec![Node::ObjectInstance { id: 0, resources }]));
     }
 
@@ -320,10 +270,7 @@ mod tests {
         let body = [0x03, 0, 0xc2, 3, 1, 0xc1, 4, 0];
         assert_eq!(decode(&body), Err(TlvError::Truncated { at: 2 }));
         assert_eq!(decode(&[0xc1]), Err(TlvError::Truncated { at: 0 }));
-        assert_eq!(
-            decode(&[0xd8, 1, 0xff, 0xff, 0xff]),
-            Err(TlvError::Truncated { at: 0 })
-        );
+        assert_eq!(decode(&[0xd8, 1, 0xff, 0xff, 0xff]), Err(TlvError::Truncated { at: 0 }));
     }
 
     #[test]

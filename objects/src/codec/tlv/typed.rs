@@ -94,10 +94,7 @@ impl Held {
         match self {
             Self::Single(value) => ResourceNode::Single { id, value },
             Self::Multiple(instances) => {
-                let instances = instances
-                    .iter()
-                    .map(|(index, value)| (*index, value.as_slice()))
-                    .collect();
+                let instances = instances.iter().map(|(index, value)| (*index, value.as_slice())).collect();
                 ResourceNode::Multiple { id, instances }
             }
         }
@@ -132,11 +129,7 @@ fn encode_resource_instances(instances: &BTreeMap<u16, BTreeMap<u16, Held>>) -> 
     let mut nodes = Vec::new();
     for held in instances.values().flat_map(BTreeMap::values) {
         if let Held::Multiple(values) = held {
-            nodes.extend(
-                values
-                    .iter()
-                    .map(|(id, value)| Node::ResourceInstance { id: *id, value }),
-            );
+            nodes.extend(values.iter().map(|(id, value)| Node::ResourceInstance { id: *id, value }));
         }
     }
     structure::encode(&nodes)
@@ -170,9 +163,7 @@ fn read_resource(
 }
 
 fn read_value(path: Path, bytes: &[u8]) -> Result<Value, TlvError> {
-    let definition = path
-        .resource()
-        .and_then(|resource| table::resource(path.object(), resource));
+    let definition = path.resource().and_then(|resource| table::resource(path.object(), resource));
     let value_type = match definition {
         Some(definition) => definition.value_type.ok_or(TlvError::NotAsDefined { path })?,
         None => ValueType::Opaque,
@@ -335,10 +326,7 @@ mod tests {
         let state = Ok(vec![(Path::Resource(5, 0, 3), Value::Integer(2))]);
         assert_eq!(decode_values(Path::Object(5), &[0xc1, 3, 2]), state);
         let many = Path::Object(1);
-        assert_eq!(
-            decode_values(many, &[0xc1, 1, 60]),
-            Err(TlvError::Outside { at: many })
-        );
+        assert_eq!(decode_values(many, &[0xc1, 1, 60]), Err(TlvError::Outside { at: many }));
     }
 
     #[test]
@@ -346,10 +334,7 @@ mod tests {
         let at = Path::Resource(5, 0, 3);
         assert_eq!(decode_values(at, &[0xc1, 5, 0]), Err(TlvError::Outside { at }));
         let at = Path::Instance(1, 1);
-        assert_eq!(
-            decode_values(at, &[0x03, 0, 0xc1, 1, 60]),
-            Err(TlvError::Outside { at })
-        );
+        assert_eq!(decode_values(at, &[0x03, 0, 0xc1, 1, 60]), Err(TlvError::Outside { at }));
         let at = Path::ResourceInstance(3, 0, 6, 0);
         assert_eq!(decode_values(at, &[0x41, 1, 5]), Err(TlvError::Outside { at }));
     }
@@ -357,28 +342,19 @@ mod tests {
     #[test]
     fn single_resource_that_comes_as_multiple_is_refused() {
         let path = Path::Resource(5, 0, 3);
-        assert_eq!(
-            decode_values(path, &[0x83, 3, 0x41, 0, 1]),
-            Err(TlvError::NotAsDefined { path })
-        );
+        assert_eq!(decode_values(path, &[0x83, 3, 0x41, 0, 1]), Err(TlvError::NotAsDefined { path }));
     }
 
     #[test]
     fn unknown_resource_is_kept_as_its_bytes() {
         let path = Path::Resource(3, 0, 200);
-        assert_eq!(
-            decode_values(DEVICE, &[0xc2, 200, 1, 2]),
-            Ok(vec![(path, Value::Opaque(vec![1, 2]))])
-        );
+        assert_eq!(decode_values(DEVICE, &[0xc2, 200, 1, 2]), Ok(vec![(path, Value::Opaque(vec![1, 2]))]));
     }
 
     #[test]
     fn wrong_bytes_for_a_type_are_refused_with_path_and_type() {
         let path = Path::Resource(5, 0, 3);
-        let refused = TlvError::NotOfType {
-            path,
-            value_type: ValueType::Integer,
-        };
+        let refused = TlvError::NotOfType { path, value_type: ValueType::Integer };
         assert_eq!(decode_values(path, &[0xc3, 3, 0, 0, 1]), Err(refused));
     }
 
@@ -388,10 +364,7 @@ mod tests {
         let values = [(Path::Resource(5, 0, 5), Value::Integer(0))];
         assert_eq!(encode_values(at, &values), Err(TlvError::Outside { at }));
         let twice = [(at, Value::Integer(0)), (at, Value::Integer(1))];
-        assert_eq!(
-            encode_values(at, &twice),
-            Err(TlvError::NotAsDefined { path: at })
-        );
+        assert_eq!(encode_values(at, &twice), Err(TlvError::NotAsDefined { path: at }));
     }
 
     #[test]
@@ -408,14 +381,8 @@ mod tests {
             (Path::Resource(1, instance, 1), Value::Integer(number)),
             (Path::Resource(1, instance, 6), Value::Boolean(flag)),
             (Path::Resource(1, instance, 7), Value::String(text.to_string())),
-            (
-                Path::Resource(1, instance, 10),
-                Value::ObjectLink(ObjectLink { object: 11, instance }),
-            ),
-            (
-                Path::Resource(1, instance, 13),
-                Value::Unsigned(number.unsigned_abs()),
-            ),
+            (Path::Resource(1, instance, 10), Value::ObjectLink(ObjectLink { object: 11, instance })),
+            (Path::Resource(1, instance, 13), Value::Unsigned(number.unsigned_abs())),
         ]
     }
 

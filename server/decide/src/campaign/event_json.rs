@@ -63,11 +63,7 @@ pub fn decode(text: &str) -> Result<Event, EventError> {
     Ok(Event {
         at: row.at,
         campaign: row.campaign.map(CampaignId),
-        device: row
-            .device
-            .map(Endpoint::try_from)
-            .transpose()
-            .map_err(EventError::Device)?,
+        device: row.device.map(Endpoint::try_from).transpose().map_err(EventError::Device)?,
         kind: read_kind(row.what)?,
     })
 }
@@ -91,46 +87,21 @@ struct EventRow {
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum KindRow {
-    Launched {
-        targeted: u32,
-    },
-    Targeted {
-        class: String,
-    },
+    Launched { targeted: u32 },
+    Targeted { class: String },
     Offered,
-    OfferFailed {
-        reason: String,
-    },
+    OfferFailed { reason: String },
     Asked,
-    Resolved {
-        grant: u64,
-        content: String,
-        bytes: u64,
-        delta: Option<DeltaRow>,
-    },
+    Resolved { grant: u64, content: String, bytes: u64, delta: Option<DeltaRow> },
     AlreadyCurrent,
-    Decrypted {
-        grant: u64,
-    },
-    Installed {
-        grant: u64,
-    },
-    Failed {
-        grant: u64,
-        reason: String,
-    },
-    Refused {
-        reason: String,
-    },
+    Decrypted { grant: u64 },
+    Installed { grant: u64 },
+    Failed { grant: u64, reason: String },
+    Refused { reason: String },
     Cancelled,
-    Halted {
-        failure_per_mille: u32,
-    },
+    Halted { failure_per_mille: u32 },
     Finished,
-    AlarmRaised {
-        alarm: String,
-        cause: String,
-    },
+    AlarmRaised { alarm: String, cause: String },
 }
 
 #[derive(Deserialize, Serialize)]
@@ -146,25 +117,12 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Offered => KindRow::Offered,
         EventKind::OfferFailed { reason } => KindRow::OfferFailed { reason },
         EventKind::Asked => KindRow::Asked,
-        EventKind::Resolved {
-            delivery,
-            grant,
-            content,
-            bytes,
-        } => {
+        EventKind::Resolved { delivery, grant, content, bytes } => {
             let delta = match delivery {
                 Delivery::Full => None,
-                Delivery::Delta { base, algorithm } => Some(DeltaRow {
-                    base: hex::encode(base),
-                    algorithm,
-                }),
+                Delivery::Delta { base, algorithm } => Some(DeltaRow { base: hex::encode(base), algorithm }),
             };
-            KindRow::Resolved {
-                grant,
-                content: hex::encode(content),
-                bytes,
-                delta,
-            }
+            KindRow::Resolved { grant, content: hex::encode(content), bytes, delta }
         }
         EventKind::AlreadyCurrent => KindRow::AlreadyCurrent,
         EventKind::Decrypted { grant } => KindRow::Decrypted { grant },
@@ -174,10 +132,9 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Cancelled => KindRow::Cancelled,
         EventKind::Halted { failure_per_mille } => KindRow::Halted { failure_per_mille },
         EventKind::Finished => KindRow::Finished,
-        EventKind::AlarmRaised { kind, cause } => KindRow::AlarmRaised {
-            alarm: kind.name().to_owned(),
-            cause,
-        },
+        EventKind::AlarmRaised { kind, cause } => {
+            KindRow::AlarmRaised { alarm: kind.name().to_owned(), cause }
+        }
     }
 }
 
@@ -188,25 +145,12 @@ fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
         KindRow::Offered => EventKind::Offered,
         KindRow::OfferFailed { reason } => EventKind::OfferFailed { reason },
         KindRow::Asked => EventKind::Asked,
-        KindRow::Resolved {
-            grant,
-            content,
-            bytes,
-            delta,
-        } => {
+        KindRow::Resolved { grant, content, bytes, delta } => {
             let delivery = match delta {
                 None => Delivery::Full,
-                Some(row) => Delivery::Delta {
-                    base: read_digest(&row.base)?,
-                    algorithm: row.algorithm,
-                },
+                Some(row) => Delivery::Delta { base: read_digest(&row.base)?, algorithm: row.algorithm },
             };
-            EventKind::Resolved {
-                delivery,
-                grant,
-                content: read_digest(&content)?,
-                bytes,
-            }
+            EventKind::Resolved { delivery, grant, content: read_digest(&content)?, bytes }
         }
         KindRow::AlreadyCurrent => EventKind::AlreadyCurrent,
         KindRow::Decrypted { grant } => EventKind::Decrypted { grant },
@@ -238,51 +182,24 @@ mod tests {
     const GOLDEN: &str = include_str!("event_json_v1.jsonl");
 
     fn every_kind() -> Vec<EventKind> {
-        let delta = Delivery::Delta {
-            base: [0x0B; 32],
-            algorithm: -7,
-        };
+        let delta = Delivery::Delta { base: [0x0B; 32], algorithm: -7 };
         vec![
             EventKind::Launched { targeted: 3 },
-            EventKind::Targeted {
-                class: "meter".to_owned(),
-            },
+            EventKind::Targeted { class: "meter".to_owned() },
             EventKind::Offered,
-            EventKind::OfferFailed {
-                reason: "no answer".to_owned(),
-            },
+            EventKind::OfferFailed { reason: "no answer".to_owned() },
             EventKind::Asked,
-            EventKind::Resolved {
-                delivery: Delivery::Full,
-                grant: 7,
-                content: [0xC0; 32],
-                bytes: 1000,
-            },
-            EventKind::Resolved {
-                delivery: delta,
-                grant: 8,
-                content: [0xC1; 32],
-                bytes: 90,
-            },
+            EventKind::Resolved { delivery: Delivery::Full, grant: 7, content: [0xC0; 32], bytes: 1000 },
+            EventKind::Resolved { delivery: delta, grant: 8, content: [0xC1; 32], bytes: 90 },
             EventKind::AlreadyCurrent,
             EventKind::Decrypted { grant: 8 },
             EventKind::Installed { grant: 8 },
-            EventKind::Failed {
-                grant: 7,
-                reason: "digest \"differs\"".to_owned(),
-            },
-            EventKind::Refused {
-                reason: "no".to_owned(),
-            },
+            EventKind::Failed { grant: 7, reason: "digest \"differs\"".to_owned() },
+            EventKind::Refused { reason: "no".to_owned() },
             EventKind::Cancelled,
-            EventKind::Halted {
-                failure_per_mille: 200,
-            },
+            EventKind::Halted { failure_per_mille: 200 },
             EventKind::Finished,
-            EventKind::AlarmRaised {
-                kind: AlarmKind::CloneOrRolledBack,
-                cause: "seen".to_owned(),
-            },
+            EventKind::AlarmRaised { kind: AlarmKind::CloneOrRolledBack, cause: "seen".to_owned() },
         ]
     }
 
@@ -308,10 +225,7 @@ mod tests {
 
     #[test]
     fn lines_of_version_1_stay_readable() {
-        let read: Vec<_> = GOLDEN
-            .lines()
-            .map(|line| decode(line).expect("a readable line"))
-            .collect();
+        let read: Vec<_> = GOLDEN.lines().map(|line| decode(line).expect("a readable line")).collect();
         assert_eq!(read, every_event());
     }
 
@@ -340,10 +254,7 @@ mod tests {
             r#"{"version":1,"at":5,"what":{"kind":"resolved","grant":1,"content":"c0","bytes":1}}"#;
         assert!(matches!(decode(resolved), Err(EventError::Digest)));
         let device = r#"{"version":1,"at":5,"device":"","what":{"kind":"asked"}}"#;
-        assert!(matches!(
-            decode(device),
-            Err(EventError::Device(EndpointError::Empty))
-        ));
+        assert!(matches!(decode(device), Err(EventError::Device(EndpointError::Empty))));
         let alarm = r#"{"version":1,"at":5,"what":{"kind":"alarm_raised","alarm":"fire","cause":""}}"#;
         assert!(matches!(decode(alarm), Err(EventError::Alarm(kind)) if kind == "fire"));
     }

@@ -43,9 +43,7 @@ pub fn plan(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u
     }
     let offers = offers(policy, progress, reachable, now);
     if offers.is_empty() {
-        Plan::Wait {
-            until: next_due(progress, reachable, now),
-        }
+        Plan::Wait { until: next_due(progress, reachable, now) }
     } else {
         Plan::Offer(offers)
     }
@@ -83,19 +81,14 @@ fn offers(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64
 }
 
 fn next_due(progress: &Progress, reachable: &[Endpoint], now: u64) -> Option<u64> {
-    tracked(progress, reachable)
-        .filter_map(|(_, track)| due(track))
-        .filter(|at| *at > now)
-        .min()
+    tracked(progress, reachable).filter_map(|(_, track)| due(track)).filter(|at| *at > now).min()
 }
 
 fn tracked<'a>(
     progress: &'a Progress,
     reachable: &'a [Endpoint],
 ) -> impl Iterator<Item = (&'a Endpoint, &'a Track)> {
-    reachable
-        .iter()
-        .filter_map(|endpoint| Some((endpoint, progress.tracks.get(endpoint)?)))
+    reachable.iter().filter_map(|endpoint| Some((endpoint, progress.tracks.get(endpoint)?)))
 }
 
 /// Gives the second from which the manifest may go out to a device; `None` if it has it or came to an end.
@@ -130,15 +123,9 @@ mod tests {
     use crate::campaign::CampaignId;
 
     const NOW: u64 = 10_000;
-    const POLICY: Policy = Policy {
-        in_flight_max: Some(2),
-        failure_per_mille_max: 100,
-        failure_sample_min: 10,
-    };
-    const ALL: Policy = Policy {
-        in_flight_max: None,
-        ..POLICY
-    };
+    const POLICY: Policy =
+        Policy { in_flight_max: Some(2), failure_per_mille_max: 100, failure_sample_min: 10 };
+    const ALL: Policy = Policy { in_flight_max: None, ..POLICY };
 
     fn name(number: usize) -> Endpoint {
         Endpoint::try_from(format!("device-{number:04}")).expect("a name")
@@ -148,11 +135,7 @@ mod tests {
         let mut progress = Progress::new(CampaignId(1));
         for (number, stage) in stages.iter().enumerate() {
             let failed_once = *stage == Stage::Failed;
-            let track = Track {
-                stage: *stage,
-                failed_once,
-                ..Track::new("meter".to_owned(), NOW)
-            };
+            let track = Track { stage: *stage, failed_once, ..Track::new("meter".to_owned(), NOW) };
             progress.tracks.insert(name(number), track);
         }
         progress
@@ -172,9 +155,7 @@ mod tests {
     #[test]
     fn offers_to_all_without_limit_up_to_one_step() {
         let progress = progress(&[Stage::Waiting; OFFERS_MAX + 1]);
-        let Plan::Offer(offers) = planned(&ALL, &progress) else {
-            panic!("no offer")
-        };
+        let Plan::Offer(offers) = planned(&ALL, &progress) else { panic!("no offer") };
         assert_eq!(offers.len(), OFFERS_MAX);
     }
 
@@ -187,10 +168,7 @@ mod tests {
     #[test]
     fn devices_that_cannot_be_reached_or_are_no_targets_are_passed_over() {
         let progress = progress(&[Stage::Waiting, Stage::Waiting]);
-        assert_eq!(
-            plan(&ALL, &progress, &[name(1), name(77)], NOW),
-            Plan::Offer(vec![name(1)])
-        );
+        assert_eq!(plan(&ALL, &progress, &[name(1), name(77)], NOW), Plan::Offer(vec![name(1)]));
         assert_eq!(plan(&ALL, &progress, &[], NOW), Plan::Wait { until: None });
     }
 
@@ -198,12 +176,7 @@ mod tests {
     fn halts_when_failure_rate_passes_limit_on_full_sample() {
         let mut stages = vec![Stage::Installed; 8];
         stages.extend([Stage::Failed, Stage::Failed, Stage::Waiting]);
-        assert_eq!(
-            planned(&POLICY, &progress(&stages)),
-            Plan::Halt {
-                failure_per_mille: 200
-            }
-        );
+        assert_eq!(planned(&POLICY, &progress(&stages)), Plan::Halt { failure_per_mille: 200 });
     }
 
     #[test]
@@ -223,31 +196,16 @@ mod tests {
 
     #[test]
     fn campaign_that_was_cancelled_offers_nothing() {
-        let progress = Progress {
-            state: CampaignState::Cancelled,
-            ..progress(&[Stage::Waiting])
-        };
+        let progress = Progress { state: CampaignState::Cancelled, ..progress(&[Stage::Waiting]) };
         assert_eq!(planned(&POLICY, &progress), Plan::Over);
     }
 
     #[test]
     fn offer_that_did_not_reach_is_repeated_after_doubled_waits() {
         let mut progress = progress(&[Stage::Waiting]);
-        for (failures, wait) in [
-            (1, RETRY_S),
-            (2, RETRY_S * 2),
-            (100, RETRY_S << RETRY_DOUBLINGS_MAX),
-        ] {
-            progress
-                .tracks
-                .entry(name(0))
-                .and_modify(|track| track.offers_failed = failures);
-            assert_eq!(
-                planned(&ALL, &progress),
-                Plan::Wait {
-                    until: Some(NOW + wait)
-                }
-            );
+        for (failures, wait) in [(1, RETRY_S), (2, RETRY_S * 2), (100, RETRY_S << RETRY_DOUBLINGS_MAX)] {
+            progress.tracks.entry(name(0)).and_modify(|track| track.offers_failed = failures);
+            assert_eq!(planned(&ALL, &progress), Plan::Wait { until: Some(NOW + wait) });
             let offered = plan(&ALL, &progress, &[name(0)], NOW + wait);
             assert_eq!(offered, Plan::Offer(vec![name(0)]));
         }
@@ -256,12 +214,7 @@ mod tests {
     #[test]
     fn device_that_was_offered_and_never_asked_is_offered_again_without_taking_room() {
         let progress = progress(&[Stage::Offered, Stage::Offered]);
-        assert_eq!(
-            planned(&POLICY, &progress),
-            Plan::Wait {
-                until: Some(NOW + OFFER_LIFETIME_S)
-            }
-        );
+        assert_eq!(planned(&POLICY, &progress), Plan::Wait { until: Some(NOW + OFFER_LIFETIME_S) });
         let reachable = [name(0), name(1)];
         let later = plan(&POLICY, &progress, &reachable, NOW + OFFER_LIFETIME_S);
         assert_eq!(later, Plan::Offer(reachable.to_vec()));

@@ -48,11 +48,7 @@ impl Progress {
     /// Starts the progress of a campaign without events.
     #[must_use]
     pub fn new(campaign: CampaignId) -> Self {
-        Self {
-            campaign,
-            state: CampaignState::Running,
-            tracks: BTreeMap::new(),
-        }
+        Self { campaign, state: CampaignState::Running, tracks: BTreeMap::new() }
     }
 
     /// Folds the events of a campaign, in their order; those of others are passed over.
@@ -104,10 +100,7 @@ impl Progress {
     #[must_use]
     pub fn outcomes(&self) -> Outcomes {
         let failed = self.count(|track| track.failed_once && !succeeded(track));
-        Outcomes {
-            succeeded: self.count(succeeded),
-            failed,
-        }
+        Outcomes { succeeded: self.count(succeeded), failed }
     }
 
     /// Tells whether every device came to an end.
@@ -186,40 +179,19 @@ mod tests {
 
     fn of_device(name: &str, kind: EventKind) -> Event {
         let device = Some(Endpoint::try_from(name).expect("a name"));
-        Event {
-            at: 0,
-            campaign: Some(CAMPAIGN),
-            device,
-            kind,
-        }
+        Event { at: 0, campaign: Some(CAMPAIGN), device, kind }
     }
 
     fn of_campaign(kind: EventKind) -> Event {
-        Event {
-            at: 0,
-            campaign: Some(CAMPAIGN),
-            device: None,
-            kind,
-        }
+        Event { at: 0, campaign: Some(CAMPAIGN), device: None, kind }
     }
 
     fn targeted(name: &str, class: &str) -> Event {
-        of_device(
-            name,
-            EventKind::Targeted {
-                class: class.to_owned(),
-            },
-        )
+        of_device(name, EventKind::Targeted { class: class.to_owned() })
     }
 
     fn failed(name: &str, reason: &str) -> Event {
-        of_device(
-            name,
-            EventKind::Failed {
-                grant: 0,
-                reason: reason.to_owned(),
-            },
-        )
+        of_device(name, EventKind::Failed { grant: 0, reason: reason.to_owned() })
     }
 
     #[test]
@@ -234,11 +206,7 @@ mod tests {
         let classes = Progress::of(CAMPAIGN, &events).classes();
         assert_eq!((classes["lamp"].targeted, classes["lamp"].installed), (1, 1));
         assert_eq!(
-            (
-                classes["meter"].targeted,
-                classes["meter"].offered,
-                classes["meter"].waiting
-            ),
+            (classes["meter"].targeted, classes["meter"].offered, classes["meter"].waiting),
             (2, 1, 1)
         );
     }
@@ -253,34 +221,23 @@ mod tests {
             failed("b", "another one for the same device"),
         ];
         let classes = Progress::of(CAMPAIGN, &events).classes();
-        assert_eq!(
-            classes["meter"].reasons,
-            BTreeMap::from([("digest differs".to_owned(), 2)])
-        );
+        assert_eq!(classes["meter"].reasons, BTreeMap::from([("digest differs".to_owned(), 2)]));
     }
 
     #[test]
     fn events_of_devices_that_were_not_targeted_and_of_other_campaigns_do_not_count() {
-        let other = Event {
-            campaign: Some(CampaignId(2)),
-            ..targeted("a", "meter")
-        };
+        let other = Event { campaign: Some(CampaignId(2)), ..targeted("a", "meter") };
         let events = [other, of_device("b", EventKind::Offered)];
         assert_eq!(Progress::of(CAMPAIGN, &events), Progress::new(CAMPAIGN));
     }
 
     #[test]
     fn cancelled_campaign_is_neither_halted_nor_finished_afterwards() {
-        let halted = of_campaign(EventKind::Halted {
-            failure_per_mille: 500,
-        });
+        let halted = of_campaign(EventKind::Halted { failure_per_mille: 500 });
         let cancelled = of_campaign(EventKind::Cancelled);
         let finished = of_campaign(EventKind::Finished);
         let state = |events: &[Event]| Progress::of(CAMPAIGN, events).state;
-        assert_eq!(
-            state(&[cancelled.clone(), halted.clone(), finished.clone()]),
-            CampaignState::Cancelled
-        );
+        assert_eq!(state(&[cancelled.clone(), halted.clone(), finished.clone()]), CampaignState::Cancelled);
         assert_eq!(state(&[halted, cancelled.clone()]), CampaignState::Cancelled);
         assert_eq!(state(&[finished, cancelled]), CampaignState::Finished);
     }
@@ -289,28 +246,14 @@ mod tests {
     fn device_that_tries_again_still_counts_as_failed_until_it_succeeds() {
         let mut events = vec![targeted("a", "meter"), failed("a", "digest differs")];
         events.push(of_device("a", EventKind::Asked));
-        assert_eq!(
-            Progress::of(CAMPAIGN, &events).outcomes(),
-            Outcomes {
-                succeeded: 0,
-                failed: 1
-            }
-        );
+        assert_eq!(Progress::of(CAMPAIGN, &events).outcomes(), Outcomes { succeeded: 0, failed: 1 });
         events.push(of_device("a", EventKind::Installed { grant: 7 }));
-        assert_eq!(
-            Progress::of(CAMPAIGN, &events).outcomes(),
-            Outcomes {
-                succeeded: 1,
-                failed: 0
-            }
-        );
+        assert_eq!(Progress::of(CAMPAIGN, &events).outcomes(), Outcomes { succeeded: 1, failed: 0 });
     }
 
     #[test]
     fn reasons_past_the_limit_are_counted_together() {
-        let names: Vec<_> = (0..REASONS_MAX + 5)
-            .map(|number| format!("device-{number:03}"))
-            .collect();
+        let names: Vec<_> = (0..REASONS_MAX + 5).map(|number| format!("device-{number:03}")).collect();
         let targeted = names.iter().map(|name| targeted(name, "meter"));
         let failed = names.iter().map(|name| failed(name, name));
         let events: Vec<_> = targeted.chain(failed).collect();
@@ -324,12 +267,8 @@ mod tests {
             Just(EventKind::Offered),
             Just(EventKind::Asked),
             Just(EventKind::AlreadyCurrent),
-            Just(EventKind::OfferFailed {
-                reason: "unreached".to_owned()
-            }),
-            Just(EventKind::Refused {
-                reason: "no".to_owned()
-            }),
+            Just(EventKind::OfferFailed { reason: "unreached".to_owned() }),
+            Just(EventKind::Refused { reason: "no".to_owned() }),
             grant.clone().prop_map(|grant| EventKind::Resolved {
                 delivery: super::super::event::Delivery::Full,
                 grant,
@@ -338,10 +277,7 @@ mod tests {
             }),
             grant.clone().prop_map(|grant| EventKind::Decrypted { grant }),
             grant.clone().prop_map(|grant| EventKind::Installed { grant }),
-            grant.prop_map(|grant| EventKind::Failed {
-                grant,
-                reason: "broken".to_owned()
-            }),
+            grant.prop_map(|grant| EventKind::Failed { grant, reason: "broken".to_owned() }),
         ]
     }
 

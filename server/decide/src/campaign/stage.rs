@@ -49,15 +49,7 @@ impl Track {
     #[must_use]
     pub fn new(class: String, at: u64) -> Self {
         let (stage, since) = (Stage::Waiting, at);
-        Self {
-            class,
-            stage,
-            since,
-            grant: 0,
-            offers_failed: 0,
-            failed_once: false,
-            reason: None,
-        }
+        Self { class, stage, since, grant: 0, offers_failed: 0, failed_once: false, reason: None }
     }
 
     /// Takes one event of this device; one that comes late or twice changes nothing.
@@ -91,19 +83,13 @@ impl Track {
     /// Tells whether the device came to an end, good or bad.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Installed | Stage::Current | Stage::Failed | Stage::Refused
-        )
+        matches!(self.stage, Stage::Installed | Stage::Current | Stage::Failed | Stage::Refused)
     }
 
     /// Tells whether the device counts against the limit of devices at a time.
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
-        matches!(
-            self.stage,
-            Stage::Offered | Stage::Asked | Stage::Downloading | Stage::Decrypted
-        )
+        matches!(self.stage, Stage::Offered | Stage::Asked | Stage::Downloading | Stage::Decrypted)
     }
 
     fn offered(&mut self, at: u64) {
@@ -122,10 +108,7 @@ impl Track {
     }
 
     fn asked(&mut self, at: u64) {
-        if matches!(
-            self.stage,
-            Stage::Waiting | Stage::Offered | Stage::Refused | Stage::Failed
-        ) {
+        if matches!(self.stage, Stage::Waiting | Stage::Offered | Stage::Refused | Stage::Failed) {
             self.offers_failed = 0;
             self.enter(Stage::Asked, at);
         }
@@ -177,31 +160,19 @@ mod tests {
     use crate::campaign::event::Delivery;
 
     fn resolved(grant: u64) -> EventKind {
-        EventKind::Resolved {
-            delivery: Delivery::Full,
-            grant,
-            content: [0; 32],
-            bytes: 1,
-        }
+        EventKind::Resolved { delivery: Delivery::Full, grant, content: [0; 32], bytes: 1 }
     }
 
     fn failed(grant: u64) -> EventKind {
-        EventKind::Failed {
-            grant,
-            reason: "digest differs".to_owned(),
-        }
+        EventKind::Failed { grant, reason: "digest differs".to_owned() }
     }
 
     fn refused() -> EventKind {
-        EventKind::Refused {
-            reason: "no".to_owned(),
-        }
+        EventKind::Refused { reason: "no".to_owned() }
     }
 
     fn unreached() -> EventKind {
-        EventKind::OfferFailed {
-            reason: "no answer".to_owned(),
-        }
+        EventKind::OfferFailed { reason: "no answer".to_owned() }
     }
 
     fn after(events: &[EventKind]) -> Track {
@@ -216,16 +187,8 @@ mod tests {
 
     #[test]
     fn whole_walk_passes_every_stage() {
-        let walk = [
-            Offered,
-            Asked,
-            resolved(5),
-            Decrypted { grant: 5 },
-            Installed { grant: 5 },
-        ];
-        let stages: Vec<_> = (0..=walk.len())
-            .map(|length| after(&walk[..length]).stage)
-            .collect();
+        let walk = [Offered, Asked, resolved(5), Decrypted { grant: 5 }, Installed { grant: 5 }];
+        let stages: Vec<_> = (0..=walk.len()).map(|length| after(&walk[..length]).stage).collect();
         let expected = [
             Stage::Waiting,
             Stage::Offered,
@@ -239,15 +202,7 @@ mod tests {
 
     #[test]
     fn nothing_undoes_installed() {
-        for late in [
-            Offered,
-            unreached(),
-            Asked,
-            resolved(9),
-            AlreadyCurrent,
-            failed(9),
-            refused(),
-        ] {
+        for late in [Offered, unreached(), Asked, resolved(9), AlreadyCurrent, failed(9), refused()] {
             let track = after(&[Offered, Asked, resolved(5), Installed { grant: 5 }, late.clone()]);
             assert_eq!((track.stage, track.since), (Stage::Installed, 4), "{late:?}");
         }
@@ -255,10 +210,7 @@ mod tests {
 
     #[test]
     fn installed_counts_though_decrypted_never_came() {
-        assert_eq!(
-            after(&[Offered, Asked, resolved(5), Installed { grant: 5 }]).stage,
-            Stage::Installed
-        );
+        assert_eq!(after(&[Offered, Asked, resolved(5), Installed { grant: 5 }]).stage, Stage::Installed);
     }
 
     #[test]
@@ -271,43 +223,24 @@ mod tests {
 
     #[test]
     fn repeated_resolution_does_not_undo_decrypted() {
-        assert_eq!(
-            after(&[Asked, resolved(5), Decrypted { grant: 5 }, resolved(5)]).stage,
-            Stage::Decrypted
-        );
+        assert_eq!(after(&[Asked, resolved(5), Decrypted { grant: 5 }, resolved(5)]).stage, Stage::Decrypted);
     }
 
     #[test]
     fn failure_of_an_older_grant_does_not_count() {
-        assert_eq!(
-            after(&[Asked, resolved(5), resolved(6), failed(5)]).stage,
-            Stage::Downloading
-        );
+        assert_eq!(after(&[Asked, resolved(5), resolved(6), failed(5)]).stage, Stage::Downloading);
     }
 
     #[test]
     fn refused_manifest_fails_a_device_without_grant_only() {
         assert_eq!(after(&[Offered, failed(0)]).stage, Stage::Failed);
-        assert_eq!(
-            after(&[Offered, Asked, resolved(5), failed(0)]).stage,
-            Stage::Downloading
-        );
+        assert_eq!(after(&[Offered, Asked, resolved(5), failed(0)]).stage, Stage::Downloading);
     }
 
     #[test]
     fn device_that_failed_can_ask_again_and_stays_marked() {
-        let track = after(&[
-            Asked,
-            resolved(5),
-            failed(5),
-            Asked,
-            resolved(6),
-            Installed { grant: 6 },
-        ]);
-        assert_eq!(
-            (track.stage, track.failed_once, track.reason),
-            (Stage::Installed, true, None)
-        );
+        let track = after(&[Asked, resolved(5), failed(5), Asked, resolved(6), Installed { grant: 6 }]);
+        assert_eq!((track.stage, track.failed_once, track.reason), (Stage::Installed, true, None));
     }
 
     #[test]
@@ -319,10 +252,7 @@ mod tests {
     #[test]
     fn offer_that_fails_waits_again_unless_the_device_asked() {
         let track = after(&[Offered, unreached()]);
-        assert_eq!(
-            (track.stage, track.offers_failed, track.since),
-            (Stage::Waiting, 1, 2)
-        );
+        assert_eq!((track.stage, track.offers_failed, track.since), (Stage::Waiting, 1, 2));
         assert_eq!(after(&[Offered, Asked, unreached()]).stage, Stage::Asked);
     }
 

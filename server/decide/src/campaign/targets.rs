@@ -22,12 +22,7 @@ mod tests {
 
     fn meter() -> Device {
         let endpoint = Endpoint::try_from("meter-1").expect("a name");
-        Device {
-            endpoint,
-            class: "meter".to_owned(),
-            enabled: true,
-            added_at: 0,
-        }
+        Device { endpoint, class: "meter".to_owned(), enabled: true, added_at: 0 }
     }
 
     #[test]

@@ -28,10 +28,7 @@ impl Decision {
     pub fn answered(&self, answer: &[u8]) -> IdentityState {
         let mut state = self.state.clone();
         if let Some(request) = self.keep {
-            state.last = Some(LastAnswer {
-                request,
-                answer: answer.to_vec(),
-            });
+            state.last = Some(LastAnswer { request, answer: answer.to_vec() });
         }
         state
     }
@@ -72,19 +69,13 @@ impl Decision {
 /// Moves the identity over a confirmed grant: place, fork head, and the end of all grants of s.
 pub(super) fn advance(state: &mut IdentityState, grant: &Grant, report: Digest) {
     let left = state.place;
-    let given_again = state
-        .confirmed_manifest(&grant.manifest)
-        .map_or(0, |(_, before)| before.given_again);
+    let given_again = state.confirmed_manifest(&grant.manifest).map_or(0, |(_, before)| before.given_again);
     let confirmed = Confirmed {
         grant: grant.number,
         confirm: grant.confirm,
         report,
         manifest: grant.manifest,
-        installed: grant
-            .contents
-            .iter()
-            .map(|content| (content.component, content.installed))
-            .collect(),
+        installed: grant.contents.iter().map(|content| (content.component, content.installed)).collect(),
         given_again,
     };
     state.confirmed.insert(left, confirmed);

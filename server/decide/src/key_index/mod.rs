@@ -31,10 +31,7 @@ use crate::refusal::Refusal;
 
 /// A message whose MAC was right.
 #[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one at a time on the stack, never in a collection"
-)]
+#[expect(clippy::large_enum_variant, reason = "one at a time on the stack, never in a collection")]
 pub enum Arrival {
     /// Update-Request.
     Request(Request),
@@ -195,10 +192,7 @@ pub enum Verdict {
 
 /// Rows of the table, named as in the protocol.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-#[expect(
-    missing_docs,
-    reason = "the table in the protocol's document says what each row is"
-)]
+#[expect(missing_docs, reason = "the table in the protocol's document says what each row is")]
 pub enum Row {
     R1,
     R2,
@@ -236,10 +230,7 @@ pub fn decide(state: &IdentityState, arrival: &Arrival, context: &Context) -> De
 /// Row 1: a wrong MAC is dropped and counted per address; no state, and no alarm for the identity.
 #[must_use]
 pub fn wrong_mac() -> Turned {
-    Turned {
-        row: Row::R1,
-        alarm: None,
-    }
+    Turned { row: Row::R1, alarm: None }
 }
 
 /// Row 2: an unknown name is refused without detail, with an alarm that names it.
@@ -247,13 +238,7 @@ pub fn wrong_mac() -> Turned {
 pub fn unknown_identity(name: &str) -> Turned {
     let name: String = name.chars().take(NAME_CHARS_MAX).collect();
     let cause = format!("the identity {name:?}, which nobody enrolled, asks for updates");
-    Turned {
-        row: Row::R2,
-        alarm: Some(Alarm {
-            kind: AlarmKind::UnknownIdentity,
-            cause,
-        }),
-    }
+    Turned { row: Row::R2, alarm: Some(Alarm { kind: AlarmKind::UnknownIdentity, cause }) }
 }
 
 impl Decision {
@@ -264,13 +249,7 @@ impl Decision {
     }
 
     fn new(row: Row, state: IdentityState, reply: Reply) -> Self {
-        Self {
-            row,
-            state,
-            reply,
-            alarm: None,
-            keep: None,
-        }
+        Self { row, state, reply, alarm: None, keep: None }
     }
 
     fn with_alarm(mut self, kind: AlarmKind, cause: String) -> Self {

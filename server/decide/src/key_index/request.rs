@@ -36,9 +36,7 @@ fn take_proof(state: &mut IdentityState, request: &Request, now: u64) -> Option<
 fn betrays_old_state(proof: &Prove, request: &Request) -> bool {
     match proof.row {
         ProveRow::R14 => true,
-        ProveRow::R3 => proof
-            .counter_highest
-            .is_some_and(|highest| request.counter <= highest),
+        ProveRow::R3 => proof.counter_highest.is_some_and(|highest| request.counter <= highest),
         ProveRow::R13 => false,
     }
 }
@@ -58,10 +56,7 @@ fn at_place(mut state: IdentityState, request: &Request, context: &Context) -> D
     if request.fork != state.fork {
         return row_15(state, request);
     }
-    if state
-        .counter_highest
-        .is_some_and(|highest| request.counter <= highest)
-    {
+    if state.counter_highest.is_some_and(|highest| request.counter <= highest) {
         return row_3(state, request, context);
     }
     state.counter_highest = Some(request.counter);
@@ -69,10 +64,8 @@ fn at_place(mut state: IdentityState, request: &Request, context: &Context) -> D
 }
 
 fn row_15(state: IdentityState, request: &Request) -> Decision {
-    let cause = format!(
-        "a request at {} carries a fork head that is not this identity's",
-        shown(request.place)
-    );
+    let cause =
+        format!("a request at {} carries a fork head that is not this identity's", shown(request.place));
     refuse(Row::R15, state, Refusal::IdentityInDoubt).with_alarm(AlarmKind::Clone, cause)
 }
 
@@ -108,18 +101,13 @@ fn rows_5_and_6(state: IdentityState, open: &Grant, request: &Request, context: 
     let same_question = same_manifest && open.selector == request.selector && open.keys == request.keys;
     let usable = context.open.bytes_present && !context.open.cancelled && !expired;
     if same_question && usable {
-        let reply = Reply::HeldGrant {
-            place: open.place,
-            number: open.number,
-        };
+        let reply = Reply::HeldGrant { place: open.place, number: open.number };
         return Decision::new(Row::R5, state, reply);
     }
     if same_manifest || expired || context.open.cancelled || context.open.outranked {
         return grant(Row::R6, state, request, context, None);
     }
-    let busy = Reply::Verdict(Verdict::Later {
-        delay_s: BUSY_DELAY_S,
-    });
+    let busy = Reply::Verdict(Verdict::Later { delay_s: BUSY_DELAY_S });
     Decision::new(Row::R6, state, busy)
 }
 
@@ -130,33 +118,20 @@ fn row_7(
     request: &Request,
     context: &Context,
 ) -> Decision {
-    if confirmed
-        .installed
-        .iter()
-        .all(|image| request.running.contains(image))
-    {
+    if confirmed.installed.iter().all(|image| request.running.contains(image)) {
         return Decision::new(Row::R7, state, Reply::Verdict(Verdict::Nothing));
     }
     let failed = state.reported(place, confirmed.grant, Moment::Failed);
     let installed =
         confirmed.confirm != Confirm::Decrypted || state.reported(place, confirmed.grant, Moment::Installed);
     if !failed && !installed && state.grant(place, confirmed.grant).is_some() {
-        return Decision::new(
-            Row::R7,
-            state,
-            Reply::HeldGrant {
-                place,
-                number: confirmed.grant,
-            },
-        );
+        return Decision::new(Row::R7, state, Reply::HeldGrant { place, number: confirmed.grant });
     }
     if failed && confirmed.given_again < context.given_again_max {
         return grant(Row::R7, state, request, context, Some(place));
     }
-    let cause = format!(
-        "it asks again for an update that it confirmed at {}, and does not run it",
-        shown(place)
-    );
+    let cause =
+        format!("it asks again for an update that it confirmed at {}, and does not run it", shown(place));
     refuse(Row::R7, state, Refusal::AlreadySent).with_alarm(AlarmKind::RepeatedRequest, cause)
 }
 
@@ -209,10 +184,7 @@ fn row_12(
     super::answer::advance(&mut state, grant, report);
     state.counter_highest = state.counter_highest.max(Some(request.counter));
     let decision = accepted(state, request, context);
-    Decision {
-        row: Row::R12,
-        ..decision
-    }
+    Decision { row: Row::R12, ..decision }
 }
 
 /// Answers "prove"; "later" when too many are out, which is the rate limit.
@@ -225,9 +197,7 @@ fn challenge(
 ) -> Decision {
     state.proves.retain(|out| context.now <= out.expires);
     if state.proves.len() >= PROVES_MAX {
-        let later = Reply::Verdict(Verdict::Later {
-            delay_s: PROVE_WAIT_S,
-        });
+        let later = Reply::Verdict(Verdict::Later { delay_s: PROVE_WAIT_S });
         return Decision::new(row, state, later);
     }
     state.proves.push(Prove {

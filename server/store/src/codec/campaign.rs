@@ -18,10 +18,7 @@ pub(crate) fn encode_targets(targets: &Targets) -> Result<String, CodecError> {
         Targets::Classes(classes) => TargetsRow::Classes(classes.clone()),
         Targets::Endpoints(endpoints) => TargetsRow::Endpoints(names(endpoints)),
     };
-    Ok(serde_json::to_string(&Versioned {
-        version: VERSION,
-        value: row,
-    })?)
+    Ok(serde_json::to_string(&Versioned { version: VERSION, value: row })?)
 }
 
 /// Reads targets.
@@ -48,10 +45,7 @@ pub(crate) fn encode_policy(policy: &Policy) -> Result<String, CodecError> {
         failure_per_mille_max: policy.failure_per_mille_max,
         failure_sample_min: policy.failure_sample_min,
     };
-    Ok(serde_json::to_string(&Versioned {
-        version: VERSION,
-        value: row,
-    })?)
+    Ok(serde_json::to_string(&Versioned { version: VERSION, value: row })?)
 }
 
 /// Reads a policy.
@@ -123,11 +117,7 @@ mod tests {
     use super::*;
 
     fn policy() -> Policy {
-        Policy {
-            in_flight_max: Some(2),
-            failure_per_mille_max: 100,
-            failure_sample_min: 5,
-        }
+        Policy { in_flight_max: Some(2), failure_per_mille_max: 100, failure_sample_min: 5 }
     }
 
     /// The texts that version 1 writes; later versions have to read them for ever.
@@ -141,11 +131,7 @@ mod tests {
 
     fn kinds() -> [Targets; 3] {
         let lamp = Endpoint::try_from("lamp-1").unwrap();
-        [
-            Targets::All,
-            Targets::Classes(vec!["lamp".into()]),
-            Targets::Endpoints(vec![lamp]),
-        ]
+        [Targets::All, Targets::Classes(vec!["lamp".into()]), Targets::Endpoints(vec![lamp])]
     }
 
     #[test]

@@ -23,12 +23,8 @@ pub(crate) fn encode(segments: &[Vec<u8>]) -> Vec<u8> {
 /// [`CodecError::Malformed`] or [`CodecError::Cbor`] for damaged bytes.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CodecError> {
     let d = &mut Decoder::new(bytes);
-    let count = d
-        .array()?
-        .ok_or(CodecError::Malformed("array without a length"))?;
-    let segments = (0..count)
-        .map(|_| Ok(d.bytes()?.to_vec()))
-        .collect::<Result<_, CodecError>>()?;
+    let count = d.array()?.ok_or(CodecError::Malformed("array without a length"))?;
+    let segments = (0..count).map(|_| Ok(d.bytes()?.to_vec())).collect::<Result<_, CodecError>>()?;
     if d.position() != bytes.len() {
         return Err(CodecError::Malformed("bytes after a component id"));
     }

@@ -99,10 +99,7 @@ fn write_grant(e: &mut Out<'_>, grant: &Grant) -> Written {
     write_place(e, grant.leads_to)?;
     e.bytes(&grant.manifest)?.bytes(&grant.selector)?;
     write_each(e, &grant.contents, |e, content| {
-        e.array(3)?
-            .u64(content.component)?
-            .bytes(&content.content)?
-            .bytes(&content.installed)?;
+        e.array(3)?.u64(content.component)?.bytes(&content.content)?.bytes(&content.installed)?;
         Ok(())
     })?;
     match &grant.keys {
@@ -134,16 +131,12 @@ fn write_confirmed(e: &mut Out<'_>, place: Place, confirmed: &Confirmed) -> Writ
 fn write_report(e: &mut Out<'_>, report: &KeptReport) -> Written {
     e.array(REPORT_ITEMS)?.bytes(&report.digest)?;
     write_place(e, report.place)?;
-    e.u64(report.grant)?
-        .u8(report.moment.number())?
-        .bytes(&report.receipt)?;
+    e.u64(report.grant)?.u8(report.moment.number())?.bytes(&report.receipt)?;
     Ok(())
 }
 
 fn write_prove(e: &mut Out<'_>, prove: &Prove) -> Written {
-    e.array(PROVE_ITEMS)?
-        .bytes(&prove.token)?
-        .u8(prove_row_number(prove.row))?;
+    e.array(PROVE_ITEMS)?.bytes(&prove.token)?.u8(prove_row_number(prove.row))?;
     write_place(e, prove.place)?;
     write_optional(e, prove.counter_highest)?;
     e.u64(prove.expires)?;
@@ -167,9 +160,7 @@ fn read_state(d: &mut Decoder<'_>, revision: u64) -> Read<IdentityState> {
 
 /// Reads an array item by item: its claimed length allocates nothing.
 fn read_each<T>(d: &mut Decoder<'_>, read: fn(&mut Decoder<'_>) -> Read<T>) -> Read<Vec<T>> {
-    let count = d
-        .array()?
-        .ok_or(CodecError::Malformed("array without a length"))?;
+    let count = d.array()?.ok_or(CodecError::Malformed("array without a length"))?;
     (0..count).map(|_| read(d)).collect()
 }
 
@@ -181,9 +172,7 @@ fn expect_items(d: &mut Decoder<'_>, items: u64) -> Read<()> {
 }
 
 fn read_fixed<const N: usize>(d: &mut Decoder<'_>) -> Read<[u8; N]> {
-    d.bytes()?
-        .try_into()
-        .map_err(|_| CodecError::Malformed("length of a byte string"))
+    d.bytes()?.try_into().map_err(|_| CodecError::Malformed("length of a byte string"))
 }
 
 fn read_optional<'b, T>(
@@ -199,10 +188,7 @@ fn read_optional<'b, T>(
 
 fn read_place(d: &mut Decoder<'_>) -> Read<Place> {
     expect_items(d, 2)?;
-    Ok(Place {
-        epoch: d.u16()?,
-        index: d.u16()?,
-    })
+    Ok(Place { epoch: d.u16()?, index: d.u16()? })
 }
 
 fn read_last(d: &mut Decoder<'_>) -> Read<Option<LastAnswer>> {
@@ -211,10 +197,7 @@ fn read_last(d: &mut Decoder<'_>) -> Read<Option<LastAnswer>> {
         return Ok(None);
     }
     expect_items(d, 2)?;
-    Ok(Some(LastAnswer {
-        request: read_fixed(d)?,
-        answer: d.bytes()?.to_vec(),
-    }))
+    Ok(Some(LastAnswer { request: read_fixed(d)?, answer: d.bytes()?.to_vec() }))
 }
 
 fn read_grant(d: &mut Decoder<'_>) -> Read<Grant> {
@@ -236,11 +219,7 @@ fn read_grant(d: &mut Decoder<'_>) -> Read<Grant> {
 
 fn read_content(d: &mut Decoder<'_>) -> Read<Content> {
     expect_items(d, 3)?;
-    Ok(Content {
-        component: d.u64()?,
-        content: read_fixed(d)?,
-        installed: read_fixed(d)?,
-    })
+    Ok(Content { component: d.u64()?, content: read_fixed(d)?, installed: read_fixed(d)? })
 }
 
 fn read_keys(d: &mut Decoder<'_>) -> Read<Option<[u8; 32]>> {

@@ -18,17 +18,11 @@ use crate::tenant::Tenant;
 use crate::{Store, UpdateError};
 
 fn launched(id: u64, targeted: u32) -> Event {
-    Event {
-        device: None,
-        ..event(id, "lamp-1", EventKind::Launched { targeted })
-    }
+    Event { device: None, ..event(id, "lamp-1", EventKind::Launched { targeted }) }
 }
 
 fn of_campaign(id: u64, kind: EventKind) -> Event {
-    Event {
-        device: None,
-        ..event(id, "lamp-1", kind)
-    }
+    Event { device: None, ..event(id, "lamp-1", kind) }
 }
 
 fn targeted(id: u64, name: &str) -> Event {
@@ -39,51 +33,28 @@ async fn launch(store: &dyn Store, tenant: &Tenant, id: u64) {
     let mut events = vec![launched(id, 3)];
     events.extend(NAMES.map(|name| targeted(id, name)));
     let campaign = campaign(id);
-    let launch = Launch {
-        campaign: &campaign,
-        events: &events,
-        command: None,
-    };
-    assert!(matches!(
-        store.launch(tenant, launch).await.unwrap(),
-        Launched::New { .. }
-    ));
+    let launch = Launch { campaign: &campaign, events: &events, command: None };
+    assert!(matches!(store.launch(tenant, launch).await.unwrap(), Launched::New { .. }));
 }
 
 /// Numbers begin at 1 and go on whatever becomes of a campaign.
 pub async fn campaign_numbers_are_never_given_twice(store: &dyn Store) {
     assert_eq!(store.next_campaign_id(&tenant()).await.unwrap(), CampaignId(1));
     assert_eq!(store.next_campaign_id(&tenant()).await.unwrap(), CampaignId(2));
-    assert_eq!(
-        store.next_campaign_id(&other_tenant()).await.unwrap(),
-        CampaignId(1)
-    );
+    assert_eq!(store.next_campaign_id(&other_tenant()).await.unwrap(), CampaignId(1));
 }
 
 /// The campaign, its events and its waiting devices are there after one call.
 pub async fn launched_campaign_reads_back(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     launch(store, &tenant(), 1).await;
-    assert_eq!(
-        store.campaign(&tenant(), CampaignId(1)).await.unwrap(),
-        Some(campaign(1))
-    );
+    assert_eq!(store.campaign(&tenant(), CampaignId(1)).await.unwrap(), Some(campaign(1)));
     assert_eq!(store.campaign(&tenant(), CampaignId(2)).await.unwrap(), None);
-    let recorded = store
-        .events(&tenant(), Scope::Campaign(CampaignId(1)), 0, 10)
-        .await
-        .unwrap();
+    let recorded = store.events(&tenant(), Scope::Campaign(CampaignId(1)), 0, 10).await.unwrap();
     assert_eq!(recorded.len(), 4);
     let tracks = store.tracks(&tenant(), CampaignId(1), None, 10).await.unwrap();
-    assert_eq!(
-        tracks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
-        NAMES
-    );
-    assert!(
-        tracks
-            .iter()
-            .all(|(_, track)| track.stage == Stage::Waiting && track.class == "lamp")
-    );
+    assert_eq!(tracks.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), NAMES);
+    assert!(tracks.iter().all(|(_, track)| track.stage == Stage::Waiting && track.class == "lamp"));
 }
 
 /// Targets and policy come back as they were given.
@@ -95,31 +66,10 @@ pub async fn every_kind_of_targets_reads_back(store: &dyn Store) {
         Targets::Endpoints(vec![endpoint("lamp-1"), endpoint("lamp-2")]),
     ];
     for (id, targets) in (1..).zip(kinds) {
-        let policy = Policy {
-            in_flight_max: None,
-            failure_per_mille_max: 1_000,
-            failure_sample_min: 0,
-        };
-        let campaign = Campaign {
-            targets,
-            policy,
-            ..campaign(id)
-        };
-        store
-            .launch(
-                &tenant(),
-                Launch {
-                    campaign: &campaign,
-                    events: &[],
-                    command: None,
-                },
-            )
-            .await
-            .unwrap();
-        assert_eq!(
-            store.campaign(&tenant(), CampaignId(id)).await.unwrap(),
-            Some(campaign)
-        );
+        let policy = Policy { in_flight_max: None, failure_per_mille_max: 1_000, failure_sample_min: 0 };
+        let campaign = Campaign { targets, policy, ..campaign(id) };
+        store.launch(&tenant(), Launch { campaign: &campaign, events: &[], command: None }).await.unwrap();
+        assert_eq!(store.campaign(&tenant(), CampaignId(id)).await.unwrap(), Some(campaign));
     }
 }
 
@@ -127,35 +77,16 @@ pub async fn every_kind_of_targets_reads_back(store: &dyn Store) {
 pub async fn launch_under_a_taken_number_is_refused(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     launch(store, &tenant(), 1).await;
-    let twin = Campaign {
-        launched_at: NOW + 1,
-        ..campaign(1)
-    };
-    let refused = store
-        .launch(
-            &tenant(),
-            Launch {
-                campaign: &twin,
-                events: &[],
-                command: None,
-            },
-        )
-        .await;
+    let twin = Campaign { launched_at: NOW + 1, ..campaign(1) };
+    let refused = store.launch(&tenant(), Launch { campaign: &twin, events: &[], command: None }).await;
     assert!(matches!(refused, Err(AddError::Exists)));
-    assert_eq!(
-        store.campaign(&tenant(), CampaignId(1)).await.unwrap(),
-        Some(campaign(1))
-    );
+    assert_eq!(store.campaign(&tenant(), CampaignId(1)).await.unwrap(), Some(campaign(1)));
 }
 
 /// A campaign without its manifest is not kept, nor are its command and events.
 pub async fn launch_of_an_unknown_manifest_writes_nothing(store: &dyn Store) {
     let (campaign, command) = (campaign(1), command(1));
-    let launch = Launch {
-        campaign: &campaign,
-        events: &[launched(1, 0)],
-        command: Some(&command),
-    };
+    let launch = Launch { campaign: &campaign, events: &[launched(1, 0)], command: Some(&command) };
     let refused = store.launch(&tenant(), launch).await;
     assert!(matches!(refused, Err(AddError::Store(StoreError::NoParent))));
     assert_eq!(store.command(&tenant(), "request-1").await.unwrap(), None);
@@ -167,16 +98,8 @@ pub async fn launch_for_an_unknown_device_writes_nothing(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     let campaign = campaign(1);
     let events = [launched(1, 2), targeted(1, "lamp-1"), targeted(1, "stranger")];
-    let refused = store
-        .launch(
-            &tenant(),
-            Launch {
-                campaign: &campaign,
-                events: &events,
-                command: None,
-            },
-        )
-        .await;
+    let refused =
+        store.launch(&tenant(), Launch { campaign: &campaign, events: &events, command: None }).await;
     assert!(matches!(refused, Err(AddError::Store(StoreError::NoParent))));
     assert_eq!(store.campaign(&tenant(), CampaignId(1)).await.unwrap(), None);
     assert_eq!(store.events(&tenant(), Scope::All, 0, 10).await.unwrap(), vec![]);
@@ -188,15 +111,9 @@ pub async fn campaigns_list_by_number_and_state(store: &dyn Store) {
     for id in 1..=3 {
         launch(store, &tenant(), id).await;
     }
-    store
-        .append(&tenant(), &[of_campaign(2, EventKind::Cancelled)])
-        .await
-        .unwrap();
+    store.append(&tenant(), &[of_campaign(2, EventKind::Cancelled)]).await.unwrap();
     let ids = async |state, after: Option<u64>, rows_max| {
-        let listed = store
-            .campaigns(&tenant(), state, after.map(CampaignId), rows_max)
-            .await
-            .unwrap();
+        let listed = store.campaigns(&tenant(), state, after.map(CampaignId), rows_max).await.unwrap();
         listed.iter().map(|kept| kept.id.0).collect::<Vec<_>>()
     };
     assert_eq!(ids(None, None, 2).await, [1, 2]);
@@ -209,42 +126,16 @@ pub async fn campaigns_list_by_number_and_state(store: &dyn Store) {
 pub async fn campaign_moves_from_the_expected_state_only(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     launch(store, &tenant(), 1).await;
-    let halted = [of_campaign(
-        1,
-        EventKind::Halted {
-            failure_per_mille: 500,
-        },
-    )];
+    let halted = [of_campaign(1, EventKind::Halted { failure_per_mille: 500 })];
     let running = CampaignState::Running;
-    let moved = store
-        .move_campaign(&tenant(), CampaignId(1), running, &halted)
-        .await
-        .unwrap();
+    let moved = store.move_campaign(&tenant(), CampaignId(1), running, &halted).await.unwrap();
     assert_eq!(moved, CampaignState::Halted);
     let finished = [of_campaign(1, EventKind::Finished)];
-    let late = store
-        .move_campaign(&tenant(), CampaignId(1), running, &finished)
-        .await;
-    assert!(matches!(
-        late,
-        Err(MoveError::Conflict {
-            found: CampaignState::Halted
-        })
-    ));
-    let recorded = store
-        .events(&tenant(), Scope::Campaign(CampaignId(1)), 0, 10)
-        .await
-        .unwrap();
+    let late = store.move_campaign(&tenant(), CampaignId(1), running, &finished).await;
+    assert!(matches!(late, Err(MoveError::Conflict { found: CampaignState::Halted })));
+    let recorded = store.events(&tenant(), Scope::Campaign(CampaignId(1)), 0, 10).await.unwrap();
     assert_eq!(recorded.last().unwrap().event, halted[0]);
-    assert_eq!(
-        store
-            .campaign(&tenant(), CampaignId(1))
-            .await
-            .unwrap()
-            .unwrap()
-            .state,
-        CampaignState::Halted
-    );
+    assert_eq!(store.campaign(&tenant(), CampaignId(1)).await.unwrap().unwrap().state, CampaignState::Halted);
 }
 
 /// No campaign springs from a move.
@@ -259,29 +150,12 @@ pub async fn moving_a_stranger_is_missing(store: &dyn Store) {
 pub async fn kept_progress_is_the_fold_of_the_ledger(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     launch(store, &tenant(), 1).await;
-    let resolved = EventKind::Resolved {
-        delivery: Delivery::Full,
-        grant: NOW,
-        content: [5; 32],
-        bytes: 9,
-    };
-    let failed = EventKind::Failed {
-        grant: NOW,
-        reason: "digest differs".into(),
-    };
+    let resolved = EventKind::Resolved { delivery: Delivery::Full, grant: NOW, content: [5; 32], bytes: 9 };
+    let failed = EventKind::Failed { grant: NOW, reason: "digest differs".into() };
     let calls: [&[Event]; 4] = [
-        &[
-            event(1, "lamp-1", EventKind::Offered),
-            event(1, "lamp-2", EventKind::Offered),
-        ],
+        &[event(1, "lamp-1", EventKind::Offered), event(1, "lamp-2", EventKind::Offered)],
         &[event(1, "lamp-1", EventKind::Asked), event(1, "lamp-1", resolved)],
-        &[event(
-            1,
-            "lamp-2",
-            EventKind::OfferFailed {
-                reason: "no answer".into(),
-            },
-        )],
+        &[event(1, "lamp-2", EventKind::OfferFailed { reason: "no answer".into() })],
         &[
             event(1, "lamp-1", failed),
             event(2, "lamp-3", EventKind::Asked),
@@ -291,10 +165,7 @@ pub async fn kept_progress_is_the_fold_of_the_ledger(store: &dyn Store) {
     for events in calls {
         store.append(&tenant(), events).await.unwrap();
     }
-    let ledger = store
-        .events(&tenant(), Scope::Campaign(CampaignId(1)), 0, 100)
-        .await
-        .unwrap();
+    let ledger = store.events(&tenant(), Scope::Campaign(CampaignId(1)), 0, 100).await.unwrap();
     let folded = Progress::of(CampaignId(1), ledger.iter().map(|kept| &kept.event));
     let kept = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
     assert_eq!(kept, folded);
@@ -308,24 +179,11 @@ pub async fn transition_of_an_identity_moves_its_track(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     launch(store, &tenant(), 1).await;
     let state = full_state(1);
-    let events = [
-        event(1, "lamp-1", EventKind::Asked),
-        event(1, "lamp-1", EventKind::Installed { grant: 1 }),
-    ];
-    let step = Transition {
-        expected_revision: 0,
-        state: &state,
-        events: &events,
-        alarms: &[],
-    };
-    store
-        .update_identity(&tenant(), &endpoint("lamp-1"), step)
-        .await
-        .unwrap();
-    let late = Transition {
-        expected_revision: 9,
-        ..step
-    };
+    let events =
+        [event(1, "lamp-1", EventKind::Asked), event(1, "lamp-1", EventKind::Installed { grant: 1 })];
+    let step = Transition { expected_revision: 0, state: &state, events: &events, alarms: &[] };
+    store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.unwrap();
+    let late = Transition { expected_revision: 9, ..step };
     let refused = store.update_identity(&tenant(), &endpoint("lamp-2"), late).await;
     assert!(matches!(refused, Err(UpdateError::Conflict { .. })));
     let kept = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
@@ -342,23 +200,13 @@ pub async fn ten_thousand_devices_are_launched_and_paged(store: &dyn Store) {
     let mut events = vec![launched(1, 10_000)];
     events.extend(names.iter().map(|name| targeted(1, name)));
     let campaign = campaign(1);
-    let launch = Launch {
-        campaign: &campaign,
-        events: &events,
-        command: None,
-    };
-    assert_eq!(
-        store.launch(&tenant(), launch).await.unwrap(),
-        Launched::New { seq: 10_001 }
-    );
+    let launch = Launch { campaign: &campaign, events: &events, command: None };
+    assert_eq!(store.launch(&tenant(), launch).await.unwrap(), Launched::New { seq: 10_001 });
 
     let mut paged: Vec<String> = Vec::new();
     loop {
         let after = paged.last().map(|name| endpoint(name));
-        let page = store
-            .tracks(&tenant(), CampaignId(1), after.as_ref(), u32::MAX)
-            .await
-            .unwrap();
+        let page = store.tracks(&tenant(), CampaignId(1), after.as_ref(), u32::MAX).await.unwrap();
         assert!(page.len() <= LIST_ROWS_MAX as usize);
         if page.is_empty() {
             break;
@@ -375,24 +223,12 @@ pub async fn campaigns_of_a_device_list_latest_first(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     launch(store, &tenant(), 1).await;
     launch(store, &tenant(), 2).await;
-    store
-        .append(&tenant(), &[event(2, "lamp-1", EventKind::Offered)])
-        .await
-        .unwrap();
+    store.append(&tenant(), &[event(2, "lamp-1", EventKind::Offered)]).await.unwrap();
     let listed = store.campaigns_for(&tenant(), &endpoint("lamp-1")).await.unwrap();
-    let seen: Vec<_> = listed
-        .iter()
-        .map(|(campaign, track)| (campaign.id.0, track.stage))
-        .collect();
+    let seen: Vec<_> = listed.iter().map(|(campaign, track)| (campaign.id.0, track.stage)).collect();
     assert_eq!(seen, [(2, Stage::Offered), (1, Stage::Waiting)]);
     assert_eq!(listed[0].0, campaign(2));
-    assert_eq!(
-        store
-            .campaigns_for(&tenant(), &endpoint("stranger"))
-            .await
-            .unwrap(),
-        vec![]
-    );
+    assert_eq!(store.campaigns_for(&tenant(), &endpoint("stranger")).await.unwrap(), vec![]);
 }
 
 /// A campaign of the same number is another tenant's own.
@@ -400,22 +236,10 @@ pub async fn tenants_have_campaigns_apart(store: &dyn Store) {
     add_fleet(store, &tenant()).await;
     add_fleet(store, &other_tenant()).await;
     launch(store, &tenant(), 1).await;
-    assert_eq!(
-        store.campaign(&other_tenant(), CampaignId(1)).await.unwrap(),
-        None
-    );
-    assert_eq!(
-        store
-            .campaigns_for(&other_tenant(), &endpoint("lamp-1"))
-            .await
-            .unwrap(),
-        vec![]
-    );
+    assert_eq!(store.campaign(&other_tenant(), CampaignId(1)).await.unwrap(), None);
+    assert_eq!(store.campaigns_for(&other_tenant(), &endpoint("lamp-1")).await.unwrap(), vec![]);
     launch(store, &other_tenant(), 1).await;
-    let end = [
-        of_campaign(1, EventKind::Cancelled),
-        event(1, "lamp-1", EventKind::Offered),
-    ];
+    let end = [of_campaign(1, EventKind::Cancelled), event(1, "lamp-1", EventKind::Offered)];
     store.append(&other_tenant(), &end).await.unwrap();
     let ours = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
     assert_eq!(ours.state, CampaignState::Running);

@@ -2,15 +2,8 @@
 //!
 //! Each case takes a store of its own and panics where the store is wrong. [`for_each_case!`](crate::for_each_case) names them all, so that a
 //! back end's test target cannot forget one.
-#![expect(
-    clippy::missing_panics_doc,
-    reason = "a case panics where the store is wrong: that is its purpose"
-)]
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "these are tests, shared by the back ends"
-)]
+#![expect(clippy::missing_panics_doc, reason = "a case panics where the store is wrong: that is its purpose")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "these are tests, shared by the back ends")]
 
 pub mod campaigns;
 pub mod catalogue;

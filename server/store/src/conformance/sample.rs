@@ -42,16 +42,9 @@ pub fn endpoint(name: &str) -> Endpoint {
 #[must_use]
 pub fn device(name: &str) -> EnrolledDevice {
     EnrolledDevice {
-        device: Device {
-            endpoint: endpoint(name),
-            class: "lamp".into(),
-            enabled: true,
-            added_at: NOW,
-        },
+        device: Device { endpoint: endpoint(name), class: "lamp".into(), enabled: true, added_at: NOW },
         vendor: "lamps.example".into(),
-        security: Security::Psk {
-            credential: Sealed::new(b"sealed credential".to_vec()),
-        },
+        security: Security::Psk { credential: Sealed::new(b"sealed credential".to_vec()) },
     }
 }
 
@@ -76,10 +69,7 @@ pub fn full_state(revision: u64) -> IdentityState {
         place: Place { epoch: 0, index: 7 },
         fork: [1, 2, 3, 4, 5, 6, 7, 8],
         counter_highest: Some(640),
-        last: Some(LastAnswer {
-            request: [0x21; 32],
-            answer: b"answer".to_vec(),
-        }),
+        last: Some(LastAnswer { request: [0x21; 32], answer: b"answer".to_vec() }),
         grant_highest: NOW + 1,
         grants: vec![
             grant(left, GrantState::Confirmed),
@@ -107,17 +97,10 @@ fn grant(place: Place, state: GrantState) -> Grant {
     Grant {
         number: NOW + u64::from(place.index),
         place,
-        leads_to: Place {
-            index: place.index + 1,
-            ..place
-        },
+        leads_to: Place { index: place.index + 1, ..place },
         manifest: [0x51; 32],
         selector: [0x52; 32],
-        contents: vec![Content {
-            component: 0,
-            content: [0x53; 32],
-            installed: [0x54; 32],
-        }],
+        contents: vec![Content { component: 0, content: [0x53; 32], installed: [0x54; 32] }],
         keys: Some([0x55; 32]),
         not_after: NOW + 86_400,
         confirm: Confirm::Both,
@@ -140,12 +123,7 @@ fn confirmed() -> Confirmed {
 /// Makes an event of a device in a campaign.
 #[must_use]
 pub fn event(campaign: u64, name: &str, kind: EventKind) -> Event {
-    Event {
-        at: NOW,
-        campaign: Some(CampaignId(campaign)),
-        device: Some(endpoint(name)),
-        kind,
-    }
+    Event { at: NOW, campaign: Some(CampaignId(campaign)), device: Some(endpoint(name)), kind }
 }
 
 /// Makes a clone alarm.
@@ -164,12 +142,7 @@ pub fn occurrence(name: &str, at: u64) -> Occurrence {
 /// Makes a manifest with this byte as its digest.
 #[must_use]
 pub fn manifest(byte: u8, sequence: u64) -> Manifest {
-    Manifest {
-        digest: [byte; 32],
-        sequence,
-        uploaded_at: NOW,
-        envelope: vec![0xD8, 0x6B, byte],
-    }
+    Manifest { digest: [byte; 32], sequence, uploaded_at: NOW, envelope: vec![0xD8, 0x6B, byte] }
 }
 
 /// Makes a release for the lamps.
@@ -178,10 +151,7 @@ pub fn release(version: &str, digest: u8) -> NewRelease {
     NewRelease {
         vendor: "lamps.example".into(),
         class_name: "lamp".into(),
-        class: Class {
-            vendor: [0x71; 16],
-            class: [0x72; 16],
-        },
+        class: Class { vendor: [0x71; 16], class: [0x72; 16] },
         component: vec![b"app".to_vec()],
         version: version.into(),
         digest: [digest; 32],
@@ -194,23 +164,13 @@ pub fn release(version: &str, digest: u8) -> NewRelease {
 /// Makes the key of a full image, encrypted for all.
 #[must_use]
 pub fn full_key(target: u8) -> ResourceKey {
-    ResourceKey {
-        target: [target; 32],
-        base: None,
-        mode: Mode::Shared,
-    }
+    ResourceKey { target: [target; 32], base: None, mode: Mode::Shared }
 }
 
 /// Makes the key of a delta, encrypted for all.
 #[must_use]
 pub fn delta_key(target: u8, base: u8) -> ResourceKey {
-    ResourceKey {
-        base: Some(Base {
-            digest: [base; 32],
-            algorithm: -70_001,
-        }),
-        ..full_key(target)
-    }
+    ResourceKey { base: Some(Base { digest: [base; 32], algorithm: -70_001 }), ..full_key(target) }
 }
 
 /// Makes a full image with this byte in its digests and key.
@@ -237,15 +197,8 @@ pub fn full_resource(byte: u8) -> Resource {
 /// Makes a delta with this byte in its digests and key.
 #[must_use]
 pub fn delta_resource(byte: u8) -> Resource {
-    let patch = Patch {
-        base_size: 4_000,
-        ram: 2_048,
-        parameters: vec![0x0A, byte],
-    };
-    Resource {
-        patch: Some(patch),
-        ..full_resource(byte)
-    }
+    let patch = Patch { base_size: 4_000, ram: 2_048, parameters: vec![0x0A, byte] };
+    Resource { patch: Some(patch), ..full_resource(byte) }
 }
 
 /// Makes a running campaign of this number for every device.
@@ -255,11 +208,7 @@ pub fn campaign(id: u64) -> Campaign {
         id: CampaignId(id),
         manifest: [1; 32],
         targets: Targets::All,
-        policy: Policy {
-            in_flight_max: Some(2),
-            failure_per_mille_max: 100,
-            failure_sample_min: 5,
-        },
+        policy: Policy { in_flight_max: Some(2), failure_per_mille_max: 100, failure_sample_min: 5 },
         launched_at: NOW,
         state: CampaignState::Running,
     }
@@ -268,22 +217,14 @@ pub fn campaign(id: u64) -> Campaign {
 /// Makes a command with this byte as the digest of its body.
 #[must_use]
 pub fn command(body: u8) -> Command {
-    Command {
-        request_id: "request-1".into(),
-        body: [body; 32],
-        reply: vec![0xAA, body],
-        at: NOW,
-    }
+    Command { request_id: "request-1".into(), body: [body; 32], reply: vec![0xAA, body], at: NOW }
 }
 
 /// Adds a manifest and the lamps of [`NAMES`], so that a campaign can be launched.
 pub async fn add_fleet(store: &dyn Store, tenant: &Tenant) {
     store.add_manifest(tenant, &manifest(1, 7)).await.unwrap();
     for name in NAMES {
-        store
-            .add_device(tenant, &device(name), &identity(name))
-            .await
-            .unwrap();
+        store.add_device(tenant, &device(name), &identity(name)).await.unwrap();
     }
 }
 

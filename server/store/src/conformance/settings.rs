@@ -8,11 +8,7 @@ use crate::sealed::Sealed;
 use crate::settings::Anchors;
 
 fn anchors(edition: u64) -> Anchors {
-    Anchors {
-        edition,
-        document: edition.to_be_bytes().to_vec(),
-        stored_at: NOW + edition,
-    }
+    Anchors { edition, document: edition.to_be_bytes().to_vec(), stored_at: NOW + edition }
 }
 
 /// Whom devices believe now is the highest edition.
@@ -51,22 +47,14 @@ pub async fn setting_is_kept_once(store: &dyn Store) {
     let large = Sealed::new(vec![0; BLOB_BYTES_MAX + 1]);
     let refused = store.put_setting(&tenant, "large", &large).await;
     assert!(matches!(refused, Err(StoreError::OutOfBounds { .. })));
-    let refused = store
-        .put_setting(&tenant, &"x".repeat(NAME_BYTES_MAX + 1), &one)
-        .await;
+    let refused = store.put_setting(&tenant, &"x".repeat(NAME_BYTES_MAX + 1), &one).await;
     assert!(matches!(refused, Err(StoreError::OutOfBounds { .. })));
 }
 
 /// A name is a tenant's own.
 pub async fn tenants_have_settings_apart(store: &dyn Store) {
-    store
-        .put_setting(&tenant(), "distributor", &Sealed::new(vec![1]))
-        .await
-        .unwrap();
+    store.put_setting(&tenant(), "distributor", &Sealed::new(vec![1])).await.unwrap();
     assert_eq!(store.setting(&other_tenant(), "distributor").await.unwrap(), None);
-    let theirs = store
-        .put_setting(&other_tenant(), "distributor", &Sealed::new(vec![2]))
-        .await
-        .unwrap();
+    let theirs = store.put_setting(&other_tenant(), "distributor", &Sealed::new(vec![2])).await.unwrap();
     assert_eq!(theirs, Sealed::new(vec![2]));
 }

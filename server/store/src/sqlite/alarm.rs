@@ -61,30 +61,16 @@ async fn count(
 fn check_bounds(occurrence: &Occurrence) -> Result<(), StoreError> {
     bounded(occurrence.identity.len(), NAME_BYTES_MAX, "identity of an alarm")?;
     bounded(occurrence.address.len(), NAME_BYTES_MAX, "address of an alarm")?;
-    bounded(
-        occurrence.other_address.as_ref().map_or(0, String::len),
-        NAME_BYTES_MAX,
-        "address of an alarm",
-    )?;
+    bounded(occurrence.other_address.as_ref().map_or(0, String::len), NAME_BYTES_MAX, "address of an alarm")?;
     bounded(occurrence.cause.len(), BLOB_BYTES_MAX, "cause of an alarm")
 }
 
 fn raised(occurrence: &Occurrence) -> Event {
     // The name in an alarm about an unknown identity is a stranger's word and names no device.
     let known = occurrence.kind != AlarmKind::UnknownIdentity;
-    let device = known
-        .then(|| Endpoint::try_from(occurrence.identity.as_str()).ok())
-        .flatten();
-    let kind = EventKind::AlarmRaised {
-        kind: occurrence.kind,
-        cause: occurrence.cause.clone(),
-    };
-    Event {
-        at: occurrence.at,
-        campaign: None,
-        device,
-        kind,
-    }
+    let device = known.then(|| Endpoint::try_from(occurrence.identity.as_str()).ok()).flatten();
+    let kind = EventKind::AlarmRaised { kind: occurrence.kind, cause: occurrence.cause.clone() };
+    Event { at: occurrence.at, campaign: None, device, kind }
 }
 
 pub(super) async fn read(
@@ -141,11 +127,7 @@ impl TryFrom<AlarmRow> for KeptAlarm {
             at: number(row.last_at, "alarm")?,
         };
         Ok(Self {
-            key: AlarmKey {
-                kind,
-                subject: row.subject,
-                day: number(row.day, "alarm")?,
-            },
+            key: AlarmKey { kind, subject: row.subject, day: number(row.day, "alarm")? },
             count: number(row.count, "alarm")?,
             first_at: number(row.first_at, "alarm")?,
             latest,

@@ -92,16 +92,12 @@ impl Campaigns for SqliteStore {
         events: &[Event],
     ) -> Result<CampaignState, MoveError> {
         let mut tx = self.begin().await?;
-        let found = track::read_state(&mut tx, tenant, id)
-            .await?
-            .ok_or(MoveError::Missing)?;
+        let found = track::read_state(&mut tx, tenant, id).await?.ok_or(MoveError::Missing)?;
         if found != expected {
             return Err(MoveError::Conflict { found });
         }
         event::append(&mut tx, tenant, events).await?;
-        let state = track::read_state(&mut tx, tenant, id)
-            .await?
-            .ok_or(MoveError::Missing)?;
+        let state = track::read_state(&mut tx, tenant, id).await?.ok_or(MoveError::Missing)?;
         tx.commit().await.map_err(backend)?;
         Ok(state)
     }
@@ -119,11 +115,7 @@ impl Campaigns for SqliteStore {
             .await
             .map_err(backend)?;
         let tracks = rows.into_iter().map(TrackRow::read).collect::<Result<_, _>>()?;
-        Ok(Some(Progress {
-            campaign: id,
-            state,
-            tracks,
-        }))
+        Ok(Some(Progress { campaign: id, state, tracks }))
     }
 
     async fn tracks(
@@ -161,9 +153,7 @@ impl Campaigns for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(backend)?;
-        rows.into_iter()
-            .map(|row| Ok((row.campaign.try_into()?, row.track.read()?.1)))
-            .collect()
+        rows.into_iter().map(|row| Ok((row.campaign.try_into()?, row.track.read()?.1))).collect()
     }
 }
 

@@ -278,17 +278,10 @@ impl TryFrom<ReleaseRow> for CataloguedRelease {
     type Error = StoreError;
 
     fn try_from(row: ReleaseRow) -> Result<Self, StoreError> {
-        let uuid = |bytes: Vec<u8>| {
-            bytes
-                .try_into()
-                .map_err(|_| unreadable("release", "an id is no UUID"))
-        };
+        let uuid = |bytes: Vec<u8>| bytes.try_into().map_err(|_| unreadable("release", "an id is no UUID"));
         let release = Release {
             id: ReleaseId(number(row.id, "release")?),
-            class: Class {
-                vendor: uuid(row.vendor_id)?,
-                class: uuid(row.class_id)?,
-            },
+            class: Class { vendor: uuid(row.vendor_id)?, class: uuid(row.class_id)? },
             component: component::decode(&row.component).map_err(|cause| unreadable("release", cause))?,
             version: row.version,
             digest: digest(row.digest, "release")?,

@@ -177,11 +177,7 @@ impl TryFrom<&EnrolledDevice> for DeviceRow {
             Security::Psk { credential } => ("psk", Some(credential.as_bytes().to_vec())),
             Security::None => ("none", None),
         };
-        bounded(
-            dtls_sealed.as_ref().map_or(0, Vec::len),
-            BLOB_BYTES_MAX,
-            "sealed DTLS credential",
-        )?;
+        bounded(dtls_sealed.as_ref().map_or(0, Vec::len), BLOB_BYTES_MAX, "sealed DTLS credential")?;
         Ok(Self {
             endpoint: enrolled.device.endpoint.to_string(),
             vendor: enrolled.vendor.clone(),
@@ -199,9 +195,7 @@ impl TryFrom<DeviceRow> for EnrolledDevice {
 
     fn try_from(row: DeviceRow) -> Result<Self, StoreError> {
         let security = match (row.security.as_str(), row.dtls_sealed) {
-            ("psk", Some(bytes)) => Security::Psk {
-                credential: Sealed::new(bytes),
-            },
+            ("psk", Some(bytes)) => Security::Psk { credential: Sealed::new(bytes) },
             ("none", None) => Security::None,
             (other, _) => return Err(unreadable("device", format!("security mode {other}"))),
         };
@@ -211,10 +205,6 @@ impl TryFrom<DeviceRow> for EnrolledDevice {
             enabled: row.enabled,
             added_at: number(row.added_at, "device")?,
         };
-        Ok(Self {
-            device,
-            vendor: row.vendor,
-            security,
-        })
+        Ok(Self { device, vendor: row.vendor, security })
     }
 }

@@ -64,10 +64,7 @@ pub(super) async fn read(
             "SELECT seq, body FROM event WHERE tenant = ?1 AND endpoint = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3",
         ),
     };
-    let query = query
-        .bind(tenant.as_str())
-        .bind(column(since, "sequence number")?)
-        .bind(page(rows_max));
+    let query = query.bind(tenant.as_str()).bind(column(since, "sequence number")?).bind(page(rows_max));
     let query = match scope {
         Scope::All => query.bind(None::<i64>),
         Scope::Campaign(CampaignId(id)) => query.bind(column(id, "number of a campaign")?),
@@ -81,10 +78,7 @@ fn as_json(event: &Event) -> Result<serde_json::Value, StoreError> {
     let body = bellwether_decide::campaign::event_json::encode(event);
     bounded(body.len(), BLOB_BYTES_MAX, "event")?;
     let at = column(event.at, "time")?;
-    let campaign = event
-        .campaign
-        .map(|CampaignId(id)| column(id, "number of a campaign"))
-        .transpose()?;
+    let campaign = event.campaign.map(|CampaignId(id)| column(id, "number of a campaign")).transpose()?;
     let device = event.device.as_ref().map(|endpoint| endpoint.as_str().to_owned());
     Ok(serde_json::json!([at, campaign, device, body]))
 }
@@ -101,9 +95,6 @@ impl TryFrom<EventRow> for Recorded {
     fn try_from(row: EventRow) -> Result<Self, StoreError> {
         let event = bellwether_decide::campaign::event_json::decode(&row.body)
             .map_err(|cause| unreadable("event", cause))?;
-        Ok(Self {
-            seq: number(row.seq, "event")?,
-            event,
-        })
+        Ok(Self { seq: number(row.seq, "event")?, event })
     }
 }

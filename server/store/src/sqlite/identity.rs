@@ -21,11 +21,7 @@ pub(super) async fn insert(
 ) -> Result<(), AddError> {
     bounded(identity.seed.as_bytes().len(), BLOB_BYTES_MAX, "sealed seed")?;
     bounded(identity.links.as_bytes().len(), BLOB_BYTES_MAX, "sealed links")?;
-    bounded(
-        identity.chain_length.into(),
-        CHAIN_LENGTH_MAX,
-        "length of a key chain",
-    )?;
+    bounded(identity.chain_length.into(), CHAIN_LENGTH_MAX, "length of a key chain")?;
     sqlx::query(
         "INSERT INTO identity (tenant, id, endpoint, chain_length, seed_sealed, links_sealed, revision, state) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -89,11 +85,7 @@ pub(super) async fn update(
         seq = event::highest(&mut tx, tenant).await?;
     }
     tx.commit().await.map_err(backend)?;
-    Ok(Updated {
-        revision: transition.state.revision,
-        seq,
-        alarms_new,
-    })
+    Ok(Updated { revision: transition.state.revision, seq, alarms_new })
 }
 
 /// Sets the state if the expected revision is kept; a step that changed nothing only compares.
@@ -157,10 +149,7 @@ impl TryFrom<IdentityRow> for Identity {
         Ok(Self {
             id: endpoint(row.id, "identity")?,
             endpoint: endpoint(row.endpoint, "identity")?,
-            chain_length: row
-                .chain_length
-                .try_into()
-                .map_err(|cause| unreadable("identity", cause))?,
+            chain_length: row.chain_length.try_into().map_err(|cause| unreadable("identity", cause))?,
             seed: Sealed::new(row.seed_sealed),
             links: Sealed::new(row.links_sealed),
             state: state::decode(&row.state, revision)

@@ -40,10 +40,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
 async fn make(path: &Path) -> Result<(), OpenError> {
     for remains in ["-wal", "-journal"].map(|suffix| beside(path, suffix)) {
         if remains.exists() {
-            return Err(damaged(
-                path,
-                &format!("it is missing, but {} is here", remains.display()),
-            ));
+            return Err(damaged(path, &format!("it is missing, but {} is here", remains.display())));
         }
     }
     let new = beside(path, ".new");
@@ -57,10 +54,7 @@ async fn make(path: &Path) -> Result<(), OpenError> {
         .await
         .map_err(|cause| classified(path, cause))?;
     migrate(path, &mut connection).await?;
-    connection
-        .close()
-        .await
-        .map_err(|cause| classified(path, cause))?;
+    connection.close().await.map_err(|cause| classified(path, cause))?;
     publish(&new, path).map_err(|cause| unreachable_file(path, cause))
 }
 
@@ -113,17 +107,9 @@ async fn check_schema(path: &Path, connection: &mut SqliteConnection) -> Result<
         .fetch_one(connection)
         .await
         .map_err(|cause| classified(path, cause))?;
-    let known = MIGRATIONS
-        .iter()
-        .map(|migration| migration.version)
-        .max()
-        .unwrap_or(0);
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     match found {
-        Some(found) if found > known => Err(OpenError::Newer {
-            path: path.into(),
-            found,
-            known,
-        }),
+        Some(found) if found > known => Err(OpenError::Newer { path: path.into(), found, known }),
         _ => Ok(()),
     }
 }
@@ -132,18 +118,13 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
     MIGRATIONS
         .run(connection)
         .await
-        .map_err(|cause| OpenError::Migrate {
-            path: path.into(),
-            source: cause.into(),
-        })
+        .map_err(|cause| OpenError::Migrate { path: path.into(), source: cause.into() })
 }
 
 /// Tells damage from a file that cannot be reached.
 fn classified(path: &Path, cause: sqlx::Error) -> OpenError {
-    let code = cause
-        .as_database_error()
-        .and_then(DatabaseError::code)
-        .and_then(|code| code.parse::<i32>().ok());
+    let code =
+        cause.as_database_error().and_then(DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
     // The low byte of an extended code is the primary one: SQLITE_CORRUPT 11, SQLITE_NOTADB 26.
     match code.map(|code| code & 0xFF) {
         Some(11 | 26) => damaged(path, &cause.to_string()),
@@ -152,17 +133,11 @@ fn classified(path: &Path, cause: sqlx::Error) -> OpenError {
 }
 
 fn damaged(path: &Path, detail: &str) -> OpenError {
-    OpenError::Damaged {
-        path: path.into(),
-        detail: detail.into(),
-    }
+    OpenError::Damaged { path: path.into(), detail: detail.into() }
 }
 
 fn unreachable_file(path: &Path, cause: impl Into<crate::error::Source>) -> OpenError {
-    OpenError::Unreachable {
-        path: path.into(),
-        source: cause.into(),
-    }
+    OpenError::Unreachable { path: path.into(), source: cause.into() }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

@@ -40,15 +40,8 @@ pub(super) async fn put(
         .await
         .map_err(backend)?;
     }
-    row.insert_query(tenant, &key_row)
-        .execute(&mut *tx)
-        .await
-        .map_err(backend)?;
-    let kept = key_row
-        .select_query(tenant)
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(backend)?;
+    row.insert_query(tenant, &key_row).execute(&mut *tx).await.map_err(backend)?;
+    let kept = key_row.select_query(tenant).fetch_one(&mut *tx).await.map_err(backend)?;
     tx.commit().await.map_err(backend)?;
     kept.try_into()
 }
@@ -58,11 +51,7 @@ pub(super) async fn read(
     tenant: &Tenant,
     key: &ResourceKey,
 ) -> Result<Option<Resource>, StoreError> {
-    let row = KeyRow::from(key)
-        .select_query(tenant)
-        .fetch_optional(readers)
-        .await
-        .map_err(backend)?;
+    let row = KeyRow::from(key).select_query(tenant).fetch_optional(readers).await.map_err(backend)?;
     row.map(Resource::try_from).transpose()
 }
 
@@ -119,13 +108,7 @@ impl<'a> From<&'a ResourceKey> for KeyRow<'a> {
             Mode::Individual(recipient) => ("individual", recipient.as_str()),
             Mode::Open => ("open", ""),
         };
-        Self {
-            target: &key.target,
-            base,
-            algorithm,
-            mode,
-            recipient,
-        }
+        Self { target: &key.target, base, algorithm, mode, recipient }
     }
 }
 
@@ -179,12 +162,8 @@ impl ResourceRow {
             cipher: encryption.map(|encryption| encryption.algorithm),
             key_sealed: encryption.map(|encryption| encryption.key.as_bytes().to_vec()),
             iv: encryption.map(|encryption| encryption.iv.clone()),
-            base_size: patch
-                .map(|patch| column(patch.base_size, "size of an image"))
-                .transpose()?,
-            patch_ram: patch
-                .map(|patch| column(patch.ram, "RAM of a patch"))
-                .transpose()?,
+            base_size: patch.map(|patch| column(patch.base_size, "size of an image")).transpose()?,
+            patch_ram: patch.map(|patch| column(patch.ram, "RAM of a patch")).transpose()?,
             patch_parameters: patch.map(|patch| patch.parameters.clone()),
             made_at: column(resource.made_at, "time")?,
         })
@@ -226,21 +205,13 @@ impl ResourceRow {
 /// Refuses a resource that contradicts its key; SQLite's own checks say the same, but not to the caller.
 fn check_shape(key: &ResourceKey, resource: &Resource) -> Result<(), StoreError> {
     if (key.mode == Mode::Open) != resource.encryption.is_none() {
-        return Err(StoreError::Contradiction {
-            what: "encryption of a resource",
-        });
+        return Err(StoreError::Contradiction { what: "encryption of a resource" });
     }
     if key.base.is_none() != resource.patch.is_none() {
-        return Err(StoreError::Contradiction {
-            what: "patch of a resource",
-        });
+        return Err(StoreError::Contradiction { what: "patch of a resource" });
     }
     if let Some(encryption) = &resource.encryption {
-        bounded(
-            encryption.key.as_bytes().len(),
-            BLOB_BYTES_MAX,
-            "sealed content key",
-        )?;
+        bounded(encryption.key.as_bytes().len(), BLOB_BYTES_MAX, "sealed content key")?;
         bounded(encryption.iv.len(), IV_BYTES_MAX, "initialisation vector")?;
     }
     let parameters = resource.patch.as_ref().map_or(0, |patch| patch.parameters.len());
@@ -263,10 +234,7 @@ impl KeyedRow {
         let base = if self.base.is_empty() {
             None
         } else {
-            Some(Base {
-                digest: digest(self.base, "resource")?,
-                algorithm: self.algorithm,
-            })
+            Some(Base { digest: digest(self.base, "resource")?, algorithm: self.algorithm })
         };
         let mode = match self.mode.as_str() {
             "shared" => Mode::Shared,
@@ -274,11 +242,7 @@ impl KeyedRow {
             "open" => Mode::Open,
             other => return Err(unreadable("resource", format!("mode {other}"))),
         };
-        let key = ResourceKey {
-            target: digest(self.target, "resource")?,
-            base,
-            mode,
-        };
+        let key = ResourceKey { target: digest(self.target, "resource")?, base, mode };
         Ok((key, self.resource.try_into()?))
     }
 }
@@ -289,19 +253,15 @@ impl TryFrom<ResourceRow> for Resource {
     fn try_from(row: ResourceRow) -> Result<Self, StoreError> {
         const WHAT: &str = "resource";
         let encryption = match (row.cipher, row.key_sealed, row.iv) {
-            (Some(algorithm), Some(key), Some(iv)) => Some(Encryption {
-                algorithm,
-                key: Sealed::new(key),
-                iv,
-            }),
+            (Some(algorithm), Some(key), Some(iv)) => {
+                Some(Encryption { algorithm, key: Sealed::new(key), iv })
+            }
             _ => None,
         };
         let patch = match (row.base_size, row.patch_ram, row.patch_parameters) {
-            (Some(base_size), Some(ram), Some(parameters)) => Some(Patch {
-                base_size: number(base_size, WHAT)?,
-                ram: number(ram, WHAT)?,
-                parameters,
-            }),
+            (Some(base_size), Some(ram), Some(parameters)) => {
+                Some(Patch { base_size: number(base_size, WHAT)?, ram: number(ram, WHAT)?, parameters })
+            }
             _ => None,
         };
         Ok(Self {

@@ -25,11 +25,7 @@ impl Settings for SqliteStore {
         .execute(&self.writer)
         .await
         .map_err(backend)?;
-        if done.rows_affected() == 0 {
-            Err(AddError::Exists)
-        } else {
-            Ok(())
-        }
+        if done.rows_affected() == 0 { Err(AddError::Exists) } else { Ok(()) }
     }
 
     async fn anchors(&self, tenant: &Tenant) -> Result<Option<Anchors>, StoreError> {

@@ -38,11 +38,7 @@ async fn apply_to_campaign(
         return Ok(()); // An event may name a campaign that was never launched here; it has no fold.
     };
     let touched: BTreeSet<&Endpoint> = events.iter().filter_map(|event| event.device.as_ref()).collect();
-    let before = Progress {
-        campaign: id,
-        state,
-        tracks: read_named(tx, tenant, id, &touched).await?,
-    };
+    let before = Progress { campaign: id, state, tracks: read_named(tx, tenant, id, &touched).await? };
     let mut after = before.clone();
     for event in events {
         after.apply(event);
@@ -124,10 +120,8 @@ async fn write(
     tracks: &[(&Endpoint, &Track)],
 ) -> Result<(), StoreError> {
     for chunk in tracks.chunks(STATEMENT_ROWS_MAX) {
-        let rows = chunk
-            .iter()
-            .map(|(endpoint, track)| as_json(endpoint, track))
-            .collect::<Result<_, _>>()?;
+        let rows =
+            chunk.iter().map(|(endpoint, track)| as_json(endpoint, track)).collect::<Result<_, _>>()?;
         // "WHERE true" keeps SQLite from reading ON as the condition of a join.
         sqlx::query(
             "INSERT INTO track (tenant, campaign, endpoint, class, stage, since, grant_number, offers_failed, \
@@ -179,10 +173,7 @@ impl TrackRow {
             stage: stage(&self.stage)?,
             since: number(self.since, "track")?,
             grant: number(self.grant_number, "track")?,
-            offers_failed: self
-                .offers_failed
-                .try_into()
-                .map_err(|cause| unreadable("track", cause))?,
+            offers_failed: self.offers_failed.try_into().map_err(|cause| unreadable("track", cause))?,
             failed_once: self.failed_once,
             reason: self.reason,
         };

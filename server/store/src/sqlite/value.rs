@@ -24,19 +24,12 @@ pub(super) fn not_added(cause: sqlx::Error) -> AddError {
 
 /// Turns a statement that touched no row into [`UpdateError::Missing`].
 pub(super) fn touched(rows: u64) -> Result<(), UpdateError> {
-    if rows == 0 {
-        Err(UpdateError::Missing)
-    } else {
-        Ok(())
-    }
+    if rows == 0 { Err(UpdateError::Missing) } else { Ok(()) }
 }
 
 /// Gives the column value of a number; SQLite counts to 2^63 - 1.
 pub(super) fn column(number: u64, what: &'static str) -> Result<i64, StoreError> {
-    i64::try_from(number).map_err(|_| StoreError::OutOfBounds {
-        what,
-        max: i64::MAX.unsigned_abs(),
-    })
+    i64::try_from(number).map_err(|_| StoreError::OutOfBounds { what, max: i64::MAX.unsigned_abs() })
 }
 
 /// Reads back what [`column`] wrote.
@@ -45,9 +38,7 @@ pub(super) fn number(column: i64, what: &'static str) -> Result<u64, StoreError>
 }
 
 pub(super) fn digest(bytes: Vec<u8>, what: &'static str) -> Result<Digest, StoreError> {
-    bytes
-        .try_into()
-        .map_err(|_| unreadable(what, "a digest has another length"))
+    bytes.try_into().map_err(|_| unreadable(what, "a digest has another length"))
 }
 
 pub(super) fn endpoint(name: String, what: &'static str) -> Result<Endpoint, StoreError> {
@@ -55,19 +46,13 @@ pub(super) fn endpoint(name: String, what: &'static str) -> Result<Endpoint, Sto
 }
 
 pub(super) fn unreadable(what: &'static str, reason: impl Into<Source>) -> StoreError {
-    StoreError::Unreadable {
-        what,
-        reason: reason.into(),
-    }
+    StoreError::Unreadable { what, reason: reason.into() }
 }
 
 /// Refuses a value of more bytes than its bound.
 pub(super) fn bounded(bytes: usize, max: usize, what: &'static str) -> Result<(), StoreError> {
     if bytes > max {
-        return Err(StoreError::OutOfBounds {
-            what,
-            max: max as u64,
-        });
+        return Err(StoreError::OutOfBounds { what, max: max as u64 });
     }
     Ok(())
 }

@@ -112,10 +112,7 @@ impl Context {
         let context = Rc::new(Self {
             config,
             ciphersuites: [PSK_WITH_AES_128_CCM_8, 0],
-            keys: Keys {
-                store,
-                shown: RefCell::new(None),
-            },
+            keys: Keys { store, shown: RefCell::new(None) },
             wire: Wire::default(),
         });
         context.set_defaults(role)?;
@@ -166,13 +163,7 @@ impl Context {
         let key = key.expose();
         // SAFETY: both slices are valid for their lengths during the call; C copies them.
         setup(unsafe {
-            sys::mbedtls_ssl_conf_psk(
-                self.config,
-                key.as_ptr(),
-                key.len(),
-                identity.as_ptr(),
-                identity.len(),
-            )
+            sys::mbedtls_ssl_conf_psk(self.config, key.as_ptr(), key.len(), identity.as_ptr(), identity.len())
         })
     }
 
@@ -202,9 +193,7 @@ impl Drop for Context {
         // connection is left that uses it. `mbedtls_ssl_config_free` wipes the client's key.
         unsafe {
             sys::mbedtls_ssl_config_free(self.config);
-            drop(Box::from_raw(
-                self.config.cast::<MaybeUninit<sys::mbedtls_ssl_config>>(),
-            ));
+            drop(Box::from_raw(self.config.cast::<MaybeUninit<sys::mbedtls_ssl_config>>()));
         }
     }
 }
@@ -236,12 +225,8 @@ impl Connection {
         // SAFETY: `ssl` is a fresh allocation of the right size, zeroed; init only writes to it.
         unsafe { sys::mbedtls_ssl_init(ssl) };
         // From here on dropping the connection frees it, whatever fails below.
-        let connection = Self {
-            ssl,
-            timer: Rc::new(Timer::default()),
-            shown: None,
-            context: Rc::clone(context),
-        };
+        let connection =
+            Self { ssl, timer: Rc::new(Timer::default()), shown: None, context: Rc::clone(context) };
         // SAFETY: `ssl` is initialised; the configuration is complete and is kept by `context`.
         setup(unsafe { sys::mbedtls_ssl_setup(ssl, context.config) })?;
         let wire = ptr::from_ref(&context.wire).cast_mut().cast();
@@ -332,9 +317,7 @@ impl Drop for Connection {
         // pointer to it. The configuration is still there: `context` is dropped after this.
         unsafe {
             sys::mbedtls_ssl_free(self.ssl);
-            drop(Box::from_raw(
-                self.ssl.cast::<MaybeUninit<sys::mbedtls_ssl_context>>(),
-            ));
+            drop(Box::from_raw(self.ssl.cast::<MaybeUninit<sys::mbedtls_ssl_context>>()));
         }
     }
 }
@@ -389,9 +372,7 @@ unsafe extern "C" fn set_timer(timer: *mut c_void, intermediate_ms: u32, final_m
     let timer = unsafe { &*timer.cast::<Timer>() };
     let now = timer.now.get();
     let after = |ms: u32| now.after(Duration::from_millis(u64::from(ms)));
-    timer
-        .set
-        .set((final_ms != 0).then(|| (after(intermediate_ms), after(final_ms))));
+    timer.set.set((final_ms != 0).then(|| (after(intermediate_ms), after(final_ms))));
 }
 
 /// Tells how far the timer is: -1 stopped, 0 running, 1 past the intermediate, 2 past the final time.
@@ -421,14 +402,9 @@ unsafe extern "C" fn find_key(
     let keys = unsafe { &*keys.cast::<Keys>() };
     // SAFETY: C hands `count` readable bytes for the time of this call.
     let identity = unsafe { std::slice::from_raw_parts(identity, count) };
-    let name = std::str::from_utf8(identity)
-        .ok()
-        .filter(|_| count <= IDENTITY_BYTES_MAX);
+    let name = std::str::from_utf8(identity).ok().filter(|_| count <= IDENTITY_BYTES_MAX);
     let found = name.and_then(|name| keys.store.as_ref()?.psk(name.as_bytes()));
-    let shown = Shown {
-        identity: name.map(Arc::from),
-        known: found.is_some(),
-    };
+    let shown = Shown { identity: name.map(Arc::from), known: found.is_some() };
     let Ok(mut place) = keys.shown.try_borrow_mut() else {
         return sys::MBEDTLS_ERR_SSL_INTERNAL_ERROR;
     };

@@ -92,10 +92,7 @@ impl MbedTls {
             cookies: Cookies::new(secret),
             sessions: HashMap::new(),
             addresses: HashMap::new(),
-            admission: Admission::new(
-                config.handshakes_in_progress_max,
-                config.handshakes_per_address_max,
-            ),
+            admission: Admission::new(config.handshakes_in_progress_max, config.handshakes_per_address_max),
             handshakes: Deadlines::default(),
             idle: Deadlines::default(),
             next_id: 0,
@@ -176,11 +173,7 @@ impl MbedTls {
     fn on_plain_alert(&mut self, slots: Slots) {
         self.counters.rejected += 1;
         let pending = slots.pending.and_then(|id| self.sessions.get_mut(&id));
-        if let Some(Session {
-            phase: Phase::Handshake { alerted, .. },
-            ..
-        }) = pending
-        {
+        if let Some(Session { phase: Phase::Handshake { alerted, .. }, .. }) = pending {
             *alerted = true;
         }
     }
@@ -214,9 +207,7 @@ impl MbedTls {
         let outcome = session.read_all(id, &mut self.plaintext, out);
         if matches!(outcome, Ok(count) if count > 0) {
             session.heard = now;
-            session
-                .traffic
-                .received(record.bytes.len(), record.is_handshake_traffic());
+            session.traffic.received(record.bytes.len(), record.is_handshake_traffic());
         }
         // Only a peer that repeats its last flight makes us write here: it gets ours again.
         let answered = self.flush(id, true, out) > 0;
@@ -246,8 +237,7 @@ impl MbedTls {
         self.next_id += 1;
         let id = SessionId(self.next_id);
         let give_up = now.after(self.config.handshake_timeout);
-        self.sessions
-            .insert(id, Session::new(connection, address, hello_random, give_up, now));
+        self.sessions.insert(id, Session::new(connection, address, hello_random, give_up, now));
         self.addresses.entry(address).or_default().pending = Some(id);
         self.counters.handshakes_begun += 1;
         Ok(id)
@@ -261,9 +251,7 @@ impl MbedTls {
         if let Some(record) = record {
             session.note(record);
         }
-        let progress = session
-            .connection
-            .handshake(record.map(|record| record.bytes), now);
+        let progress = session.connection.handshake(record.map(|record| record.bytes), now);
         self.flush(id, true, out);
         match progress {
             Progress::Waiting => self.rearm(id),
@@ -280,10 +268,7 @@ impl MbedTls {
             return;
         };
         if let Phase::Handshake { give_up, .. } = session.phase {
-            let at = session
-                .connection
-                .deadline()
-                .map_or(give_up, |at| at.min(give_up));
+            let at = session.connection.deadline().map_or(give_up, |at| at.min(give_up));
             self.handshakes.arm(id, at);
         }
     }
@@ -427,9 +412,7 @@ impl Engine for MbedTls {
                 self.counters.malformed += 1;
                 return;
             };
-            self.counters
-                .traffic
-                .received(record.bytes.len(), record.is_handshake_traffic());
+            self.counters.traffic.received(record.bytes.len(), record.is_handshake_traffic());
             self.on_record(from, &record, now, out);
         }
     }
@@ -462,9 +445,7 @@ impl Engine for MbedTls {
             return Err(SendError::NoSession);
         };
         if plaintext.is_empty() || plaintext.len() > PLAINTEXT_BYTES_MAX {
-            return Err(SendError::TooLong {
-                bytes: plaintext.len(),
-            });
+            return Err(SendError::TooLong { bytes: plaintext.len() });
         }
         let outcome = found.connection.write(plaintext, now);
         self.flush(session, false, out);
@@ -502,10 +483,7 @@ impl Engine for MbedTls {
     }
 
     fn counters(&self) -> EngineCounters {
-        EngineCounters {
-            handshakes_now: self.admission.in_progress() as u64,
-            ..self.counters
-        }
+        EngineCounters { handshakes_now: self.admission.in_progress() as u64, ..self.counters }
     }
 }
 

@@ -47,11 +47,7 @@ impl Session {
             connection,
             address,
             hello_random,
-            phase: Phase::Handshake {
-                give_up,
-                alerted: false,
-                cipher_changed: false,
-            },
+            phase: Phase::Handshake { give_up, alerted: false, cipher_changed: false },
             heard: now,
             traffic: Arc::default(),
         }
@@ -63,8 +59,7 @@ impl Session {
 
     /// Notes a record of its handshake before it is acted on.
     pub(super) fn note(&mut self, record: &Record<'_>) {
-        self.traffic
-            .received(record.bytes.len(), record.is_handshake_traffic());
+        self.traffic.received(record.bytes.len(), record.is_handshake_traffic());
         if let Phase::Handshake { cipher_changed, .. } = &mut self.phase {
             *cipher_changed |= record.content == Content::ChangeCipherSpec;
         }
@@ -74,13 +69,7 @@ impl Session {
     /// one for the peer's Finished and fail on it, so anybody could end a handshake with a forged one.
     /// A true one that came too early is said again.
     pub(super) fn awaits_encrypted(&self) -> bool {
-        matches!(
-            self.phase,
-            Phase::Handshake {
-                cipher_changed: true,
-                ..
-            }
-        )
+        matches!(self.phase, Phase::Handshake { cipher_changed: true, .. })
     }
 
     /// Describes the session; the identity is verified by now.

@@ -11,13 +11,7 @@ use pair::*;
 
 #[test]
 fn row_1_drops_a_wrong_mac_without_alarm() {
-    assert_eq!(
-        wrong_mac(),
-        Turned {
-            row: Row::R1,
-            alarm: None
-        }
-    );
+    assert_eq!(wrong_mac(), Turned { row: Row::R1, alarm: None });
 }
 
 #[test]
@@ -72,10 +66,7 @@ fn advance_moves_the_fork_head_and_closes_every_grant_of_the_place() {
     assert_eq!(pair.state.fork, fork_after([0; 8], &report.digest));
     assert!(pair.state.grants.iter().all(|grant| !grant.is_open()));
     let kept = &pair.state.confirmed[&Place { epoch: 0, index: 0 }];
-    assert_eq!(
-        (kept.grant, kept.report, kept.manifest),
-        (NOW + 1, report.digest, MANIFEST)
-    );
+    assert_eq!((kept.grant, kept.report, kept.manifest), (NOW + 1, report.digest, MANIFEST));
 }
 
 #[test]
@@ -85,10 +76,7 @@ fn new_grant_that_becomes_a_verdict_is_repeated_as_that_verdict() {
     let decision = pair.decide(request.clone());
     assert!(matches!(decision.reply, Reply::NewGrant(_)));
     pair.state = decision.answered(b"refused: no release");
-    assert_eq!(
-        pair.decide(request).reply,
-        Reply::Repeat(b"refused: no release".to_vec())
-    );
+    assert_eq!(pair.decide(request).reply, Reply::Repeat(b"refused: no release".to_vec()));
     assert_eq!(pair.state.open_grant(), None);
 }
 

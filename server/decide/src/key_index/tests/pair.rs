@@ -25,24 +25,9 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn new() -> Self {
-        let open = OpenGrant {
-            bytes_present: true,
-            cancelled: false,
-            outranked: false,
-        };
-        let context = Context {
-            now: NOW,
-            token: [0; 16],
-            chain_length: 16,
-            given_again_max: 1,
-            open,
-        };
-        Self {
-            state: IdentityState::new(0),
-            context,
-            counter: 0,
-            tokens: 0,
-        }
+        let open = OpenGrant { bytes_present: true, cancelled: false, outranked: false };
+        let context = Context { now: NOW, token: [0; 16], chain_length: 16, given_again_max: 1, open };
+        Self { state: IdentityState::new(0), context, counter: 0, tokens: 0 }
     }
 
     /// The request that an honest device would send now.
@@ -66,17 +51,8 @@ impl Pair {
     /// A report about the newest grant.
     pub(super) fn report(&self, moment: Moment) -> Report {
         let grant = self.state.grants.last().map_or(0, |grant| grant.number);
-        let place = self
-            .state
-            .grants
-            .last()
-            .map_or(self.state.place, |grant| grant.place);
-        Report {
-            place,
-            grant,
-            moment,
-            digest: digest_of(0x20 + moment.number(), grant),
-        }
+        let place = self.state.grants.last().map_or(self.state.place, |grant| grant.place);
+        Report { place, grant, moment, digest: digest_of(0x20 + moment.number(), grant) }
     }
 
     pub(super) fn decide(&mut self, arrival: impl Into<Arrival>) -> Decision {
@@ -128,18 +104,9 @@ impl Pair {
 pub(super) fn stored(decision: &Decision, arrival: &Arrival, confirm: Confirm) -> IdentityState {
     match (arrival, &decision.reply) {
         (Arrival::Request(request), Reply::NewGrant(new)) => {
-            let contents = vec![Content {
-                component: 0,
-                content: [0xC0; 32],
-                installed: NEW_IMAGE,
-            }];
+            let contents = vec![Content { component: 0, content: [0xC0; 32], installed: NEW_IMAGE }];
             let message = format!("grant {}", new.number).into_bytes();
-            let details = GrantDetails {
-                contents,
-                not_after: NOW + LATER_S,
-                confirm,
-                message,
-            };
+            let details = GrantDetails { contents, not_after: NOW + LATER_S, confirm, message };
             decision.granted(new, details, format!("answer {}", request.counter).as_bytes())
         }
         (Arrival::Request(request), Reply::Verdict(_) | Reply::HeldGrant { .. }) => {
@@ -190,10 +157,7 @@ pub(super) fn lost_confirm() -> (Pair, Request) {
     let mut request = pair.request();
     request.place.index = 1;
     request.fork = fork_after(pair.state.fork, &report.digest);
-    request.unconfirmed = Some(Unconfirmed {
-        grant: report.grant,
-        report: report.digest,
-    });
+    request.unconfirmed = Some(Unconfirmed { grant: report.grant, report: report.digest });
     request.manifest = OTHER_MANIFEST;
     request.running = vec![(0, NEW_IMAGE)];
     (pair, request)
@@ -244,10 +208,7 @@ pub(super) fn ahead_proving() -> (Pair, Arrival) {
 
 /// An update that moved the index when decrypted, and failed afterwards.
 pub(super) fn failed_after_confirm() -> Pair {
-    Pair::new()
-        .granted_confirming(Confirm::Decrypted)
-        .reported(Moment::Decrypted)
-        .reported(Moment::Failed)
+    Pair::new().granted_confirming(Confirm::Decrypted).reported(Moment::Decrypted).reported(Moment::Failed)
 }
 
 pub(super) fn at_chain_end() -> Pair {

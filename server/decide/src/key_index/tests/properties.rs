@@ -12,21 +12,11 @@ enum Step {
     /// A request as an honest device sends it, then altered.
     Ask { other: bool, selector: u8, alter: Alter },
     /// A report about one of the kept grants, or about none.
-    Tell {
-        grant: usize,
-        moment: Moment,
-        place: i8,
-        digest: u8,
-    },
+    Tell { grant: usize, moment: Moment, place: i8, digest: u8 },
     /// An earlier message, unchanged.
     Replay(usize),
     /// Time passes; the open grant's circumstances change.
-    Pass {
-        seconds: u32,
-        bytes_present: bool,
-        cancelled: bool,
-        outranked: bool,
-    },
+    Pass { seconds: u32, bytes_present: bool, cancelled: bool, outranked: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -37,11 +27,7 @@ enum Alter {
     Counter(u64),
     Echo,
     EchoBelow,
-    Unconfirmed {
-        grant: usize,
-        report: u8,
-        head_right: bool,
-    },
+    Unconfirmed { grant: usize, report: u8, head_right: bool },
     Go,
 }
 
@@ -60,11 +46,7 @@ fn alter() -> impl Strategy<Value = Alter> {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let moment = prop_oneof![
-        Just(Moment::Decrypted),
-        Just(Moment::Installed),
-        Just(Moment::Failed)
-    ];
+    let moment = prop_oneof![Just(Moment::Decrypted), Just(Moment::Installed), Just(Moment::Failed)];
     prop_oneof![
         4 => (any::<bool>(), 0_u8..2, alter())
             .prop_map(|(other, selector, alter)| Step::Ask { other, selector, alter }),
@@ -80,10 +62,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn moved(place: Place, by: i8) -> Place {
-    Place {
-        index: place.index.saturating_add_signed(i16::from(by)),
-        ..place
-    }
+    Place { index: place.index.saturating_add_signed(i16::from(by)), ..place }
 }
 
 fn ask(pair: &mut Pair, other: bool, selector: u8, alter: &Alter) -> Request {
@@ -93,11 +72,7 @@ fn ask(pair: &mut Pair, other: bool, selector: u8, alter: &Alter) -> Request {
     }
     request.selector = [selector; 32];
     request.running = vec![(0, OLD_IMAGE)];
-    let token = pair
-        .state
-        .proves
-        .last()
-        .map(|out| (out.token.to_vec(), out.place));
+    let token = pair.state.proves.last().map(|out| (out.token.to_vec(), out.place));
     match alter {
         Alter::Nothing => {}
         Alter::Fork(byte) => request.fork[0] ^= byte,
@@ -108,11 +83,7 @@ fn ask(pair: &mut Pair, other: bool, selector: u8, alter: &Alter) -> Request {
             request.place = token.as_ref().map_or(request.place, |(_, place)| *place);
             request.echo = token.map(|(token, _)| token);
         }
-        Alter::Unconfirmed {
-            grant,
-            report,
-            head_right,
-        } => {
+        Alter::Unconfirmed { grant, report, head_right } => {
             let report = [*report; 32];
             let grant = pair.state.grants.get(*grant).map_or(1, |grant| grant.number);
             request.unconfirmed = Some(Unconfirmed { grant, report });
@@ -185,25 +156,13 @@ fn run(steps: &[Step], confirm: Confirm) -> Result<(), TestCaseError> {
     let mut sent: Vec<Arrival> = Vec::new();
     for step in steps {
         let arrival = match step {
-            Step::Ask {
-                other,
-                selector,
-                alter,
-            } => ask(&mut pair, *other, *selector, alter).into(),
-            Step::Tell {
-                grant,
-                moment,
-                place,
-                digest,
-            } => tell(&pair, *grant, *moment, *place, *digest).into(),
+            Step::Ask { other, selector, alter } => ask(&mut pair, *other, *selector, alter).into(),
+            Step::Tell { grant, moment, place, digest } => {
+                tell(&pair, *grant, *moment, *place, *digest).into()
+            }
             Step::Replay(which) if !sent.is_empty() => sent[which % sent.len()].clone(),
             Step::Replay(_) => continue,
-            Step::Pass {
-                seconds,
-                bytes_present,
-                cancelled,
-                outranked,
-            } => {
+            Step::Pass { seconds, bytes_present, cancelled, outranked } => {
                 pair.context.now += u64::from(*seconds);
                 let open = &mut pair.context.open;
                 (open.bytes_present, open.cancelled, open.outranked) =

@@ -38,14 +38,7 @@ const fn case(
     alarm: Option<AlarmKind>,
     index: u16,
 ) -> Case {
-    Case {
-        row,
-        what,
-        given,
-        reply,
-        alarm,
-        index,
-    }
+    Case { row, what, given, reply, alarm, index }
 }
 
 const SUSPECT: Expected = Expected::Refused(Refusal::IdentityInDoubt);
@@ -345,16 +338,8 @@ fn every_case_of_the_table_meets_its_row_reply_alarm_and_place() {
         let decision = pair.decide(arrival);
         let told = format!("row {} ({}): {decision:#?}", case.row.name(), case.what);
         assert_eq!(decision.row, case.row, "{told}");
-        assert!(
-            answers(&decision, &case.reply),
-            "{:?} expected, {told}",
-            case.reply
-        );
-        assert_eq!(
-            decision.alarm.as_ref().map(|alarm| alarm.kind),
-            case.alarm,
-            "{told}"
-        );
+        assert!(answers(&decision, &case.reply), "{:?} expected, {told}", case.reply);
+        assert_eq!(decision.alarm.as_ref().map(|alarm| alarm.kind), case.alarm, "{told}");
         assert_eq!(decision.state.place.index, case.index, "{told}");
     }
 }

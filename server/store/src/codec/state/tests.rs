@@ -75,11 +75,7 @@ fn place() -> impl Strategy<Value = Place> {
 }
 
 fn confirm() -> impl Strategy<Value = Confirm> {
-    prop_oneof![
-        Just(Confirm::Decrypted),
-        Just(Confirm::Installed),
-        Just(Confirm::Both)
-    ]
+    prop_oneof![Just(Confirm::Decrypted), Just(Confirm::Installed), Just(Confirm::Both)]
 }
 
 fn grant() -> impl Strategy<Value = Grant> {
@@ -87,11 +83,7 @@ fn grant() -> impl Strategy<Value = Grant> {
     let numbers = any::<(u64, u64, [u8; 32], [u8; 32], Option<[u8; 32]>, Vec<u8>)>();
     (place(), place(), contents, numbers, confirm()).prop_map(
         |(place, leads_to, contents, numbers, confirm)| {
-            let content = |(component, content, installed)| Content {
-                component,
-                content,
-                installed,
-            };
+            let content = |(component, content, installed)| Content { component, content, installed };
             let (number, not_after, manifest, selector, keys, message) = numbers;
             Grant {
                 number,
@@ -111,53 +103,32 @@ fn grant() -> impl Strategy<Value = Grant> {
 }
 
 fn confirmed() -> impl Strategy<Value = Confirmed> {
-    (
-        any::<(u64, [u8; 32], [u8; 32], Vec<(u64, [u8; 32])>, u32)>(),
-        confirm(),
-    )
-        .prop_map(|(values, confirm)| {
+    (any::<(u64, [u8; 32], [u8; 32], Vec<(u64, [u8; 32])>, u32)>(), confirm()).prop_map(
+        |(values, confirm)| {
             let (grant, report, manifest, installed, given_again) = values;
-            Confirmed {
-                grant,
-                confirm,
-                report,
-                manifest,
-                installed,
-                given_again,
-            }
-        })
+            Confirmed { grant, confirm, report, manifest, installed, given_again }
+        },
+    )
 }
 
 fn report() -> impl Strategy<Value = KeptReport> {
     let moments = [Moment::Decrypted, Moment::Installed, Moment::Failed];
-    (
-        any::<([u8; 32], u64, Vec<u8>)>(),
-        place(),
-        prop::sample::select(moments.to_vec()),
+    (any::<([u8; 32], u64, Vec<u8>)>(), place(), prop::sample::select(moments.to_vec())).prop_map(
+        |((digest, grant, receipt), place, moment)| KeptReport { digest, place, grant, moment, receipt },
     )
-        .prop_map(|((digest, grant, receipt), place, moment)| KeptReport {
-            digest,
-            place,
-            grant,
-            moment,
-            receipt,
-        })
 }
 
 fn prove() -> impl Strategy<Value = Prove> {
     let rows = [ProveRow::R3, ProveRow::R13, ProveRow::R14];
-    (
-        any::<([u8; 16], Option<u64>, u64)>(),
-        place(),
-        prop::sample::select(rows.to_vec()),
-    )
-        .prop_map(|((token, counter_highest, expires), place, row)| Prove {
+    (any::<([u8; 16], Option<u64>, u64)>(), place(), prop::sample::select(rows.to_vec())).prop_map(
+        |((token, counter_highest, expires), place, row)| Prove {
             token,
             row,
             place,
             counter_highest,
             expires,
-        })
+        },
+    )
 }
 
 fn state() -> impl Strategy<Value = IdentityState> {
