@@ -1,5 +1,7 @@
 # The two commands that matter: `make run` and `make test`.
 ARGS ?=
+# What `make run` shows; the benches and tests are not built for it.
+SHOWN = -p bellwether-server -p bellwether -p bellwether-agent-host -p bellwether-demo
 # Rounds of `make soak`.
 ROUNDS ?= 25
 
@@ -10,7 +12,7 @@ help: ## Lists the targets.
 
 run: ## Shows the main job with real processes. ARGS=--exit ends by itself; ARGS="--images DIR" takes your firmware.
 	@scripts/tools.sh build
-	cargo build --release --workspace --bins
+	cargo build --release --locked $(SHOWN)
 	@target/release/bellwether-demo $(ARGS)
 
 test: ## Checks everything: format, lints, tests, documents, licences. Loopback and free ports only.
@@ -18,7 +20,7 @@ test: ## Checks everything: format, lints, tests, documents, licences. Loopback 
 
 bench: ## Prints the figures, each beside a peer in the same run. ARGS="--images DIR" adds delta ratios of your firmware.
 	@scripts/tools.sh bench
-	cargo build --release --workspace --bins
+	cargo build --release --locked -p bellwether-bench
 	@target/release/bellwether-bench $(ARGS)
 
 soak: ## Repeats the tests that kill processes, ROUNDS times (25).
@@ -27,7 +29,7 @@ soak: ## Repeats the tests that kill processes, ROUNDS times (25).
 
 build: ## Builds the release binaries.
 	@scripts/tools.sh build
-	cargo build --release --workspace --bins
+	cargo build --release --locked $(SHOWN)
 
 fmt: ## Formats the sources.
 	cargo fmt --all
