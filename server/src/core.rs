@@ -77,6 +77,9 @@ pub enum StartError {
     /// The data folder can't be made.
     #[error("the data folder can't be used: {0}")]
     Folder(#[source] std::io::Error),
+    /// Another server works on the folder.
+    #[error("{} is in use by another server; stop that one, or name another folder with --data", .0.display())]
+    InUse(std::path::PathBuf),
     /// The database can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -121,7 +124,9 @@ impl Core {
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("bellwether.db")).await?);
         let images = Images::open_folder(&data.join("images"))?;
         let command = config.master_key_command.as_deref();
-        let vault = Arc::new(Vault::open(tenant.as_str(), &data.join("master.key"), command)?);
+        // Once something is sealed, a new master key would open nothing and hide that the old one is lost.
+        let fresh = store.setting(&tenant, DISTRIBUTOR_SETTING).await?.is_none();
+        let vault = Arc::new(Vault::open(tenant.as_str(), &data.join("master.key"), command, fresh)?);
         let distributor = distributor_key(&*store, &tenant, &vault).await?;
         let frames = Arc::<FrameCache>::default();
         let book = Book::new(Arc::clone(&store), tenant.clone());

@@ -1,5 +1,6 @@
 //! Opens the doors: sockets, rooms, tasks; and closes them.
 
+use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ struct Listening {
 /// [`StartError`] says why it does not start and what to do.
 pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
     make_folder(&config.data).map_err(StartError::Folder)?;
+    let _lock = lock(&config.data)?;
     let listener = TcpListener::bind(config.http).await.map_err(|source| bind_error(config.http, source))?;
     let http_address = listener.local_addr().map_err(|source| bind_error(config.http, source))?;
     let token = http_token(&config.data.join("http.token"))?;
@@ -123,6 +125,16 @@ fn http_token(path: &Path) -> Result<Zeroizing<String>, StartError> {
 fn make_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Keeps other servers off the folder until this process ends, however it ends.
+fn lock(path: &Path) -> Result<File, StartError> {
+    let folder = File::open(path).map_err(StartError::Folder)?;
+    match folder.try_lock() {
+        Ok(()) => Ok(folder),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse(path.to_owned())),
+        Err(TryLockError::Error(source)) => Err(StartError::Folder(source)),
+    }
 }
 
 fn bind_error(address: SocketAddr, source: std::io::Error) -> StartError {

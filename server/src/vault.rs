@@ -1,7 +1,7 @@
 //! The only room that sees seeds: opens what is sealed, derives keys, and keeps few of them in memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +26,9 @@ pub enum VaultError {
     /// The master key's file can't be used.
     #[error(transparent)]
     File(#[from] SecretFileError),
+    /// Its file is gone, and what it sealed is not.
+    #[error("{} is missing, but the database is sealed under it: restore it from its backup", .0.display())]
+    Missing(PathBuf),
     /// The master key's command failed or printed something else.
     #[error("the master key command {0}")]
     Command(String),
@@ -91,15 +94,16 @@ struct Derived {
 }
 
 impl Vault {
-    /// Takes the master key from the command, or from the file, which is made where there is none.
+    /// Takes the master key from the command, or from the file; a `fresh` vault, under which nothing is sealed yet,
+    /// makes the file where there is none.
     ///
     /// # Errors
     ///
     /// [`VaultError`] says what to do about it.
-    pub fn open(tenant: &str, file: &Path, command: Option<&str>) -> Result<Self, VaultError> {
+    pub fn open(tenant: &str, file: &Path, command: Option<&str>, fresh: bool) -> Result<Self, VaultError> {
         let text = match command {
             Some(command) => from_command(command)?,
-            None => from_file(file)?,
+            None => from_file(file, fresh)?,
         };
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.as_bytes(), bytes.as_mut()).map_err(|_| VaultError::Malformed)?;
@@ -247,9 +251,12 @@ fn from_command(command: &str) -> Result<Zeroizing<String>, VaultError> {
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
-fn from_file(file: &Path) -> Result<Zeroizing<String>, VaultError> {
+fn from_file(file: &Path, fresh: bool) -> Result<Zeroizing<String>, VaultError> {
     if let Some(text) = secret_file::read(file)? {
         return Ok(text);
+    }
+    if !fresh {
+        return Err(VaultError::Missing(file.to_owned()));
     }
     let key = Zeroizing::new(clock::random::<32>()?);
     let text = Zeroizing::new(hex::encode(key.as_ref()));
@@ -327,12 +334,20 @@ mod tests {
     }
 
     #[test]
+    fn lost_master_key_is_not_replaced_by_a_new_one() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let file = dir.path().join("master.key");
+        assert!(matches!(Vault::open("default", &file, None, false), Err(VaultError::Missing(_))));
+        assert!(!file.exists());
+    }
+
+    #[test]
     fn master_key_file_is_made_once_and_read_again() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("master.key");
         let sealed =
-            Vault::open("default", &file, None).expect("made").seal(SEED, "a", b"s").expect("sealed");
-        let again = Vault::open("default", &file, None).expect("read");
+            Vault::open("default", &file, None, true).expect("made").seal(SEED, "a", b"s").expect("sealed");
+        let again = Vault::open("default", &file, None, false).expect("read");
         assert_eq!(again.open_sealed(SEED, "a", &sealed).expect("opened").as_slice(), b"s");
     }
 
@@ -342,9 +357,9 @@ mod tests {
         let file = dir.path().join("master.key");
         let command = format!("echo {}", hex::encode([7; 32]));
         let sealed = vault().seal(SEED, "a", b"s").expect("sealed");
-        let other = Vault::open("default", &file, Some(&command)).expect("opened");
+        let other = Vault::open("default", &file, Some(&command), false).expect("opened");
         assert_eq!(other.open_sealed(SEED, "a", &sealed).expect("opened").as_slice(), b"s");
         assert!(!file.exists());
-        assert!(matches!(Vault::open("default", &file, Some("exit 3")), Err(VaultError::Command(_))));
+        assert!(matches!(Vault::open("default", &file, Some("exit 3"), true), Err(VaultError::Command(_))));
     }
 }

@@ -78,6 +78,18 @@ impl Program {
         self.child.try_wait().expect("the state of a child")
     }
 
+    /// Runs a command that ends by itself; gives how it ended and what it said.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not end in time.
+    pub fn run(command: Command) -> (ExitStatus, String) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut program = Self::start(command, &folder.path().join("log"));
+        let status = program.wait_end(wait::LONG);
+        (status, program.said())
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

@@ -57,6 +57,8 @@ impl Line {
         let mut config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), security);
         // Longer than a server under test is busy with one request; a killed one is noticed all the same.
         config.coap.transmission.ack_timeout = Duration::from_millis(300);
+        // More than a server takes, so that it has to say so.
+        config.coap.body_bytes_max = 1024 * 1024;
         let (shard, events) = Shard::spawn(config, Box::new(NoService)).expect("a free port");
         let session = wait::soon("a handshake", shard.connect(server))?.session;
         let heard = Arc::<Mutex<Heard>>::default();

@@ -136,6 +136,6 @@ fn report_to_another_path_is_not_found() {
     let format = bellwether_manifests::message::content_format::REPORT;
     assert_eq!(meter.line.post("/u", format, &report.bytes).code, Code::NOT_FOUND);
     assert_eq!(meter.line.post("/u/r", 42, &report.bytes).code, Code::NOT_FOUND);
-    assert_eq!(meter.line.post("/u/r", format, &[0x5a; 300_000]).code, Code::REQUEST_ENTITY_TOO_LARGE);
+    assert_eq!(meter.line.post("/u/r", format, &vec![0x5a; 300_000]).code, Code::REQUEST_ENTITY_TOO_LARGE);
     meter.report(&report);
 }

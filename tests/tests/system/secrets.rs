@@ -1,0 +1,133 @@
+//! No secret of a run is in what the run writes, prints or answers.
+
+use std::fs;
+use std::path::Path;
+
+use bellwether_manifests::message::Moment;
+use bellwether_tests::fleet::Fleet;
+use bellwether_tests::meters::Meters;
+
+/// A secret under a name for failures.
+struct Secret {
+    name: String,
+    bytes: Vec<u8>,
+}
+
+impl Secret {
+    fn new(name: &str, bytes: &[u8]) -> Self {
+        Self { name: name.to_owned(), bytes: bytes.to_vec() }
+    }
+
+    /// The forms in which bytes get out: as they are, in hexadecimal, in base64, and as Rust prints arrays.
+    fn forms(&self) -> Vec<Vec<u8>> {
+        let list: Vec<String> = self.bytes.iter().take(8).map(ToString::to_string).collect();
+        vec![
+            self.bytes.clone(),
+            hex::encode(&self.bytes).into_bytes(),
+            hex::encode_upper(&self.bytes).into_bytes(),
+            base64(&self.bytes[..30]).into_bytes(),
+            list.join(", ").into_bytes(),
+        ]
+    }
+
+    fn is_in(&self, haystack: &[u8]) -> bool {
+        let within = |form: &Vec<u8>| haystack.windows(form.len()).any(|window| window == form);
+        self.forms().iter().any(within)
+    }
+}
+
+/// RFC 4648 §4, of a multiple of three bytes.
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks_exact(3) {
+        let bits = three.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte));
+        text.extend([18, 12, 6, 0].map(|shift| char::from(ALPHABET[bits >> shift & 63])));
+    }
+    text
+}
+
+fn assert_none_in(secrets: &[Secret], what: &str, haystack: &[u8]) {
+    for secret in secrets {
+        assert!(!secret.is_in(haystack), "{} is in {what}", secret.name);
+    }
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[test]
+fn secrets_of_a_run_are_in_no_log_answer_or_output() {
+    let meters = Meters::on(Fleet::start_with(&["--log", "trace"]), 24_000);
+    let mut meter = meters.device("meter-1");
+    let campaign = meters.launch();
+    let granted = meter.granted(&meters.manifest.digest);
+    meter.fetch(&granted);
+    let failed = meter.identity.report(&granted, Moment::Failed);
+    meter.report(&failed);
+    let granted = meter.granted(&meters.manifest.digest);
+    meter.install(&granted, meters.new_digest());
+
+    let secrets = secrets_of(&meters, &meter.identity);
+    let outputs = [
+        "device list",
+        "device show meter-1",
+        "device explain meter-1",
+        "release list",
+        "alarm list",
+        &format!("campaign watch {campaign}"),
+        "keys show author.key",
+        "manifest show signed-2.suit --anchors anchors.cose",
+    ];
+    for words in outputs {
+        let output = meters.fleet.cli.run(words);
+        assert_none_in(&secrets, words, &[output.stdout, output.stderr].concat());
+    }
+    let paths = ["/health", "/v1/devices", "/v1/devices/meter-1", "/v1/devices/meter-1/explain"];
+    let more =
+        ["/v1/campaigns", "/v1/alarms", "/v1/anchors", "/v1/distributor", "/v1/releases", "/v1/manifests"];
+    for path in paths.into_iter().chain(more) {
+        let answer = meters.fleet.server.http().get(path);
+        assert_eq!(answer.status, 200, "{path}");
+        assert_none_in(&secrets, path, answer.body.as_bytes());
+    }
+    assert!(meters.fleet.server.said().contains("TRACE"), "the log is not as talkative as it can be");
+    assert_none_in(&secrets, "the server's log", meters.fleet.server.said().as_bytes());
+}
+
+#[test]
+fn secrets_at_rest_are_in_their_own_files_alone() {
+    let meters = Meters::new();
+    let mut meter = meters.device("meter-1");
+    meters.launch();
+    let granted = meter.granted(&meters.manifest.digest);
+    meter.install(&granted, meters.new_digest());
+    let secrets = secrets_of(&meters, &meter.identity);
+    let mut found = Vec::new();
+    for path in files(meters.fleet.folder()) {
+        let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
+        let content = fs::read(&path).expect("read");
+        let within = secrets.iter().filter(|secret| secret.is_in(&content));
+        found.extend(within.map(|secret| format!("{} in {name}", secret.name)));
+    }
+    found.sort();
+    let own = ["the token in http.token", "the master key in master.key"];
+    let unit = ["the DTLS key in meter-1.unit", "the seed in meter-1.unit"];
+    let mut expected: Vec<_> = own.into_iter().chain(unit).map(str::to_owned).collect();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+fn secrets_of(meters: &Meters, identity: &bellwether_tests::raw_device::Identity) -> Vec<Secret> {
+    let master = fs::read_to_string(meters.fleet.server.data().join("master.key")).expect("the master key");
+    let decoded = |text: &str| hex::decode(text.trim()).expect("hexadecimal");
+    vec![
+        Secret::new("the seed", &identity.seed()),
+        Secret::new("the DTLS key", &identity.psk()),
+        Secret::new("the master key", &decoded(&master)),
+        Secret::new("the token", &decoded(&meters.fleet.server.token())),
+    ]
+}
