@@ -84,6 +84,6 @@ mod tests {
         while found.cpu().expect("read") < Duration::from_millis(5) {}
         drop(stop);
         thread.expect("started").join().expect("ended");
-        assert!(Thread::named("at-work").is_err());
+        assert!(Thread::named("never-at-work").is_err());
     }
 }

@@ -112,7 +112,7 @@ impl Fleet {
     ) -> Result<Published, Failure> {
         let target = Sha256::digest(image).into();
         let class = class_id(&self.vendor, class);
-        let image = ClassImage { class, digest: target, size: image.len() as u64 };
+        let image = ClassImage { class, digest: target, size: image.len() as u64, version: None };
         let draft = ManifestDraft::new(sequence, self.vendor, vec![image], REFERENCE.to_owned());
         let envelope = draft.sign(&self.author)?;
         let published = self.core.publish_manifest(&envelope).await?;

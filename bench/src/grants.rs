@@ -4,6 +4,7 @@
 //! commit to the disk before each answer.
 
 use std::fs::{self, File};
+use std::hint::black_box;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,10 +14,9 @@ use bellwether_decide::identity::Place;
 use bellwether_keys::{mac, wrap};
 use bellwether_manifests::message::grant::{Grant, GrantOptions, GrantedResource};
 use bellwether_manifests::message::{self, Confirm, List};
-use bellwether_server::vault::Vault;
 use bellwether_store::catalogue::Resource;
 use bellwether_store::device::Identity;
-use sha2::Digest as _;
+use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 
 use crate::figure::{Figure, Taken};
@@ -60,11 +60,8 @@ struct Samples {
     cpu: [Vec<f64>; REGIMES.len()],
     /// Writes of 4 KiB with fdatasync a second.
     syncs: Vec<f64>,
-    /// CPU microseconds of a grant's keys.
-    keys_cold: Vec<f64>,
-    keys_warm: Vec<f64>,
-    /// CPU microseconds of hashing a grant.
-    hash: Vec<f64>,
+    /// CPU microseconds of a grant's keys, cold and warm, and of hashing a grant.
+    keys: [Vec<f64>; 3],
 }
 
 /// Measures both.
@@ -88,14 +85,16 @@ async fn on_server(effort: Effort, folder: &Path) -> Result<Taken, Failure> {
         for (at, regime) in REGIMES.iter().enumerate() {
             let batch = askers.split_off(askers.len() - effort.batch);
             if regime.is_warm {
-                warm(&fleet, &batch).await?;
+                let keys = keys(&fleet, &batch, &published, &resource).await?;
+                if regime.at_once == 1 {
+                    samples.keys.iter_mut().zip(keys).for_each(|(sample, value)| sample.push(value));
+                }
             }
             let (per_second, cpu) = grants(&fleet, batch, regime.at_once).await?;
             samples.per_second[at].push(per_second);
             samples.cpu[at].push(cpu);
         }
         samples.syncs.push(syncs_per_second(&folder.join("sync"), effort.batch)?);
-        keys(&fleet, folder, &published, &resource, effort.batch, &mut samples).await?;
     }
     let note = format!(
         "grants_per_second: one campaign of {count} devices with equal selectors; SQLite in WAL mode with synchronous \
@@ -122,15 +121,6 @@ async fn prepare(fleet: &Fleet, count: usize) -> Result<(Published, Vec<Asker>),
     };
     let askers: Result<Vec<Asker>, Failure> = devices.into_iter().map(asker).collect();
     Ok((published, askers?))
-}
-
-/// Has the vault derive the keys beforehand.
-async fn warm(fleet: &Fleet, batch: &[Asker]) -> Result<(), Failure> {
-    for asker in batch {
-        let identity = identity(fleet, &asker.device.name).await?;
-        fleet.core.vault.keys(&identity, identity.state.place)?;
-    }
-    Ok(())
 }
 
 /// Gives grants a second, and CPU microseconds of the whole process per grant.
@@ -180,47 +170,44 @@ fn syncs_per_second(path: &Path, count: usize) -> Result<f64, Failure> {
     Ok(f64::from(u32::try_from(count)?) / began.elapsed().as_secs_f64())
 }
 
-/// Makes a round of grants with a vault that was just opened, then again with the same vault.
+/// Makes a grant for each device that never asked before, then the same grants again: gives CPU microseconds of one
+/// grant's keys cold and warm, and of hashing a grant. The vault has the keys in memory from then on.
 async fn keys(
     fleet: &Fleet,
-    folder: &Path,
+    batch: &[Asker],
     published: &Published,
     resource: &Resource,
-    count: usize,
-    samples: &mut Samples,
-) -> Result<(), Failure> {
-    let mut identities = Vec::with_capacity(count);
-    for number in 0..count {
-        identities.push(identity(fleet, &format!("meter-{number}")).await?);
+) -> Result<[f64; 3], Failure> {
+    let mut identities = Vec::with_capacity(batch.len());
+    for asker in batch {
+        identities.push(identity(fleet, &asker.device.name).await?);
     }
-    let vault = Vault::open(fleet.core.tenant.as_str(), &folder.join("data/master.key"), None)?;
-    let per_grant = f64::from(u32::try_from(count)?) / 1e6;
-    let mut grant = Vec::new();
-    for sample in [&mut samples.keys_cold, &mut samples.keys_warm] {
+    let per_grant = f64::from(u32::try_from(batch.len())?) / 1e6;
+    let (mut grant, mut taken) = (Vec::new(), [0.0; 3]);
+    for taken in &mut taken[..2] {
         let began = clock::thread()?;
         for identity in &identities {
-            grant = seal(fleet, &vault, identity, published, resource)?;
+            grant = seal(fleet, identity, published, resource)?;
         }
-        sample.push(clock::thread_since(began)?.as_secs_f64() / per_grant);
+        *taken = clock::thread_since(began)?.as_secs_f64() / per_grant;
     }
     let began = clock::thread()?;
-    for _ in 0..count {
-        std::hint::black_box(sha2::Sha256::digest(std::hint::black_box(&grant)));
+    for _ in batch {
+        black_box(Sha256::digest(black_box(&grant)));
     }
-    samples.hash.push(clock::thread_since(began)?.as_secs_f64() / per_grant);
-    Ok(())
+    taken[2] = clock::thread_since(began)?.as_secs_f64() / per_grant;
+    Ok(taken)
 }
 
 /// Makes a grant as the resolver does once everything is decided.
 fn seal(
     fleet: &Fleet,
-    vault: &Vault,
     identity: &Identity,
     published: &Published,
     resource: &Resource,
 ) -> Result<Vec<u8>, Failure> {
     let Place { epoch, index } = identity.state.place;
-    let keys = vault.keys(identity, identity.state.place)?;
+    let keys = fleet.core.vault.keys(identity, identity.state.place)?;
     let encryption = resource.encryption.as_ref().ok_or("the resource is not encrypted")?;
     let content_key = fleet.core.builder.content_key(&resource.content, encryption)?;
     let wrapped = wrap::wrap(&keys.wrap, &content_key)?;
@@ -265,7 +252,7 @@ fn medium(folder: &Path) -> Option<String> {
 }
 
 fn figures(samples: &Samples) -> Result<Vec<Figure>, Failure> {
-    let mut figures = Vec::new();
+    let (mut figures, [cold, warm, hash]) = (Vec::new(), &samples.keys);
     for (at, regime) in REGIMES.iter().enumerate() {
         let name = format!("grants_per_second_{}", regime.suffix);
         let layer = format!("update request in, answer out, committed; no network; {}", regime.text);
@@ -281,14 +268,14 @@ fn figures(samples: &Samples) -> Result<Vec<Figure>, Failure> {
         let (name, ours) = (format!("grant_cpu_{}", regime.suffix), &samples.cpu[at]);
         let layer = format!("all threads of the process, store included; {}", regime.text);
         let figure = Figure::new(name, "us of CPU per grant", layer, SERVER, ours)?;
-        let keys = if regime.is_warm { &samples.keys_warm } else { &samples.keys_cold };
+        let keys = if regime.is_warm { warm } else { cold };
         figures.push(figure.beside("the grant's keys alone, see grant_keys_cpu", ours, keys)?);
     }
     let layer = "vault: keys of the place, content key opened; wrapped; grant sealed";
-    let figure = Figure::new("grant_keys_cpu_cold", "us of CPU per grant", layer, VAULT, &samples.keys_cold)?;
-    figures.push(figure.beside("the same, warm", &samples.keys_cold, &samples.keys_warm)?);
-    let figure = Figure::new("grant_keys_cpu_warm", "us of CPU per grant", layer, VAULT, &samples.keys_warm)?;
-    figures.push(figure.beside("SHA-256 of the grant's bytes", &samples.keys_warm, &samples.hash)?);
+    let figure = Figure::new("grant_keys_cpu_cold", "us of CPU per grant", layer, VAULT, cold)?;
+    figures.push(figure.beside("the same, warm", cold, warm)?);
+    let figure = Figure::new("grant_keys_cpu_warm", "us of CPU per grant", layer, VAULT, warm)?;
+    figures.push(figure.beside("SHA-256 of the grant's bytes", warm, hash)?);
     Ok(figures)
 }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -33,7 +34,13 @@ impl RawEcho {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name(Self::THREAD.to_owned());
-        let thread = thread.spawn(move || serve(&socket, &reply, &stopped))?;
+        // A thread names itself when it starts, and is looked for by its name.
+        let (started, start) = sync_channel(1);
+        let thread = thread.spawn(move || {
+            let _ = started.send(());
+            serve(&socket, &reply, &stopped)
+        })?;
+        start.recv()?;
         Ok(Self { address, stop, thread: Some(thread) })
     }
 
