@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 
 use crate::fleet::{Fleet, PATIENCE, VENDOR};
 use crate::program::{self, Program};
-use crate::server::ACK_TIMEOUT_MS;
+use crate::server::{ACK_TIMEOUT_FLAG, ACK_TIMEOUT_MS};
 use crate::wait;
 
 /// A device of the factory: a flash file, and a process while it is switched on.
@@ -28,11 +28,26 @@ impl Agent {
     ///
     /// Where server or factory refuse.
     pub fn make(fleet: &Fleet, name: &str, class: &str, version: &str, kind: &str) -> Self {
+        Self::made(fleet, (name, class, version, kind), &[])
+    }
+
+    /// Enrols a device that takes full images only, and makes its flash; it stays off.
+    ///
+    /// # Panics
+    ///
+    /// Where server or factory refuse.
+    pub fn make_without_patches(fleet: &Fleet, name: &str, class: &str, version: &str, kind: &str) -> Self {
+        Self::made(fleet, (name, class, version, kind), &["--no-patch"])
+    }
+
+    fn made(fleet: &Fleet, (name, class, version, kind): (&str, &str, &str, &str), flags: &[&str]) -> Self {
         let unit = fleet.device(name, class);
         let agent = Self::named(fleet.folder(), name);
         let mut command = program::command("bellwether-agent");
         command.arg("flash").arg("--unit").arg(unit).arg("--out").arg(&agent.flash);
-        command.args(["--class", class, "--vendor", VENDOR, "--kind", kind, "--version", version]);
+        command
+            .args(["--class", class, "--vendor", VENDOR, "--kind", kind, "--version", version])
+            .args(flags);
         command.arg("--image").arg(fleet.folder().join(format!("{class}-{version}.bin")));
         let output = command.output().expect("the factory runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -60,7 +75,10 @@ impl Agent {
         assert!(self.program.is_none(), "{} runs already", self.name);
         let mut command = program::command("bellwether-agent");
         command.arg("run").arg("--flash").arg(&self.flash).arg("--status").arg(&self.status);
-        command.args(["--ack-timeout-ms", ACK_TIMEOUT_MS]).args(flags);
+        command.args(flags);
+        if !flags.contains(&ACK_TIMEOUT_FLAG) {
+            command.args([ACK_TIMEOUT_FLAG, ACK_TIMEOUT_MS]);
+        }
         // Images that run go into the test's folder, and with it, even where their device is killed.
         command.env("TMPDIR", &self.folder);
         self.program = Some(Program::start(command, &self.log));
@@ -107,6 +125,12 @@ impl Agent {
         assert!(status.success(), "{} was not updated: {status}\n{}", self.name, self.tail());
     }
 
+    /// Takes away what it told of itself, so that what it tells next is new.
+    pub fn forget_status(&self) {
+        // It may have told nothing yet.
+        let _ = fs::remove_file(&self.status);
+    }
+
     /// What it tells of itself.
     ///
     /// # Panics
@@ -117,14 +141,14 @@ impl Agent {
         wait::until("a status", wait::LONG, look, || self.tail())
     }
 
-    /// Waits until its log says something.
+    /// Waits until what it tells of itself is so.
     ///
     /// # Panics
     ///
-    /// Where it does not.
-    pub fn wait_said(&self, text: &str) {
-        let look = || self.said().contains(text).then_some(());
-        wait::until(&format!("{} that says {text:?}", self.name), PATIENCE, look, || self.tail());
+    /// Where it does not become so.
+    pub fn wait_status(&self, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
+        let look = || is_so(&self.status()).then_some(());
+        wait::until(what, PATIENCE, look, || format!("{:#}\n{}", self.status(), self.tail()));
     }
 
     /// All that it ever said.

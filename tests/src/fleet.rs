@@ -202,6 +202,12 @@ impl Fleet {
         hex::decode(new.unit).expect("hexadecimal")
     }
 
+    /// Cuts the server's power and gives it back.
+    pub fn kill_and_restart(&mut self) {
+        self.server.kill9();
+        self.server.restart();
+    }
+
     /// What is known of a device, for failures.
     pub fn story(&self, campaign: &str, device: &str) -> String {
         let (campaign, device) = (self.campaign(campaign), self.show(device));

@@ -30,3 +30,16 @@ pub fn digest(image: &[u8]) -> [u8; 32] {
     use sha2::{Digest, Sha256};
     Sha256::digest(image).into()
 }
+
+/// Makes an image that is a program of this machine: it says its version and runs until its input closes; its
+/// self-test ends with `self_test`. What fills it up to `bytes` depends on the version.
+pub fn program(version: &str, self_test: u8, bytes: usize) -> Vec<u8> {
+    let script = format!(
+        "#!/bin/sh\nif [ \"$1\" = --self-test ]; then exit {self_test}; fi\n\
+         echo \"lamp firmware {version} shines\"\ncat >/dev/null\nexit 0\n# "
+    );
+    let seed = version.bytes().fold(7, |seed: u32, byte| seed.wrapping_mul(31).wrapping_add(u32::from(byte)));
+    let filling = image(seed, bytes.saturating_sub(script.len()));
+    let filling = filling.into_iter().map(|byte| b'a' + byte % 26);
+    script.into_bytes().into_iter().chain(filling).collect()
+}

@@ -117,19 +117,21 @@ impl Server {
 
 /// A command that starts a server on a data folder and free ports.
 pub fn command(data: &Path) -> Command {
-    command_at(data, free(), free())
+    command_at(data, free(), free(), &[])
 }
 
-fn command_at(data: &Path, coaps: SocketAddr, http: SocketAddr) -> Command {
+fn command_at(data: &Path, coaps: SocketAddr, http: SocketAddr, extra: &[String]) -> Command {
     let mut command = program::command("bellwether-server");
     command.arg("--data").arg(data);
     command.args(["--coaps", &coaps.to_string(), "--http", &http.to_string()]);
-    command.args(["--ack-timeout-ms", ACK_TIMEOUT_MS]);
+    if extra.iter().all(|flag| flag != ACK_TIMEOUT_FLAG) {
+        command.args([ACK_TIMEOUT_FLAG, ACK_TIMEOUT_MS]);
+    }
     command
 }
 
 fn launch(data: &Path, log: &Path, coaps: SocketAddr, http: SocketAddr, extra: &[String]) -> Program {
-    let mut command = command_at(data, coaps, http);
+    let mut command = command_at(data, coaps, http, extra);
     command.args(extra);
     Program::start(command, log)
 }
@@ -154,3 +156,6 @@ fn free() -> SocketAddr {
 
 /// Loopback loses nothing, but a killed peer is to be noticed soon: given up after 46 times this.
 pub const ACK_TIMEOUT_MS: &str = "150";
+
+/// How server and agent are told it.
+pub const ACK_TIMEOUT_FLAG: &str = "--ack-timeout-ms";

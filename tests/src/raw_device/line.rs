@@ -55,8 +55,11 @@ impl Line {
         let key = Secret::new(psk).expect("a key");
         let security = Security::PskClient { identity: identity.as_bytes().to_vec(), key };
         let mut config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), security);
-        // Longer than a server under test is busy with one request; a killed one is noticed all the same.
-        config.coap.transmission.ack_timeout = Duration::from_millis(300);
+        // A killed server is noticed soon: after 46 times this, or in the middle of an answer after half a minute.
+        config.coap.transmission.ack_timeout = Duration::from_millis(100);
+        config.coap.response_wait = Duration::from_secs(30);
+        config.dtls.retransmit_first = Duration::from_millis(100);
+        config.dtls.handshake_timeout = Duration::from_secs(5);
         // More than a server takes, so that it has to say so.
         config.coap.body_bytes_max = 1024 * 1024;
         let (shard, events) = Shard::spawn(config, Box::new(NoService)).expect("a free port");
@@ -72,16 +75,21 @@ impl Line {
     ///
     /// Where the server refuses.
     pub fn register(&self, name: &str) -> String {
-        let response = self.try_register(name, OBJECTS.as_bytes());
+        let response = self.send(Self::registration(name));
         assert_eq!(response.code, Code::CREATED, "{name} can't register");
         response.location_path.join("/")
     }
 
-    /// Registers under a name with an object list.
-    pub fn try_register(&self, name: &str, objects: &[u8]) -> Response {
+    /// A Register that is in order.
+    pub fn registration(name: &str) -> Request {
         let request = Request::new(Method::Post, "/rd").with_query(&format!("ep={name}"));
         let request = request.with_query("lt=3600").with_query("lwm2m=1.1").with_query("b=U");
-        self.send(request.with_payload(LINK_FORMAT, objects.to_vec()))
+        request.with_payload(LINK_FORMAT, OBJECTS.as_bytes().to_vec())
+    }
+
+    /// Registers under a name with an object list.
+    pub fn try_register(&self, name: &str, objects: &[u8]) -> Response {
+        self.send(Self::registration(name).with_payload(LINK_FORMAT, objects.to_vec()))
     }
 
     /// Sends bytes as an update request to `/u`.

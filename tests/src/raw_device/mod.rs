@@ -16,6 +16,7 @@ use std::path::Path;
 
 use bellwether_manifests::message::{Digest, Moment, content_format};
 use bellwether_net::coap::{Code, Response};
+use bellwether_net::{CloseReason, ConnectError};
 
 /// A device with its own line.
 pub struct RawDevice {
@@ -44,6 +45,25 @@ impl RawDevice {
         let line = Line::connect(server, &identity.name, identity.psk());
         line.register(&identity.name);
         Self { identity, line }
+    }
+
+    /// Switches on a device that has been in use, if the server takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] where no session comes about.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses to register it.
+    pub fn try_with(server: SocketAddr, identity: Identity) -> Result<Self, ConnectError> {
+        let line = Line::try_connect(server, &identity.name, identity.psk())?;
+        let registered = line.try_send(Line::registration(&identity.name));
+        match registered {
+            Ok(response) => assert_eq!(response.code, Code::CREATED, "{} can't register", identity.name),
+            Err(_) => return Err(ConnectError::Failed(CloseReason::HandshakeTimeout)),
+        }
+        Ok(Self { identity, line })
     }
 
     /// Makes the line anew, as after a reboot of either side, and registers.

@@ -6,12 +6,17 @@
     reason = "a test stops at the first thing that is not as it must be"
 )]
 
+mod agent_killed;
 mod campaigns;
 mod datagrams;
 mod frames;
 mod http;
+mod manifests;
+mod meddling;
 mod places;
 mod reports;
 mod requests;
 mod secrets;
+mod server_killed;
 mod start;
+mod walk;

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Kills servers and devices again and again, each round at other moments.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+export ROUNDS=${ROUNDS:-25}
+cargo build --workspace --bins --locked
+echo "== $ROUNDS rounds"
+cargo test --locked -p bellwether-tests --test system -- --nocapture killed
