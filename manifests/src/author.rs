@@ -11,7 +11,7 @@ mod summary;
 mod text;
 
 pub use sign::sign;
-pub use summary::{ClassSummary, ManifestSummary, SummaryError};
+pub use summary::{ClassSummary, ImageSummary, ManifestSummary, SummaryError};
 
 use crate::cose::PrivateKey;
 use crate::definition::{CLASS_ID, FREE_STAGING_BYTES, IMAGE_DIGEST, PATCH_ALGORITHMS, VENDOR_ID, VERSION};
@@ -65,6 +65,8 @@ pub struct ClassImage {
     pub digest: [u8; 32],
     /// Bytes of the plaintext image.
     pub size: u64,
+    /// Its version as integers, which devices of the class take as theirs; see [`crate::version::numbers`].
+    pub version: Option<Vec<i64>>,
 }
 
 /// A manifest to be signed.
@@ -92,7 +94,7 @@ pub struct ManifestDraft {
     pub devices: Vec<[u8; 16]>,
     /// Seconds since 1970 after which no device may follow it.
     pub use_before: Option<u64>,
-    /// Version, for people; in the text element.
+    /// Version, for people; in the text element. Devices take it as theirs where their class states none.
     pub version: Option<String>,
 }
 
@@ -103,6 +105,9 @@ pub enum AuthorError {
     /// There is no class, or one comes twice.
     #[error("classes are missing or come twice")]
     Classes,
+    /// A version has no numbers, or begins with the mark of a pre-release.
+    #[error("the version of a class is none")]
+    Version,
     /// There is no reference URI or no request identifier, or the request identifier has a `cd=` of its own.
     #[error("reference URI or request identifier cannot be used")]
     Uri,
@@ -191,6 +196,10 @@ impl ManifestDraft {
         let twice = |n: usize| self.classes[..n].iter().any(|other| other.class == self.classes[n].class);
         if self.classes.is_empty() || (0..self.classes.len()).any(twice) {
             return Err(AuthorError::Classes);
+        }
+        let mut versions = self.classes.iter().filter_map(|class| class.version.as_ref());
+        if versions.any(|numbers| numbers.first().is_none_or(|first| *first < 0)) {
+            return Err(AuthorError::Version);
         }
         if self.component.is_empty() {
             return Err(AuthorError::Component);

@@ -21,3 +21,4 @@ pub mod manifest;
 pub mod message;
 pub mod report;
 pub mod run;
+pub mod version;

@@ -164,7 +164,7 @@ fn document_that_nobody_would_believe_is_not_signed() {
 }
 
 fn manifest_by(key: &PrivateKey, component: &[&[u8]]) -> Vec<u8> {
-    let class = ClassImage { class: [1; 16], digest: [2; 32], size: 3 };
+    let class = ClassImage { class: [1; 16], digest: [2; 32], size: 3, version: None };
     let mut draft = ManifestDraft::new(1, [7; 16], vec![class], "coaps://h/m/1".into());
     draft.component = component.iter().map(|part| part.to_vec()).collect();
     draft.sign(key).unwrap()

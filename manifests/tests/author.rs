@@ -3,14 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use bellwether_manifests::author::{
-    AuthorError, ClassImage, ManifestDraft, ManifestSummary, Profile, Severing, class_id, default_definition,
-    vendor_id,
+    AuthorError, ClassImage, ImageSummary, ManifestDraft, ManifestSummary, Profile, Severing, class_id,
+    default_definition, vendor_id,
 };
 use bellwether_manifests::cose::{PrivateKey, PublicKey, Sign, Sign1, sign, sign1};
 use bellwether_manifests::definition::{self, Item, ScopeDraft};
 use bellwether_manifests::envelope::{Envelope, VerifyError};
 use bellwether_manifests::manifest::{Condition, PAYLOAD_FETCH};
 use bellwether_manifests::run::{Identity, Refusal, update};
+use bellwether_manifests::version;
 use coset::{CborSerializable, TaggedCborSerializable};
 use p256::ecdsa::signature::Verifier;
 use proptest::prelude::*;
@@ -24,13 +25,14 @@ fn vendor() -> [u8; 16] {
 }
 
 fn image(class: &str, n: u8) -> ClassImage {
-    ClassImage { class: class_id(&vendor(), class), digest: [n; 32], size: 1000 + u64::from(n) }
+    let version = Some(vec![i64::from(n), 0, -1, 3]);
+    ClassImage { class: class_id(&vendor(), class), digest: [n; 32], size: 1000 + u64::from(n), version }
 }
 
 fn draft() -> ManifestDraft {
     let classes = vec![image("lamp", 1), image("meter", 2)];
     let mut draft = ManifestDraft::new(9, vendor(), classes, "coaps://fw.example.com/m/9".into());
-    draft.version = Some("2025.0.0".into());
+    draft.version = Some("1.0 and 2.0".into());
     draft
 }
 
@@ -52,6 +54,7 @@ fn every_class_of_a_mixed_fleet_finds_its_image() {
             update(&verified, &Identity { vendor: &vendor(), class: &class, device: None, now: 0 }).unwrap();
         let component = &plan.components()[0];
         assert_eq!((component.digest, component.size), (Some(&[n; 32]), Some(1000 + u64::from(n))));
+        assert_eq!(component.version.unwrap().to_string(), format!("{n}.0-rc.3"));
         assert_eq!(component.request_identifier(), Some("/u"));
         let definition = component.definition(&mut []).unwrap().unwrap();
         assert_eq!(definition.encoded(), definition::encode(&default_definition()));
@@ -105,10 +108,14 @@ fn summary_says_what_devices_will_find() {
     let summary = ManifestSummary::new(&envelope.verify([key().public()].as_slice()).unwrap()).unwrap();
     assert_eq!((summary.sequence_number, summary.digest), (9, *envelope.digest()));
     assert_eq!(summary.reference_uri.as_deref(), Some("coaps://fw.example.com/m/9"));
-    assert_eq!(summary.version.as_deref(), Some("2025.0.0"));
+    assert_eq!(summary.version.as_deref(), Some("1.0 and 2.0"));
     assert_eq!((summary.vendors, summary.components), (vec![vendor()], vec![vec![b"app".to_vec()]]));
     let classes: Vec<_> = summary.classes.into_iter().map(|class| (class.class, class.images)).collect();
-    let expected = |name, n: u8| (class_id(&vendor(), name), vec![(0, [n; 32], Some(1000 + u64::from(n)))]);
+    let expected = |name, n: u8| {
+        let version = Some(format!("{n}.0-rc.3"));
+        let image = ImageSummary { component: 0, digest: [n; 32], size: Some(1000 + u64::from(n)), version };
+        (class_id(&vendor(), name), vec![image])
+    };
     assert_eq!(classes, [expected("lamp", 1), expected("meter", 2)]);
     assert_eq!(summary.asked, [(None, vec![1, 2, -306, -307]), (Some(0), vec![3, 28])]);
     assert_eq!((summary.signers, summary.verified), (vec![key().public().kid()], true));
@@ -152,6 +159,10 @@ fn draft_that_cannot_work_is_not_signed() {
         sign(ManifestDraft { request_identifier: "/u?cd=AA".into(), ..draft() }),
         AuthorError::Uri
     ));
+    for version in [vec![], vec![-1, 2]] {
+        let classes = vec![ClassImage { version: Some(version), ..image("lamp", 1) }];
+        assert!(matches!(sign(ManifestDraft { classes, ..draft() }), AuthorError::Version));
+    }
     let empty = vec![ScopeDraft { component: None, items: vec![] }];
     assert!(matches!(sign(ManifestDraft { definition: empty, ..draft() }), AuthorError::Definition(_)));
 }
@@ -243,16 +254,23 @@ proptest! {
 
     #[test]
     fn any_mixed_fleet_is_written_and_found_again(
-        names in proptest::collection::hash_set("[a-z]{1,8}", 1..12), never in any::<bool>(), sequence_number in any::<u64>(),
+        names in proptest::collection::hash_map("[a-z]{1,8}", any::<bool>(), 1..12), never in any::<bool>(), sequence_number in any::<u64>(),
     ) {
-        let classes: Vec<_> = names.iter().enumerate().map(|(n, name)| image(name, u8::try_from(n).unwrap())).collect();
+        let classes: Vec<_> = names.iter().zip(1..).map(|((name, has_version), n)| {
+            let image = image(name, n);
+            ClassImage { version: image.version.filter(|_| *has_version), ..image }
+        }).collect();
         let severing = if never { Severing::Never } else { Severing::WhenLarger };
         let draft = ManifestDraft { classes: classes.clone(), severing, sequence_number, ..draft() };
         let envelope = draft.sign(&key()).unwrap();
         let summary = ManifestSummary::unverified(&Envelope::parse(&envelope).unwrap()).unwrap();
         prop_assert_eq!(summary.sequence_number, sequence_number);
         let found: Vec<_> = summary.classes.into_iter()
-            .map(|found| ClassImage { class: found.class, digest: found.images[0].1, size: found.images[0].2.unwrap() })
+            .map(|found| {
+                let image = &found.images[0];
+                let version = image.version.as_deref().and_then(version::numbers).map(Iterator::collect);
+                ClassImage { class: found.class, digest: image.digest, size: image.size.unwrap(), version }
+            })
             .collect();
         prop_assert_eq!(found, classes);
     }

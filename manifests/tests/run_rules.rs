@@ -4,6 +4,7 @@
 
 mod forge;
 
+use bellwether_manifests::cbor::CborError;
 use bellwether_manifests::envelope::{Envelope, VerifyError};
 use bellwether_manifests::manifest::{Condition, ManifestError};
 use bellwether_manifests::run::{COMMANDS_MAX, Identity, Refusal, Refused, update};
@@ -118,6 +119,27 @@ fn unknown_commands_and_parameters_are_refused_even_where_nobody_comes() {
     assert_eq!(verify_error(&manifest(&shared(&[unreached]), &[])), ManifestError::Command(26));
     let unreached = try_each(&[right_class(1), sequence(&[set(&[(26, int(1))])])]);
     assert_eq!(verify_error(&manifest(&shared(&[unreached]), &[])), ManifestError::Parameter(26));
+}
+
+#[test]
+fn stated_version_is_part_of_the_plan_and_a_compared_one_is_not() {
+    let version = |match_: &[u8]| {
+        let envelope =
+            envelope(&manifest(&shared(&[set(&[(28, bytes(match_))])]), &[(16, sequence(&fetch()))]));
+        let verified = Envelope::parse(&envelope).unwrap().verify(authors().as_slice()).unwrap();
+        update(&verified, &US).unwrap().components()[0].version.map(|version| version.to_string())
+    };
+    assert_eq!(version(b"\x82\x03\x84\x01\x02\x20\x03").as_deref(), Some("1.2-rc.3"));
+    assert_eq!(version(b"\x82\x02\x81\x01"), None);
+}
+
+#[test]
+fn malformed_version_and_a_condition_on_it_are_refused() {
+    let with = |commands: &[(i64, Vec<u8>)]| verify_error(&manifest(&shared(commands), &[]));
+    let wrong_type = with(&[set(&[(28, bytes(b"\x82\x03\x81\x611"))])]);
+    assert_eq!(wrong_type, ManifestError::Cbor(CborError::Type));
+    let version = set(&[(28, bytes(b"\x82\x03\x81\x01"))]);
+    assert_eq!(with(&[version, policy(28)]), ManifestError::Command(28));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bellwether_decide::release::Class;
 use bellwether_manifests::anchors::Anchors;
-use bellwether_manifests::author::{ClassSummary, ManifestSummary, SummaryError};
+use bellwether_manifests::author::{ClassSummary, ImageSummary, ManifestSummary, SummaryError};
 use bellwether_manifests::envelope::{Envelope, EnvelopeError, VerifyError};
 use bellwether_store::catalogue::Manifest;
 use bellwether_store::error::{AddError, StoreError};
@@ -139,9 +139,10 @@ impl Page {
     pub fn targets(&self, class: &Class) -> Vec<Target> {
         let serves = |summary: &&ClassSummary| (summary.vendor, summary.class) == (class.vendor, class.class);
         let images = self.summary.classes.iter().find(serves).map_or(&[][..], |summary| &summary.images);
-        let target = |(index, digest, size): &(usize, Digest, Option<u64>)| {
-            let id = self.summary.components.get(*index)?.clone();
-            Some(Target { component: u32::try_from(*index).ok()?, id, digest: *digest, size: *size })
+        let target = |image: &ImageSummary| {
+            let id = self.summary.components.get(image.component)?.clone();
+            let component = u32::try_from(image.component).ok()?;
+            Some(Target { component, id, digest: image.digest, size: image.size })
         };
         images.iter().filter_map(target).collect()
     }

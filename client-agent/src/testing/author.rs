@@ -53,15 +53,17 @@ impl Author {
 
     /// A draft for the class of the device and another one.
     pub(crate) fn draft(&self, sequence: u64, image: &[u8]) -> ManifestDraft {
-        let other = ClassImage { class: self.class("meter"), digest: [0x0D; 32], size: 1 };
+        let other =
+            ClassImage { class: self.class("meter"), digest: [0x0D; 32], size: 1, version: Some(vec![1, 4]) };
         let mine = ClassImage {
             class: self.class(super::CLASS),
             digest: super::sha256(image),
             size: image.len() as u64,
+            version: Some(vec![2, 0, 0]),
         };
         let reference = String::from("coaps://server.example:5684/m/1");
         let mut draft = ManifestDraft::new(sequence, self.vendor, vec![other, mine], reference);
-        draft.version = Some(String::from("2.0.0"));
+        draft.version = Some(String::from("meter 1.4, lamp 2.0.0"));
         draft
     }
 

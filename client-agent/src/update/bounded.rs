@@ -21,6 +21,14 @@ impl<const MAX: usize> Bounded<MAX> {
         Some(Self { bytes, length: from.len() })
     }
 
+    /// Writes a value as text; `None` where it has more than `MAX` bytes.
+    #[must_use]
+    pub fn text_of(shown: impl fmt::Display) -> Option<Self> {
+        let mut text = Self::EMPTY;
+        fmt::write(&mut text, format_args!("{shown}")).ok()?;
+        Some(text)
+    }
+
     /// Gives the bytes as text; empty where they are none.
     #[must_use]
     pub fn as_text(&self) -> &str {
@@ -31,6 +39,16 @@ impl<const MAX: usize> Bounded<MAX> {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..self.length]
+    }
+}
+
+/// Appends; an error where no room is left.
+impl<const MAX: usize> fmt::Write for Bounded<MAX> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 

@@ -42,7 +42,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             sequence: followed.sequence,
             reference: Bounded::copy_of(followed.reference.as_bytes()).unwrap_or(Bounded::EMPTY),
             path: Bounded::copy_of(followed.path.as_bytes()).unwrap_or(Bounded::EMPTY),
-            version: Bounded::copy_of(followed.version.as_bytes()).unwrap_or(Bounded::EMPTY),
+            version: followed.version,
         });
         let manifest = match offered {
             Ok(manifest) => manifest,

@@ -13,6 +13,7 @@ use bellwether_manifests::message::selector::salted_digest;
 use bellwether_manifests::message::{Answers, Digest, List, ScopeAnswers, Selector};
 use bellwether_manifests::report::Reason;
 use bellwether_manifests::run::ComponentPlan;
+use bellwether_manifests::version;
 use minicbor::Encoder;
 use minicbor::encode::write::{Cursor, EndOfSlice};
 
@@ -184,28 +185,11 @@ fn answer(component: Option<u32>, id: i64, source: &Source<'_>) -> Option<Bounde
         }
         (Some(COMPONENT_INDEX), IMAGE_SIZE) => encoded(|e| e.u32(running.bytes).map(drop)),
         (Some(COMPONENT_INDEX), definition::VERSION) => {
-            let (numbers, count) = version_numbers(running.version_text())?;
-            wrapped(|e| {
-                e.array(2)?.u8(EQUAL)?.array(count as u64)?;
-                numbers[..count].iter().try_for_each(|number| e.u32(*number).map(drop))
-            })
+            let numbers = version::numbers(running.version_text())?;
+            wrapped(|e| version::write_stated(e, numbers))
         }
         _ => None,
     }
-}
-
-/// Reads `1`, `1.2` or `1.2.3`; `None` for a version that is not told by numbers alone.
-fn version_numbers(version: &str) -> Option<([u32; VERSION_NUMBERS_MAX], usize)> {
-    let mut numbers = [0; VERSION_NUMBERS_MAX];
-    let mut count = 0;
-    for part in version.split('.') {
-        if !part.bytes().all(|byte| byte.is_ascii_digit()) {
-            return None;
-        }
-        *numbers.get_mut(count)? = part.parse().ok()?;
-        count += 1;
-    }
-    Some((numbers, count))
 }
 
 type Out<'b> = Encoder<Cursor<&'b mut [u8]>>;
@@ -234,12 +218,6 @@ const ANSWERS_MAX: usize = 16;
 /// Bytes of one encoded answer: a digest with its wrapping has 38.
 const VALUE_BYTES_MAX: usize = 64;
 
-/// Numbers of a release. Source: draft-ietf-suit-update-management, version.
-const VERSION_NUMBERS_MAX: usize = 3;
-
-/// Comparison "equal" of a version match.
-const EQUAL: u8 = 3;
-
 /// COSE number of SHA-256.
 const SHA_256: i64 = -16;
 
@@ -256,13 +234,27 @@ const BLOCK_BYTES_MAX: u16 = 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Author, facts};
+
+    fn version_answer(version: &str) -> Option<Bounded<VALUE_BYTES_MAX>> {
+        let facts = facts(&Author::new());
+        let running =
+            Image { digest: [1; 32], bytes: 1, version: Bounded::copy_of(version.as_bytes()).unwrap() };
+        let source = Source { facts: &facts, running: &running, slot_bytes: 1 };
+        answer(Some(COMPONENT_INDEX), definition::VERSION, &source)
+    }
 
     #[test]
-    fn version_of_numbers_is_told_and_any_other_is_not() {
-        assert_eq!(version_numbers("2021.2.1"), Some(([2021, 2, 1], 3)));
-        assert_eq!(version_numbers("7"), Some(([7, 0, 0], 1)));
-        for version in ["", "1.", "1.2.3.4", "v1", "1.2-rc1", "+1", "4294967296"] {
-            assert_eq!(version_numbers(version), None, "{version}");
+    fn version_is_told_as_the_integers_of_its_text() {
+        // Byte string of [3, [1, 2, -1, 3]].
+        let told = version_answer("1.2-rc.3");
+        assert_eq!(told.unwrap().as_slice(), b"\x47\x82\x03\x84\x01\x02\x20\x03");
+    }
+
+    #[test]
+    fn version_without_integers_is_not_told() {
+        for version in ["", "v1", "meter 1.4, lamp 2.0.0"] {
+            assert_eq!(version_answer(version), None, "{version}");
         }
     }
 }

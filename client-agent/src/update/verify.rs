@@ -3,6 +3,7 @@
 //! Source: protocol.md §1; draft-ietf-suit-manifest-37 §6.
 
 use super::boot::{Image, VERSION_BYTES_MAX};
+use super::bounded::Bounded;
 use super::facts::{COMPONENT, COMPONENT_INDEX, Facts};
 use super::record::{PATH_BYTES_MAX, REFERENCE_BYTES_MAX};
 use super::request::{self, Source};
@@ -13,7 +14,7 @@ use bellwether_manifests::report::Reason;
 use bellwether_manifests::run::{self, ComponentPlan, Device, Plan};
 
 /// A manifest that this device follows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Followed<'a> {
     /// Digest that names it.
     pub manifest: &'a [u8; 32],
@@ -30,7 +31,7 @@ pub struct Followed<'a> {
     /// Its bytes, where the manifest tells.
     pub installed_bytes: Option<u64>,
     /// Version of the image as text, empty where the manifest does not tell or tells too much.
-    pub version: &'a str,
+    pub version: Bounded<VERSION_BYTES_MAX>,
     /// The plan of the component, with the characteristic definition.
     pub component: ComponentPlan<'a>,
 }
@@ -127,13 +128,16 @@ fn follow<'a>(manifest: &VerifiedManifest<'a>, against: &Against<'_>) -> Result<
         path,
         installed: component.digest.ok_or(missing)?,
         installed_bytes: component.size,
-        version: manifest
-            .text()
-            .and_then(|text| version::of_component(text, COMPONENT))
-            .filter(|version| version.len() <= VERSION_BYTES_MAX)
-            .unwrap_or_default(),
+        version: version_of(manifest, &component),
         component,
     })
+}
+
+/// Gives the version that the author states for this class; without one, what the texts tell of the component.
+fn version_of(manifest: &VerifiedManifest<'_>, component: &ComponentPlan<'_>) -> Bounded<VERSION_BYTES_MAX> {
+    let text = || manifest.text().and_then(|text| version::of_component(text, COMPONENT)).unwrap_or_default();
+    let version = component.version.map_or_else(|| Bounded::text_of(text()), Bounded::text_of);
+    version.unwrap_or(Bounded::EMPTY)
 }
 
 /// Finds what a report needs, without running anything.

@@ -1,4 +1,4 @@
-//! The version that a manifest's texts tell of a component.
+//! The version that a manifest's texts tell of a component, for one that states none in its commands.
 //!
 //! Texts prove nothing but who wrote them; what is malformed is no version.
 //!

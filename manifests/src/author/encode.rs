@@ -7,6 +7,7 @@ use crate::definition;
 use crate::envelope::ENVELOPE_TAG;
 use crate::manifest::parameter::{CHARACTERISTICS, FETCH_ARGUMENTS};
 use crate::manifest::{COMMON, PAYLOAD_FETCH, SHA_256, TEXT, VALIDATE};
+use crate::version;
 use alloc::vec::Vec;
 use minicbor::Encoder;
 use minicbor::data::Tag;
@@ -100,7 +101,7 @@ fn payload_fetch(draft: &ManifestDraft) -> Vec<u8> {
     let mut commands = Commands::new();
     match draft.profile {
         Profile::Private => {
-            commands.set(&[identifier, (CHARACTERISTICS, &|encoder| bytes(encoder, &definition))])
+            commands.set(&[identifier, (CHARACTERISTICS, &|encoder| bytes(encoder, &definition))]);
         }
         Profile::FetchArguments => {
             let arguments = definition::encode_fetch_arguments(&definition);
@@ -175,13 +176,17 @@ impl Commands {
         });
     }
 
+    /// A branch that is not taken leaves nothing behind but the class that it asked for.
     fn class_image(&mut self, class: &ClassImage) {
-        self.set(&[
-            (2, &|encoder| bytes(encoder, &class.class)),
-            (3, &|encoder| bytes(encoder, &encoded_digest(&class.digest))),
-            (14, &|encoder| uint(encoder, class.size)),
-        ]);
+        self.set(&[(2, &|encoder| bytes(encoder, &class.class))]);
         self.condition(2);
+        let digest: Parameter<'_> = (3, &|encoder| bytes(encoder, &encoded_digest(&class.digest)));
+        let size: Parameter<'_> = (14, &|encoder| uint(encoder, class.size));
+        let Some(numbers) = &class.version else {
+            return self.set(&[digest, size]);
+        };
+        let stated = written(|encoder| version::write_stated(encoder, numbers.iter().copied()));
+        self.set(&[digest, size, (28, &|encoder| bytes(encoder, &stated))]);
     }
 
     fn device(&mut self, device: &[u8; 16]) {

@@ -84,7 +84,7 @@ mod tests {
 
     fn draft() -> ManifestDraft {
         let vendor = vendor_id("example.com");
-        let image = ClassImage { class: class_id(&vendor, "lamp"), digest: [7; 32], size: 7 };
+        let image = ClassImage { class: class_id(&vendor, "lamp"), digest: [7; 32], size: 7, version: None };
         ManifestDraft {
             version: Some("2.0.0".into()),
             ..ManifestDraft::new(2, vendor, vec![image], String::from("r"))

@@ -7,7 +7,7 @@ use crate::envelope::{Envelope, VerifiedManifest, VerifyError};
 use crate::manifest::command::Branch;
 use crate::manifest::{Command, ManifestError, Parameter, Sequence};
 use crate::run::{Identity, Plan, Refusal, Refused, update};
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use thiserror::Error;
 
@@ -49,8 +49,21 @@ pub struct ClassSummary {
     pub vendor: [u8; 16],
     /// Class id.
     pub class: [u8; 16],
-    /// Component index, SHA-256 and bytes of the image.
-    pub images: Vec<(usize, [u8; 32], Option<u64>)>,
+    /// Image of each component that is fetched.
+    pub images: Vec<ImageSummary>,
+}
+
+/// What one component ends as.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ImageSummary {
+    /// Index of the component.
+    pub component: usize,
+    /// SHA-256 of the image.
+    pub digest: [u8; 32],
+    /// Its bytes, where the manifest tells.
+    pub size: Option<u64>,
+    /// Its version as text, where the author states one.
+    pub version: Option<String>,
 }
 
 /// Why a manifest cannot be summed up.
@@ -136,7 +149,10 @@ impl ManifestSummary {
             Err(Refused { refusal: Refusal::Condition { .. }, .. }) => return Ok(()),
             Err(refused) => return Err(refused.into()),
         };
-        let images = plan.fetches().filter_map(|(index, plan)| Some((index, *plan.digest?, plan.size)));
+        let images = plan.fetches().filter_map(|(component, plan)| {
+            let version = plan.version.map(|version| version.to_string());
+            Some(ImageSummary { component, digest: *plan.digest?, size: plan.size, version })
+        });
         self.classes.push(ClassSummary { vendor: *vendor, class: *class, images: images.collect() });
         if self.request_identifier.is_none() {
             self.add_fetch(&plan)?;

@@ -249,6 +249,7 @@ fn set<'a>(plan: &mut ComponentPlan<'a>, asked: &mut Asked<'a>, parameter: &Para
         Parameter::ImageDigest(digest) => plan.digest = Some(digest),
         Parameter::ImageSize(size) => plan.size = Some(size),
         Parameter::ComponentSlot(slot) => plan.slot = Some(slot),
+        Parameter::Version(version) => plan.version = version.stated(),
         Parameter::Uri(uri) => plan.uri = Some(uri),
         Parameter::Characteristics(definition) => plan.characteristics = Some(definition),
         Parameter::FetchArguments(arguments) => plan.fetch_arguments = Some(arguments),

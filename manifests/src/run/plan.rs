@@ -4,6 +4,7 @@ use super::Device;
 use crate::definition::{self, Definition, DefinitionError};
 use crate::envelope::VerifiedManifest;
 use crate::manifest::{COMPONENTS_MAX, ComponentId};
+use crate::version::Version;
 
 /// What is to be done for every component, in the order of the manifest.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +24,8 @@ pub struct ComponentPlan<'a> {
     pub digest: Option<&'a [u8; 32]>,
     /// Bytes of the installed image.
     pub size: Option<u64>,
+    /// Version of the installed image, where the author states one.
+    pub version: Option<Version<'a>>,
     /// Slot that a component-slot condition chose.
     pub slot: Option<u64>,
     /// Whether it is to be fetched; if so, `digest` and `uri` are there.

@@ -40,6 +40,8 @@ struct Image {
     component: usize,
     digest: String,
     size: Option<u64>,
+    /// As the author states it.
+    version: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -84,12 +86,13 @@ pub(crate) fn of_unverified(path: &Path, envelope: &[u8]) -> Result<Summary, Fai
 impl Summary {
     fn new(summary: &ManifestSummary) -> Self {
         let images = summary.classes.iter().flat_map(|class| {
-            class.images.iter().map(|(component, digest, size)| Image {
+            class.images.iter().map(|image| Image {
                 vendor: uuid(&class.vendor),
                 class: uuid(&class.class),
-                component: *component,
-                digest: hex::encode(digest),
-                size: *size,
+                component: image.component,
+                digest: hex::encode(image.digest),
+                size: image.size,
+                version: image.version.clone(),
             })
         });
         let asked = summary
@@ -129,10 +132,11 @@ impl Summary {
         let lines = lines.map(|(name, value)| format!("{name:<10} {value}"));
         let row = |image: &Image| {
             let size = image.size.map_or_else(|| "?".to_owned(), bytes);
-            vec![image.class.clone(), size, image.digest.clone()]
+            let version = image.version.clone().unwrap_or_else(absent);
+            vec![image.class.clone(), version, size, image.digest.clone()]
         };
         let rows: Vec<_> = self.images.iter().map(row).collect();
-        format!("{}\n\n{}", lines.join("\n"), table(&["CLASS", "SIZE", "IMAGE"], &rows))
+        format!("{}\n\n{}", lines.join("\n"), table(&["CLASS", "VERSION", "SIZE", "IMAGE"], &rows))
     }
 
     fn signature(&self) -> String {

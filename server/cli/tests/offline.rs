@@ -89,6 +89,8 @@ fn manifest_is_made_signed_and_verified_by_the_anchors() {
     assert_eq!(shown["signers"][0], author["kid"]);
     assert_eq!(shown["sequence_number"], 2);
     assert_eq!(shown["version"], "lamp 2.0.0, meter 1.4");
+    let versions = shown["images"].as_array().expect("a list").iter().map(|image| &image["version"]);
+    assert_eq!(versions.collect::<Vec<_>>(), ["2.0.0", "1.4"]);
     assert_eq!(shown["request_identifier"], "/u");
     let digests: Vec<_> = ["lamp", "meter"].map(|image| hex::encode(Sha256::digest(image))).into();
     let images = shown["images"].as_array().expect("a list");
@@ -96,6 +98,16 @@ fn manifest_is_made_signed_and_verified_by_the_anchors() {
         images.iter().map(|image| &image["digest"]).collect::<Vec<_>>(),
         digests.iter().collect::<Vec<_>>()
     );
+}
+
+#[test]
+fn version_that_has_no_integers_is_a_text_for_people_alone() {
+    let desk = Desk::with_anchors();
+    desk.put("lamp.bin", "lamp");
+    let make = "manifest make --vendor example.com --sequence 2 --image lamp=lamp.bin:2024.01b --out b.suit";
+    let shown = desk.json(make);
+    assert_eq!((&shown["version"], &shown["images"][0]["version"]), (&"2024.01b".into(), &Value::Null));
+    assert!(desk.done("manifest show b.suit").contains("2024.01b"));
 }
 
 #[test]

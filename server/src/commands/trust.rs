@@ -122,12 +122,12 @@ impl Core {
             let releases = self.store.releases_of(&self.tenant, &class).await.map_err(Refusal::internal)?;
             let name =
                 releases.first().map_or_else(|| hex::encode(summary.class), |one| one.class_name.clone());
-            for (_, digest, size) in &summary.images {
-                let release = releases.iter().find(|one| one.release.digest == *digest);
+            for image in &summary.images {
+                let release = releases.iter().find(|one| one.release.digest == image.digest);
                 classes.push(ManifestClass {
                     class: name.clone(),
-                    digest: hex::encode(digest),
-                    size: size.unwrap_or_default(),
+                    digest: hex::encode(image.digest),
+                    size: image.size.unwrap_or_default(),
                     version: release.map(|one| one.release.version.clone()),
                 });
             }

@@ -8,6 +8,7 @@ use bellwether_manifests::message::Moment;
 use bellwether_manifests::report::Reason;
 use core::time::Duration;
 use std::string::String;
+use std::vec;
 
 type Device = Updater<'static, MemoryFlash, CountingRandom>;
 
@@ -114,6 +115,23 @@ fn request_identifier_may_name_the_server_of_the_unit_file() {
     let envelope = draft.sign(&author.key).unwrap();
     assert_eq!(offer(&mut device, &envelope), Offered::Stored);
     assert_eq!(device.request_path(), Some("/updates/u"));
+}
+
+#[test]
+fn version_is_the_one_that_the_class_states_and_without_one_the_text_is_it() {
+    let author = Author::new();
+    let mut draft = author.draft(1, &new_image());
+    for (stated, expected) in [
+        (Some(vec![2, 0, -1, 3]), "2.0-rc.3"),
+        (Some(vec![i64::MAX, i64::MAX]), ""),
+        (None, "meter 1.4, lamp 2.0.0"),
+    ] {
+        let mut device = device(&author);
+        draft.classes[1].version = stated;
+        let envelope = draft.sign(&author.key).unwrap();
+        assert_eq!(offer(&mut device, &envelope), Offered::Stored);
+        assert_eq!(device.record().manifest().unwrap().version.as_text(), expected);
+    }
 }
 
 #[test]

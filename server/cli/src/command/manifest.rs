@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bellwether_manifests::author::{self, ClassImage, ManifestDraft, Profile, class_id, vendor_id};
+use bellwether_manifests::version;
 use clap::{Args, Subcommand, ValueEnum};
 use sha2::{Digest, Sha256};
 
@@ -60,6 +61,9 @@ pub(crate) struct Make {
     #[arg(long, value_name = "N")]
     sequence: u64,
     /// Class, its image, and the image's version, e.g. lamp=lamp.bin:2.0.0; one per class
+    ///
+    /// A version of up to three numbers, as 2.0.0 or 1.2-rc.3 (alpha, beta, rc), is what the devices of the class call
+    /// theirs; any other is a text for people.
     #[arg(long = "image", required = true, value_name = "CLASS=FILE[:VERSION]")]
     images: Vec<Image>,
     /// Where devices ask for their resources, relative to their server or absolute
@@ -184,7 +188,7 @@ fn draft(make: &Make, now: u64) -> Result<ManifestDraft, Failure> {
         request_identifier: make.uri.clone(),
         profile,
         use_before: make.use_before,
-        version: version(&make.images),
+        version: version_text(&make.images),
         ..ManifestDraft::new(make.sequence, vendor, classes.collect::<Result<_, _>>()?, reference)
     })
 }
@@ -199,11 +203,12 @@ fn class_image(vendor: &[u8; 16], image: &Image) -> Result<ClassImage, Failure> 
         class: class_id(vendor, &image.class),
         digest: Sha256::digest(&content).into(),
         size: content.len() as u64,
+        version: image.version.as_deref().and_then(version::numbers).map(Iterator::collect),
     })
 }
 
 /// The text for people: one version where all agree, else each with its class.
-fn version(images: &[Image]) -> Option<String> {
+fn version_text(images: &[Image]) -> Option<String> {
     let known: Vec<(&str, &str)> =
         images.iter().filter_map(|image| Some((image.class.as_str(), image.version.as_deref()?))).collect();
     let (_, first) = known.first()?;
@@ -236,9 +241,9 @@ mod tests {
 
     #[test]
     fn one_version_for_all_is_said_once() {
-        assert_eq!(version(&[image("a=x:1"), image("b=y:1")]), Some("1".to_owned()));
-        assert_eq!(version(&[image("a=x:1"), image("b=y:2")]), Some("a 1, b 2".to_owned()));
-        assert_eq!(version(&[image("a=x:1"), image("b=y")]), Some("a 1".to_owned()));
-        assert_eq!(version(&[image("a=x")]), None);
+        assert_eq!(version_text(&[image("a=x:1"), image("b=y:1")]), Some("1".to_owned()));
+        assert_eq!(version_text(&[image("a=x:1"), image("b=y:2")]), Some("a 1, b 2".to_owned()));
+        assert_eq!(version_text(&[image("a=x:1"), image("b=y")]), Some("a 1".to_owned()));
+        assert_eq!(version_text(&[image("a=x")]), None);
     }
 }
