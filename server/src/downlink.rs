@@ -52,7 +52,8 @@ impl Core {
             let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE);
             match send(&registration, Request::new(Method::Post, &path.to_string())).await {
                 Ok(Code::CHANGED) => tracing::info!(device = %endpoint, "told to start its new image"),
-                // It has started already, or failed meanwhile; its report will say.
+                // It has started already, or failed meanwhile; its report is on the way and will say.
+                Ok(Code::METHOD_NOT_ALLOWED) => tracing::debug!(device = %endpoint, "has nothing to start now"),
                 Ok(answer) => tracing::info!(device = %endpoint, ?answer, "does not take Execute now"),
                 Err(reason) => tracing::info!(device = %endpoint, %reason, "Execute did not reach it"),
             }
