@@ -117,6 +117,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ) -> Result<(), UpdateError<F::Error>> {
         let told = |report: &&PendingReport| report.grant == 0 && report.manifest == *trusted.manifest;
         if self.record.reports.iter().flatten().any(|report| told(&report))
+            || !self.has_report_to_spare()
             || trusted.reference.len() > super::record::REFERENCE_BYTES_MAX
         {
             return Ok(());
@@ -132,7 +133,15 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(())
     }
 
-    /// Puts a failure report about a grant that was not kept into the record; the caller writes.
+    /// Whether a report about something else leaves the open grant a slot: an *installed* report without one would be
+    /// lost, and with it the move of the place.
+    fn has_report_to_spare(&self) -> bool {
+        let free = self.record.reports.iter().filter(|slot| slot.is_none()).count();
+        free > usize::from(self.record.granted().is_some())
+    }
+
+    /// Puts a failure report about a grant that was not kept into the record, or about a manifest that was (grant 0);
+    /// the caller writes.
     pub(super) fn report_unusable(
         &mut self,
         manifest: &ManifestRef,

@@ -179,3 +179,46 @@ fn newer_manifest_replaces_the_one_that_is_worked_on_and_its_grant_is_reported_f
     assert_eq!(server.reported, [(Moment::Failed, grant)]);
     assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
 }
+
+#[test]
+fn refused_manifests_leave_a_slot_for_the_report_that_the_trial_owes() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    let manifest = server.manifest(1);
+    offer(&mut device, &manifest);
+    ask(&mut device, &mut server);
+    fetch(&mut device, &server);
+    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert!(device.begin_trial().unwrap());
+    // Before it restarts, the device is offered what is not for it.
+    for sequence in 2..4 {
+        let mut draft = author.draft(sequence, &new_image());
+        draft.classes.truncate(1);
+        let envelope = draft.sign(&author.key).unwrap();
+        assert!(matches!(offer(&mut device, &envelope), Offered::Refused { result: 6, .. }));
+    }
+    let mut flash = device.into_flash();
+    crate::update::trial::confirm(&mut flash).unwrap();
+    let mut device = crate::testing::start(flash, &author);
+    assert_eq!(device.record().place.index, 1);
+    report(&mut device, &mut server);
+    assert_eq!(server.reported.last().map(|(moment, _)| *moment), Some(Moment::Installed));
+    assert_eq!((server.index, server.fork), (1, device.record().fork));
+}
+
+#[test]
+fn manifest_that_expires_before_its_grant_is_reported_with_grant_0() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    let mut draft = author.draft(1, &new_image());
+    draft.use_before = Some(crate::testing::NOW);
+    assert_eq!(offer(&mut device, &draft.sign(&author.key).unwrap()), Offered::Stored);
+    // The verdict tells the time, and it is past the manifest's.
+    server.serve = crate::testing::server::Serve::Verdict(crate::testing::server::Said::Later(1));
+    ask(&mut device, &mut server);
+    let (mut scratch, mut out) = (std::vec![0; 8192], std::vec![0; 4096]);
+    assert_eq!(device.ask(crate::testing::UPTIME, &mut scratch, &mut out).unwrap(), None);
+    assert_eq!(device.record().state, State::None);
+    report(&mut device, &mut server);
+    assert_eq!(server.reported, [(Moment::Failed, 0)]);
+}
