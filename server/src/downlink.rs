@@ -53,7 +53,7 @@ impl Core {
             match send(&registration, Request::new(Method::Post, &path.to_string())).await {
                 Ok(Code::CHANGED) => tracing::info!(device = %endpoint, "told to start its new image"),
                 // It has started already, or failed meanwhile; its report is on the way and will say.
-                Ok(Code::METHOD_NOT_ALLOWED) => tracing::debug!(device = %endpoint, "has nothing to start now"),
+                Ok(Code::METHOD_NOT_ALLOWED) => tracing::debug!(device = %endpoint, "has nothing to start"),
                 Ok(answer) => tracing::info!(device = %endpoint, ?answer, "does not take Execute now"),
                 Err(reason) => tracing::info!(device = %endpoint, %reason, "Execute did not reach it"),
             }
