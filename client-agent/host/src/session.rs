@@ -280,6 +280,14 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         let endpoint = self.device.unit.id;
         match event {
             Event::FrameStored { number, of } => tracing::debug!(endpoint, number, of, "frame stored"),
+            Event::Refused { reason } => {
+                tracing::warn!(
+                    endpoint,
+                    reason,
+                    said = self.agent.updater().refusal(),
+                    "refused by the server"
+                );
+            }
             Event::Unanswered { .. }
             | Event::Declined { .. }
             | Event::ManifestRefused { .. }
@@ -288,7 +296,6 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
             | Event::ReceiptIgnored(_)
             | Event::FrameAltered { .. }
             | Event::ResourceGone
-            | Event::Refused { .. }
             | Event::GivenUp => tracing::warn!(endpoint, ?event, "update"),
             _ => tracing::info!(endpoint, ?event, "update"),
         }
