@@ -255,11 +255,11 @@ fn figures(samples: &Samples) -> Result<Vec<Figure>, Failure> {
     let (mut figures, [cold, warm, hash]) = (Vec::new(), &samples.keys);
     for (at, regime) in REGIMES.iter().enumerate() {
         let name = format!("grants_per_second_{}", regime.suffix);
-        let layer = format!("update request in, answer out, committed; no network; {}", regime.text);
+        let layer = format!("grants: update request in, answer out, committed; no network; {}", regime.text);
         let ours = &samples.per_second[at];
-        let figure = Figure::new(name, "grants/s", layer, SERVER, ours)?;
+        let figure = Figure::new(name, "per second", layer, SERVER, ours)?;
         figures.push(figure.beside(
-            "write of 4 KiB with fdatasync in the same folder, per second",
+            "write of 4 KiB with fdatasync in the same folder",
             ours,
             &samples.syncs,
         )?);
