@@ -1,8 +1,9 @@
 //! `delta_apply_instructions`, `manifest_verify_instructions`: what a device has to compute, in instructions.
 //!
 //! Callgrind counts them, so they are the same on a busy machine. They are those of this machine's instruction set,
-//! not of a microcontroller's, and Valgrind shows no SHA extensions to the program. The work runs in a process of its own once, twice, and so on; the growth from one to
-//! the next is one piece of work, without start and end of the process.
+//! not of a microcontroller's, and Valgrind shows no SHA extensions to the program. The work runs in a process of its
+//! own once, twice, and so on; the growth from one to the next is one piece of work, without start and end of the
+//! process.
 
 use std::fs;
 use std::hint::black_box;
