@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
-use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::{Event, EventKind};
-use bellwether_decide::campaign::stage::Stage;
+use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_net::coap::{Code, Method, Request};
 use bellwether_store::error::StoreError;
 use lwm2m_rs::table::{self, firmware_update};
 use lwm2m_rs::{ContentFormat, Path};
 
+use crate::book::BookError;
 use crate::clock;
 use crate::core::Core;
 use crate::registry::Registration;
@@ -63,11 +64,31 @@ impl Core {
     /// A device was heard of: what waited for it goes out.
     pub(crate) async fn contact(self: &Arc<Self>, endpoint: &Endpoint) -> Result<(), StoreError> {
         let campaigns = self.store.campaigns_for(&self.tenant, endpoint).await?;
+        self.go_on(endpoint, &campaigns);
+        Ok(())
+    }
+
+    /// A device registered anew: beside what waited for it, an offer that it has not asked about goes out again, for
+    /// the device or this server may have died in the middle of it. One that has the manifest loses nothing.
+    pub(crate) async fn welcome(self: &Arc<Self>, endpoint: &Endpoint) -> Result<(), BookError> {
+        let campaigns = self.store.campaigns_for(&self.tenant, endpoint).await?;
+        self.go_on(endpoint, &campaigns);
+        let unanswered = campaigns.iter().filter(|(campaign, track)| {
+            campaign.state == CampaignState::Running && track.stage == Stage::Offered
+        });
+        for (campaign, _) in unanswered {
+            if let Some(page) = self.book.page(&campaign.manifest).await? {
+                self.offer(campaign.id, endpoint.clone(), Arc::new(page.envelope.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn go_on(self: &Arc<Self>, endpoint: &Endpoint, campaigns: &[(Campaign, Track)]) {
         if campaigns.iter().any(|(_, track)| track.stage == Stage::Decrypted) {
             self.execute(endpoint.clone());
         }
         self.wake.notify_one();
-        Ok(())
     }
 
     async fn note(&self, campaign: CampaignId, device: Endpoint, kind: EventKind) -> Result<(), StoreError> {

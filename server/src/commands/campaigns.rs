@@ -1,5 +1,7 @@
 //! Campaigns: launch, progress, cancel.
 
+use std::collections::BTreeSet;
+
 use bellwether_api as api;
 use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
@@ -41,7 +43,7 @@ impl Core {
         let campaign = Campaign {
             id,
             manifest,
-            targets: Targets::Endpoints(devices.iter().map(|device| device.endpoint.clone()).collect()),
+            targets: kept_targets(&asked.targets, &devices),
             policy: policy(&asked.policy)?,
             launched_at: now,
             state: CampaignState::Running,
@@ -209,6 +211,17 @@ impl Core {
             Err(error) => Err(Refusal::internal(error)),
         }
     }
+}
+
+/// What the campaign is kept as being for: names where names were asked for, else classes. Which devices these are
+/// was settled at launch, by a `Targeted` event each; a list of a million names in the campaign would be read with
+/// every request.
+fn kept_targets(asked: &api::Targets, devices: &[Device]) -> Targets {
+    if asked.endpoints.is_empty() {
+        let classes: BTreeSet<&str> = devices.iter().map(|device| device.class.as_str()).collect();
+        return Targets::Classes(classes.into_iter().map(str::to_owned).collect());
+    }
+    Targets::Endpoints(devices.iter().map(|device| device.endpoint.clone()).collect())
 }
 
 fn launch_events(id: CampaignId, devices: &[Device], at: u64) -> Vec<Event> {

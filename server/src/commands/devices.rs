@@ -1,7 +1,5 @@
 //! Devices: enrolment, lists, the story of one.
 
-use std::collections::HashMap;
-
 use bellwether_api::{AddDevice, Device, Explanation, NewDevice, Security};
 use bellwether_decide::campaign::event::{Delivery, EventKind};
 use bellwether_decide::device::{self, Endpoint};
@@ -172,20 +170,8 @@ impl Core {
 
     /// The version under which an image is catalogued.
     pub(crate) async fn version_of(&self, digest: &Digest) -> Result<Option<String>, StoreError> {
-        Ok(self.versions().await?.remove(digest))
-    }
-
-    /// Versions by image.
-    pub(crate) async fn versions(&self) -> Result<HashMap<Digest, String>, StoreError> {
-        let (mut versions, mut after) = (HashMap::new(), None);
-        loop {
-            let page = self.store.releases(&self.tenant, after, PAGE).await?;
-            let Some(last) = page.last() else {
-                return Ok(versions);
-            };
-            after = Some(last.release.id);
-            versions.extend(page.into_iter().map(|one| (one.release.digest, one.release.version)));
-        }
+        let releases = self.store.releases_with(&self.tenant, &[*digest]).await?;
+        Ok(releases.into_iter().next().map(|one| one.release.version))
     }
 
     /// Tells the story of a device.

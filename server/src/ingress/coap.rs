@@ -43,30 +43,31 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
 
 async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, peer: &Peer, request: Request) {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-    let contacted = match (request.method, path.as_slice()) {
+    match (request.method, path.as_slice()) {
         (Method::Post, ["rd"]) => {
             let (response, registered) = register(core, shard, peer, &request).await;
             shard.respond(exchange, response);
-            registered
+            if let Some(endpoint) = registered {
+                unread(&endpoint, core.welcome(&endpoint).await);
+            }
         }
         (Method::Post, ["rd", location]) => {
             let (response, updated) = update(core, peer, location, &request);
             shard.respond(exchange, response);
-            updated
+            if let Some(endpoint) = updated {
+                unread(&endpoint, core.contact(&endpoint).await);
+            }
         }
         (Method::Delete, ["rd", location]) => {
             let gone = core.registry.deregister(location, peer);
             shard.respond(exchange, Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
-            None
         }
-        _ => {
-            shard.respond(exchange, other(core, peer, &request).await);
-            None
-        }
-    };
-    if let Some(endpoint) = contacted
-        && let Err(error) = core.contact(&endpoint).await
-    {
+        _ => shard.respond(exchange, other(core, peer, &request).await),
+    }
+}
+
+fn unread<E: std::error::Error>(endpoint: &Endpoint, read: Result<(), E>) {
+    if let Err(error) = read {
         tracing::error!(%error, device = %endpoint, "what waits for it can't be read");
     }
 }
