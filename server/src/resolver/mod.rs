@@ -68,10 +68,9 @@ impl Core {
         let claimed = mac::peek_place(bytes).map_err(|_| self.malformed("no place"))?;
         let place = Place { epoch: claimed.epoch, index: claimed.index };
         // Before the manifest is looked up: an unknown name is told nothing of what is here.
-        self.identity_of(sender, claimed.id).await?;
+        let mut identity = self.identity_of(sender, claimed.id).await?;
         let page = self.page_of(path, bytes).await?;
         for _ in 0..CONFLICTS_MAX {
-            let identity = self.identity_of(sender, claimed.id).await?;
             let keys = self.keys(&identity, place)?;
             let asked = self.open_request(&keys, &page, bytes)?;
             let context = self.context(&identity).await?;
@@ -94,6 +93,7 @@ impl Core {
                 self.wake.notify_one();
                 return Ok(outcome.answer);
             }
+            identity = self.identity_of(sender, claimed.id).await?;
         }
         Err(failed("the identity changes faster than it can be decided on"))
     }
