@@ -69,6 +69,20 @@ fn killed_server_still_knows_a_clone_and_the_alarm_it_raised() {
 }
 
 #[test]
+fn killed_server_offers_again_what_a_device_has_not_asked_about() {
+    let mut meters = Meters::new();
+    let mut meter = meters.device("meter-1");
+    let campaign = meters.launch();
+    let envelope = meter.line.manifest();
+    meters.fleet.kill_and_restart();
+    assert_eq!(meters.fleet.track(&campaign, "meter-1").outcome, DeviceOutcome::Offered);
+    // A new line, which has heard nothing yet.
+    meter.reconnect(meters.fleet.server.coaps());
+    assert_eq!(meter.line.manifest(), envelope);
+    meter.granted(&meters.manifest.digest);
+}
+
+#[test]
 fn killed_server_keeps_everything_that_a_fleet_manager_was_told_is_done() {
     let mut meters = Meters::new();
     meters.fleet.device("meter-1", "meter");
