@@ -29,6 +29,8 @@ microcontroller() {
     fi
     cargo build --release --locked --target "$device" -p lwm2m-rs -p bellwether-manifests \
         -p bellwether-keys -p bellwether-coap -p bellwether-delta -p bellwether-agent
+    # By itself: built beside the agent, the update core would have the agent's allocator. This one is linked.
+    cargo build --release --locked --target "$device" -p bellwether-link
 }
 device=thumbv7em-none-eabihf
 
