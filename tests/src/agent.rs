@@ -14,6 +14,8 @@ use crate::wait;
 pub struct Agent {
     /// Its name.
     pub name: String,
+    /// What it logs, as `RUST_LOG` has it.
+    pub log_filter: &'static str,
     folder: PathBuf,
     flash: PathBuf,
     status: PathBuf,
@@ -79,6 +81,7 @@ impl Agent {
         if !flags.contains(&ACK_TIMEOUT_FLAG) {
             command.args([ACK_TIMEOUT_FLAG, ACK_TIMEOUT_MS]);
         }
+        command.env("RUST_LOG", self.log_filter);
         // Images that run go into the test's folder, and with it, even where their device is killed.
         command.env("TMPDIR", &self.folder);
         self.program = Some(Program::start(command, &self.log));
@@ -164,7 +167,15 @@ impl Agent {
     fn named(folder: &Path, name: &str) -> Self {
         let path = |extension: &str| folder.join(format!("{name}.{extension}"));
         let (flash, status, log) = (path("flash"), path("status.json"), path("log"));
-        Self { name: name.to_owned(), folder: folder.to_owned(), flash, status, log, program: None }
+        Self {
+            name: name.to_owned(),
+            log_filter: "info",
+            folder: folder.to_owned(),
+            flash,
+            status,
+            log,
+            program: None,
+        }
     }
 }
 

@@ -45,8 +45,7 @@ impl Server {
     pub fn start_with(folder: &Path, extra: &[&str]) -> Self {
         let (data, log) = (folder.join("server"), folder.join("server.log"));
         let extra: Vec<String> = extra.iter().map(|flag| (*flag).to_owned()).collect();
-        let mut program = launch(&data, &log, free(), free(), &extra);
-        let listening = ready(&data, &mut program);
+        let (program, listening) = launch_until_ready(&data, &log, (free(), free()), &extra);
         Self { data, log, extra, program, listening }
     }
 
@@ -65,8 +64,8 @@ impl Server {
         // The file of the start before would be taken for that of this one.
         fs::remove_file(self.data.join("listening.json")).expect("removed");
         let Listening { http, coaps } = self.listening.clone();
-        self.program = launch(&self.data, &self.log, coaps, http, &self.extra);
-        self.listening = ready(&self.data, &mut self.program);
+        (self.program, self.listening) =
+            launch_until_ready(&self.data, &self.log, (coaps, http), &self.extra);
     }
 
     /// Asks it to end and waits until it has.
@@ -136,17 +135,25 @@ fn launch(data: &Path, log: &Path, coaps: SocketAddr, http: SocketAddr, extra: &
     Program::start(command, log)
 }
 
-fn ready(data: &Path, program: &mut Program) -> Listening {
+/// Starts a server and waits until it is ready. Where another process holds its port just now, it is tried again.
+fn launch_until_ready(
+    data: &Path,
+    log: &Path,
+    (coaps, http): (SocketAddr, SocketAddr),
+    extra: &[String],
+) -> (Program, Listening) {
     let path = data.join("listening.json");
-    let tail = std::cell::RefCell::new(String::new());
+    let mut program = launch(data, log, coaps, http, extra);
     let look = || {
         if let Some(status) = program.ended() {
-            panic!("the server ended ({status}) before it was ready\n{}", program.tail());
+            let said = program.tail();
+            assert!(said.contains(PORT_TAKEN), "the server ended ({status}) before it was ready\n{said}");
+            program = launch(data, log, coaps, http, extra);
         }
-        *tail.borrow_mut() = program.tail();
         serde_json::from_slice(&fs::read(&path).ok()?).ok()
     };
-    wait::until("a server that is ready", wait::LONG, look, || tail.borrow().clone())
+    let listening = wait::until("a server that is ready", wait::LONG, look, || program::tail(log));
+    (program, listening)
 }
 
 /// A port of loopback that the system chooses.
@@ -159,3 +166,6 @@ pub const ACK_TIMEOUT_MS: &str = "150";
 
 /// How server and agent are told it.
 pub const ACK_TIMEOUT_FLAG: &str = "--ack-timeout-ms";
+
+/// What a server says that finds another process on its port.
+const PORT_TAKEN: &str = "can't be bound";

@@ -1,7 +1,7 @@
 //! Real devices and a real server with somebody between them who holds the DTLS keys.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bellwether_api::DeviceOutcome;
 use bellwether_tests::agent::Agent;
@@ -176,6 +176,81 @@ fn answers_swapped_between_two_devices_are_followed_by_neither() {
         assert_eq!(between.meters.fleet.show(&meter.name).index, 1);
     }
     assert_eq!(swapped.load(Ordering::SeqCst), 2);
+}
+
+#[test]
+fn verdicts_altered_replayed_and_of_others_are_not_followed() {
+    let between = Between::new();
+    let mut meters = [between.agent("meter-1"), between.agent("meter-2")];
+    // Both run version 1.0: there is nothing to do.
+    let stay = between.meters.fleet.manifest(1, &[("meter", "1.0")]);
+    let campaign = between.meters.fleet.launch(&stay, "");
+    let verdict = Arc::<Mutex<Vec<u8>>>::default();
+    let kept = Arc::clone(&verdict);
+    between.meddler.rule(move |passing: Passing<'_>| {
+        if (passing.device, passing.matter, passing.half) == ("meter-1", Matter::Question, Half::Response) {
+            kept.lock().expect("kept").clone_from(passing.body);
+        }
+        Fate::Pass
+    });
+    for meter in &mut meters {
+        meter.switch_on(&["--exit-when-updated"]);
+        assert!(meter.wait_end().success(), "{}", meter.tail());
+        between.meters.fleet.wait_outcome(&campaign, &meter.name, DeviceOutcome::NothingToDo);
+    }
+    // Now there is, but the first answers are the verdict of before, as it was and altered.
+    let campaign = between.meters.launch();
+    for meter in &mut meters {
+        let (told, mut times) = (Arc::clone(&verdict), 0);
+        let forged = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&forged);
+        between.meddler.rule(move |passing: Passing<'_>| {
+            if (passing.matter, passing.half) == (Matter::Question, Half::Response) && times < 3 {
+                passing.body.clone_from(&told.lock().expect("kept"));
+                let at = [None, Some(passing.body.len() - 1), Some(passing.body.len() / 2)][times];
+                if let Some(at) = at {
+                    passing.body[at] ^= 1;
+                }
+                times += 1;
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            Fate::Pass
+        });
+        between.ends_well(meter, &campaign);
+        assert_eq!(forged.load(Ordering::SeqCst), 3);
+    }
+}
+
+#[test]
+fn receipts_of_other_reports_and_devices_settle_nothing() {
+    let between = Between::new();
+    let mut meters = [between.agent("meter-1"), between.agent("meter-2")];
+    let campaign = between.meters.launch();
+    let first = Arc::<Mutex<Option<Vec<u8>>>>::default();
+    for meter in &mut meters {
+        // The first receipt ever passes; after it, each report gets that one twice before its own.
+        let (first, mut times) = (Arc::clone(&first), 0);
+        let forged = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&forged);
+        between.meddler.rule(move |passing: Passing<'_>| {
+            if (passing.matter, passing.half) == (Matter::Report, Half::Response) {
+                let mut first = first.lock().expect("kept");
+                match &*first {
+                    None => *first = Some(passing.body.clone()),
+                    Some(receipt) if times < 2 => {
+                        times += 1;
+                        count.fetch_add(1, Ordering::SeqCst);
+                        passing.body.clone_from(receipt);
+                    }
+                    Some(_) => {}
+                }
+            }
+            Fate::Pass
+        });
+        between.ends_well(meter, &campaign);
+        assert_eq!(forged.load(Ordering::SeqCst), 2);
+        assert_eq!(between.meddler.count(&meter.name, Matter::Report, Half::Request), 4);
+    }
 }
 
 #[test]

@@ -46,6 +46,17 @@ fn device_without_patches_gets_the_image_itself() {
 }
 
 #[test]
+fn device_that_runs_an_unknown_base_gets_the_image_itself() {
+    let meters = Meters::new();
+    let mut meter = meters.device("meter-1");
+    meter.identity.runs = images::digest(b"nobody published this");
+    meters.launch();
+    let granted = meter.granted(&meters.manifest.digest);
+    assert!(!granted.delta);
+    assert_eq!(meter.fetch(&granted), meters.new);
+}
+
+#[test]
 fn altered_request_is_dropped_and_leaves_no_trace() {
     let meters = Meters::new();
     let mut meter = meters.device("meter-1");

@@ -4,8 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use bellwether_manifests::message::Moment;
+use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::meters::Meters;
+use bellwether_tests::raw_device::Identity;
 
 /// A secret under a name for failures.
 struct Secret {
@@ -100,12 +102,16 @@ fn secrets_of_a_run_are_in_no_log_answer_or_output() {
 
 #[test]
 fn secrets_at_rest_are_in_their_own_files_alone() {
-    let meters = Meters::new();
-    let mut meter = meters.device("meter-1");
+    let meters = Meters::on(Fleet::start_with(&["--log", "debug"]), 24_000);
+    let mut agent = Agent::make(&meters.fleet, "meter-1", "meter", "1.0", "microcontroller");
+    agent.log_filter = "trace";
     meters.launch();
-    let granted = meter.granted(&meters.manifest.digest);
-    meter.install(&granted, meters.new_digest());
-    let secrets = secrets_of(&meters, &meter.identity);
+    agent.run_until("decrypted");
+    agent.run_until_updated();
+    assert!(agent.said().contains("DEBUG"), "the log is not as talkative as it can be");
+
+    let unit = meters.fleet.folder().join("meter-1.unit");
+    let secrets = secrets_of(&meters, &Identity::from_factory(&unit, "meter", [0; 32]));
     let mut found = Vec::new();
     for path in files(meters.fleet.folder()) {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
@@ -114,14 +120,18 @@ fn secrets_at_rest_are_in_their_own_files_alone() {
         found.extend(within.map(|secret| format!("{} in {name}", secret.name)));
     }
     found.sort();
-    let own = ["the token in http.token", "the master key in master.key"];
-    let unit = ["the DTLS key in meter-1.unit", "the seed in meter-1.unit"];
-    let mut expected: Vec<_> = own.into_iter().chain(unit).map(str::to_owned).collect();
-    expected.sort();
+    let expected = [
+        "the DTLS key in meter-1.flash",
+        "the DTLS key in meter-1.unit",
+        "the master key in master.key",
+        "the seed in meter-1.flash",
+        "the seed in meter-1.unit",
+        "the token in http.token",
+    ];
     assert_eq!(found, expected);
 }
 
-fn secrets_of(meters: &Meters, identity: &bellwether_tests::raw_device::Identity) -> Vec<Secret> {
+fn secrets_of(meters: &Meters, identity: &Identity) -> Vec<Secret> {
     let master = fs::read_to_string(meters.fleet.server.data().join("master.key")).expect("the master key");
     let decoded = |text: &str| hex::decode(text.trim()).expect("hexadecimal");
     vec![

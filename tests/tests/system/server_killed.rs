@@ -188,8 +188,9 @@ fn killed_server_acknowledged_nothing_that_it_forgot_to_many_devices_at_once() {
                 thread::spawn(move || go_through(device, address, &manifest, &acknowledged))
             })
             .collect();
+        // Of 24 in all.
         for kill in [3, 9, 15, 21] {
-            let enough = || (acknowledged.load(Ordering::SeqCst) >= kill + round % 6).then_some(());
+            let enough = || (acknowledged.load(Ordering::SeqCst) >= kill + round % 4).then_some(());
             wait::until("acknowledgements", wait::LONG, enough, || meters.fleet.server.tail());
             meters.fleet.kill_and_restart();
         }
