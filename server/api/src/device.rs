@@ -37,9 +37,7 @@ pub struct NewDevice {
 
 impl core::fmt::Debug for NewDevice {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("NewDevice")
-            .field("device", &self.device)
-            .finish_non_exhaustive()
+        f.debug_struct("NewDevice").field("device", &self.device).finish_non_exhaustive()
     }
 }
 
