@@ -52,7 +52,11 @@ impl Core {
                 return Ok(());
             };
             for campaign in &page {
-                self.step_campaign(campaign).await?;
+                // One whose manifest can't be used any more must not keep the others waiting.
+                if let Err(error) = self.step_campaign(campaign).await {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, campaign = campaign.id.0, "a campaign waits: its step failed");
+                }
             }
             after = Some(last);
         }
