@@ -49,27 +49,30 @@ impl Registry {
     }
 
     /// Renews a registration of the same device, with what it changed; `None` where there is no such one.
-    pub fn update(&self, location: &str, peer: &Peer, lifetime_s: Option<u64>, now: u64) -> Option<Endpoint> {
+    pub fn update(
+        &self,
+        location: &str,
+        (shard, peer): (&ShardHandle, &Peer),
+        lifetime_s: Option<u64>,
+        now: u64,
+    ) -> Option<Endpoint> {
         let mut kept = self.write();
         let registration = kept.by_location.get_mut(location)?;
-        let same = peer.identity.as_deref().is_none_or(|identity| identity == registration.endpoint.as_str());
-        if !same || registration.expires < now {
+        if !registration.is_of(shard, peer) || registration.expires < now {
             return None;
         }
         registration.session = peer.session;
         registration.address = peer.address;
         registration.lifetime_s = lifetime_s.unwrap_or(registration.lifetime_s);
-        registration.expires = now.saturating_add(registration.lifetime_s);
+        registration.expires = expiry(registration.lifetime_s, now);
         Some(registration.endpoint.clone())
     }
 
     /// Ends a registration of the same device; tells whether there was one.
-    pub fn deregister(&self, location: &str, peer: &Peer) -> bool {
+    pub fn deregister(&self, location: &str, (shard, peer): (&ShardHandle, &Peer)) -> bool {
         let mut kept = self.write();
-        let known = kept.by_location.get(location).map(|registration| registration.endpoint.clone());
-        let same =
-            |endpoint: &Endpoint| peer.identity.as_deref().is_none_or(|name| name == endpoint.as_str());
-        let Some(endpoint) = known.filter(same) else {
+        let own = kept.by_location.get(location).filter(|registration| registration.is_of(shard, peer));
+        let Some(endpoint) = own.map(|registration| registration.endpoint.clone()) else {
             return false;
         };
         kept.by_location.remove(location);
@@ -137,6 +140,21 @@ impl Registry {
     }
 }
 
+impl Registration {
+    /// Whether this peer made it: over the same socket, since numbers of sessions mean something only there, and
+    /// since a device with a key must not be spoken for by whoever needs none.
+    fn is_of(&self, shard: &ShardHandle, peer: &Peer) -> bool {
+        self.shard.local_addr() == shard.local_addr()
+            && peer.identity.as_deref().is_none_or(|identity| identity == self.endpoint.as_str())
+    }
+}
+
+/// When a lifetime ends; 0 is for ever.
+#[must_use]
+pub fn expiry(lifetime_s: u64, now: u64) -> u64 {
+    if lifetime_s == 0 { u64::MAX } else { now.saturating_add(lifetime_s) }
+}
+
 impl Kept {
     fn heard(&mut self, endpoint: &Endpoint, address: SocketAddr) {
         let [before, latest] = self.addresses.entry(endpoint.clone()).or_default();
@@ -184,17 +202,36 @@ mod tests {
         let registry = registered(&shard, "a", 1, 5);
         add(&registry, &shard, "b", 2, 6);
         assert_eq!(registry.count(), 1);
-        assert!(registry.update("a", &peer(2, "lamp-1"), None, NOW).is_none());
-        assert!(registry.update("b", &peer(2, "lamp-1"), None, NOW).is_some());
+        assert!(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW).is_none());
+        assert!(registry.update("b", (&shard, &peer(2, "lamp-1")), None, NOW).is_some());
     }
 
     #[test]
     fn another_device_can_neither_update_nor_end_a_registration() {
         let shard = shard();
         let registry = registered(&shard, "a", 1, 5);
-        assert!(registry.update("a", &peer(7, "lamp-2"), None, NOW).is_none());
-        assert!(!registry.deregister("a", &peer(7, "lamp-2")));
-        assert!(registry.deregister("a", &peer(1, "lamp-1")));
+        assert!(registry.update("a", (&shard, &peer(7, "lamp-2")), None, NOW).is_none());
+        assert!(!registry.deregister("a", (&shard, &peer(7, "lamp-2"))));
+        assert!(registry.deregister("a", (&shard, &peer(1, "lamp-1"))));
+    }
+
+    #[test]
+    fn peer_without_a_key_on_another_socket_can_neither_update_nor_end_a_registration() {
+        let (plain, shard) = (shard(), shard());
+        let registry = registered(&shard, "a", 1, 5);
+        let stranger = Peer::new(SessionId(3), SocketAddr::from(([127, 0, 0, 1], 9)), None);
+        assert!(registry.update("a", (&plain, &stranger), None, NOW).is_none());
+        assert!(!registry.deregister("a", (&plain, &stranger)));
+        assert_eq!(registry.count(), 1);
+    }
+
+    #[test]
+    fn lifetime_of_0_is_for_ever_after_an_update_too() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        assert!(registry.update("a", (&shard, &peer(1, "lamp-1")), Some(0), NOW).is_some());
+        assert!(registry.update("a", (&shard, &peer(1, "lamp-1")), None, NOW + 1_000_000).is_some());
+        assert_eq!(registry.reachable(NOW + 2_000_000).len(), 1);
     }
 
     #[test]

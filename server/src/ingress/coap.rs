@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::clock;
 use crate::core::Core;
 use crate::frames;
-use crate::registry::Registration;
+use crate::registry::{self, Registration};
 use crate::resolver::{RequestError, Sender};
 
 /// Serves the events of a shard until it stops.
@@ -52,14 +52,14 @@ async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, pee
             }
         }
         (Method::Post, ["rd", location]) => {
-            let (response, updated) = update(core, peer, location, &request);
+            let (response, updated) = update(core, (shard, peer), location, &request);
             shard.respond(exchange, response);
             if let Some(endpoint) = updated {
                 unread(&endpoint, core.contact(&endpoint).await);
             }
         }
         (Method::Delete, ["rd", location]) => {
-            let gone = core.registry.deregister(location, peer);
+            let gone = core.registry.deregister(location, (shard, peer));
             shard.respond(exchange, Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
         }
         _ => shard.respond(exchange, other(core, peer, &request).await),
@@ -135,8 +135,7 @@ async fn register(
                 return (Response::new(Code::INTERNAL_SERVER_ERROR), None);
             };
             let location = hex::encode(drawn);
-            // 0 is for ever.
-            let expires = if lifetime_s == 0 { u64::MAX } else { now.saturating_add(lifetime_s) };
+            let expires = registry::expiry(lifetime_s, now);
             let (session, address, shard) = (peer.session, peer.address, shard.clone());
             let registration =
                 Registration { endpoint: endpoint.clone(), session, shard, address, lifetime_s, expires };
@@ -165,13 +164,18 @@ async fn admitted(core: &Arc<Core>, peer: &Peer, name: &str) -> Result<Endpoint,
     if admitted { Ok(endpoint) } else { Err(Response::new(Code::FORBIDDEN)) }
 }
 
-fn update(core: &Core, peer: &Peer, location: &str, request: &Request) -> (Response, Option<Endpoint>) {
+fn update(
+    core: &Core,
+    from: (&ShardHandle, &Peer),
+    location: &str,
+    request: &Request,
+) -> (Response, Option<Endpoint>) {
     let parameters = match UpdateParameters::parse(Version::V1_1, &request.query) {
         Ok(parameters) => parameters,
         Err(error) => return (refused_query(&error), None),
     };
     let lifetime_s = parameters.lifetime_s.map(u64::from);
-    match core.registry.update(location, peer, lifetime_s, clock::now()) {
+    match core.registry.update(location, from, lifetime_s, clock::now()) {
         Some(endpoint) => (Response::new(Code::CHANGED), Some(endpoint)),
         None => (Response::new(Code::NOT_FOUND), None),
     }
