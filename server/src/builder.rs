@@ -102,11 +102,12 @@ impl Builder {
         made
     }
 
-    /// Gives the frames of a root: from memory, else from the folder.
+    /// Gives the frames of a root: from memory, else from the folder. `None` where the bytes are lost or damaged: the
+    /// device then asks for its grant again, and the resource is made anew.
     ///
     /// # Errors
     ///
-    /// [`BuildError::Image`] where the bytes are lost or damaged.
+    /// [`BuildError`] where folder or store fail.
     pub async fn body(&self, root: &Digest) -> Result<Option<Arc<Body>>, BuildError> {
         if let Some(body) = self.cache.get(root) {
             return Ok(Some(body));
@@ -114,7 +115,15 @@ impl Builder {
         let Some(resource) = self.store.resource_by_root(&self.tenant, root).await? else {
             return Ok(None);
         };
-        let content = self.images.get(&resource.content).await?;
+        let content = match self.images.get(&resource.content).await {
+            Err(ImageError::Missing) => return Ok(None),
+            Err(damaged @ ImageError::Damaged { .. }) => {
+                tracing::error!(error = %damaged, "a resource is damaged: it is thrown away and made anew when asked for");
+                self.images.remove(&resource.content).await?;
+                return Ok(None);
+            }
+            content => content?,
+        };
         let body = tokio::task::spawn_blocking(move || Body::new(&content, BLOCK_BYTES)).await??;
         Ok(Some(self.cache.keep(body)))
     }

@@ -80,6 +80,18 @@ impl Images {
         Ok(bytes.into())
     }
 
+    /// Throws away what is kept under this digest; that nothing is, is as good.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Backend`] if the folder fails.
+    pub async fn remove(&self, digest: &Digest) -> Result<(), ImageError> {
+        match self.objects.delete(&key(digest)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(cause) => Err(ImageError::Backend(cause.into())),
+        }
+    }
+
     /// Tells whether bytes are kept under this digest, without reading them.
     ///
     /// # Errors
@@ -190,6 +202,15 @@ mod tests {
         assert!(matches!(images.get(&digest).await, Err(ImageError::Damaged { .. })));
         images.put(b"image".to_vec()).await.unwrap();
         assert_eq!(images.get(&digest).await.unwrap(), b"image");
+    }
+
+    #[tokio::test]
+    async fn removed_bytes_are_missing_and_can_be_removed_again() {
+        let (_dir, images) = folder();
+        let digest = images.put(b"image".to_vec()).await.unwrap();
+        images.remove(&digest).await.unwrap();
+        images.remove(&digest).await.unwrap();
+        assert!(!images.exists(&digest).await.unwrap());
     }
 
     #[tokio::test]
