@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_decide::campaign::event::EventKind;
+use bellwether_decide::identity::Grant;
 use bellwether_decide::key_index::Verdict;
 use bellwether_decide::refusal::Refusal;
 use bellwether_decide::release::{Class, Release};
@@ -62,6 +63,28 @@ impl Core {
             return Ok(Resolved::Verdict(Verdict::Nothing, EventKind::AlreadyCurrent));
         }
         Ok(Resolved::Resources(described))
+    }
+
+    /// Finds what a grant opens, as it was granted; `None` where something of it is lost or was made anew.
+    pub(super) async fn granted_resources(
+        &self,
+        grant: &Grant,
+    ) -> Result<Option<Vec<Described>>, RequestError> {
+        let mut described = Vec::with_capacity(grant.contents.len());
+        for granted in &grant.contents {
+            if !self.images.exists(&granted.content).await.map_err(failed)? {
+                return Ok(None);
+            }
+            let made = self.store.resources_to(&self.tenant, &granted.installed).await.map_err(failed)?;
+            let Some((key, resource)) =
+                made.into_iter().find(|(_, resource)| resource.content == granted.content)
+            else {
+                return Ok(None);
+            };
+            let component = u32::try_from(granted.component).map_err(failed)?;
+            described.push(Described { component, installed: granted.installed, resource, base: key.base });
+        }
+        Ok(Some(described))
     }
 
     async fn resolve_component(

@@ -147,10 +147,7 @@ impl Core {
         let Some(grant) = identity.state.open_grant() else {
             return Ok(OpenGrant { bytes_present: false, cancelled: false, outranked: false });
         };
-        let mut bytes_present = true;
-        for content in &grant.contents {
-            bytes_present &= self.images.exists(&content.content).await.map_err(failed)?;
-        }
+        let bytes_present = self.granted_resources(grant).await?.is_some();
         let offered = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
         let mut of_grant = offered.iter().filter(|(one, _)| one.manifest == grant.manifest).peekable();
         let ended = |state| matches!(state, CampaignState::Cancelled | CampaignState::Halted);
