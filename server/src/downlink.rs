@@ -8,6 +8,7 @@ use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_net::coap::{Code, Method, Request};
 use bellwether_store::error::StoreError;
+use lwm2m_rs::firmware::UpdateResult;
 use lwm2m_rs::table::{self, firmware_update};
 use lwm2m_rs::{ContentFormat, Path};
 
@@ -21,24 +22,27 @@ impl Core {
     pub(crate) fn offer(self: &Arc<Self>, campaign: CampaignId, endpoint: Endpoint, envelope: Arc<Vec<u8>>) {
         let core = Arc::clone(self);
         tokio::spawn(async move {
-            let failure = core.send_manifest(&endpoint, &envelope).await.err();
-            let Some(reason) = failure else { return };
-            tracing::info!(device = %endpoint, %reason, "an offer did not reach its device");
-            let kind = EventKind::OfferFailed { reason };
+            let kind = match core.send_manifest(&endpoint, &envelope).await {
+                Ok(None) => return,
+                Ok(Some(reason)) => EventKind::Failed { grant: 0, reason },
+                Err(reason) => EventKind::OfferFailed { reason },
+            };
+            tracing::info!(device = %endpoint, ?kind, "an offer did not come to its device");
             if let Err(error) = core.note(campaign, endpoint, kind).await {
                 tracing::error!(%error, "the ledger can't be written");
             }
         });
     }
 
-    async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<(), String> {
+    /// Puts a manifest to a device; gives why the device drops it, where it says so.
+    async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<Option<String>, String> {
         let registration =
             self.registry.find(endpoint, clock::now()).ok_or("the device is not registered")?;
         let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::PACKAGE);
         let request = Request::new(Method::Put, &path.to_string())
             .with_payload(ContentFormat::OCTET_STREAM.0, envelope.to_vec());
         match send(&registration, request).await? {
-            Code::CHANGED => Ok(()),
+            Code::CHANGED => Ok(refusal_of(&registration).await),
             code => Err(format!("the device answered {code:?} to the manifest")),
         }
     }
@@ -85,7 +89,7 @@ impl Core {
     }
 
     fn go_on(self: &Arc<Self>, endpoint: &Endpoint, campaigns: &[(Campaign, Track)]) {
-        if campaigns.iter().any(|(_, track)| track.stage == Stage::Decrypted) {
+        if campaigns.iter().any(|(one, track)| track.stage == Stage::Decrypted && may_start(one)) {
             self.execute(endpoint.clone());
         }
         self.wake.notify_one();
@@ -97,6 +101,39 @@ impl Core {
         self.wake.notify_one();
         Ok(())
     }
+}
+
+/// Whether devices may start the image of a campaign: not once it was ended early. What was about to be started then
+/// stays in the spare slot until the next manifest replaces it.
+pub(crate) fn may_start(campaign: &Campaign) -> bool {
+    matches!(campaign.state, CampaignState::Running | CampaignState::Finished)
+}
+
+/// Reads why a device dropped the manifest that it was just given: LwM2M tells it in the Update Result alone, and a
+/// device can report nothing about a manifest whose author it does not believe. `None` where it took the manifest, or
+/// does not tell.
+async fn refusal_of(registration: &Registration) -> Option<String> {
+    let result = update_result(registration).await?;
+    let why = match result {
+        UpdateResult::NotEnoughFlash => "it does not fit the flash",
+        UpdateResult::OutOfRam => "it does not fit the memory",
+        UpdateResult::IntegrityFailure => "it was altered, or the device does not believe its author",
+        UpdateResult::UnsupportedPackage => "it is not for this device, or of an unknown form",
+        UpdateResult::InvalidUri => "it names a server that is not the device's",
+        // Others come from an update that was begun, which is reported.
+        _ => return None,
+    };
+    Some(format!("the device refused the manifest: {why} (Update Result {})", i64::from(result)))
+}
+
+async fn update_result(registration: &Registration) -> Option<UpdateResult> {
+    let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE_RESULT);
+    let mut request = Request::new(Method::Get, &path.to_string());
+    request.accept = Some(ContentFormat::TEXT.0);
+    let response = registration.shard.request(registration.session, request).await.ok()?;
+    let text = (response.code == Code::CONTENT).then_some(response.payload)?;
+    let number: i64 = std::str::from_utf8(&text).ok()?.parse().ok()?;
+    UpdateResult::try_from(number).ok()
 }
 
 async fn send(registration: &Registration, request: Request) -> Result<Code, String> {

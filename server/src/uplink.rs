@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use bellwether_decide::campaign::CampaignId;
+use bellwether_decide::campaign::Campaign;
+use bellwether_decide::campaign::concerned::concerned;
 use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::identity::{IdentityState, Moment, Place};
 use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply, Report};
 use bellwether_keys::mac::{self, VerifiedReport};
@@ -15,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::clock;
 use crate::core::Core;
+use crate::downlink::may_start;
 use crate::resolver::{CONFLICTS_MAX, RequestError, Sender, event, failed};
 use crate::vault::PlaceKeys;
 
@@ -45,8 +48,9 @@ impl Core {
             }
             let receipt = seal_receipt(&keys, &identity, &said.report)?;
             let state = decision.receipted(&said.report, &receipt);
-            if self.recorded(sender, &identity, &said, &decision, &state).await? {
-                self.follow_up(&identity, said.report.moment);
+            let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
+            if self.recorded(sender, &identity, &said, &tracked, &decision, &state).await? {
+                self.follow_up(&identity, &said, &tracked);
                 return Ok(receipt);
             }
         }
@@ -80,30 +84,23 @@ impl Core {
         sender: &Sender,
         identity: &Identity,
         said: &Said,
+        tracked: &[(Campaign, Track)],
         decision: &Decision,
         state: &IdentityState,
     ) -> Result<bool, RequestError> {
-        let campaign = self.campaign_of(identity, &said.manifest).await?;
-        let events = report_events(campaign, identity, said);
+        let campaigns = concerned(tracked, &said.manifest, said.report.grant);
+        let events: Vec<Event> = match campaigns.as_slice() {
+            [] => vec![event(None, identity, reported(said))],
+            some => some.iter().map(|campaign| event(Some(*campaign), identity, reported(said))).collect(),
+        };
         let alarms: Vec<_> = self.occurrence(sender, identity, decision).into_iter().collect();
         let expected_revision = identity.state.revision;
         self.write(identity, Transition { expected_revision, state, events: &events, alarms: &alarms }).await
     }
 
-    async fn campaign_of(
-        &self,
-        identity: &Identity,
-        manifest: &Digest,
-    ) -> Result<Option<CampaignId>, RequestError> {
-        let campaigns = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
-        Ok(campaigns
-            .into_iter()
-            .find(|(campaign, _)| campaign.manifest == *manifest)
-            .map(|(campaign, _)| campaign.id))
-    }
-
-    fn follow_up(self: &Arc<Self>, identity: &Identity, moment: Moment) {
-        if moment == Moment::Decrypted {
+    fn follow_up(self: &Arc<Self>, identity: &Identity, said: &Said, tracked: &[(Campaign, Track)]) {
+        let mut offered = tracked.iter().filter(|(one, _)| one.manifest == said.manifest).map(|(one, _)| one);
+        if said.report.moment == Moment::Decrypted && offered.any(may_start) {
             self.execute(identity.endpoint.clone());
         }
         self.wake.notify_one();
@@ -120,17 +117,16 @@ fn context(identity: &Identity) -> Result<Context, RequestError> {
     })
 }
 
-fn report_events(campaign: Option<CampaignId>, identity: &Identity, said: &Said) -> Vec<Event> {
+fn reported(said: &Said) -> EventKind {
     let grant = said.report.grant;
-    let kind = match said.report.moment {
+    match said.report.moment {
         Moment::Decrypted => EventKind::Decrypted { grant },
         Moment::Installed => EventKind::Installed { grant },
         Moment::Failed => {
             let reason = said.reason.clone().unwrap_or_else(|| "no reason given".to_owned());
             EventKind::Failed { grant, reason }
         }
-    };
-    vec![event(campaign, identity, kind)]
+    }
 }
 
 fn seal_receipt(keys: &PlaceKeys, identity: &Identity, report: &Report) -> Result<Vec<u8>, RequestError> {

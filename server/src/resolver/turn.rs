@@ -1,11 +1,13 @@
 //! One request being answered: everything that is known of it, and what it becomes.
 
+use bellwether_decide::campaign::concerned::concerned;
 use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
+use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignId};
-use bellwether_decide::device::Device;
 use bellwether_decide::eligibility::{self, Facts};
 use bellwether_decide::identity::{Confirm, Content, IdentityState, Place};
 use bellwether_decide::key_index::{Decision, GrantDetails, NewGrant, Reply, Verdict};
+use bellwether_decide::refusal::Refusal;
 use bellwether_keys::{mac, wrap};
 use bellwether_manifests::cbor;
 use bellwether_manifests::message::grant::{Grant, GrantOptions, GrantedResource};
@@ -46,28 +48,34 @@ impl Turn<'_> {
         match &self.decision.reply {
             Reply::NewGrant(new) => self.new_grant(new).await,
             Reply::HeldGrant { place, number } => self.held_grant(*place, *number).await,
-            Reply::Verdict(verdict) => self.verdict(*verdict, Vec::new()),
+            Reply::Verdict(verdict) => self.verdict(*verdict, self.ending_events(*verdict).await?),
             Reply::Repeat(_) | Reply::Receipt => Err(failed("no such reply to a request")),
         }
     }
 
     async fn new_grant(&self, new: &NewGrant) -> Result<Outcome, RequestError> {
-        let (device, campaigns) = self.device_and_campaigns().await?;
+        let device =
+            self.core.store.device(&self.core.tenant, &self.identity.endpoint).await.map_err(failed)?;
+        let device = device.ok_or(RequestError::Unknown)?.device;
+        let tracked = self.tracked().await?;
+        let campaigns: Vec<Campaign> = tracked.iter().map(|(campaign, _)| campaign.clone()).collect();
         let manifest = &self.asked.request.manifest;
         // That it was sent before is row 7's, which the table has decided already.
         let facts = Facts { device: Some(&device), manifest, campaigns: &campaigns, sent_before: false };
         let campaign = match eligibility::check(&facts).outcome {
             Ok(campaign) => campaign,
             Err(refusal) => {
-                let campaign = campaigns.iter().find(|one| one.manifest == *manifest).map(|one| one.id);
-                let refused = self.event(campaign, EventKind::Refused { reason: refusal.text().to_owned() });
-                return self.verdict(Verdict::Refused(refusal), vec![refused]);
+                let refused = EventKind::Refused { reason: refusal.text().to_owned() };
+                return self.verdict(Verdict::Refused(refusal), self.events(&tracked, &refused));
             }
         };
         let asked = self.event(Some(campaign), EventKind::Asked);
         match self.core.resolve_components(self.page, self.asked).await? {
+            Resolved::Verdict(verdict @ Verdict::Later { .. }, _) => self.verdict(verdict, vec![asked]),
             Resolved::Verdict(verdict, kind) => {
-                self.verdict(verdict, vec![asked, self.event(Some(campaign), kind)])
+                let mut events = self.events(&tracked, &kind);
+                events.insert(0, asked);
+                self.verdict(verdict, events)
             }
             Resolved::Resources(described) => {
                 let resolved = self.event(Some(campaign), resolved_event(new.number, &described));
@@ -76,12 +84,27 @@ impl Turn<'_> {
         }
     }
 
-    async fn device_and_campaigns(&self) -> Result<(Device, Vec<Campaign>), RequestError> {
-        let (store, tenant, endpoint) = (&self.core.store, &self.core.tenant, &self.identity.endpoint);
-        let device = store.device(tenant, endpoint).await.map_err(failed)?;
-        let device = device.ok_or(RequestError::Unknown)?.device;
-        let campaigns = store.campaigns_for(tenant, endpoint).await.map_err(failed)?;
-        Ok((device, campaigns.into_iter().map(|(campaign, _)| campaign).collect()))
+    async fn tracked(&self) -> Result<Vec<(Campaign, Track)>, RequestError> {
+        self.core.store.campaigns_for(&self.core.tenant, &self.identity.endpoint).await.map_err(failed)
+    }
+
+    /// What the ledger is told of a verdict that the table gave by itself: a device that will not ask again must not
+    /// be waited for. A doubted identity (rows 15 and 18) says nothing about the device.
+    async fn ending_events(&self, verdict: Verdict) -> Result<Vec<Event>, RequestError> {
+        let kind = match verdict {
+            Verdict::Nothing => EventKind::AlreadyCurrent,
+            Verdict::Refused(
+                refusal @ (Refusal::AlreadySent | Refusal::AheadOfServer | Refusal::ChainEnd),
+            ) => EventKind::Refused { reason: refusal.text().to_owned() },
+            _ => return Ok(Vec::new()),
+        };
+        Ok(self.events(&self.tracked().await?, &kind))
+    }
+
+    /// One event for each campaign that it counts in.
+    fn events(&self, tracked: &[(Campaign, Track)], kind: &EventKind) -> Vec<Event> {
+        let campaigns = concerned(tracked, &self.asked.request.manifest, 0);
+        campaigns.into_iter().map(|campaign| self.event(Some(campaign), kind.clone())).collect()
     }
 
     fn grant(

@@ -9,6 +9,7 @@
 mod agent_killed;
 mod campaigns;
 mod datagrams;
+mod endings;
 mod frames;
 mod http;
 mod manifests;

@@ -1,5 +1,6 @@
 //! Campaigns: which devices get a manifest, how many at a time, and when to stop.
 
+pub mod concerned;
 pub mod event;
 pub mod event_json;
 pub mod plan;
