@@ -12,7 +12,7 @@ use bellwether_store::images::{ImageError, Images};
 use bellwether_store::{Digest, Store, Tenant};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
 use crate::clock;
@@ -55,6 +55,8 @@ pub struct Builder {
     flights: Mutex<HashMap<ResourceKey, Arc<tokio::sync::Mutex<()>>>>,
     /// Patches take memory and a core each.
     at_once: Semaphore,
+    /// A fleet that asks for what is being made must not hold all requests of everybody else.
+    waiting: Semaphore,
 }
 
 /// What is to be encrypted, and how it is applied.
@@ -83,8 +85,31 @@ impl Builder {
         cache: Arc<FrameCache>,
     ) -> Self {
         let at_once = Semaphore::new(BUILDS_AT_ONCE_MAX);
-        Self { store, tenant, images, vault, cache, flights: Mutex::default(), at_once }
+        let waiting = Semaphore::new(WAITING_MAX);
+        Self { store, tenant, images, vault, cache, flights: Mutex::default(), at_once, waiting }
     }
+    /// Gives the resource of a key if it is made and its bytes are there.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildError`] where folder or store fail.
+    pub async fn made(&self, key: &ResourceKey) -> Result<Option<Resource>, BuildError> {
+        match self.store.resource(&self.tenant, key).await? {
+            Some(resource) if self.images.exists(&resource.content).await? => Ok(Some(resource)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Tells whether a resource is being made.
+    pub fn is_making(&self, key: &ResourceKey) -> bool {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
+    /// Takes a place among those who wait for a resource; `None` where there are enough of them.
+    pub fn wait(&self) -> Option<SemaphorePermit<'_>> {
+        self.waiting.try_acquire().ok()
+    }
+
     /// Gives the resource of a key; makes it where there is none, or where its bytes are lost.
     ///
     /// # Errors
@@ -222,3 +247,6 @@ pub const BLOCK_BYTES: u16 = 992;
 
 /// Patches made at the same time: about twenty times an image's size in memory each.
 const BUILDS_AT_ONCE_MAX: usize = 2;
+
+/// Requests that wait for resources at the same time: half of all that are at work. Others come back later.
+const WAITING_MAX: usize = 256;

@@ -145,10 +145,22 @@ impl Core {
         }
     }
 
-    /// Makes a resource, or goes on making it in the background after a while.
+    /// Finds a resource, or makes it and goes on making it in the background after a while.
     async fn build(&self, target: &Target, base: Option<Base>) -> Built {
         let (builder, key) = (Arc::clone(&self.builder), builder::shared(target.digest, base));
+        match builder.made(&key).await {
+            Ok(None) => {}
+            Ok(Some(resource)) => return Built::Ready(Box::new(resource)),
+            Err(error) => return Built::Failed(error),
+        }
+        let waits = self.builder.wait();
+        if waits.is_none() && builder.is_making(&key) {
+            return Built::Making;
+        }
         let flight = tokio::spawn(async move { builder.resource(&key).await });
+        if waits.is_none() {
+            return Built::Making;
+        }
         match tokio::time::timeout(BUILD_WAIT, flight).await {
             Ok(Ok(Ok(resource))) => Built::Ready(Box::new(resource)),
             Ok(Ok(Err(error))) => Built::Failed(error),
