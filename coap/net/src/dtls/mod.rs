@@ -16,6 +16,7 @@
 mod admission;
 mod cookie;
 mod deadlines;
+mod holders;
 pub mod mbedtls;
 mod output;
 pub mod plain;
@@ -81,6 +82,9 @@ pub struct DtlsConfig {
     /// Established sessions kept; beyond it, the one idle longest makes room. Default 16,384: an idle
     /// session costs 7.6 KiB, so 125 MiB.
     pub sessions_max: usize,
+    /// Established sessions of one identity; beyond it, its oldest one ends. Default 4: a device that changed its
+    /// address has left one behind, and so has a copy of it; more would let one key take the room of all others.
+    pub sessions_per_identity_max: usize,
     /// Time without data from the peer after which a session is closed. Default 86,400 s, the default
     /// lifetime of an LwM2M registration (OMA LwM2M 1.1 core, server object, resource 1).
     pub session_idle_max: Duration,
@@ -101,6 +105,7 @@ impl Default for DtlsConfig {
     fn default() -> Self {
         Self {
             sessions_max: 16_384,
+            sessions_per_identity_max: 4,
             session_idle_max: Duration::from_hours(24),
             handshakes_in_progress_max: 1_024,
             handshakes_per_address_max: 256,
@@ -132,7 +137,8 @@ pub enum CloseReason {
     /// Nothing came for `session_idle_max`.
     #[error("idle for too long")]
     Idle,
-    /// It was the longest idle one when `sessions_max` was reached.
+    /// It was the longest idle one when `sessions_max` was reached, or its identity's oldest one beyond
+    /// `sessions_per_identity_max`.
     #[error("evicted to make room")]
     Evicted,
     /// The handshake took longer than `handshake_timeout`; the peer may not be there.

@@ -190,6 +190,24 @@ fn session_beyond_the_bound_evicts_the_one_idle_longest() {
 }
 
 #[test]
+fn identity_beyond_its_bound_loses_its_own_oldest_session_and_nobody_elses() {
+    let config = DtlsConfig { sessions_per_identity_max: 2, ..DtlsConfig::default() };
+    let mut wire = Wire::new(server(config), client("lamp-2", KEY));
+    wire.connect(client_address());
+    wire.run(1, &mut |_| Fate::Deliver);
+    let address = |n: u8| SocketAddr::from(([203, 0, 113, n], 40_000));
+    for n in 0..4 {
+        wire.nodes.insert(address(n), client("lamp-1", KEY));
+        wire.connect(address(n));
+        wire.run(1, &mut |_| Fate::Deliver);
+    }
+    let made: Vec<_> = wire.server().established.iter().map(|session| session.session).collect();
+    let evicted = [1, 2].map(|n| (made[n], CloseReason::Evicted));
+    assert_eq!(wire.server().closed, evicted);
+    assert_eq!(wire.server().engine.counters().sessions_now, 3);
+}
+
+#[test]
 fn traffic_is_every_byte_of_the_wire_with_the_handshake_apart() {
     let mut wire = Wire::established();
     let bytes = |wire: &Wire, from| -> u64 {

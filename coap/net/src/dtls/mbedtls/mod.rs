@@ -16,6 +16,7 @@ use self::session::{Phase, Session};
 use super::admission::Admission;
 use super::cookie::{Cookies, SECRET_BYTES};
 use super::deadlines::Deadlines;
+use super::holders::Holders;
 use super::record::{
     BODY_BYTES_MAX, ClientHello, Content, Record, client_hello, hello_verify_request, records,
 };
@@ -35,6 +36,7 @@ pub struct MbedTls {
     cookies: Cookies,
     sessions: HashMap<SessionId, Session>,
     addresses: HashMap<SocketAddr, Slots>,
+    holders: Holders,
     admission: Admission,
     /// Retransmissions and ends of handshakes.
     handshakes: Deadlines,
@@ -92,6 +94,7 @@ impl MbedTls {
             cookies: Cookies::new(secret),
             sessions: HashMap::new(),
             addresses: HashMap::new(),
+            holders: Holders::default(),
             admission: Admission::new(config.handshakes_in_progress_max, config.handshakes_per_address_max),
             handshakes: Deadlines::default(),
             idle: Deadlines::default(),
@@ -294,6 +297,11 @@ impl MbedTls {
             self.evict_one(now, out);
         }
         self.counters.sessions_now += 1;
+        let most = self.config.sessions_per_identity_max;
+        let surplus = established.identity.as_ref().and_then(|identity| self.holders.add(identity, id, most));
+        if let Some(oldest) = surplus {
+            self.evict(oldest, CloseReason::Evicted, now, out);
+        }
         self.idle.arm(id, now.after(self.config.session_idle_max));
         out.established(established);
     }
@@ -326,7 +334,10 @@ impl MbedTls {
     }
 
     fn drop_live(&mut self, id: SessionId, reason: CloseReason, out: &mut Outputs) {
-        self.sessions.remove(&id);
+        let identity = self.sessions.remove(&id).and_then(|session| session.established(id).identity);
+        if let Some(identity) = identity {
+            self.holders.remove(&identity, id);
+        }
         self.idle.disarm(id);
         self.counters.sessions_now = self.counters.sessions_now.saturating_sub(1);
         out.closed(id, reason);
