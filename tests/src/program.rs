@@ -27,8 +27,20 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// A command for a binary that sees nothing of this process's environment.
 pub fn command(name: &str) -> Command {
-    let mut command = Command::new(binary(name));
+    let mut command = bound_to_this_thread(&binary(name));
     command.env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+    command
+}
+
+/// Where the system has the means, a process dies with the thread that started it: a test that is killed can't clean
+/// up behind itself.
+fn bound_to_this_thread(program: &Path) -> Command {
+    let setpriv = Path::new("/usr/bin/setpriv");
+    if !setpriv.is_file() {
+        return Command::new(program);
+    }
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
 }
 
