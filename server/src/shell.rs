@@ -77,6 +77,7 @@ fn open_shard(
 ) -> Result<ShardHandle, StartError> {
     let mut config = ShardConfig::new(address, security);
     config.coap.transmission.ack_timeout = Duration::from_millis(core.config.ack_timeout_ms);
+    config.dtls.sessions_max = usize::try_from(core.config.sessions_max).unwrap_or(usize::MAX);
     let (shard, events) = Shard::spawn(config, service).map_err(|source| bind_error(address, source))?;
     tokio::spawn(coap::run(Arc::clone(core), shard.clone(), events));
     Ok(shard)

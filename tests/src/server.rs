@@ -25,6 +25,7 @@ pub struct Server {
 struct Listening {
     http: SocketAddr,
     coaps: SocketAddr,
+    coap: Option<SocketAddr>,
 }
 
 impl Server {
@@ -63,7 +64,7 @@ impl Server {
         assert!(self.program.ended().is_some(), "the server still runs");
         // The file of the start before would be taken for that of this one.
         fs::remove_file(self.data.join("listening.json")).expect("removed");
-        let Listening { http, coaps } = self.listening.clone();
+        let Listening { http, coaps, .. } = self.listening.clone();
         (self.program, self.listening) =
             launch_until_ready(&self.data, &self.log, (coaps, http), &self.extra);
     }
@@ -77,6 +78,15 @@ impl Server {
     /// Where devices come in.
     pub fn coaps(&self) -> SocketAddr {
         self.listening.coaps
+    }
+
+    /// Where devices come in without security.
+    ///
+    /// # Panics
+    ///
+    /// Where it was not started with `--coap`.
+    pub fn coap(&self) -> SocketAddr {
+        self.listening.coap.expect("--coap")
     }
 
     /// Its data folder.

@@ -1,4 +1,4 @@
-//! A DTLS session of a device with the server, and what it hears over it.
+//! A device's session with the server, by DTLS or plain UDP, and what it hears over it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -53,7 +53,19 @@ impl Line {
     /// Where there is no free port.
     pub fn try_connect(server: SocketAddr, identity: &str, psk: Vec<u8>) -> Result<Self, ConnectError> {
         let key = Secret::new(psk).expect("a key");
-        let security = Security::PskClient { identity: identity.as_bytes().to_vec(), key };
+        Self::open(server, Security::PskClient { identity: identity.as_bytes().to_vec(), key })
+    }
+
+    /// Speaks plain UDP.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no free port.
+    pub fn plain(server: SocketAddr) -> Self {
+        Self::open(server, Security::Plain).expect("nothing to refuse")
+    }
+
+    fn open(server: SocketAddr, security: Security) -> Result<Self, ConnectError> {
         let mut config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), security);
         // A killed server is noticed soon: after 46 times this, or in the middle of an answer after half a minute.
         config.coap.transmission.ack_timeout = Duration::from_millis(100);

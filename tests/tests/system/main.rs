@@ -15,6 +15,7 @@ mod http;
 mod manifests;
 mod meddling;
 mod places;
+mod plain;
 mod reports;
 mod requests;
 mod secrets;
