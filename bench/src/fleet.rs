@@ -22,7 +22,6 @@ use bellwether_manifests::message::{
     Answers, List, Moment, Place, RequestOptions, ScopeAnswers, Selector, UpdateRequest,
 };
 use bellwether_manifests::report::{Claims, Entry, Outcome, ReportDraft};
-use bellwether_net::PskTable;
 use bellwether_server::builder;
 use bellwether_server::config::{Config, Flags};
 use bellwether_server::core::Core;
@@ -75,7 +74,7 @@ impl Fleet {
         std::fs::create_dir(&data)?;
         let flags = Flags::try_parse_from([Path::new("bellwether-bench"), Path::new("--data"), &data])?;
         let config = Config::resolve(flags)?;
-        let core = Core::open(config, SERVER.to_owned(), Arc::<PskTable>::default()).await?;
+        let core = Core::open(config, SERVER.to_owned(), Arc::default(), Arc::default()).await?;
         let [root, author] = [1, 2].map(|number| PrivateKey::from_random(&[number; 32]));
         let (root, author) = (root?, author?);
         let vendor = vendor_id("bench.example");

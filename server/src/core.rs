@@ -110,7 +110,8 @@ pub enum StartError {
 }
 
 impl Core {
-    /// Opens store, vault and keys; `public_uri` is what new devices are told to call.
+    /// Opens store, vault and keys; `public_uri` is what new devices are told to call. Keys of devices and frames go
+    /// where the socket's thread looks for them.
     ///
     /// # Errors
     ///
@@ -119,6 +120,7 @@ impl Core {
         config: Config,
         public_uri: String,
         dtls_keys: Arc<PskTable>,
+        frames: Arc<FrameCache>,
     ) -> Result<Arc<Self>, StartError> {
         let (tenant, data) = (Tenant::default(), config.data.clone());
         let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("bellwether.db")).await?);
@@ -128,7 +130,6 @@ impl Core {
         let fresh = store.setting(&tenant, DISTRIBUTOR_SETTING).await?.is_none();
         let vault = Arc::new(Vault::open(tenant.as_str(), &data.join("master.key"), command, fresh)?);
         let distributor = distributor_key(&*store, &tenant, &vault).await?;
-        let frames = Arc::<FrameCache>::default();
         let book = Book::new(Arc::clone(&store), tenant.clone());
         let builder = Builder::new(
             Arc::clone(&store),

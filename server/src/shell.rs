@@ -6,14 +6,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_net::{NoService, PskTable, Security, Service, Shard, ShardConfig, ShardHandle};
+use bellwether_net::{Event, NoService, PskTable, Security, Service, Shard, ShardConfig, ShardHandle};
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::core::{Core, StartError};
-use crate::frames::FrameService;
+use crate::frames::{FrameCache, FrameService};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
 use crate::{campaign, clock, secret_file};
@@ -37,19 +38,22 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let listener = TcpListener::bind(config.http).await.map_err(|source| bind_error(config.http, source))?;
     let http_address = listener.local_addr().map_err(|source| bind_error(config.http, source))?;
     let token = http_token(&config.data.join("http.token"))?;
-    let dtls_keys = Arc::<PskTable>::default();
-    // Bound before the store is opened, so that its port can be told to devices; answered when all rooms are open.
-    let coaps_address = free_address(config.coaps)?;
+    let (dtls_keys, frames) = (Arc::<PskTable>::default(), Arc::<FrameCache>::default());
+    // Bound first, since its port is what devices are told. Nobody has a key until the rooms are open.
+    let secure = Security::PskServer(Arc::<PskTable>::clone(&dtls_keys));
+    let service = Box::new(FrameService::new(Arc::clone(&frames)));
+    let (coaps, coaps_events) = open_shard(&config, config.coaps, secure, service)?;
     let public_uri =
-        config.public_uri.clone().unwrap_or_else(|| format!("coaps://{}", reachable(coaps_address)));
-    let core = Core::open(config.clone(), public_uri, Arc::clone(&dtls_keys)).await?;
-
-    let secure = Security::PskServer(dtls_keys);
-    let service = Box::new(FrameService::new(Arc::clone(&core.frames)));
-    let coaps = open_shard(&core, coaps_address, secure, service)?;
+        config.public_uri.clone().unwrap_or_else(|| format!("coaps://{}", reachable(coaps.local_addr())));
+    let core = Core::open(config.clone(), public_uri, dtls_keys, frames).await?;
+    tokio::spawn(coap::run(Arc::clone(&core), coaps.clone(), coaps_events));
     let coap = match config.coap {
         None => None,
-        Some(address) => Some(open_shard(&core, address, Security::Plain, Box::new(NoService))?),
+        Some(address) => {
+            let (shard, events) = open_shard(&config, address, Security::Plain, Box::new(NoService))?;
+            tokio::spawn(coap::run(Arc::clone(&core), shard.clone(), events));
+            Some(shard)
+        }
     };
     let campaigns = tokio::spawn(campaign::run(Arc::clone(&core)));
     let listening = Listening {
@@ -70,27 +74,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
 }
 
 fn open_shard(
-    core: &Arc<Core>,
+    config: &Config,
     address: SocketAddr,
     security: Security,
     service: Box<dyn Service>,
-) -> Result<ShardHandle, StartError> {
-    let mut config = ShardConfig::new(address, security);
-    config.coap.transmission.ack_timeout = Duration::from_millis(core.config.ack_timeout_ms);
-    config.dtls.sessions_max = usize::try_from(core.config.sessions_max).unwrap_or(usize::MAX);
-    let (shard, events) = Shard::spawn(config, service).map_err(|source| bind_error(address, source))?;
-    tokio::spawn(coap::run(Arc::clone(core), shard.clone(), events));
-    Ok(shard)
-}
-
-/// Chooses a port where 0 was asked for. Between this and the shard's own bind another process may take it; then
-/// the start fails and says so.
-fn free_address(address: SocketAddr) -> Result<SocketAddr, StartError> {
-    if address.port() != 0 {
-        return Ok(address);
-    }
-    let probe = std::net::UdpSocket::bind(address).and_then(|socket| socket.local_addr());
-    probe.map_err(|source| bind_error(address, source))
+) -> Result<(ShardHandle, mpsc::Receiver<Event>), StartError> {
+    let mut shard = ShardConfig::new(address, security);
+    shard.coap.transmission.ack_timeout = Duration::from_millis(config.ack_timeout_ms);
+    shard.dtls.sessions_max = usize::try_from(config.sessions_max).unwrap_or(usize::MAX);
+    Shard::spawn(shard, service).map_err(|source| bind_error(address, source))
 }
 
 /// What a device on this machine can call where the server listens on all addresses.
