@@ -1,11 +1,10 @@
 //! Reports in, receipts out: the device's key index advances here and nowhere else.
 
-use std::sync::Arc;
-
 use bellwether_decide::campaign::Campaign;
 use bellwether_decide::campaign::concerned::concerned;
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::stage::Track;
+use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::{IdentityState, Moment, Place};
 use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply, Report};
 use bellwether_keys::mac::{self, VerifiedReport};
@@ -28,13 +27,23 @@ struct Said {
     reason: Option<String>,
 }
 
+/// What a report is answered by, and what is due once that answer has left.
+#[derive(Debug)]
+pub struct Receipted {
+    /// The receipt.
+    pub receipt: Vec<u8>,
+    /// The device whose verified image is to be started. Told to before its receipt, it would boot without it and
+    /// report again.
+    pub start: Option<Endpoint>,
+}
+
 impl Core {
     /// Takes one report and gives its receipt; the same report always gets the same bytes.
     ///
     /// # Errors
     ///
     /// [`RequestError`] where there is nobody to give an authenticated answer to.
-    pub async fn report(self: &Arc<Self>, sender: &Sender, bytes: &[u8]) -> Result<Vec<u8>, RequestError> {
+    pub async fn report(&self, sender: &Sender, bytes: &[u8]) -> Result<Receipted, RequestError> {
         let claimed = mac::peek_report_place(bytes).map_err(|_| self.malformed("no place"))?;
         let place = Place { epoch: claimed.epoch, index: claimed.index };
         for _ in 0..CONFLICTS_MAX {
@@ -44,14 +53,15 @@ impl Core {
             let decision =
                 key_index::decide(&identity.state, &Arrival::Report(said.report), &context(&identity)?);
             if let Reply::Repeat(receipt) = decision.reply {
-                return Ok(receipt);
+                return Ok(Receipted { receipt, start: None });
             }
             let receipt = seal_receipt(&keys, &identity, &said.report)?;
             let state = decision.receipted(&said.report, &receipt);
             let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
             if self.recorded(sender, &identity, &said, &tracked, &decision, &state).await? {
-                self.follow_up(&identity, &said, &tracked);
-                return Ok(receipt);
+                self.wake.notify_one();
+                let start = starts(&said, &tracked).then_some(identity.endpoint);
+                return Ok(Receipted { receipt, start });
             }
         }
         Err(failed("the identity changes faster than it can be decided on"))
@@ -97,14 +107,12 @@ impl Core {
         let expected_revision = identity.state.revision;
         self.write(identity, Transition { expected_revision, state, events: &events, alarms: &alarms }).await
     }
+}
 
-    fn follow_up(self: &Arc<Self>, identity: &Identity, said: &Said, tracked: &[(Campaign, Track)]) {
-        let mut offered = tracked.iter().filter(|(one, _)| one.manifest == said.manifest).map(|(one, _)| one);
-        if said.report.moment == Moment::Decrypted && offered.any(may_start) {
-            self.execute(identity.endpoint.clone());
-        }
-        self.wake.notify_one();
-    }
+/// Tells whether the device's image is verified and wanted: a campaign that goes on has offered it.
+fn starts(said: &Said, tracked: &[(Campaign, Track)]) -> bool {
+    let mut offered = tracked.iter().filter(|(one, _)| one.manifest == said.manifest).map(|(one, _)| one);
+    said.report.moment == Moment::Decrypted && offered.any(may_start)
 }
 
 fn context(identity: &Identity) -> Result<Context, RequestError> {

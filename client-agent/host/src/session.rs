@@ -120,9 +120,12 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
     async fn wait(&mut self) -> Wake {
         let now = self.device.clock.now();
         let due = self.agent.poll_timeout().map(|at| at.0.saturating_sub(now.0));
+        // In this order: an answer that came before a request of the server, as a receipt before an Execute, is
+        // taken before it.
         tokio::select! {
-            event = self.events.recv() => Wake::Net(event),
+            biased;
             (ticket, answer) = of(&mut self.in_flight) => Wake::Answered(ticket, answer),
+            event = self.events.recv() => Wake::Net(event),
             connected = of(&mut self.connecting) => Wake::Connected(connected),
             line = self.device.lines.recv() => Wake::Line(line),
             () = sleep(due.unwrap_or(IDLE)) => Wake::Due,

@@ -62,6 +62,16 @@ async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, pee
             let gone = core.registry.deregister(location, (shard, peer));
             shard.respond(exchange, Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
         }
+        (Method::Post, [.., "r"]) if request.content_format == Some(content_format::REPORT) => {
+            let (receipt, start) = match core.report(&sender(peer), &request.payload).await {
+                Ok(receipted) => (Ok(receipted.receipt), receipted.start),
+                Err(error) => (Err(error), None),
+            };
+            shard.respond(exchange, respond(receipt, content_format::RECEIPT));
+            if let Some(endpoint) = start {
+                core.execute(endpoint);
+            }
+        }
         _ => shard.respond(exchange, other(core, peer, &request).await),
     }
 }
@@ -85,11 +95,6 @@ async fn other(core: &Arc<Core>, peer: &Peer, request: &Request) -> Response {
         (Method::Post, Some(content_format::REQUEST)) => {
             let answer = core.resolve(&sender, &request.path, &request.payload).await;
             respond(answer, content_format::ANSWER)
-        }
-        (Method::Post, Some(content_format::REPORT))
-            if request.path.last().is_some_and(|last| last == "r") =>
-        {
-            respond(core.report(&sender, &request.payload).await, content_format::RECEIPT)
         }
         _ => Response::new(Code::NOT_FOUND),
     }

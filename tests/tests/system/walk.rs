@@ -59,6 +59,20 @@ fn lamp_is_updated_whole_meter_by_a_delta_and_its_copy_is_found_out() {
 }
 
 #[test]
+fn device_is_told_to_start_its_image_only_after_it_has_its_receipt() {
+    let fleet = Fleet::start();
+    let old = images::image(1, 20_000);
+    fleet.release("meter", "1.0", &old);
+    fleet.release("meter", "2.0", &images::next_version(&old));
+    let manifest = fleet.manifest(2, &[("meter", "2.0")]);
+    let mut meter = Agent::make(&fleet, "meter-1", "meter", "1.0", "microcontroller");
+    fleet.launch(&manifest, "");
+    meter.run_until_updated();
+    // A device that boots without its receipt reports the same again.
+    assert_eq!(meter.said().matches("Reporting(Decrypted)").count(), 1, "{}", meter.said());
+}
+
+#[test]
 fn image_that_fails_its_self_test_is_rolled_back_and_reported() {
     let fleet = Fleet::start();
     fleet.release("lamp", "1.0.0", &images::program("1.0.0", 0, 20_000));
