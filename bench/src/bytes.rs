@@ -99,7 +99,7 @@ async fn walk(
     for (moment, runs) in [(Moment::Decrypted, None), (Moment::Installed, Some(runs))] {
         let report = device.report(moment, grant, &published.digest, runs)?;
         reports += report.len();
-        receipts += fleet.core.report(&device.sender(), &report).await?.len();
+        receipts += fleet.core.report(&device.sender(), &report).await?.receipt.len();
     }
     let bytes = |bytes: usize| bytes as u64;
     Ok(Carried {
