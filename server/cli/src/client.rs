@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bellwether_api::ErrorBody;
 use clap::Args;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -142,7 +143,7 @@ fn address(data: &Path) -> Result<String, Failure> {
     Ok(format!("http://{}", listening.http))
 }
 
-/// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
+/// Joins a query, its values percent-encoded.
 fn query_text(query: &[(&str, &str)]) -> String {
     let pairs: Vec<String> =
         query.iter().map(|(key, value)| format!("{key}={}", percent_encoded(value))).collect();
@@ -150,17 +151,12 @@ fn query_text(query: &[(&str, &str)]) -> String {
 }
 
 /// Percent-encodes one path segment or query value.
-#[must_use]
-pub(crate) fn percent_encoded(text: &str) -> String {
-    let encoded = |byte: u8| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            char::from(byte).to_string()
-        } else {
-            format!("%{byte:02X}")
-        }
-    };
-    text.bytes().map(encoded).collect()
+pub(crate) fn percent_encoded(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, RESERVED)
 }
+
+/// Everything but unreserved characters (RFC 3986 §2.3).
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The last cause says most: "connection refused" rather than "error sending request".
 fn deepest(error: &dyn std::error::Error) -> String {

@@ -1,5 +1,7 @@
 //! Devices: enrolment, lists, the story of one.
 
+use std::time::{Duration, UNIX_EPOCH};
+
 use bellwether_api::{AddDevice, Device, Explanation, NewDevice, Security};
 use bellwether_decide::campaign::event::{Delivery, EventKind};
 use bellwether_decide::device::{self, Endpoint};
@@ -196,7 +198,7 @@ impl Core {
             events: &events,
         };
         let lines = explain::explain(&known, clock::now()).into_iter().map(|sentence| match sentence.at {
-            Some(at) => format!("{}  {}", utc(at), sentence.text),
+            Some(at) => format!("{}  {}", time(at), sentence.text),
             None => sentence.text,
         });
         Ok(Explanation { endpoint: name.to_owned(), lines: lines.collect() })
@@ -246,21 +248,19 @@ fn unknown(name: &str) -> Refusal {
     Refusal::not_found(format!("no device named {name} is enrolled; see `bellwether device list`"))
 }
 
-/// Writes seconds since 1970 as `2026-11-21 13:04:50Z`.
-///
-/// Source: days to civil date, Howard Hinnant's `civil_from_days`.
-fn utc(at: u64) -> String {
-    let (days, second) = (at / 86_400, at % 86_400);
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year_of_era + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", second / 3_600, second / 60 % 60, second % 60)
+/// Writes seconds since 1970 as `2026-11-21 13:04:50Z`; what no calendar has as the number.
+fn time(at: u64) -> String {
+    // The library writes years up to 9999.
+    match UNIX_EPOCH.checked_add(Duration::from_secs(at)) {
+        Some(time) if at < YEAR_10000 => {
+            humantime::format_rfc3339_seconds(time).to_string().replace('T', " ")
+        }
+        _ => at.to_string(),
+    }
 }
+
+/// Seconds from 1970 to the first year that RFC 3339 can't write.
+const YEAR_10000: u64 = 253_402_300_800;
 
 /// Rows read at a time.
 const PAGE: u32 = 1_000;
@@ -274,9 +274,9 @@ mod tests {
 
     #[test]
     fn times_are_written_as_people_read_them() {
-        assert_eq!(utc(0), "1970-01-01 00:00:00Z");
-        assert_eq!(utc(951_782_399), "2000-02-28 23:59:59Z");
-        assert_eq!(utc(951_782_400), "2000-02-29 00:00:00Z");
-        assert_eq!(utc(1_795_266_290), "2026-11-21 13:04:50Z");
+        assert_eq!(time(0), "1970-01-01 00:00:00Z");
+        assert_eq!(time(951_782_400), "2000-02-29 00:00:00Z");
+        assert_eq!(time(1_795_266_290), "2026-11-21 13:04:50Z");
+        assert_eq!(time(u64::MAX), u64::MAX.to_string());
     }
 }
