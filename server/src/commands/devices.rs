@@ -57,6 +57,8 @@ impl Core {
             links: secrets.sealed_links.clone(),
             state: IdentityState::new(0),
         };
+        // Made before the device is enrolled: a seed that can't be handed out must not take the name.
+        let unit = self.unit(&endpoint, length, &secrets, &anchors)?;
         match self.store.add_device(&self.tenant, &enrolled, &identity).await {
             Ok(()) => {}
             Err(AddError::Exists) => {
@@ -69,7 +71,6 @@ impl Core {
         if asked.security == Security::Psk {
             self.admit(endpoint.as_str(), secrets.psk.to_vec());
         }
-        let unit = self.unit(&endpoint, length, &secrets, &anchors)?;
         Ok(NewDevice { device: self.describe(&enrolled).await?, unit })
     }
 

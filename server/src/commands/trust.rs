@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bellwether_api::{Distributor, Health, Manifest, ManifestClass};
 use bellwether_decide::release::Class;
+use bellwether_keys::unit::ANCHORS_BYTES_MAX;
 use bellwether_manifests::anchors::{Anchors, AnchorsError};
 use bellwether_store::error::AddError;
 use bellwether_store::settings;
@@ -42,6 +43,13 @@ impl Core {
     ///
     /// [`Refusal`] says why it is not believed.
     pub async fn put_anchors(&self, document: &[u8]) -> Result<bellwether_api::Anchors, Refusal> {
+        if document.len() > ANCHORS_BYTES_MAX {
+            let text = format!(
+                "the anchors are {} bytes long; a unit file carries {ANCHORS_BYTES_MAX}",
+                document.len()
+            );
+            return Err(Refusal::too_large(format!("{text}, so list fewer keys")));
+        }
         let current = self.store.anchors(&self.tenant).await.map_err(Refusal::internal)?;
         if let Some(same) = current.as_ref().filter(|current| current.document == document) {
             return self.describe_anchors(&same.document);

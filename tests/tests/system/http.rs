@@ -211,4 +211,7 @@ fn anchors_are_replaced_only_by_the_roots_that_are_believed() {
     let anchors: bellwether_api::Anchors = fleet.server.http().read("/v1/anchors");
     assert_eq!(anchors.edition, 2);
     assert_eq!(fleet.server.http().upload(Method::PUT, "/v1/anchors", vec![0; 10]).refusal().0, 422);
+    // What no unit file could carry would make every later enrolment fail.
+    let too_long = vec![0; bellwether_keys::unit::ANCHORS_BYTES_MAX + 1];
+    assert_eq!(fleet.server.http().upload(Method::PUT, "/v1/anchors", too_long).refusal().0, 413);
 }
