@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use bellwether_tests::fleet::Fleet;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::program::Program;
 use bellwether_tests::server;
@@ -152,6 +153,26 @@ fn misspelt_configuration_is_refused_by_its_key() {
     let (status, said) = Program::run(command);
     assert!(!status.success() && said.contains("ack_timeuot_ms"), "{said}");
     assert!(!folder.path().join("server").exists(), "something was made before the configuration was read");
+}
+
+#[test]
+fn master_key_from_a_command_leaves_no_file_and_must_stay_the_same() {
+    let mut fleet = Fleet::start_with(&["--master-key-command", &format!("echo {}", "07".repeat(32))]);
+    fleet.device("meter-1", "meter");
+    let data = fleet.server.data().to_owned();
+    assert!(!data.join("master.key").exists());
+    assert!(fleet.server.stop().success());
+    fleet.server.restart();
+    assert_eq!(fleet.show("meter-1").class, "meter");
+    assert!(fleet.server.stop().success());
+    for (command, says) in
+        [(format!("echo {}", "08".repeat(32)), "master key"), ("exit 3".to_owned(), "command")]
+    {
+        let mut start = server::command(&data);
+        start.args(["--master-key-command", &command]);
+        let (status, said) = Program::run(start);
+        assert!(!status.success() && said.contains(says), "{command}: {said}");
+    }
 }
 
 fn mode(path: &Path) -> u32 {
