@@ -39,6 +39,10 @@ pub struct Policy {
     pub abort_failed_per_mille: Option<u16>,
     /// Finished devices that are needed before the share counts; absent: 1.
     pub abort_sample_min: Option<u32>,
+    /// Gives every device a new epoch of keys with its update.
+    pub reseed: bool,
+    /// Lets devices ask before they start the new image, and start only on the server's word.
+    pub ask_go: bool,
 }
 
 /// A campaign with its progress: `GET /v1/campaigns/{id}`.

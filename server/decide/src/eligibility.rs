@@ -134,7 +134,13 @@ mod tests {
     }
 
     fn campaign(id: u64, state: CampaignState) -> Campaign {
-        let policy = Policy { in_flight_max: None, failure_per_mille_max: 100, failure_sample_min: 10 };
+        let policy = Policy {
+            in_flight_max: None,
+            failure_per_mille_max: 100,
+            failure_sample_min: 10,
+            reseed: false,
+            ask_go: false,
+        };
         Campaign {
             id: CampaignId(id),
             manifest: MANIFEST,

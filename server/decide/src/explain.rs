@@ -159,7 +159,13 @@ mod tests {
     }
 
     fn campaign(targets: Targets, state: CampaignState) -> Campaign {
-        let policy = Policy { in_flight_max: None, failure_per_mille_max: 100, failure_sample_min: 10 };
+        let policy = Policy {
+            in_flight_max: None,
+            failure_per_mille_max: 100,
+            failure_sample_min: 10,
+            reseed: false,
+            ask_go: false,
+        };
         Campaign { id: CampaignId(1), manifest: [1; 32], targets, policy, launched_at: 0, state }
     }
 

@@ -245,7 +245,8 @@ fn policy(asked: &api::Policy) -> Result<Policy, Refusal> {
         return Err(Refusal::invalid("policy.abort_failed_per_mille: at most 1000"));
     }
     let failure_sample_min = asked.abort_sample_min.unwrap_or(1);
-    Ok(Policy { in_flight_max: asked.at_most, failure_per_mille_max, failure_sample_min })
+    let (reseed, ask_go) = (asked.reseed, asked.ask_go);
+    Ok(Policy { in_flight_max: asked.at_most, failure_per_mille_max, failure_sample_min, reseed, ask_go })
 }
 
 fn campaign_id(text: &str) -> Result<CampaignId, Refusal> {

@@ -56,6 +56,12 @@ pub(crate) struct Launch {
     /// Finished devices that are needed before the share counts [default: 1]
     #[arg(long, value_name = "N")]
     abort_after: Option<u32>,
+    /// Give every device new keys with its update: a new epoch
+    #[arg(long)]
+    reseed: bool,
+    /// Let devices ask before they start the new image
+    #[arg(long)]
+    ask_go: bool,
     /// Name of this request: the same again launches nothing new [default: random]
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
@@ -111,6 +117,8 @@ async fn start(client: &Client, launch: &Launch) -> Result<Campaign, Failure> {
         at_most: launch.at_most,
         abort_failed_per_mille: launch.abort_at.map(|percent| percent * 10),
         abort_sample_min: launch.abort_after,
+        reseed: launch.reseed,
+        ask_go: launch.ask_go,
     };
     let targets = Targets { classes: launch.class.clone(), endpoints: launch.device.clone() };
     client

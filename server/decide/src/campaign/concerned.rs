@@ -33,7 +33,13 @@ mod tests {
     const MANIFEST: Digest = [0xA1; 32];
 
     fn tracked(id: u64, state: CampaignState, grant: u64) -> (Campaign, Track) {
-        let policy = Policy { in_flight_max: None, failure_per_mille_max: 100, failure_sample_min: 10 };
+        let policy = Policy {
+            in_flight_max: None,
+            failure_per_mille_max: 100,
+            failure_sample_min: 10,
+            reseed: false,
+            ask_go: false,
+        };
         let (id, manifest, targets) = (CampaignId(id), MANIFEST, Targets::All);
         let campaign = Campaign { id, manifest, targets, policy, launched_at: 0, state };
         (campaign, Track { grant, ..Track::new("meter".to_owned(), 0) })

@@ -65,6 +65,10 @@ pub struct Policy {
     pub failure_per_mille_max: u32,
     /// Ended devices before the share counts.
     pub failure_sample_min: u32,
+    /// Whether every grant of the campaign opens a new epoch of its device's keys.
+    pub reseed: bool,
+    /// Whether devices ask "go?" before they start the new image.
+    pub ask_go: bool,
 }
 
 impl CampaignState {

@@ -123,8 +123,13 @@ mod tests {
     use crate::campaign::CampaignId;
 
     const NOW: u64 = 10_000;
-    const POLICY: Policy =
-        Policy { in_flight_max: Some(2), failure_per_mille_max: 100, failure_sample_min: 10 };
+    const POLICY: Policy = Policy {
+        in_flight_max: Some(2),
+        failure_per_mille_max: 100,
+        failure_sample_min: 10,
+        reseed: false,
+        ask_go: false,
+    };
     const ALL: Policy = Policy { in_flight_max: None, ..POLICY };
 
     fn name(number: usize) -> Endpoint {

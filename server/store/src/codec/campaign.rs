@@ -44,6 +44,8 @@ pub(crate) fn encode_policy(policy: &Policy) -> Result<String, CodecError> {
         in_flight_max: policy.in_flight_max,
         failure_per_mille_max: policy.failure_per_mille_max,
         failure_sample_min: policy.failure_sample_min,
+        reseed: policy.reseed,
+        ask_go: policy.ask_go,
     };
     Ok(serde_json::to_string(&Versioned { version: VERSION, value: row })?)
 }
@@ -59,6 +61,8 @@ pub(crate) fn decode_policy(text: &str) -> Result<Policy, CodecError> {
         in_flight_max: row.in_flight_max,
         failure_per_mille_max: row.failure_per_mille_max,
         failure_sample_min: row.failure_sample_min,
+        reseed: row.reseed,
+        ask_go: row.ask_go,
     })
 }
 
@@ -106,6 +110,17 @@ struct PolicyRow {
     in_flight_max: Option<u32>,
     failure_per_mille_max: u32,
     failure_sample_min: u32,
+    // Not written where they are not set: a policy without them has the text that it always had, and a server that
+    // does not know them refuses a policy that needs them.
+    #[serde(default, skip_serializing_if = "is_unset")]
+    reseed: bool,
+    #[serde(default, skip_serializing_if = "is_unset")]
+    ask_go: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unset(flag: &bool) -> bool {
+    !flag
 }
 
 const VERSION: u64 = 1;
@@ -117,7 +132,13 @@ mod tests {
     use super::*;
 
     fn policy() -> Policy {
-        Policy { in_flight_max: Some(2), failure_per_mille_max: 100, failure_sample_min: 5 }
+        Policy {
+            in_flight_max: Some(2),
+            failure_per_mille_max: 100,
+            failure_sample_min: 5,
+            reseed: false,
+            ask_go: false,
+        }
     }
 
     /// The texts that version 1 writes; later versions have to read them for ever.
@@ -149,6 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn policy_that_reseeds_and_asks_says_so() {
+        let policy = Policy { reseed: true, ask_go: true, ..policy() };
+        let text = encode_policy(&policy).unwrap();
+        assert!(text.ends_with(r#""failure_sample_min":5,"reseed":true,"ask_go":true}}"#), "{text}");
+        assert_eq!(decode_policy(&text).unwrap(), policy);
+    }
+
+    #[test]
     fn later_version_is_named_as_such() {
         let later = r#"{"v":2,"value":{"waves":[]}}"#;
         assert!(matches!(decode_policy(later), Err(CodecError::Version(2))));
@@ -163,8 +192,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_policy_reads_back(in_flight_max: Option<u32>, share: u32, failure_sample_min: u32) {
-            let policy = Policy { in_flight_max, failure_per_mille_max: share, failure_sample_min };
+        fn every_policy_reads_back(
+            in_flight_max: Option<u32>, share: u32, failure_sample_min: u32, reseed: bool, ask_go: bool,
+        ) {
+            let failure_per_mille_max = share;
+            let policy = Policy { in_flight_max, failure_per_mille_max, failure_sample_min, reseed, ask_go };
             prop_assert_eq!(decode_policy(&encode_policy(&policy).unwrap()).unwrap(), policy);
         }
 

@@ -66,7 +66,13 @@ pub async fn every_kind_of_targets_reads_back(store: &dyn Store) {
         Targets::Endpoints(vec![endpoint("lamp-1"), endpoint("lamp-2")]),
     ];
     for (id, targets) in (1..).zip(kinds) {
-        let policy = Policy { in_flight_max: None, failure_per_mille_max: 1_000, failure_sample_min: 0 };
+        let policy = Policy {
+            in_flight_max: None,
+            failure_per_mille_max: 1_000,
+            failure_sample_min: 0,
+            reseed: false,
+            ask_go: false,
+        };
         let campaign = Campaign { targets, policy, ..campaign(id) };
         store.launch(&tenant(), Launch { campaign: &campaign, events: &[], command: None }).await.unwrap();
         assert_eq!(store.campaign(&tenant(), CampaignId(id)).await.unwrap(), Some(campaign));

@@ -208,7 +208,13 @@ pub fn campaign(id: u64) -> Campaign {
         id: CampaignId(id),
         manifest: [1; 32],
         targets: Targets::All,
-        policy: Policy { in_flight_max: Some(2), failure_per_mille_max: 100, failure_sample_min: 5 },
+        policy: Policy {
+            in_flight_max: Some(2),
+            failure_per_mille_max: 100,
+            failure_sample_min: 5,
+            reseed: true,
+            ask_go: true,
+        },
         launched_at: NOW,
         state: CampaignState::Running,
     }
