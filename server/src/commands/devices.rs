@@ -91,6 +91,7 @@ impl Core {
             dtls_identity: endpoint.as_str(),
             dtls_psk: &secrets.psk,
             servers: List::new(&servers),
+            gateways: List::default(),
         };
         let bytes = unit.encode().map_err(Refusal::internal)?;
         Ok(hex::encode(&*bytes))
