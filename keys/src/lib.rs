@@ -19,6 +19,8 @@ pub mod mac;
 pub mod sealing;
 pub mod secret;
 pub mod seed;
+pub mod share;
+pub mod signed;
 pub mod unit;
 pub mod wrap;
 
@@ -27,3 +29,4 @@ pub use content::{ContentAlgorithm, ContentCipher, ContentKey};
 pub use derive::{DownKey, EnvelopeKey, KeyPlace, ManifestKey, UpKey, WrapKey};
 pub use secret::{Secret, equal};
 pub use seed::Seed;
+pub use share::{PrivateShare, PublicShare, SharedSecret};

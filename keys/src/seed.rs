@@ -6,6 +6,7 @@ use sha2::Sha256;
 
 use crate::derive::{DeriveError, Info};
 use crate::secret::Secret;
+use crate::share::SharedSecret;
 
 /// Personalised unit data of an identity: from it come all keys of one epoch.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,24 +27,19 @@ impl Seed {
 
     /// Derives the seed of the epoch after `epoch` for the identity `id`.
     ///
-    /// `shared` is the x coordinate of the ECDH of both sides' shares, if both were sent; without it, who knows this
-    /// seed knows the next one.
+    /// `shared` is what both sides' shares give, if both were sent; without it, who knows this seed knows the next
+    /// one.
     ///
     /// # Errors
     ///
     /// [`DeriveError::Name`] for a name out of bounds, [`DeriveError::Epochs`] after epoch 65535.
-    pub fn next(
-        &self,
-        id: &str,
-        epoch: u16,
-        shared: Option<&[u8; SHARED_BYTES]>,
-    ) -> Result<Self, DeriveError> {
+    pub fn next(&self, id: &str, epoch: u16, shared: Option<&SharedSecret>) -> Result<Self, DeriveError> {
         let epoch = epoch.checked_add(1).ok_or(DeriveError::Epochs)?;
         let info = Info::new("seed", 0, &Place { id, epoch, index: 0 })?;
         let mut extract = HkdfExtract::<Sha256>::new(None);
         extract.input_ikm(self.expose());
         if let Some(shared) = shared {
-            extract.input_ikm(shared);
+            extract.input_ikm(shared.expose());
         }
         let (_, hkdf) = extract.finalize();
         let mut next = Secret::new([0; SEED_BYTES]);
@@ -54,6 +50,3 @@ impl Seed {
 
 /// Bytes of a seed, by the protocol.
 pub const SEED_BYTES: usize = 32;
-
-/// Bytes of an x coordinate on P-256.
-pub const SHARED_BYTES: usize = 32;

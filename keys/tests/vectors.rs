@@ -7,12 +7,15 @@ use std::path::PathBuf;
 
 use bellwether_keys::chain::{self, ChainLength, spaced_links};
 use bellwether_keys::mac::{self, NewReport, OpenError, Reply};
+use bellwether_keys::signed::{self, OpenSignedError};
 use bellwether_keys::wrap::{self, WrapAlgorithm, WrapError};
 use bellwether_keys::{
-    ContentAlgorithm, ContentCipher, ContentKey, DownKey, Seed, UpKey, WrapKey, derive, fork,
+    ContentAlgorithm, ContentCipher, ContentKey, DownKey, PrivateShare, PublicShare, Seed, SharedSecret,
+    UpKey, WrapKey, derive, fork, share,
 };
 use bellwether_manifests::cbor::CborError;
 use bellwether_manifests::cose::mac0::Mac0Error;
+use bellwether_manifests::cose::{CoseError, P256, PublicKey, SignatureError};
 use bellwether_manifests::frame::{Layout, Resume};
 use bellwether_manifests::message::{
     Descriptor, Digest, Grant, MessageError, Place, Receipt, UpdateRequest, Verdict,
@@ -96,21 +99,60 @@ fn link_at_another_index_gives_no_key_for_the_place() {
 #[test]
 fn next_seed_is_that_of_the_vectors_with_and_without_shares() {
     assert_eq!(seed().next(ID, 0, None).unwrap().expose()[..], value(&["next seed"]));
-    let shared: [u8; 32] = shared_secret().try_into().unwrap();
+    let shared = shared_secret();
     assert_eq!(seed().next(ID, 0, Some(&shared)).unwrap().expose()[..], value(&["next seed with shares"]));
     assert_eq!(seed().next(ID, u16::MAX, None), Err(derive::DeriveError::Epochs));
 }
 
-/// The x coordinate of the two shares' ECDH.
-fn shared_secret() -> Vec<u8> {
-    let scalar = |name: &str| {
-        let bytes = value(&["private keys (scalar)", name]);
-        p256::SecretKey::from_slice(&bytes).unwrap()
+fn private_share(name: &str) -> PrivateShare {
+    let scalar = value(&["private keys (scalar)", name]).try_into().unwrap();
+    PrivateShare::from_random(scalar).unwrap()
+}
+
+/// What the server agrees on with the share that the device sent.
+fn shared_secret() -> SharedSecret {
+    let device = private_share("device share").public().unwrap();
+    share::agree(&private_share("server share"), &device).unwrap()
+}
+
+fn distributor() -> PublicKey {
+    let share = private_share("distributor").public().unwrap();
+    PublicKey::parse(share.as_bytes()).unwrap()
+}
+
+#[test]
+fn signed_grant_of_the_vectors_opens_at_its_place_and_gives_both_shares() {
+    let message = file("grant-ecdh.sign1");
+    assert_eq!(signed::signer_of_grant(&message), Ok(distributor().kid()));
+    let grant = signed::open_signed_grant(&P256, &distributor(), &PLACE, &message).unwrap();
+    assert_eq!(grant, Grant::decode(&file("grant-ecdh.cbor")).unwrap());
+    let shares = grant.options.shares.unwrap();
+    assert_eq!(shares.server, private_share("server share").public().unwrap().as_bytes());
+    let server = PublicShare::parse(shares.server).unwrap();
+    assert_eq!(share::agree(&private_share("device share"), &server), Ok(shared_secret()));
+}
+
+#[test]
+fn signed_grant_by_another_key_for_another_place_or_altered_does_not_open() {
+    let message = file("grant-ecdh.sign1");
+    let open = |key: &PublicKey, place: &Place<'_>, message: &[u8]| {
+        signed::open_signed_grant(&P256, key, place, message).unwrap_err()
     };
-    let (server, device) = (scalar("server share"), scalar("device share"));
-    p256::ecdh::diffie_hellman(server.to_nonzero_scalar(), device.public_key().as_affine())
-        .raw_secret_bytes()
-        .to_vec()
+    let other = PublicKey::parse(private_share("device").public().unwrap().as_bytes()).unwrap();
+    assert_eq!(open(&other, &PLACE, &message), OpenSignedError::Signature(SignatureError));
+    for place in
+        [Place { id: "urn:dev:bw-0002", ..PLACE }, Place { epoch: 1, ..PLACE }, Place { index: 8, ..PLACE }]
+    {
+        assert_eq!(open(&distributor(), &place, &message), OpenSignedError::OtherPlace);
+    }
+    for position in 0..message.len() {
+        let mut altered = message.clone();
+        altered[position] ^= 1;
+        let refused = signed::open_signed_grant(&P256, &distributor(), &PLACE, &altered);
+        assert!(refused.is_err(), "byte {position}");
+    }
+    let maced = file("grant.mac0");
+    assert!(matches!(open(&distributor(), &PLACE, &maced), OpenSignedError::Form(CoseError::Tag(17))));
 }
 
 #[test]
@@ -127,7 +169,7 @@ fn every_request_opens_and_is_sealed_the_same() {
 
 #[test]
 fn requests_of_the_next_epoch_open_under_the_next_seed_only() {
-    let shared: [u8; 32] = shared_secret().try_into().unwrap();
+    let shared = shared_secret();
     let place = Place { epoch: 1, index: 0, ..PLACE };
     let key = |shared| {
         let next = seed().next(ID, 0, shared).unwrap();
