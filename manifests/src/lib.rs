@@ -17,6 +17,7 @@ pub mod cose;
 pub mod definition;
 pub mod envelope;
 pub mod frame;
+pub mod link;
 pub mod manifest;
 pub mod message;
 pub mod report;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 
 use bellwether_manifests::cbor::{self, EncodeError};
 use bellwether_manifests::message::{
-    Answer, Answers, Confirm, Descriptor, Detail, Grant, GrantOptions, GrantedResource, List, MessageError,
-    Moment, Place, Receipt, Report, RequestOptions, Resource, ScopeAnswers, Selector, UpdateRequest, Verdict,
-    Wrapped, peek,
+    Answer, Answers, Bundle, Confirm, Descriptor, Detail, Grant, GrantOptions, GrantedResource, List,
+    MessageError, Moment, Place, Receipt, Report, RequestOptions, Resource, ScopeAnswers, Selector,
+    UpdateRequest, Verdict, Wrapped, peek,
 };
 use proptest::prelude::*;
 
@@ -33,11 +33,12 @@ fn strict(bytes: &[u8]) {
     same(bytes, Report::decode(bytes));
     same(bytes, Receipt::decode(bytes));
     same(bytes, Answer::decode(bytes));
+    same(bytes, Bundle::decode(bytes));
     let _ = peek::peek(bytes);
     let _ = peek::peek_cose(bytes);
 }
 
-const SAMPLES: [&str; 12] = [
+const SAMPLES: [&str; 13] = [
     "request.cbor",
     "request-resume.cbor",
     "request-ecdh.cbor",
@@ -50,6 +51,7 @@ const SAMPLES: [&str; 12] = [
     "verdict-8.cbor",
     "report-failed.cbor",
     "answer-verdict.cbor",
+    "bundle.cbor",
 ];
 
 proptest! {

@@ -7,6 +7,7 @@
 
 pub mod algorithm;
 pub mod answer;
+pub mod bundle;
 pub mod descriptor;
 pub mod grant;
 pub mod list;
@@ -25,6 +26,7 @@ use thiserror::Error;
 use crate::cbor::{self, CborError, Kind, Reader};
 
 pub use answer::Answer;
+pub use bundle::{Bundle, Policy};
 pub use descriptor::{Chain, Descriptor, Patch, Resource, ResourceKind};
 pub use grant::{Confirm, Grant, GrantOptions, GrantedResource, Wrapped};
 pub use list::List;

@@ -12,9 +12,14 @@ pub struct Skipped<'a> {
     entries: &'a [u8],
 }
 
-impl Skipped<'_> {
+impl<'a> Skipped<'a> {
     /// No option was skipped.
     pub const NONE: Self = Self { count: 0, entries: &[] };
+
+    /// Options that the reader skipped itself: `count` pairs, encoded one after the other.
+    pub(crate) const fn received(count: usize, entries: &'a [u8]) -> Self {
+        Self { count, entries }
+    }
 
     /// Number of options that were skipped.
     #[must_use]

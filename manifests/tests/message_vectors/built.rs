@@ -1,12 +1,15 @@
 //! Messages built from values are the vectors.
 
+use bellwether_manifests::anchors::Anchors;
 use bellwether_manifests::cbor::{self, EncodeError};
+use bellwether_manifests::cose::{PrivateKey, sign1};
 use bellwether_manifests::frame::FrameChain;
 use bellwether_manifests::message::algorithm::{A256CTR, A256KW};
+use bellwether_manifests::message::bundle::{BundleError, Name};
 use bellwether_manifests::message::selector::salted_digest;
 use bellwether_manifests::message::{
-    Answers, Chain, Confirm, Descriptor, Detail, Digest, Grant, GrantOptions, GrantedResource, Later, List,
-    Place, Resource, ResourceKind, ScopeAnswers, Selector, Verdict, Window, Wrapped,
+    Answers, Bundle, Chain, Confirm, Descriptor, Detail, Digest, Grant, GrantOptions, GrantedResource, Later,
+    List, Place, Policy, Resource, ResourceKind, ScopeAnswers, Selector, Verdict, Window, Wrapped, word,
 };
 
 use crate::{PLACE, file, sha256, value};
@@ -127,4 +130,82 @@ fn verdicts_of_all_kinds_are_built_byte_for_byte() {
         assert_eq!(cbor::to_vec(&verdict).unwrap(), bytes, "{kind}");
         assert_eq!(Verdict::decode(&bytes), Ok(verdict), "{kind}");
     }
+}
+
+#[test]
+fn bundle_is_built_and_signed_byte_for_byte() {
+    let bytes = file("bundle.cbor");
+    let received = Bundle::decode(&bytes).unwrap();
+    let (descriptor, grant) = (file("descriptor-full.sign1"), file("grant.mac0"));
+    let (descriptors, grants) = ([descriptor.as_slice()], [grant.as_slice()]);
+    let built = Bundle {
+        edition: 5,
+        campaign: "spring",
+        envelope: received.envelope,
+        descriptors: List::new(&descriptors),
+        grants: List::new(&grants),
+        policy: Policy { bytes_per_s: Some(4096), ..Policy::default() },
+        not_after: 1_795_600_000,
+    };
+    assert_eq!(built, received);
+    assert_eq!(cbor::to_vec(&built).unwrap(), bytes);
+    let distributor =
+        PrivateKey::from_random(&value(&["private keys (scalar)", "distributor"]).try_into().unwrap())
+            .unwrap();
+    // Signatures are deterministic (RFC 6979), so the whole message comes out the same.
+    assert_eq!(built.sign(&distributor).unwrap(), file("bundle.sign1"));
+}
+
+#[test]
+fn bundle_is_believed_under_the_distributor_of_the_anchors_alone() {
+    let (document, message) = (file("anchors.sign"), file("bundle.sign1"));
+    let anchors = Anchors::initial(&document).unwrap();
+    let bundle = Bundle::verify(&message, &anchors).unwrap();
+    assert_eq!((bundle.edition, bundle.campaign, bundle.is_withdrawn()), (5, "spring", false));
+    let author =
+        PrivateKey::from_random(&value(&["private keys (scalar)", "author"]).try_into().unwrap()).unwrap();
+    assert_eq!(Bundle::verify(&bundle.sign(&author).unwrap(), &anchors), Err(BundleError::Stranger));
+    for at in 0..message.len() {
+        let mut altered = message.clone();
+        altered[at] ^= 1;
+        assert!(Bundle::verify(&altered, &anchors).is_err(), "byte {at}");
+    }
+    // The same bytes under another kind's word.
+    let distributor =
+        PrivateKey::from_random(&value(&["private keys (scalar)", "distributor"]).try_into().unwrap())
+            .unwrap();
+    let descriptor = sign1(&file("bundle.cbor"), &[word::DESCRIPTOR], &distributor);
+    assert!(matches!(Bundle::verify(&descriptor, &anchors), Err(BundleError::Signature(_))));
+}
+
+#[test]
+fn policy_of_a_bundle_comes_back_with_what_was_skipped() {
+    let windows = [Window { start_s: 3_600, duration_s: 7_200, weekdays: 0x7f }];
+    let push = [Name("lamp-1"), Name("lamp-2")];
+    let built = Bundle {
+        edition: 6,
+        campaign: "spring",
+        envelope: b"envelope",
+        descriptors: List::default(),
+        grants: List::default(),
+        policy: Policy {
+            devices_at_a_time: Some(0),
+            windows: Some(List::new(&windows)),
+            push: Some(List::new(&push)),
+            ..Policy::default()
+        },
+        not_after: 1,
+    };
+    let mut bytes = cbor::to_vec(&built).unwrap();
+    assert_eq!(Bundle::decode(&bytes), Ok(built));
+    assert!(built.is_withdrawn());
+    // One option more, -2, which a reader may skip, and then one of 4, which it must know.
+    let map = bytes.iter().rposition(|byte| *byte == 0xa3).unwrap();
+    bytes[map] = 0xa4;
+    let end = bytes.len() - 1;
+    bytes.splice(end..end, [0x21, 0x00]);
+    let skipped = Bundle::decode(&bytes).unwrap();
+    assert_eq!(cbor::to_vec(&skipped).unwrap(), bytes);
+    bytes[end] = 0x04;
+    assert!(Bundle::decode(&bytes).is_err());
 }
