@@ -8,4 +8,5 @@ pub mod lamp;
 pub mod outcome;
 pub mod process;
 pub mod table;
+pub mod uplink;
 pub mod walk;

@@ -42,8 +42,43 @@ impl Agent {
         Self::made(fleet, (name, class, version, kind), &["--no-patch"])
     }
 
-    fn made(fleet: &Fleet, (name, class, version, kind): (&str, &str, &str, &str), flags: &[&str]) -> Self {
-        let unit = fleet.device(name, class);
+    /// Enrols a microcontroller behind a gateway and makes its flash; it stays off.
+    ///
+    /// # Panics
+    ///
+    /// Where server or factory refuse.
+    pub fn make_behind(fleet: &Fleet, name: &str, class: &str, version: &str, gateway: &str) -> Self {
+        let unit = fleet.device_behind(name, class, gateway);
+        Self::flashed(fleet, &unit, (name, class, version, "microcontroller"), &[])
+    }
+
+    /// Enrols a microcontroller behind a gateway that takes full images only; it stays off.
+    ///
+    /// # Panics
+    ///
+    /// Where server or factory refuse.
+    pub fn make_behind_without_patches(
+        fleet: &Fleet,
+        name: &str,
+        class: &str,
+        version: &str,
+        gateway: &str,
+    ) -> Self {
+        let unit = fleet.device_behind(name, class, gateway);
+        Self::flashed(fleet, &unit, (name, class, version, "microcontroller"), &["--no-patch"])
+    }
+
+    fn made(fleet: &Fleet, what: (&str, &str, &str, &str), flags: &[&str]) -> Self {
+        let unit = fleet.device(what.0, what.1);
+        Self::flashed(fleet, &unit, what, flags)
+    }
+
+    fn flashed(
+        fleet: &Fleet,
+        unit: &Path,
+        (name, class, version, kind): (&str, &str, &str, &str),
+        flags: &[&str],
+    ) -> Self {
         let agent = Self::named(fleet.folder(), name);
         let mut command = program::command("bellwether-agent");
         command.arg("flash").arg("--unit").arg(unit).arg("--out").arg(&agent.flash);

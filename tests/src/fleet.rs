@@ -1,13 +1,16 @@
 //! A server with keys, anchors, releases and devices, set up by the command line as a person would.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_api::{Alarm, Campaign, CampaignDevice, CampaignState, Device, DeviceOutcome, NewDevice};
 use bellwether_manifests::envelope::Envelope;
+use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::cli::Cli;
+use crate::gateway::Gateway;
 use crate::images;
 use crate::raw_device::RawDevice;
 use crate::server::Server;
@@ -21,6 +24,17 @@ pub struct Fleet {
     /// The command line.
     pub cli: Cli,
     folder: TempDir,
+}
+
+/// Frames of one resource that left the server.
+#[derive(Clone, Debug, Deserialize)]
+pub struct FrameCount {
+    /// The resource's root, in hexadecimal.
+    pub root: String,
+    /// How many frames it has.
+    pub frames: u64,
+    /// Frames sent, by DTLS identity; one that was asked for twice counts twice.
+    pub sent: BTreeMap<String, u64>,
 }
 
 /// A signed manifest in a file.
@@ -96,6 +110,30 @@ impl Fleet {
     pub fn device(&self, name: &str, class: &str) -> PathBuf {
         self.cli.done(&format!("device add {name} --class {class} --out {name}.unit"));
         self.folder().join(format!("{name}.unit"))
+    }
+
+    /// Enrols a device that sends its requests and reports to a gateway, and gives the path of its unit file.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses.
+    pub fn device_behind(&self, name: &str, class: &str, gateway: &str) -> PathBuf {
+        self.cli.done(&format!("device add {name} --class {class} --gateway {gateway} --out {name}.unit"));
+        self.folder().join(format!("{name}.unit"))
+    }
+
+    /// Enrols a gateway; it stays off.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses.
+    pub fn gateway(&self, name: &str) -> Gateway {
+        Gateway::enrol(self, name)
+    }
+
+    /// How many frames of each resource the server sent to whom, by the DTLS identity that it sent them to.
+    pub fn frames_sent(&self) -> Vec<FrameCount> {
+        self.server.http().read("/v1/frames")
     }
 
     /// Enrols a device and switches it on as a [`RawDevice`] that runs an image.

@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod cli;
 pub mod fleet;
+pub mod gateway;
 pub mod http;
 pub mod images;
 pub mod meddler;
@@ -22,4 +23,5 @@ pub mod program;
 pub mod raw_device;
 pub mod rounds;
 pub mod server;
+pub mod uplink;
 pub mod wait;
