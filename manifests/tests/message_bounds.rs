@@ -9,7 +9,7 @@ use bellwether_manifests::cbor::{self, EncodeError};
 use bellwether_manifests::message::{
     Answer, Answers, Bundle, Confirm, Descriptor, Detail, Grant, GrantOptions, GrantedResource, List,
     MessageError, Moment, Place, Receipt, Report, RequestOptions, Resource, ScopeAnswers, Selector,
-    UpdateRequest, Verdict, Wrapped, peek,
+    StableAnswers, UpdateRequest, Verdict, Wrapped, peek,
 };
 use proptest::prelude::*;
 
@@ -222,6 +222,25 @@ fn volatile_answer_stays_outside_and_stable_answer_inside_of_the_selector() {
     assert_eq!(
         cbor::to_vec(&UpdateRequest { volatile: List::new(&scopes), ..request }),
         Err(EncodeError::Invalid)
+    );
+}
+
+#[test]
+fn stable_answers_come_back_and_hold_neither_a_volatile_answer_nor_a_scope_twice() {
+    let (digest, battery) = ([(3, &[0x40][..]), (-300, &[0][..])], [(-309, &[0][..])]);
+    let answers = |component, values| ScopeAnswers { component, answers: Answers::new(values).unwrap() };
+    let scopes = [answers(None, &digest), answers(Some(0), &digest[..1])];
+    let bytes = cbor::to_vec(&StableAnswers { scopes: List::new(&scopes) }).unwrap();
+    let back = StableAnswers::decode(&bytes).unwrap();
+    assert!(back.scopes.iter().eq(scopes));
+    assert_eq!(back.answer(Some(0), 3), Some(&[0x40][..]));
+    assert_eq!(cbor::to_vec(&back).unwrap(), bytes);
+    for bad in [[answers(None, &digest), answers(None, &digest)], [answers(None, &battery), scopes[1]]] {
+        assert_eq!(cbor::to_vec(&StableAnswers { scopes: List::new(&bad) }), Err(EncodeError::Invalid));
+    }
+    assert_eq!(
+        StableAnswers::decode(&[0x81, 0x82, 0xf6, 0xa1, 0x39, 0x01, 0x34, 0]),
+        Err(MessageError::Bound("volatile answer in the selector"))
     );
 }
 

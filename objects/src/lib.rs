@@ -9,7 +9,7 @@
 //! | [`value`] | what a resource holds |
 //! | [`codec`] | text/plain, octet-stream, link-format, TLV |
 //! | [`content_format`] | CoAP Content-Format numbers |
-//! | [`table`] | objects 0, 1, 3, 5, generated from the OMA registry |
+//! | [`table`] | objects 0, 1, 3, 5, generated from the OMA registry, and 26250, private |
 //! | [`registration`] | the queries and the object list of Register and Update |
 //! | [`characteristic`] | what a manifest may ask of a device |
 //! | [`firmware`] | state and result of object 5 |

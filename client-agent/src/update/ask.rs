@@ -9,6 +9,7 @@ use super::verify::{Followed, RESULT_INTEGRITY, Refused};
 use crate::platform::{Flash, Random};
 use bellwether_keys::mac::{self, SealError};
 use bellwether_keys::{UpKey, derive};
+use bellwether_manifests::cbor::EncodeError;
 use bellwether_manifests::message::request::Unconfirmed;
 use bellwether_manifests::message::{RequestOptions, UpdateRequest};
 use bellwether_manifests::report::Reason;
@@ -20,6 +21,17 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     #[must_use]
     pub fn request_path(&self) -> Option<&str> {
         self.record.manifest().map(|manifest| manifest.path.as_text())
+    }
+
+    /// Writes everything stable that this device can state of itself into `out`, and gives its length: CBOR
+    /// `[* Scope-Answers]`, as a request would carry it.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError::Space`] where `out` is smaller than [`request::STABLE_BYTES_MAX`].
+    pub fn stable_answers(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
+        let source = Source { facts: &self.facts, running: self.running(), slot_bytes: self.spare_bytes() };
+        request::write_stable(&source, out)
     }
 
     /// Writes an update request into `out` and gives its length; a request before it is answered no more.

@@ -1,16 +1,17 @@
 //! Collects the answers that a manifest asks for.
 //!
-//! Stable answers form the selector, volatile ones travel beside it.
+//! Stable answers form the selector, volatile ones travel beside it. All stable ones can be told ahead, so that a
+//! grant can be made before the device asks: they are encoded by the same code.
 //!
 //! Source: protocol.md §2, step 1.
 
 use super::boot::Image;
 use super::bounded::Bounded;
 use super::facts::{COMPONENT_INDEX, Facts};
-use bellwether_manifests::cbor::EncodeError;
+use bellwether_manifests::cbor::{self, EncodeError};
 use bellwether_manifests::definition::{self, DEFINITION_BYTES_MAX, Item, Method};
 use bellwether_manifests::message::selector::salted_digest;
-use bellwether_manifests::message::{Answers, Digest, List, ScopeAnswers, Selector};
+use bellwether_manifests::message::{Answers, Digest, List, ScopeAnswers, Selector, StableAnswers};
 use bellwether_manifests::report::Reason;
 use bellwether_manifests::run::ComponentPlan;
 use bellwether_manifests::version;
@@ -37,7 +38,7 @@ pub struct Source<'a> {
     pub slot_bytes: u32,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 struct Span {
     component: Option<u32>,
     start: usize,
@@ -67,12 +68,7 @@ pub fn collect(
     if definition.options().authentication == Some(SIGN1) {
         return Err(Reason::AlgorithmUnsupported);
     }
-    let mut collected = Collected {
-        scopes: [Span::default(); SCOPES_MAX],
-        scope_count: 0,
-        entries: [const { None }; ANSWERS_MAX],
-        entry_count: 0,
-    };
+    let mut collected = Collected::EMPTY;
     for scope in definition.scopes() {
         let component = match scope.component {
             None => None,
@@ -82,14 +78,43 @@ pub fn collect(
         for item in scope.items() {
             collected.add(component, item, manifest, source)?;
         }
-        let span = Span { component, start, end: collected.entry_count };
-        *collected.scopes.get_mut(collected.scope_count).ok_or(Reason::ParameterUnsupported)? = span;
-        collected.scope_count += 1;
+        collected.end_scope(component, start)?;
     }
     Ok(collected)
 }
 
+/// Writes everything stable that the device can state into `out`, and gives its length.
+///
+/// # Errors
+///
+/// [`EncodeError::Space`] where `out` is smaller than [`STABLE_BYTES_MAX`].
+pub fn write_stable(source: &Source<'_>, out: &mut [u8]) -> Result<usize, EncodeError> {
+    let mut collected = Collected::EMPTY;
+    for (component, ids) in STABLE {
+        let start = collected.entry_count;
+        for id in ids {
+            if let Some(value) = answer(component, *id, source) {
+                collected.push(Entry { id: *id, value }).map_err(|_| EncodeError::Invalid)?;
+            }
+        }
+        collected.end_scope(component, start).map_err(|_| EncodeError::Invalid)?;
+    }
+    let sorted = Sorted::of(&collected, false);
+    let mut scopes = [ScopeAnswers { component: None, answers: Answers::default() }; STABLE.len()];
+    for (index, (component, _)) in STABLE.into_iter().enumerate() {
+        scopes[index] = ScopeAnswers { component, answers: sorted.answers(index)? };
+    }
+    cbor::write_into(&StableAnswers { scopes: List::new(&scopes) }, out)
+}
+
 impl Collected {
+    const EMPTY: Self = Self {
+        scopes: [Span { component: None, start: 0, end: 0 }; SCOPES_MAX],
+        scope_count: 0,
+        entries: [const { None }; ANSWERS_MAX],
+        entry_count: 0,
+    };
+
     /// Gives the selector and the volatile answers to `build`.
     ///
     /// # Errors
@@ -134,9 +159,21 @@ impl Collected {
             }),
         };
         let value = value.ok_or(Reason::ParameterUnsupported)?;
+        self.push(Entry { id: item.id, value })
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<(), Reason> {
         let slot = self.entries.get_mut(self.entry_count).ok_or(Reason::ParameterUnsupported)?;
-        *slot = Some(Entry { id: item.id, value });
+        *slot = Some(entry);
         self.entry_count += 1;
+        Ok(())
+    }
+
+    /// Ends the scope whose answers began at `start`.
+    fn end_scope(&mut self, component: Option<u32>, start: usize) -> Result<(), Reason> {
+        let scope = self.scopes.get_mut(self.scope_count).ok_or(Reason::ParameterUnsupported)?;
+        *scope = Span { component, start, end: self.entry_count };
+        self.scope_count += 1;
         Ok(())
     }
 }
@@ -209,6 +246,15 @@ fn wrapped(write: impl FnOnce(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_
     encoded(|e| e.bytes(inner.as_slice()).map(drop))
 }
 
+/// The stable answers of this device, by scope; one that it cannot give is left out.
+const STABLE: [(Option<u32>, &[i64]); 2] = [
+    (None, &[definition::VENDOR_ID, definition::CLASS_ID, definition::PATCH_ALGORITHMS, BLOCK_BYTES]),
+    (Some(COMPONENT_INDEX), &[definition::IMAGE_DIGEST, IMAGE_SIZE, definition::VERSION]),
+];
+
+/// Bytes of the stable answers: seven with their ids, and heads.
+pub const STABLE_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + 3) + 8;
+
 /// Scopes of a definition that this device answers: the device and its component, twice over.
 const SCOPES_MAX: usize = 4;
 
@@ -236,12 +282,43 @@ mod tests {
     use super::*;
     use crate::testing::{Author, facts};
 
-    fn version_answer(version: &str) -> Option<Bounded<VALUE_BYTES_MAX>> {
+    fn with_source<T>(version: &str, use_it: impl FnOnce(&Source<'_>) -> T) -> T {
         let facts = facts(&Author::new());
         let running =
             Image { digest: [1; 32], bytes: 1, version: Bounded::copy_of(version.as_bytes()).unwrap() };
-        let source = Source { facts: &facts, running: &running, slot_bytes: 1 };
-        answer(Some(COMPONENT_INDEX), definition::VERSION, &source)
+        use_it(&Source { facts: &facts, running: &running, slot_bytes: 1 })
+    }
+
+    fn version_answer(version: &str) -> Option<Bounded<VALUE_BYTES_MAX>> {
+        with_source(version, |source| answer(Some(COMPONENT_INDEX), definition::VERSION, source))
+    }
+
+    #[test]
+    fn everything_that_is_answered_and_stable_is_told_ahead_byte_for_byte() {
+        with_source("1.2.0", |source| {
+            let mut bytes = [0; STABLE_BYTES_MAX];
+            let length = write_stable(source, &mut bytes).unwrap();
+            let told = StableAnswers::decode(&bytes[..length]).unwrap();
+            let mut count = 0;
+            for component in [None, Some(COMPONENT_INDEX), Some(COMPONENT_INDEX + 1)] {
+                for id in (-512..512).filter(|id| !definition::is_volatile(*id)) {
+                    let answered = answer(component, id, source);
+                    assert_eq!(told.answer(component, id), answered.as_ref().map(Bounded::as_slice), "{id}");
+                    count += usize::from(answered.is_some());
+                }
+            }
+            assert_eq!(count, STABLE.iter().map(|(_, ids)| ids.len()).sum::<usize>());
+        });
+    }
+
+    #[test]
+    fn answer_that_the_device_does_not_have_is_not_told_ahead() {
+        with_source("no numbers", |source| {
+            let mut bytes = [0; STABLE_BYTES_MAX];
+            let length = write_stable(source, &mut bytes).unwrap();
+            let told = StableAnswers::decode(&bytes[..length]).unwrap();
+            assert_eq!(told.answer(Some(COMPONENT_INDEX), definition::VERSION), None);
+        });
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use place::Place;
 pub use receipt::Receipt;
 pub use report::{Moment, Report};
 pub use request::{RequestOptions, UpdateRequest};
-pub use selector::{Answers, ScopeAnswers, Selector};
+pub use selector::{Answers, ScopeAnswers, Selector, StableAnswers};
 pub use verdict::{Detail, Later, Verdict, Window};
 
 /// SHA-256 digest.

@@ -27,6 +27,15 @@ pub struct ScopeAnswers<'a> {
     pub answers: Answers<'a>,
 }
 
+/// Everything that a device can state of itself and that only an update changes: selectors are taken from it.
+///
+/// Its encoding is `[* Scope-Answers]`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StableAnswers<'a> {
+    /// The whole device, and each of its components.
+    pub scopes: List<'a, ScopeAnswers<'a>>,
+}
+
 /// Map from the id of a characteristic to its encoded value.
 #[derive(Clone, Copy)]
 pub struct Answers<'a>(Source<'a>);
@@ -73,14 +82,45 @@ impl<'a> Selector<'a> {
     }
 
     fn check(&self) -> Result<(), MessageError> {
-        for (at, scope) in self.scopes.iter().enumerate() {
-            let twice = self.scopes.iter().take(at).any(|earlier| earlier.component == scope.component);
-            bound(!twice, "scope that comes twice")?;
-            let volatile = scope.answers.iter().any(|(id, _)| VOLATILE.contains(&id));
-            bound(!volatile, "volatile answer in the selector")?;
-        }
-        Ok(())
+        check_stable(&self.scopes)
     }
+}
+
+impl<'a> StableAnswers<'a> {
+    /// Reads encoded stable answers.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError`], also for an answer that is volatile and for a scope that comes twice.
+    pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
+        bound(bytes.len() <= SELECTOR_BYTES_MAX, "stable answers")?;
+        let scopes = whole(bytes, |reader| List::read(reader, (0, SCOPES_MAX), "number of scopes"))?;
+        check_stable(&scopes)?;
+        Ok(Self { scopes })
+    }
+
+    /// Encoded value of the answer `id` in the scope of `component`.
+    #[must_use]
+    pub fn answer(&self, component: Option<u32>, id: i64) -> Option<&'a [u8]> {
+        self.scopes.iter().find(|scope| scope.component == component)?.answers.get(id)
+    }
+}
+
+impl<C> Encode<C> for StableAnswers<'_> {
+    fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
+        check_stable(&self.scopes).map_err(super::refuse)?;
+        self.scopes.write(encoder, (0, SCOPES_MAX))
+    }
+}
+
+fn check_stable(scopes: &List<'_, ScopeAnswers<'_>>) -> Result<(), MessageError> {
+    for (at, scope) in scopes.iter().enumerate() {
+        let twice = scopes.iter().take(at).any(|earlier| earlier.component == scope.component);
+        bound(!twice, "scope that comes twice")?;
+        let volatile = scope.answers.iter().any(|(id, _)| VOLATILE.contains(&id));
+        bound(!volatile, "volatile answer in the selector")?;
+    }
+    Ok(())
 }
 
 impl<C> Encode<C> for Selector<'_> {

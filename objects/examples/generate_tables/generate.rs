@@ -1,4 +1,4 @@
-//! Turns an object definition of the OMA registry into a Rust table.
+//! Turns an object definition, in the XML of the OMA registry, into a Rust table.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,12 @@ use quick_xml::Reader;
 use quick_xml::events::Event;
 
 /// Definition and table, relative to the crate's folder.
-pub(crate) const FILES: [(&str, &str); 4] = [
+pub(crate) const FILES: [(&str, &str); 5] = [
     ("registry/0.xml", "src/table/security.rs"),
     ("registry/1.xml", "src/table/server.rs"),
     ("registry/3.xml", "src/table/device.rs"),
     ("registry/5.xml", "src/table/firmware_update.rs"),
+    ("private/26250.xml", "src/table/bellwether_update.rs"),
 ];
 
 /// Returns the Rust source of the table, as rustfmt leaves it.
@@ -95,10 +96,12 @@ fn parse(xml: &str) -> Result<Object, String> {
 fn render(xml_path: &str, object: &Object) -> Result<String, String> {
     let fields = &object.fields;
     let mut out = format!(
-        "//! Object {}, {}, version {}.\n//!\n//! Generated from `{xml_path}` (Copyright Open Mobile Alliance, \
-         BSD-3-Clause, see there) by\n//! `cargo run -p lwm2m-rs --example generate_tables`; do not edit.\n\n\
+        "//! Object {}, {}, version {}.\n//!\n//! Generated from `{xml_path}`{} by\n//! `cargo run -p lwm2m-rs --example generate_tables`; do not edit.\n\n\
          use super::{{ObjectDef, Operations, ResourceDef}};\nuse crate::value::ValueType;\n\n",
-        fields.id, fields.name, fields.version,
+        fields.id,
+        fields.name,
+        fields.version,
+        rights(xml_path),
     );
     for resource in &object.resources {
         let (name, id) = (constant(&resource.name), &resource.id);
@@ -145,6 +148,15 @@ fn render_resource(out: &mut String, resource: &Fields) -> Result<(), String> {
 fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a `String` cannot fail.
     let _ = out.write_fmt(text);
+}
+
+/// Whose definition it is, where it is not this project's.
+fn rights(xml_path: &str) -> &'static str {
+    if xml_path.starts_with("registry/") {
+        " (Copyright Open Mobile Alliance, BSD-3-Clause, see there)"
+    } else {
+        ""
+    }
 }
 
 /// Name of the constant: words in capitals, joined by one underscore.

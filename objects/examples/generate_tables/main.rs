@@ -1,4 +1,4 @@
-//! Writes `src/table/NAME.rs` from `registry/ID.xml`.
+//! Writes `src/table/NAME.rs` from `registry/ID.xml` and `private/ID.xml`.
 //!
 //! ```text
 //! cargo run -p lwm2m-rs --example generate_tables

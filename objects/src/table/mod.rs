@@ -1,9 +1,11 @@
 //! What objects and resources exist, and of which type they are.
 //!
-//! One file per object, generated from the OMA registry (`registry/*.xml`) by
+//! One file per object, generated from the OMA registry (`registry/*.xml`), or for an object of ours from
+//! `private/*.xml`, by
 //! `cargo run -p lwm2m-rs --example generate_tables`; a test fails when they are stale. In each, a constant
 //! per resource id, and `OBJECT`, the table.
 
+pub mod bellwether_update;
 pub mod device;
 pub mod firmware_update;
 pub mod security;
@@ -19,8 +21,10 @@ pub const SERVER: &ObjectDef = &server::OBJECT;
 pub const DEVICE: &ObjectDef = &device::OBJECT;
 /// Object 5, Firmware Update.
 pub const FIRMWARE_UPDATE: &ObjectDef = &firmware_update::OBJECT;
+/// Object 26250, Bellwether Update: a private one.
+pub const BELLWETHER_UPDATE: &ObjectDef = &bellwether_update::OBJECT;
 /// Every object this crate has a table of, by id.
-pub const ALL: &[&ObjectDef] = &[SECURITY, SERVER, DEVICE, FIRMWARE_UPDATE];
+pub const ALL: &[&ObjectDef] = &[SECURITY, SERVER, DEVICE, FIRMWARE_UPDATE, BELLWETHER_UPDATE];
 
 /// Finds the table of an object.
 #[must_use]
