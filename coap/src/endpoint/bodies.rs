@@ -26,7 +26,7 @@ pub(super) enum Role {
     Serving { head: Response },
 }
 
-/// What a block of the peer belongs to: a hash over method, path, query and Accept.
+/// What a block of the peer belongs to: a hash over method, path, query, Accept and Request-Tags.
 ///
 /// RFC 7959 §2.3 and §2.4 match blocks by endpoint and resource. The hash is not keyed: bodies
 /// are looked up within one peer, which can only confuse its own.

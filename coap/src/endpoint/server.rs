@@ -6,6 +6,7 @@ use crate::code::{Code, Method};
 use crate::event::{Event, ExchangeId};
 use crate::message::{Header, Kind, Message, Received, Token};
 use crate::option::block::Block;
+use crate::option::number;
 use crate::option::set::{OptionError, OptionSet};
 use crate::request::Request;
 use crate::response::Response;
@@ -311,7 +312,13 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
 impl Asked {
     fn of(message: &Received) -> Self {
         let options = message.options.as_ref().ok();
-        let subject = options.map(|set| (&set.path, &set.query, set.accept));
+        // RFC 9175 §3.3: blocks whose Request-Tags differ belong to different operations, so that a proxy can have
+        // several on one resource at the same time.
+        let tags = options.map(|set| {
+            let tags = set.other.iter().filter(|option| option.number == number::REQUEST_TAG);
+            tags.map(|option| option.value.as_slice()).collect::<Vec<_>>()
+        });
+        let subject = options.map(|set| (&set.path, &set.query, set.accept, tags));
         Self {
             message_id: message.header.message_id,
             token: message.token,

@@ -16,7 +16,8 @@ pub struct RawOption {
     pub value: Vec<u8>,
 }
 
-/// Option numbers of RFC 7252 §12.2, RFC 7959 §6, RFC 7641 §6 and RFC 8613 §11.1.
+/// Option numbers of RFC 7252 §12.2, RFC 7959 §6, RFC 7641 §6, RFC 8613 §11.1 and
+/// RFC 9175 §6.
 pub mod number {
     #![expect(missing_docs, reason = "the names are the registry's own")]
     pub const IF_MATCH: u16 = 1;
@@ -39,4 +40,5 @@ pub mod number {
     pub const PROXY_URI: u16 = 35;
     pub const PROXY_SCHEME: u16 = 39;
     pub const SIZE1: u16 = 60;
+    pub const REQUEST_TAG: u16 = 292;
 }

@@ -3,6 +3,8 @@
 use super::bench::{Bench, Sending, con, one};
 use crate::code::{Code, Method};
 use crate::message::Received;
+use crate::option::RawOption;
+use crate::option::number;
 use crate::option::set::OptionSet;
 use crate::{Block, BlockSize, Config, ETag, Response};
 use alloc::vec;
@@ -110,6 +112,22 @@ fn two_bodies_for_one_resource_never_mix() {
     let sent = bench.take(&part(4, 2, false, 1));
     assert_eq!(code_and_options(sent).0, Code::REQUEST_ENTITY_INCOMPLETE);
     bench.take(&part(5, 1, false, 2));
+    assert_eq!(bench.asked().1.payload, [2; 32]);
+}
+
+// RFC 9175 §3.3
+#[test]
+fn bodies_for_one_resource_interleave_under_different_request_tags() {
+    let mut bench = bench();
+    let tagged = |id, number, more, tag: u8| {
+        let tag = RawOption { number: number::REQUEST_TAG, value: vec![tag] };
+        part(id, number, more, tag.value[0]).with(|options| options.other.push(tag))
+    };
+    bench.take(&tagged(1, 0, true, 1));
+    bench.take(&tagged(2, 0, true, 2));
+    bench.take(&tagged(3, 1, false, 1));
+    assert_eq!(bench.asked().1.payload, [1; 32]);
+    bench.take(&tagged(4, 1, false, 2));
     assert_eq!(bench.asked().1.payload, [2; 32]);
 }
 

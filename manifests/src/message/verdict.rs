@@ -192,6 +192,18 @@ impl<'a> Later<'a> {
 }
 
 impl Window {
+    /// Tells whether `now`, seconds since 1970, lies in the window; one that begins before midnight may end after it.
+    #[must_use]
+    pub fn contains(self, now: u64) -> bool {
+        // 1970-01-01 was a Thursday, day 3 of a week that begins on Monday.
+        let (today, second) = ((now / DAY_S + 3) % 7, now % DAY_S);
+        (0..=7).any(|days_ago| {
+            let begun = self.weekdays >> ((today + 7 - days_ago % 7) % 7) & 1 == 1;
+            let since = (days_ago * DAY_S + second).checked_sub(self.start_s.into());
+            begun && since.is_some_and(|since| since < self.duration_s.into())
+        })
+    }
+
     fn check(self) -> Result<(), MessageError> {
         bound(self.start_s < 86_400 && self.duration_s <= 7 * 86_400 && self.weekdays <= 0x7f, "window")
     }
@@ -213,6 +225,9 @@ impl<'a> Element<'a> for Window {
     }
 }
 
+/// Seconds of a day.
+const DAY_S: u64 = 86_400;
+
 /// Elements of a verdict.
 const ELEMENTS: usize = 8;
 
@@ -224,3 +239,36 @@ const ELSEWHERE: (usize, usize) = (1, 8);
 
 /// Bytes of a reason in words: one line for a person.
 pub const TEXT_BYTES_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // 2026-11-21, a Saturday, 00:00 UTC.
+    const SATURDAY: u64 = 1_795_219_200;
+
+    #[test]
+    fn window_is_open_on_its_days_from_its_start_for_its_length() {
+        let window = Window { start_s: 3_600, duration_s: 7_200, weekdays: 1 << 5 };
+        let open = |second: u64| window.contains(SATURDAY + second);
+        assert_eq!([3_599, 3_600, 10_799, 10_800].map(open), [false, true, true, false]);
+        assert!(!window.contains(SATURDAY + DAY_S + 3_600));
+        assert!(window.contains(SATURDAY + 7 * DAY_S + 3_600));
+    }
+
+    #[test]
+    fn window_that_begins_before_midnight_is_open_after_it() {
+        let window = Window { start_s: 23 * 3_600, duration_s: 4 * 3_600, weekdays: 1 << 4 };
+        assert!(window.contains(SATURDAY + 2 * 3_600));
+        assert!(!window.contains(SATURDAY + 3 * 3_600));
+        assert!(!window.contains(SATURDAY + 23 * 3_600));
+    }
+
+    #[test]
+    fn window_of_a_whole_week_is_always_open() {
+        let window = Window { start_s: 3_600, duration_s: 7 * 86_400, weekdays: 1 << 5 };
+        for hour in 0..7 * 24 {
+            assert!(window.contains(SATURDAY + hour * 3_600), "hour {hour}");
+        }
+    }
+}
