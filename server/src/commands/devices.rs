@@ -49,6 +49,7 @@ impl Core {
             },
             vendor: hex::encode(class.vendor),
             security: row_security(asked.security, &secrets),
+            link: None,
         };
         let identity = NewIdentity {
             id: endpoint.clone(),

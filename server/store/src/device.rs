@@ -7,6 +7,7 @@ use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::identity::IdentityState;
 
 use crate::error::{AddError, StoreError, UpdateError};
+use crate::gateway::GatewayLink;
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
@@ -19,6 +20,8 @@ pub struct EnrolledDevice {
     pub vendor: String,
     /// How it speaks to the server.
     pub security: Security,
+    /// The gateway that lists it, if one does.
+    pub link: Option<GatewayLink>,
 }
 
 /// How a device's datagrams are protected.
@@ -96,8 +99,9 @@ pub trait Devices {
     ///
     /// # Errors
     ///
-    /// [`AddError::Exists`] if the endpoint or the identity is there already, [`StoreError::OutOfBounds`] for blobs past
-    /// their bounds.
+    /// [`AddError::Exists`] if the endpoint or the identity is there already or a gateway has the name,
+    /// [`StoreError::OutOfBounds`] for blobs past their bounds, [`StoreError::NoParent`] if the gateway of its link is
+    /// not there.
     async fn add_device(
         &self,
         tenant: &Tenant,

@@ -14,6 +14,7 @@ mod codec;
 pub mod conformance;
 pub mod device;
 pub mod error;
+pub mod gateway;
 pub mod images;
 pub mod ledger;
 pub mod sealed;
@@ -30,6 +31,7 @@ pub use tenant::Tenant;
 /// Keeps all that the server must not forget; `dyn Store` has the calls of its parts.
 pub trait Store:
     device::Devices
+    + gateway::Gateways
     + ledger::Ledger
     + catalogue::Catalogue
     + campaign::Campaigns

@@ -30,6 +30,15 @@ pub trait Settings {
     /// Reads the highest edition.
     async fn anchors(&self, tenant: &Tenant) -> Result<Option<Anchors>, StoreError>;
 
+    /// Reads the editions above the given one, in order; at most `rows_max`, cut to
+    /// [`crate::bounds::LIST_ROWS_MAX`].
+    async fn anchors_since(
+        &self,
+        tenant: &Tenant,
+        edition: u64,
+        rows_max: u32,
+    ) -> Result<Vec<Anchors>, StoreError>;
+
     /// Keeps a setting unless the name has a value already, and returns the value that is kept.
     async fn put_setting(&self, tenant: &Tenant, name: &str, value: &Sealed) -> Result<Sealed, StoreError>;
 

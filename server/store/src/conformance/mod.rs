@@ -9,6 +9,7 @@ pub mod campaigns;
 pub mod catalogue;
 pub mod commands;
 pub mod devices;
+pub mod gateways;
 pub mod ledger;
 pub mod sample;
 pub mod settings;
@@ -37,6 +38,16 @@ macro_rules! for_each_case {
             devices::transition_of_a_stranger_is_missing,
             devices::state_past_its_bound_is_refused,
             devices::tenants_have_devices_of_the_same_name,
+            gateways::added_gateway_reads_back_and_lists_by_name,
+            gateways::gateway_and_device_never_share_a_name,
+            gateways::device_of_a_gateway_reads_back_and_raises_the_list_s_edition,
+            gateways::device_of_a_missing_gateway_is_refused,
+            gateways::children_page_by_name_and_others_are_left_out,
+            gateways::removed_gateway_leaves_its_devices_without_a_link,
+            gateways::detached_device_is_no_child_any_more,
+            gateways::bundle_editions_rise_and_are_never_below_the_clock,
+            gateways::value_past_its_bound_leaves_no_gateway,
+            gateways::tenants_have_gateways_apart,
             ledger::events_are_numbered_from_one_in_order,
             ledger::events_are_read_by_campaign_and_by_device,
             ledger::events_page_from_a_number_on,
@@ -63,6 +74,7 @@ macro_rules! for_each_case {
             catalogue::tenants_have_resources_apart,
             settings::anchors_of_the_highest_edition_are_read,
             settings::older_or_equal_edition_is_refused,
+            settings::editions_above_a_number_are_read_in_order,
             settings::setting_is_kept_once,
             settings::tenants_have_settings_apart,
             campaigns::campaign_numbers_are_never_given_twice,

@@ -14,6 +14,7 @@ use crate::Store;
 use crate::campaign::Command;
 use crate::catalogue::{Base, Encryption, Manifest, Mode, NewRelease, Patch, Resource, ResourceKey};
 use crate::device::{EnrolledDevice, NewIdentity, Security};
+use crate::gateway::{Gateway, GatewayLink};
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
@@ -45,7 +46,28 @@ pub fn device(name: &str) -> EnrolledDevice {
         device: Device { endpoint: endpoint(name), class: "lamp".into(), enabled: true, added_at: NOW },
         vendor: "lamps.example".into(),
         security: Security::Psk { credential: Sealed::new(b"sealed credential".to_vec()) },
+        link: None,
     }
+}
+
+/// Makes a gateway as it is enrolled.
+#[must_use]
+pub fn gateway(name: &str) -> Gateway {
+    Gateway {
+        name: endpoint(name),
+        uri: format!("coaps://{name}.example:5684"),
+        psk: Sealed::new(b"sealed key of the gateway".to_vec()),
+        bundle_edition: NOW,
+        children_edition: NOW + 1,
+        added_at: NOW + 2,
+    }
+}
+
+/// Makes an enrolled lamp that a gateway lists.
+#[must_use]
+pub fn child(name: &str, gateway: &str) -> EnrolledDevice {
+    let psk = Sealed::new(format!("sealed link of {name}").into_bytes());
+    EnrolledDevice { link: Some(GatewayLink { gateway: endpoint(gateway), psk }), ..device(name) }
 }
 
 /// Makes the identity of a device, as it leaves the factory.

@@ -31,6 +31,19 @@ pub async fn older_or_equal_edition_is_refused(store: &dyn Store) {
     assert_eq!(store.anchors(&tenant()).await.unwrap(), Some(anchors(5)));
 }
 
+/// A device that missed some gets every one of them, one after the other.
+pub async fn editions_above_a_number_are_read_in_order(store: &dyn Store) {
+    for edition in [1, 2, 5, 10] {
+        store.add_anchors(&tenant(), &anchors(edition)).await.unwrap();
+    }
+    let above =
+        |edition, rows_max| async move { store.anchors_since(&tenant(), edition, rows_max).await.unwrap() };
+    assert_eq!(above(1, 10).await, [anchors(2), anchors(5), anchors(10)]);
+    assert_eq!(above(0, 2).await, [anchors(1), anchors(2)]);
+    assert_eq!(above(10, 10).await, []);
+    assert_eq!(store.anchors_since(&other_tenant(), 0, 10).await.unwrap(), []);
+}
+
 /// What was generated once is never generated over: of two that start at once, both use the first.
 pub async fn setting_is_kept_once(store: &dyn Store) {
     let tenant = tenant();

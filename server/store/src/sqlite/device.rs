@@ -7,10 +7,11 @@ use sqlx::{FromRow, Sqlite, Transaction};
 use super::value::{
     backend, bounded, column, endpoint, json_names, not_added, number, page, touched, unreadable,
 };
-use super::{SqliteStore, identity};
+use super::{SqliteStore, gateway, identity};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::device::{Devices, EnrolledDevice, Identity, NewIdentity, Security, Transition, Updated};
 use crate::error::{AddError, StoreError, UpdateError};
+use crate::gateway::GatewayLink;
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
@@ -138,9 +139,18 @@ async fn insert(
     identity: &NewIdentity,
 ) -> Result<(), AddError> {
     let row = DeviceRow::try_from(device)?;
+    if gateway::is_taken(tx, tenant, &row.endpoint).await? {
+        return Err(AddError::Exists);
+    }
+    if let Some(name) = &row.gateway {
+        let raised = gateway::raise_children_edition(tx, tenant, name, device.device.added_at).await?;
+        if raised == 0 {
+            return Err(StoreError::NoParent.into());
+        }
+    }
     sqlx::query(
-        "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at, gateway, \
+         link_sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(tenant.as_str())
     .bind(row.endpoint)
@@ -150,6 +160,8 @@ async fn insert(
     .bind(row.dtls_sealed)
     .bind(row.enabled)
     .bind(row.added_at)
+    .bind(row.gateway)
+    .bind(row.link_sealed)
     .execute(&mut **tx)
     .await
     .map_err(not_added)?;
@@ -157,7 +169,7 @@ async fn insert(
 }
 
 #[derive(FromRow)]
-struct DeviceRow {
+pub(super) struct DeviceRow {
     endpoint: String,
     vendor: String,
     class: String,
@@ -165,6 +177,8 @@ struct DeviceRow {
     dtls_sealed: Option<Vec<u8>>,
     enabled: bool,
     added_at: i64,
+    gateway: Option<String>,
+    link_sealed: Option<Vec<u8>>,
 }
 
 impl TryFrom<&EnrolledDevice> for DeviceRow {
@@ -178,6 +192,8 @@ impl TryFrom<&EnrolledDevice> for DeviceRow {
             Security::None => ("none", None),
         };
         bounded(dtls_sealed.as_ref().map_or(0, Vec::len), BLOB_BYTES_MAX, "sealed DTLS credential")?;
+        let link_sealed = enrolled.link.as_ref().map(|link| link.psk.as_bytes().to_vec());
+        bounded(link_sealed.as_ref().map_or(0, Vec::len), BLOB_BYTES_MAX, "sealed key of a link")?;
         Ok(Self {
             endpoint: enrolled.device.endpoint.to_string(),
             vendor: enrolled.vendor.clone(),
@@ -186,6 +202,8 @@ impl TryFrom<&EnrolledDevice> for DeviceRow {
             dtls_sealed,
             enabled: enrolled.device.enabled,
             added_at: column(enrolled.device.added_at, "time")?,
+            gateway: enrolled.link.as_ref().map(|link| link.gateway.to_string()),
+            link_sealed,
         })
     }
 }
@@ -205,6 +223,13 @@ impl TryFrom<DeviceRow> for EnrolledDevice {
             enabled: row.enabled,
             added_at: number(row.added_at, "device")?,
         };
-        Ok(Self { device, vendor: row.vendor, security })
+        let link = match (row.gateway, row.link_sealed) {
+            (None, None) => None,
+            (Some(name), Some(bytes)) => {
+                Some(GatewayLink { gateway: endpoint(name, "device")?, psk: Sealed::new(bytes) })
+            }
+            _ => return Err(unreadable("device", "half a link to a gateway")),
+        };
+        Ok(Self { device, vendor: row.vendor, security, link })
     }
 }

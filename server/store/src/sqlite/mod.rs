@@ -8,6 +8,7 @@ mod campaign;
 mod catalogue;
 mod device;
 mod event;
+mod gateway;
 mod identity;
 mod ledger;
 mod open;

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::SqliteStore;
-use super::value::{backend, bounded, column, number};
+use super::value::{backend, bounded, column, number, page};
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::error::{AddError, StoreError};
 use crate::sealed::Sealed;
@@ -36,14 +36,25 @@ impl Settings for SqliteStore {
         .fetch_optional(&self.readers)
         .await
         .map_err(backend)?;
-        row.map(|(edition, document, stored_at)| {
-            Ok(Anchors {
-                edition: number(edition, "anchors document")?,
-                document,
-                stored_at: number(stored_at, "anchors document")?,
-            })
-        })
-        .transpose()
+        row.map(read).transpose()
+    }
+
+    async fn anchors_since(
+        &self,
+        tenant: &Tenant,
+        edition: u64,
+        rows_max: u32,
+    ) -> Result<Vec<Anchors>, StoreError> {
+        let rows: Vec<(i64, Vec<u8>, i64)> = sqlx::query_as(
+            "SELECT edition, document, stored_at FROM anchors WHERE tenant = ? AND edition > ? ORDER BY edition LIMIT ?",
+        )
+        .bind(tenant.as_str())
+        .bind(column(edition, "edition of the anchors")?)
+        .bind(page(rows_max))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        rows.into_iter().map(read).collect()
     }
 
     async fn put_setting(&self, tenant: &Tenant, name: &str, value: &Sealed) -> Result<Sealed, StoreError> {
@@ -73,4 +84,9 @@ impl Settings for SqliteStore {
                 .map_err(backend)?;
         Ok(kept.map(Sealed::new))
     }
+}
+
+fn read((edition, document, stored_at): (i64, Vec<u8>, i64)) -> Result<Anchors, StoreError> {
+    let (edition, stored_at) = (number(edition, "anchors document")?, number(stored_at, "anchors document")?);
+    Ok(Anchors { edition, document, stored_at })
 }

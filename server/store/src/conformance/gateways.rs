@@ -1,0 +1,130 @@
+//! Gateways and their devices.
+
+use super::sample::{NOW, child, device, endpoint, gateway, identity, other_tenant, tenant};
+use crate::Store;
+use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
+use crate::error::{AddError, StoreError, UpdateError};
+use crate::gateway::Gateway;
+use crate::sealed::Sealed;
+
+/// What was enrolled is what is read.
+pub async fn added_gateway_reads_back_and_lists_by_name(store: &dyn Store) {
+    for name in ["gw-2", "gw-1", "gw-3"] {
+        store.add_gateway(&tenant(), &gateway(name)).await.unwrap();
+    }
+    assert_eq!(store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap(), Some(gateway("gw-1")));
+    assert_eq!(store.gateway(&tenant(), &endpoint("gw-9")).await.unwrap(), None);
+    let first = store.gateways(&tenant(), None, 2).await.unwrap();
+    assert_eq!(first, vec![gateway("gw-1"), gateway("gw-2")]);
+    let second = store.gateways(&tenant(), Some(&endpoint("gw-2")), 2).await.unwrap();
+    assert_eq!(second, vec![gateway("gw-3")]);
+}
+
+/// The name is the DTLS identity, so one that is taken by either is taken for both.
+pub async fn gateway_and_device_never_share_a_name(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    let refused = store.add_device(&tenant(), &device("gw-1"), &identity("gw-1")).await;
+    assert!(matches!(refused, Err(AddError::Exists)));
+    assert_eq!(store.device(&tenant(), &endpoint("gw-1")).await.unwrap(), None);
+    for taken in ["lamp-1", "gw-1"] {
+        let other = Gateway { uri: "coaps://thief.example".into(), ..gateway(taken) };
+        let refused = store.add_gateway(&tenant(), &other).await;
+        assert!(matches!(refused, Err(AddError::Exists)), "{taken}");
+    }
+    assert_eq!(store.gateways(&tenant(), None, 10).await.unwrap(), vec![gateway("gw-1")]);
+}
+
+/// The gateway is told to read its list again by the edition.
+pub async fn device_of_a_gateway_reads_back_and_raises_the_list_s_edition(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    store.add_device(&tenant(), &child("lamp-1", "gw-1"), &identity("lamp-1")).await.unwrap();
+    let kept = store.device(&tenant(), &endpoint("lamp-1")).await.unwrap();
+    assert_eq!(kept, Some(child("lamp-1", "gw-1")));
+    let kept = store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap().unwrap();
+    assert_eq!(kept.children_edition, gateway("gw-1").children_edition + 1);
+    assert_eq!(kept.bundle_edition, gateway("gw-1").bundle_edition);
+}
+
+/// No device hangs on a gateway that nobody enrolled.
+pub async fn device_of_a_missing_gateway_is_refused(store: &dyn Store) {
+    let refused = store.add_device(&tenant(), &child("lamp-1", "gw-1"), &identity("lamp-1")).await;
+    assert!(matches!(refused, Err(AddError::Store(StoreError::NoParent))));
+    assert_eq!(store.device(&tenant(), &endpoint("lamp-1")).await.unwrap(), None);
+}
+
+/// A list has its gateway's devices only, page by page.
+pub async fn children_page_by_name_and_others_are_left_out(store: &dyn Store) {
+    for name in ["gw-1", "gw-2"] {
+        store.add_gateway(&tenant(), &gateway(name)).await.unwrap();
+    }
+    for (name, gateway) in [("lamp-3", "gw-1"), ("lamp-1", "gw-1"), ("lamp-2", "gw-2"), ("lamp-4", "gw-1")] {
+        store.add_device(&tenant(), &child(name, gateway), &identity(name)).await.unwrap();
+    }
+    store.add_device(&tenant(), &device("lamp-0"), &identity("lamp-0")).await.unwrap();
+    let (tenant, gateway) = (tenant(), endpoint("gw-1"));
+    let first = store.children(&tenant, &gateway, None, 2).await.unwrap();
+    assert_eq!(first, vec![child("lamp-1", "gw-1"), child("lamp-3", "gw-1")]);
+    let second = store.children(&tenant, &gateway, Some(&endpoint("lamp-3")), 2).await.unwrap();
+    assert_eq!(second, vec![child("lamp-4", "gw-1")]);
+}
+
+/// What a removed gateway had the keys of is forgotten with it.
+pub async fn removed_gateway_leaves_its_devices_without_a_link(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    store.add_device(&tenant(), &child("lamp-1", "gw-1"), &identity("lamp-1")).await.unwrap();
+    store.remove_gateway(&tenant(), &endpoint("gw-1")).await.unwrap();
+    assert_eq!(store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap(), None);
+    assert_eq!(store.device(&tenant(), &endpoint("lamp-1")).await.unwrap(), Some(device("lamp-1")));
+    let missing = store.remove_gateway(&tenant(), &endpoint("gw-1")).await;
+    assert!(matches!(missing, Err(UpdateError::Missing)));
+}
+
+/// A device that left its gateway asks the server itself.
+pub async fn detached_device_is_no_child_any_more(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    store.add_device(&tenant(), &child("lamp-1", "gw-1"), &identity("lamp-1")).await.unwrap();
+    store.detach(&tenant(), &endpoint("lamp-1"), NOW + 900).await.unwrap();
+    assert_eq!(store.device(&tenant(), &endpoint("lamp-1")).await.unwrap(), Some(device("lamp-1")));
+    assert_eq!(store.children(&tenant(), &endpoint("gw-1"), None, 10).await.unwrap(), vec![]);
+    let kept = store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap().unwrap();
+    assert_eq!(kept.children_edition, NOW + 900);
+    for name in ["lamp-1", "lamp-2"] {
+        let missing = store.detach(&tenant(), &endpoint(name), NOW).await;
+        assert!(matches!(missing, Err(UpdateError::Missing)), "{name}");
+    }
+}
+
+/// A gateway that is enrolled again under its name, or a store that was restored, gives no edition twice.
+pub async fn bundle_editions_rise_and_are_never_below_the_clock(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    let next = |at| async move { store.next_bundle_edition(&tenant(), &endpoint("gw-1"), at).await.unwrap() };
+    assert_eq!([next(NOW).await, next(NOW).await, next(NOW + 50).await], [NOW + 1, NOW + 2, NOW + 50]);
+    let kept = store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap().unwrap();
+    assert_eq!(kept.bundle_edition, NOW + 50);
+    let missing = store.next_bundle_edition(&tenant(), &endpoint("gw-2"), NOW).await;
+    assert!(matches!(missing, Err(UpdateError::Missing)));
+}
+
+/// A value past its bound is the caller's fault and leaves nothing.
+pub async fn value_past_its_bound_leaves_no_gateway(store: &dyn Store) {
+    let long = Gateway { uri: "u".repeat(NAME_BYTES_MAX + 1), ..gateway("gw-1") };
+    let large = Gateway { psk: Sealed::new(vec![0; BLOB_BYTES_MAX + 1]), ..gateway("gw-1") };
+    for wrong in [long, large] {
+        let refused = store.add_gateway(&tenant(), &wrong).await;
+        assert!(matches!(refused, Err(AddError::Store(StoreError::OutOfBounds { .. }))));
+    }
+    assert_eq!(store.gateways(&tenant(), None, 10).await.unwrap(), vec![]);
+}
+
+/// A tenant neither sees nor moves another's gateways.
+pub async fn tenants_have_gateways_apart(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    assert_eq!(store.gateway(&other_tenant(), &endpoint("gw-1")).await.unwrap(), None);
+    assert_eq!(store.gateways(&other_tenant(), None, 10).await.unwrap(), vec![]);
+    let missing = store.remove_gateway(&other_tenant(), &endpoint("gw-1")).await;
+    assert!(matches!(missing, Err(UpdateError::Missing)));
+    // Names are a tenant's own: what is a gateway here is a lamp there.
+    store.add_device(&other_tenant(), &device("gw-1"), &identity("gw-1")).await.unwrap();
+    assert_eq!(store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap(), Some(gateway("gw-1")));
+}

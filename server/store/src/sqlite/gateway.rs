@@ -1,0 +1,202 @@
+//! Rows of gateways.
+
+use async_trait::async_trait;
+use bellwether_decide::device::Endpoint;
+use sqlx::{FromRow, Sqlite, Transaction};
+
+use super::SqliteStore;
+use super::device::DeviceRow;
+use super::value::{backend, bounded, column, endpoint, number, page, touched};
+use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
+use crate::device::EnrolledDevice;
+use crate::error::{AddError, StoreError, UpdateError};
+use crate::gateway::{Gateway, Gateways};
+use crate::sealed::Sealed;
+use crate::tenant::Tenant;
+
+#[async_trait]
+impl Gateways for SqliteStore {
+    async fn add_gateway(&self, tenant: &Tenant, gateway: &Gateway) -> Result<(), AddError> {
+        bounded(gateway.uri.len(), NAME_BYTES_MAX, "URI of a gateway")?;
+        bounded(gateway.psk.as_bytes().len(), BLOB_BYTES_MAX, "sealed DTLS credential")?;
+        let done = sqlx::query(
+            "INSERT INTO gateway (tenant, name, uri, psk_sealed, bundle_edition, children_edition, added_at) \
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 \
+             WHERE NOT EXISTS (SELECT 1 FROM device WHERE tenant = ?1 AND endpoint = ?2) ON CONFLICT DO NOTHING",
+        )
+        .bind(tenant.as_str())
+        .bind(gateway.name.as_str())
+        .bind(&gateway.uri)
+        .bind(gateway.psk.as_bytes())
+        .bind(column(gateway.bundle_edition, "edition of the bundles")?)
+        .bind(column(gateway.children_edition, "edition of the children")?)
+        .bind(column(gateway.added_at, "time")?)
+        .execute(&self.writer)
+        .await
+        .map_err(backend)?;
+        if done.rows_affected() == 0 { Err(AddError::Exists) } else { Ok(()) }
+    }
+
+    async fn gateway(&self, tenant: &Tenant, name: &Endpoint) -> Result<Option<Gateway>, StoreError> {
+        let row: Option<GatewayRow> = sqlx::query_as("SELECT * FROM gateway WHERE tenant = ? AND name = ?")
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(backend)?;
+        row.map(Gateway::try_from).transpose()
+    }
+
+    async fn gateways(
+        &self,
+        tenant: &Tenant,
+        after: Option<&Endpoint>,
+        rows_max: u32,
+    ) -> Result<Vec<Gateway>, StoreError> {
+        let rows: Vec<GatewayRow> =
+            sqlx::query_as("SELECT * FROM gateway WHERE tenant = ? AND name > ? ORDER BY name LIMIT ?")
+                .bind(tenant.as_str())
+                .bind(after.map_or("", Endpoint::as_str))
+                .bind(page(rows_max))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(backend)?;
+        rows.into_iter().map(Gateway::try_from).collect()
+    }
+
+    async fn remove_gateway(&self, tenant: &Tenant, name: &Endpoint) -> Result<(), UpdateError> {
+        let mut tx = self.begin().await?;
+        sqlx::query("UPDATE device SET gateway = NULL, link_sealed = NULL WHERE tenant = ? AND gateway = ?")
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(backend)?;
+        let done = sqlx::query("DELETE FROM gateway WHERE tenant = ? AND name = ?")
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(backend)?;
+        touched(done.rows_affected())?;
+        Ok(tx.commit().await.map_err(backend)?)
+    }
+
+    async fn children(
+        &self,
+        tenant: &Tenant,
+        name: &Endpoint,
+        after: Option<&Endpoint>,
+        rows_max: u32,
+    ) -> Result<Vec<EnrolledDevice>, StoreError> {
+        let rows: Vec<DeviceRow> = sqlx::query_as(
+            "SELECT * FROM device WHERE tenant = ? AND gateway = ? AND endpoint > ? ORDER BY endpoint LIMIT ?",
+        )
+        .bind(tenant.as_str())
+        .bind(name.as_str())
+        .bind(after.map_or("", Endpoint::as_str))
+        .bind(page(rows_max))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        rows.into_iter().map(EnrolledDevice::try_from).collect()
+    }
+
+    async fn detach(&self, tenant: &Tenant, endpoint: &Endpoint, at: u64) -> Result<(), UpdateError> {
+        let mut tx = self.begin().await?;
+        let gateway: Option<Option<String>> =
+            sqlx::query_scalar("SELECT gateway FROM device WHERE tenant = ? AND endpoint = ?")
+                .bind(tenant.as_str())
+                .bind(endpoint.as_str())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(backend)?;
+        let gateway = gateway.flatten().ok_or(UpdateError::Missing)?;
+        sqlx::query("UPDATE device SET gateway = NULL, link_sealed = NULL WHERE tenant = ? AND endpoint = ?")
+            .bind(tenant.as_str())
+            .bind(endpoint.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(backend)?;
+        touched(raise_children_edition(&mut tx, tenant, &gateway, at).await?)?;
+        Ok(tx.commit().await.map_err(backend)?)
+    }
+
+    async fn next_bundle_edition(
+        &self,
+        tenant: &Tenant,
+        name: &Endpoint,
+        at: u64,
+    ) -> Result<u64, UpdateError> {
+        let edition: Option<i64> = sqlx::query_scalar(
+            "UPDATE gateway SET bundle_edition = max(bundle_edition + 1, ?3) WHERE tenant = ?1 AND name = ?2 \
+             RETURNING bundle_edition",
+        )
+        .bind(tenant.as_str())
+        .bind(name.as_str())
+        .bind(column(at, "time")?)
+        .fetch_optional(&self.writer)
+        .await
+        .map_err(backend)?;
+        Ok(number(edition.ok_or(UpdateError::Missing)?, "gateway")?)
+    }
+}
+
+/// Gives the list of a gateway's devices a new edition; returns how many gateways of the name there are.
+pub(super) async fn raise_children_edition(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    name: &str,
+    at: u64,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query(
+        "UPDATE gateway SET children_edition = max(children_edition + 1, ?3) WHERE tenant = ?1 AND name = ?2",
+    )
+    .bind(tenant.as_str())
+    .bind(name)
+    .bind(column(at, "time")?)
+    .execute(&mut **tx)
+    .await
+    .map_err(backend)?;
+    Ok(done.rows_affected())
+}
+
+/// Tells whether a gateway has this name.
+pub(super) async fn is_taken(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM gateway WHERE tenant = ? AND name = ?")
+        .bind(tenant.as_str())
+        .bind(name)
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(backend)?;
+    Ok(found.is_some())
+}
+
+#[derive(FromRow)]
+struct GatewayRow {
+    name: String,
+    uri: String,
+    psk_sealed: Vec<u8>,
+    bundle_edition: i64,
+    children_edition: i64,
+    added_at: i64,
+}
+
+impl TryFrom<GatewayRow> for Gateway {
+    type Error = StoreError;
+
+    fn try_from(row: GatewayRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: endpoint(row.name, "gateway")?,
+            uri: row.uri,
+            psk: Sealed::new(row.psk_sealed),
+            bundle_edition: number(row.bundle_edition, "gateway")?,
+            children_edition: number(row.children_edition, "gateway")?,
+            added_at: number(row.added_at, "gateway")?,
+        })
+    }
+}
