@@ -83,7 +83,7 @@ impl Core {
         let place = Place { epoch: report.place.epoch, index: report.place.index };
         let digest = Sha256::digest(bytes).into();
         Ok(Said {
-            report: Report { place, grant: report.grant, moment, digest },
+            report: Report { place, grant: report.grant, moment, digest, manifest: *body.manifest },
             manifest: *body.manifest,
             reason,
         })
@@ -121,6 +121,9 @@ fn context(identity: &Identity) -> Result<Context, RequestError> {
         token: clock::random().map_err(failed)?,
         chain_length: identity.chain_length,
         given_again_max: 0,
+        reseed_wanted: false,
+        restores: 0,
+        resync_all_until: None,
         open: OpenGrant { bytes_present: false, cancelled: false, outranked: false },
     })
 }

@@ -3,7 +3,7 @@
 //! Everything here is plain and owned, so a store can write it down and a test can compare it. Nothing here is
 //! secret: seeds and keys stay in the vault. Source: the update protocol, "State per identity".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// SHA-256 digest.
 pub type Digest = [u8; 32];
@@ -47,6 +47,42 @@ pub struct IdentityState {
     pub reports: Vec<KeptReport>,
     /// "Prove" verdicts that are out. At most [`PROVES_MAX`].
     pub proves: Vec<Prove>,
+    /// Restores of the store that this identity was heard since, freshly proved. Fewer than there were: it is stale.
+    pub restores: u64,
+    /// Place at which grants may have been given that are not known, after a restore or a resync.
+    pub unknown_at: Option<Place>,
+    /// Whether the report of an unknown grant moved the fork head, which may have been moved by another one.
+    pub fork_unsure: bool,
+    /// Up to this counter a request may be a replay, and has to be proved: the highest one before a "forward".
+    pub counter_doubtful: Option<u64>,
+    /// Oldest epoch whose seed is still kept.
+    pub seed_oldest: u16,
+    /// Epochs whose seed was made with shares: nobody else can compute it.
+    pub epochs_shared: BTreeSet<u16>,
+    /// What an operator allowed.
+    pub permits: Permits,
+    /// Last second in which an operator blocks the identity, seconds since 1970; `u64::MAX` for ever.
+    pub blocked_until: Option<u64>,
+}
+
+/// What an operator allowed an identity, beyond the table.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Permits {
+    /// Last second in which a device that is ahead may be believed, once; seconds since 1970.
+    pub resync_until: Option<u64>,
+    /// Manifests of which one more grant may be given. At most [`REISSUES_MAX`].
+    pub reissue: Vec<Digest>,
+    /// A device that was restored to an older state may go on from the identity's place.
+    pub forward: Option<ForwardPermit>,
+}
+
+/// Leave for a device that lost its state to go on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ForwardPermit {
+    /// Last second, seconds since 1970.
+    pub until: u64,
+    /// Whether a device was told to go on; from then on its next good request ends the permit.
+    pub used: bool,
 }
 
 /// The last accepted request and the bytes that answered it.
@@ -79,10 +115,30 @@ pub struct Grant {
     pub not_after: u64,
     /// Which moments are reported, and which of them moves the index.
     pub confirm: Confirm,
+    /// Whether confirming it leads to a new seed, and by which shares.
+    pub reseed: Option<Reseed>,
+    /// Whether the device asks "go?" before it swaps.
+    pub go: bool,
     /// The encoded grant message, given again unchanged in rows 5 and 7.
     pub message: Vec<u8>,
     /// What became of it.
     pub state: GrantState,
+}
+
+/// A new seed that a grant leads to.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reseed {
+    /// The shares that are mixed into it; without them it follows from the old seed alone.
+    pub shares: Option<Shares>,
+}
+
+/// Public shares of a seed, each an encoded `COSE_Key`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Shares {
+    /// The server's.
+    pub server: Vec<u8>,
+    /// The device's.
+    pub device: Vec<u8>,
 }
 
 /// One resource that a grant opens.
@@ -144,8 +200,10 @@ pub struct Confirmed {
     pub report: Digest,
     /// Manifest that was confirmed.
     pub manifest: Digest,
-    /// Images that the device runs after it, as (component, digest).
+    /// Images that the device runs after it, as (component, digest); empty for a grant that is not known.
     pub installed: Vec<(u64, Digest)>,
+    /// Place that it led to.
+    pub leads_to: Place,
     /// Grants given again for this manifest after a failure was reported.
     pub given_again: u32,
 }
@@ -163,6 +221,8 @@ pub struct KeptReport {
     pub moment: Moment,
     /// The encoded receipt, sent again unchanged for the same report.
     pub receipt: Vec<u8>,
+    /// Manifest that it names, while it is ahead of the server and waits to be run through the table (row 13).
+    pub ahead: Option<Digest>,
 }
 
 /// A "prove" verdict that is out.
@@ -206,7 +266,38 @@ impl IdentityState {
             confirmed: BTreeMap::new(),
             reports: Vec::new(),
             proves: Vec::new(),
+            restores: 0,
+            unknown_at: None,
+            fork_unsure: false,
+            counter_doubtful: None,
+            seed_oldest: epoch,
+            epochs_shared: BTreeSet::new(),
+            permits: Permits::default(),
+            blocked_until: None,
         }
+    }
+
+    /// Tells whether the store was restored since this identity was last heard, freshly proved.
+    #[must_use]
+    pub fn is_stale(&self, restores: u64) -> bool {
+        self.restores < restores
+    }
+
+    /// Tells whether an operator blocks the identity in this second.
+    #[must_use]
+    pub fn is_blocked(&self, now: u64) -> bool {
+        self.blocked_until.is_some_and(|until| now <= until)
+    }
+
+    /// Finds the index from which a confirmed grant left an epoch that is over; `None` where a resync skipped it.
+    ///
+    /// The link of that index is what has to stay when the seed of the epoch goes.
+    #[must_use]
+    pub fn last_index_of(&self, epoch: u16) -> Option<u16> {
+        let left_by =
+            |(place, kept): (&Place, &Confirmed)| (kept.leads_to.epoch > epoch).then_some(place.index);
+        let ends = Place { epoch, index: u16::MAX };
+        self.confirmed.range(Place { epoch, index: 0 }..=ends).next_back().and_then(left_by)
     }
 
     /// Finds the open grant at the place of the identity.
@@ -252,6 +343,13 @@ impl Place {
     pub fn successor(self) -> Option<Self> {
         let index = self.index.checked_add(1)?;
         Some(Self { index, ..self })
+    }
+
+    /// Gives the first place of the next epoch, where a re-seeding grant leads; `None` past the last epoch.
+    #[must_use]
+    pub fn reseeded(self) -> Option<Self> {
+        let epoch = self.epoch.checked_add(1)?;
+        Some(Self { epoch, index: 0 })
     }
 }
 
@@ -307,6 +405,9 @@ pub const GRANTS_MAX: usize = 32;
 /// Most reports kept per identity: two per update over a chain of 512 updates. Past this the oldest is forgotten,
 /// and a repetition of it gets a new receipt. About 250 bytes each.
 pub const REPORTS_MAX: usize = 1024;
+
+/// Most manifests that an operator may have reissued to an identity at a time: as many as a device has in hand.
+pub const REISSUES_MAX: usize = 8;
 
 /// Most "prove" verdicts that are out per identity: rows 3, 13 and 14 for a device and one clone of it. Past this
 /// the answer is "later", which is the rate limit of row 14.

@@ -11,6 +11,7 @@ pub mod explain;
 pub mod fork;
 pub mod identity;
 pub mod key_index;
+pub mod operator;
 pub mod refusal;
 pub mod release;
 pub mod resolve;

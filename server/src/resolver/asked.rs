@@ -52,6 +52,7 @@ impl Core {
                 running: answers.running.clone(),
                 echo: request.options.echo.map(<[u8]>::to_vec),
                 keys: keys_digest(&request),
+                device_share: request.options.share.map(<[u8]>::to_vec),
                 go: request.options.go,
                 unconfirmed,
             },

@@ -138,6 +138,9 @@ impl Core {
             token: clock::random().map_err(failed)?,
             chain_length: identity.chain_length,
             given_again_max: GIVEN_AGAIN_MAX,
+            reseed_wanted: false,
+            restores: 0,
+            resync_all_until: None,
             open: self.open_grant(identity).await?,
         })
     }

@@ -122,7 +122,8 @@ impl Turn<'_> {
         };
         let answer = self.answer(&message, described)?;
         let contents = described.iter().map(content).collect();
-        let details = GrantDetails { contents, not_after, confirm: Confirm::Both, message };
+        let details =
+            GrantDetails { contents, not_after, confirm: Confirm::Both, shares: None, go: false, message };
         let state = self.decision.granted(new, details, &answer);
         Ok(Outcome { answer, state, events })
     }
@@ -184,7 +185,7 @@ impl Turn<'_> {
     }
 
     fn verdict(&self, verdict: Verdict, events: Vec<Event>) -> Result<Outcome, RequestError> {
-        let token;
+        let (token, fork);
         let detail = match verdict {
             Verdict::Nothing => Detail::Nothing,
             Verdict::Later { delay_s } => Detail::Later(later(u64::from(delay_s))),
@@ -192,6 +193,12 @@ impl Turn<'_> {
             Verdict::Prove(drawn) => {
                 token = drawn;
                 Detail::Prove(&token)
+            }
+            Verdict::Go { grant } => Detail::Go(grant),
+            Verdict::Stop { grant } => Detail::Stop(grant),
+            Verdict::Forward { fork: head, grant, .. } => {
+                fork = head;
+                Detail::Forward { fork: &fork, grant }
             }
         };
         let place = self.place(self.asked.request.place);

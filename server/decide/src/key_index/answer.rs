@@ -1,10 +1,10 @@
 //! The second step: an answer's bytes go into the state.
 
-use super::{Decision, NewGrant, Report};
+use super::{Decision, NewGrant, Report, Row};
 use crate::fork::fork_after;
 use crate::identity::{
     Confirm, Confirmed, Content, Digest, GRANTS_MAX, Grant, GrantState, IdentityState, KeptReport,
-    LastAnswer, REPORTS_MAX,
+    LastAnswer, REPORTS_MAX, Reseed, Shares,
 };
 
 /// What the builder and the vault decided about a grant.
@@ -16,6 +16,10 @@ pub struct GrantDetails {
     pub not_after: u64,
     /// Which reports it asks for.
     pub confirm: Confirm,
+    /// The shares of the new seed, where the grant re-seeds and the device sent one.
+    pub shares: Option<Shares>,
+    /// Whether the device has to ask "go?".
+    pub go: bool,
     /// The encoded grant message.
     pub message: Vec<u8>,
 }
@@ -59,6 +63,7 @@ impl Decision {
             grant: report.grant,
             moment: report.moment,
             receipt: receipt.to_vec(),
+            ahead: (self.row == Row::R13).then_some(report.manifest),
         });
         let surplus = state.reports.len().saturating_sub(REPORTS_MAX);
         state.reports.drain(..surplus);
@@ -76,6 +81,7 @@ pub(super) fn advance(state: &mut IdentityState, grant: &Grant, report: Digest) 
         report,
         manifest: grant.manifest,
         installed: grant.contents.iter().map(|content| (content.component, content.installed)).collect(),
+        leads_to: grant.leads_to,
         given_again,
     };
     state.confirmed.insert(left, confirmed);
@@ -102,6 +108,8 @@ fn given(new: &NewGrant, details: GrantDetails) -> Grant {
         keys: new.keys,
         not_after: details.not_after,
         confirm: details.confirm,
+        reseed: new.reseed.then_some(Reseed { shares: details.shares }),
+        go: details.go,
         message: details.message,
         state: GrantState::Open,
     }

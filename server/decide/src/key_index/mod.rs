@@ -26,7 +26,7 @@ mod tests;
 pub use answer::GrantDetails;
 
 use crate::alarm::{Alarm, AlarmKind};
-use crate::identity::{Digest, ForkHead, IdentityState, Moment, Place, Token};
+use crate::identity::{Digest, ForkHead, IdentityState, Moment, Place, Shares, Token};
 use crate::refusal::Refusal;
 
 /// A message whose MAC was right.
@@ -60,6 +60,8 @@ pub struct Request {
     pub echo: Option<Vec<u8>>,
     /// Digest over the keys of options 4 and 6, if it has either.
     pub keys: Option<Digest>,
+    /// Option 6: the device's share for the next seed, an encoded `COSE_Key`.
+    pub device_share: Option<Vec<u8>>,
     /// Option 5: "go?" for the grant of this number.
     pub go: Option<u64>,
     /// Option 7: the confirming report that led here and has no receipt yet.
@@ -86,6 +88,8 @@ pub struct Report {
     pub moment: Moment,
     /// SHA-256 of the encoded Report.
     pub digest: Digest,
+    /// Digest of the manifest that it names.
+    pub manifest: Digest,
 }
 
 /// What the shell knows beside the state.
@@ -99,6 +103,12 @@ pub struct Context {
     pub chain_length: u16,
     /// New grants for an update that was confirmed and then reported failed.
     pub given_again_max: u32,
+    /// Whether the policy of the campaign that would be granted for wants a new seed.
+    pub reseed_wanted: bool,
+    /// Restores of the store so far.
+    pub restores: u64,
+    /// Last second in which an operator lets every identity resync, seconds since 1970.
+    pub resync_all_until: Option<u64>,
     /// About the open grant at s; ignored if there is none.
     pub open: OpenGrant,
 }
@@ -125,8 +135,21 @@ pub struct Decision {
     pub reply: Reply,
     /// What to raise.
     pub alarm: Option<Alarm>,
+    /// The epoch that the identity enters: its keys are stored with the state.
+    pub enters: Option<Entered>,
+    /// Row 16: the seeds of this epoch and of those before it are destroyed with the commit.
+    pub destroy_seed_of: Option<u16>,
     /// Digest of the request under which the answer's bytes are kept, if they are.
     keep: Option<Digest>,
+}
+
+/// An epoch that an identity enters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Entered {
+    /// Its number.
+    pub epoch: u16,
+    /// The shares that its seed is made with; `None`: it follows from the seed before alone.
+    pub shares: Option<Shares>,
 }
 
 /// What is done with a message whose identity or key is not known: there is no state.
@@ -167,11 +190,17 @@ pub struct NewGrant {
     pub place: Place,
     /// Place that confirming it leads to.
     pub leads_to: Place,
+    /// Whether it says that confirming leads to a new seed.
+    pub reseed: bool,
+    /// The device's share for the new seed, if it re-seeds and the device sent one.
+    pub device_share: Option<Vec<u8>>,
     manifest: Digest,
     selector: Digest,
     keys: Option<Digest>,
     /// Place whose confirmation this grant repeats (row 7 after a failure).
     again: Option<Place>,
+    /// Whether an operator's reissue allowed it.
+    reissued: bool,
 }
 
 /// An authenticated answer that is no grant. The shell adds nonce and time.
@@ -188,6 +217,25 @@ pub enum Verdict {
     Refused(Refusal),
     /// Send this back in a new request under the same key.
     Prove(Token),
+    /// Swap now.
+    Go {
+        /// Number of the grant.
+        grant: u64,
+    },
+    /// Do not swap; drop the grant.
+    Stop {
+        /// Number of the grant.
+        grant: u64,
+    },
+    /// Go on from here, by an operator's leave. Sealed under the key of this place, not of the request's.
+    Forward {
+        /// The identity's place.
+        place: Place,
+        /// Its fork head.
+        fork: ForkHead,
+        /// The highest grant number given.
+        grant: u64,
+    },
 }
 
 /// Rows of the table, named as in the protocol.
@@ -210,6 +258,7 @@ pub enum Row {
     R13,
     R14,
     R15,
+    R16,
     R17,
     R18,
 }
@@ -249,7 +298,7 @@ impl Decision {
     }
 
     fn new(row: Row, state: IdentityState, reply: Reply) -> Self {
-        Self { row, state, reply, alarm: None, keep: None }
+        Self { row, state, reply, alarm: None, enters: None, destroy_seed_of: None, keep: None }
     }
 
     fn with_alarm(mut self, kind: AlarmKind, cause: String) -> Self {
@@ -279,6 +328,7 @@ impl Row {
             Self::R13 => "13",
             Self::R14 => "14",
             Self::R15 => "15",
+            Self::R16 => "16",
             Self::R17 => "17",
             Self::R18 => "18",
         }

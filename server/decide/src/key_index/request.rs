@@ -155,6 +155,9 @@ fn grant(
         selector: request.selector,
         keys: request.keys,
         again,
+        reseed: false,
+        device_share: None,
+        reissued: false,
     };
     Decision::new(row, state, Reply::NewGrant(new))
 }

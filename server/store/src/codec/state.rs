@@ -1,20 +1,26 @@
-//! [`IdentityState`] as CBOR, version 1.
+//! [`IdentityState`] as CBOR, version 2; version 1 is read too.
 //!
 //! ```text
-//! State = [ version: 1, Place, fork: bstr .size 8, counter: uint / nil, last: [ request, answer: bstr ] / nil,
-//!           grant-highest: uint, [ * Grant ], [ * Confirmed ], [ * Report ], [ * Prove ] ]
+//! State = [ version: 2, Place, fork: bstr .size 8, counter: uint / nil, last: [ request, answer: bstr ] / nil,
+//!           grant-highest: uint, [ * Grant ], [ * Confirmed ], [ * Report ], [ * Prove ],
+//!           restores: uint, unknown-at: Place / nil, fork-unsure: bool, doubtful: uint / nil, seed-oldest: uint,
+//!           [ * epoch-shared: uint ], resync-until: uint / nil, [ * reissue: digest ],
+//!           forward: [ until: uint, used: bool ] / nil, blocked-until: uint / nil ]
 //! Place = [ epoch: uint, index: uint ]
 //! Grant = [ number: uint, Place, leads-to: Place, manifest, selector, [ * [ component: uint, content, installed ] ],
-//!           keys: digest / nil, not-after: uint, confirm: 1..3, message: bstr, state: 0..4 ]
-//! Confirmed = [ Place, grant: uint, confirm: 1..3, report, manifest, [ * [ component: uint, installed ] ], again: uint ]
-//! Report = [ digest, Place, grant: uint, moment: 1..3, receipt: bstr ]
+//!           keys: digest / nil, not-after: uint, confirm: 1..3, message: bstr, state: 0..4,
+//!           reseed: [] / [ server: bstr, device: bstr ] / nil, go: bool ]
+//! Confirmed = [ Place, grant: uint, confirm: 1..3, report, manifest, [ * [ component: uint, installed ] ], again: uint,
+//!               leads-to: Place ]
+//! Report = [ digest, Place, grant: uint, moment: 1..3, receipt: bstr, ahead: digest / nil ]
 //! Prove = [ token: bstr .size 16, row: 3 / 13 / 14, Place, counter: uint / nil, expires: uint ]
 //! ```
-//! The revision is not in it: the row's own column has it, since compare-and-set reads it.
+//! The revision is not in it: the row's own column has it, since compare-and-set reads it. Version 1 ends each of them
+//! before what version 2 appended: no restore, resync, re-seeding, permit or block had happened then.
 
 use bellwether_decide::identity::{
-    Confirm, Confirmed, Content, Grant, GrantState, IdentityState, KeptReport, LastAnswer, Moment, Place,
-    Prove, ProveRow,
+    Confirm, Confirmed, Content, ForwardPermit, Grant, GrantState, IdentityState, KeptReport, LastAnswer,
+    Moment, Permits, Place, Prove, ProveRow, Reseed, Shares,
 };
 use minicbor::{Decoder, Encoder};
 
@@ -38,18 +44,41 @@ pub(crate) fn encode(state: &IdentityState) -> Vec<u8> {
 pub(crate) fn decode(bytes: &[u8], revision: u64) -> Result<IdentityState, CodecError> {
     let d = &mut Decoder::new(bytes);
     let items = d.array()?;
-    match d.u64()? {
-        VERSION => {}
+    let form = match d.u64()? {
+        1 => Form::V1,
+        VERSION => Form::V2,
         other => return Err(CodecError::Version(other)),
-    }
-    if items != Some(STATE_ITEMS) {
+    };
+    if items != Some(form.items(STATE_ITEMS)) {
         return Err(CodecError::Malformed("number of items in a state"));
     }
-    let state = read_state(d, revision)?;
+    let state = read_state(d, form, revision)?;
     if d.position() != bytes.len() {
         return Err(CodecError::Malformed("bytes after a state"));
     }
     Ok(state)
+}
+
+/// Which version is being read.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    V1,
+    V2,
+}
+
+/// Items of an array: in version 1, and what version 2 appended.
+struct Items {
+    v1: u64,
+    appended: u64,
+}
+
+impl Form {
+    fn items(self, items: Items) -> u64 {
+        match self {
+            Self::V1 => items.v1,
+            Self::V2 => items.v1 + items.appended,
+        }
+    }
 }
 
 type Written = Result<(), minicbor::encode::Error<core::convert::Infallible>>;
@@ -57,7 +86,7 @@ type Out<'a> = Encoder<&'a mut Vec<u8>>;
 type Read<T> = Result<T, CodecError>;
 
 fn write_state(e: &mut Out<'_>, state: &IdentityState) -> Written {
-    e.array(STATE_ITEMS)?.u64(VERSION)?;
+    e.array(Form::V2.items(STATE_ITEMS))?.u64(VERSION)?;
     write_place(e, state.place)?;
     e.bytes(&state.fork)?;
     write_optional(e, state.counter_highest)?;
@@ -72,7 +101,29 @@ fn write_state(e: &mut Out<'_>, state: &IdentityState) -> Written {
         write_confirmed(e, *place, confirmed)?;
     }
     write_each(e, &state.reports, write_report)?;
-    write_each(e, &state.proves, write_prove)
+    write_each(e, &state.proves, write_prove)?;
+    write_appended(e, state)
+}
+
+fn write_appended(e: &mut Out<'_>, state: &IdentityState) -> Written {
+    e.u64(state.restores)?;
+    match state.unknown_at {
+        Some(place) => write_place(e, place)?,
+        None => e.null().map(drop)?,
+    }
+    e.bool(state.fork_unsure)?;
+    write_optional(e, state.counter_doubtful)?;
+    e.u16(state.seed_oldest)?.array(state.epochs_shared.len() as u64)?;
+    for epoch in &state.epochs_shared {
+        e.u16(*epoch)?;
+    }
+    write_optional(e, state.permits.resync_until)?;
+    write_each(e, &state.permits.reissue, |e, digest| e.bytes(digest).map(drop))?;
+    match state.permits.forward {
+        Some(permit) => e.array(2)?.u64(permit.until)?.bool(permit.used)?,
+        None => e.null()?,
+    };
+    write_optional(e, state.blocked_until)
 }
 
 fn write_each<T>(e: &mut Out<'_>, items: &[T], write: fn(&mut Out<'_>, &T) -> Written) -> Written {
@@ -94,7 +145,7 @@ fn write_optional(e: &mut Out<'_>, value: Option<u64>) -> Written {
 }
 
 fn write_grant(e: &mut Out<'_>, grant: &Grant) -> Written {
-    e.array(GRANT_ITEMS)?.u64(grant.number)?;
+    e.array(Form::V2.items(GRANT_ITEMS))?.u64(grant.number)?;
     write_place(e, grant.place)?;
     write_place(e, grant.leads_to)?;
     e.bytes(&grant.manifest)?.bytes(&grant.selector)?;
@@ -102,19 +153,30 @@ fn write_grant(e: &mut Out<'_>, grant: &Grant) -> Written {
         e.array(3)?.u64(content.component)?.bytes(&content.content)?.bytes(&content.installed)?;
         Ok(())
     })?;
-    match &grant.keys {
-        Some(keys) => e.bytes(keys)?,
-        None => e.null()?,
-    };
+    write_digest(e, grant.keys.as_ref())?;
     e.u64(grant.not_after)?
         .u8(grant.confirm.number())?
         .bytes(&grant.message)?
         .u8(grant_state_number(grant.state))?;
+    match &grant.reseed {
+        Some(Reseed { shares: Some(shares) }) => e.array(2)?.bytes(&shares.server)?.bytes(&shares.device)?,
+        Some(Reseed { shares: None }) => e.array(0)?,
+        None => e.null()?,
+    };
+    e.bool(grant.go)?;
+    Ok(())
+}
+
+fn write_digest(e: &mut Out<'_>, digest: Option<&[u8; 32]>) -> Written {
+    match digest {
+        Some(digest) => e.bytes(digest)?,
+        None => e.null()?,
+    };
     Ok(())
 }
 
 fn write_confirmed(e: &mut Out<'_>, place: Place, confirmed: &Confirmed) -> Written {
-    e.array(CONFIRMED_ITEMS)?;
+    e.array(Form::V2.items(CONFIRMED_ITEMS))?;
     write_place(e, place)?;
     e.u64(confirmed.grant)?
         .u8(confirmed.confirm.number())?
@@ -125,14 +187,14 @@ fn write_confirmed(e: &mut Out<'_>, place: Place, confirmed: &Confirmed) -> Writ
         Ok(())
     })?;
     e.u32(confirmed.given_again)?;
-    Ok(())
+    write_place(e, confirmed.leads_to)
 }
 
 fn write_report(e: &mut Out<'_>, report: &KeptReport) -> Written {
-    e.array(REPORT_ITEMS)?.bytes(&report.digest)?;
+    e.array(Form::V2.items(REPORT_ITEMS))?.bytes(&report.digest)?;
     write_place(e, report.place)?;
     e.u64(report.grant)?.u8(report.moment.number())?.bytes(&report.receipt)?;
-    Ok(())
+    write_digest(e, report.ahead.as_ref())
 }
 
 fn write_prove(e: &mut Out<'_>, prove: &Prove) -> Written {
@@ -143,23 +205,58 @@ fn write_prove(e: &mut Out<'_>, prove: &Prove) -> Written {
     Ok(())
 }
 
-fn read_state(d: &mut Decoder<'_>, revision: u64) -> Read<IdentityState> {
-    Ok(IdentityState {
+fn read_state(d: &mut Decoder<'_>, form: Form, revision: u64) -> Read<IdentityState> {
+    let place = read_place(d)?;
+    let mut state = IdentityState {
         revision,
-        place: read_place(d)?,
+        place,
         fork: read_fixed(d)?,
         counter_highest: read_optional(d, Decoder::u64)?,
-        last: read_last(d)?,
+        last: read_or_nil(d, read_last)?,
         grant_highest: d.u64()?,
-        grants: read_each(d, read_grant)?,
-        confirmed: read_each(d, read_confirmed)?.into_iter().collect(),
-        reports: read_each(d, read_report)?,
+        grants: read_each(d, |d| read_grant(d, form))?,
+        confirmed: read_each(d, |d| read_confirmed(d, form))?.into_iter().collect(),
+        reports: read_each(d, |d| read_report(d, form))?,
         proves: read_each(d, read_prove)?,
-    })
+        ..IdentityState::new(place.epoch)
+    };
+    if form == Form::V2 {
+        read_appended(d, &mut state)?;
+    }
+    Ok(state)
+}
+
+fn read_appended(d: &mut Decoder<'_>, state: &mut IdentityState) -> Read<()> {
+    state.restores = d.u64()?;
+    state.unknown_at = read_or_nil(d, read_place)?;
+    state.fork_unsure = d.bool()?;
+    state.counter_doubtful = read_optional(d, Decoder::u64)?;
+    state.seed_oldest = d.u16()?;
+    state.epochs_shared = read_each(d, |d| Ok(d.u16()?))?.into_iter().collect();
+    state.permits = Permits {
+        resync_until: read_optional(d, Decoder::u64)?,
+        reissue: read_each(d, read_fixed)?,
+        forward: read_or_nil(d, read_forward)?,
+    };
+    state.blocked_until = read_optional(d, Decoder::u64)?;
+    Ok(())
+}
+
+fn read_forward(d: &mut Decoder<'_>) -> Read<ForwardPermit> {
+    expect_items(d, 2)?;
+    Ok(ForwardPermit { until: d.u64()?, used: d.bool()? })
+}
+
+fn read_or_nil<T>(d: &mut Decoder<'_>, read: fn(&mut Decoder<'_>) -> Read<T>) -> Read<Option<T>> {
+    if d.datatype()? == minicbor::data::Type::Null {
+        d.null()?;
+        return Ok(None);
+    }
+    read(d).map(Some)
 }
 
 /// Reads an array item by item: its claimed length allocates nothing.
-fn read_each<T>(d: &mut Decoder<'_>, read: fn(&mut Decoder<'_>) -> Read<T>) -> Read<Vec<T>> {
+fn read_each<T>(d: &mut Decoder<'_>, mut read: impl FnMut(&mut Decoder<'_>) -> Read<T>) -> Read<Vec<T>> {
     let count = d.array()?.ok_or(CodecError::Malformed("array without a length"))?;
     (0..count).map(|_| read(d)).collect()
 }
@@ -191,30 +288,42 @@ fn read_place(d: &mut Decoder<'_>) -> Read<Place> {
     Ok(Place { epoch: d.u16()?, index: d.u16()? })
 }
 
-fn read_last(d: &mut Decoder<'_>) -> Read<Option<LastAnswer>> {
-    if d.datatype()? == minicbor::data::Type::Null {
-        d.null()?;
-        return Ok(None);
-    }
+fn read_last(d: &mut Decoder<'_>) -> Read<LastAnswer> {
     expect_items(d, 2)?;
-    Ok(Some(LastAnswer { request: read_fixed(d)?, answer: d.bytes()?.to_vec() }))
+    Ok(LastAnswer { request: read_fixed(d)?, answer: d.bytes()?.to_vec() })
 }
 
-fn read_grant(d: &mut Decoder<'_>) -> Read<Grant> {
-    expect_items(d, GRANT_ITEMS)?;
-    Ok(Grant {
+fn read_grant(d: &mut Decoder<'_>, form: Form) -> Read<Grant> {
+    expect_items(d, form.items(GRANT_ITEMS))?;
+    let mut grant = Grant {
         number: d.u64()?,
         place: read_place(d)?,
         leads_to: read_place(d)?,
         manifest: read_fixed(d)?,
         selector: read_fixed(d)?,
         contents: read_each(d, read_content)?,
-        keys: read_keys(d)?,
+        keys: read_or_nil(d, read_fixed)?,
         not_after: d.u64()?,
         confirm: read_confirm(d)?,
         message: d.bytes()?.to_vec(),
         state: read_grant_state(d)?,
-    })
+        reseed: None,
+        go: false,
+    };
+    if form == Form::V2 {
+        grant.reseed = read_or_nil(d, read_reseed)?;
+        grant.go = d.bool()?;
+    }
+    Ok(grant)
+}
+
+fn read_reseed(d: &mut Decoder<'_>) -> Read<Reseed> {
+    let shares = match d.array()? {
+        Some(0) => None,
+        Some(2) => Some(Shares { server: d.bytes()?.to_vec(), device: d.bytes()?.to_vec() }),
+        _ => return Err(CodecError::Malformed("number of shares")),
+    };
+    Ok(Reseed { shares })
 }
 
 fn read_content(d: &mut Decoder<'_>) -> Read<Content> {
@@ -222,29 +331,26 @@ fn read_content(d: &mut Decoder<'_>) -> Read<Content> {
     Ok(Content { component: d.u64()?, content: read_fixed(d)?, installed: read_fixed(d)? })
 }
 
-fn read_keys(d: &mut Decoder<'_>) -> Read<Option<[u8; 32]>> {
-    if d.datatype()? == minicbor::data::Type::Null {
-        d.null()?;
-        return Ok(None);
-    }
-    read_fixed(d).map(Some)
-}
-
 fn read_confirm(d: &mut Decoder<'_>) -> Read<Confirm> {
     Confirm::from_number(d.u8()?).ok_or(CodecError::Malformed("number of confirm"))
 }
 
-fn read_confirmed(d: &mut Decoder<'_>) -> Read<(Place, Confirmed)> {
-    expect_items(d, CONFIRMED_ITEMS)?;
+fn read_confirmed(d: &mut Decoder<'_>, form: Form) -> Read<(Place, Confirmed)> {
+    expect_items(d, form.items(CONFIRMED_ITEMS))?;
     let place = read_place(d)?;
-    let confirmed = Confirmed {
+    let mut confirmed = Confirmed {
         grant: d.u64()?,
         confirm: read_confirm(d)?,
         report: read_fixed(d)?,
         manifest: read_fixed(d)?,
         installed: read_each(d, read_installed)?,
         given_again: d.u32()?,
+        // No grant of version 1 re-seeds, so none leaves the last index that the wire can carry.
+        leads_to: place.successor().unwrap_or(place),
     };
+    if form == Form::V2 {
+        confirmed.leads_to = read_place(d)?;
+    }
     Ok((place, confirmed))
 }
 
@@ -253,14 +359,15 @@ fn read_installed(d: &mut Decoder<'_>) -> Read<(u64, [u8; 32])> {
     Ok((d.u64()?, read_fixed(d)?))
 }
 
-fn read_report(d: &mut Decoder<'_>) -> Read<KeptReport> {
-    expect_items(d, REPORT_ITEMS)?;
+fn read_report(d: &mut Decoder<'_>, form: Form) -> Read<KeptReport> {
+    expect_items(d, form.items(REPORT_ITEMS))?;
     Ok(KeptReport {
         digest: read_fixed(d)?,
         place: read_place(d)?,
         grant: d.u64()?,
         moment: Moment::from_number(d.u8()?).ok_or(CodecError::Malformed("number of a moment"))?,
         receipt: d.bytes()?.to_vec(),
+        ahead: if form == Form::V2 { read_or_nil(d, read_fixed)? } else { None },
     })
 }
 
@@ -315,11 +422,11 @@ fn read_prove_row(d: &mut Decoder<'_>) -> Read<ProveRow> {
     })
 }
 
-const VERSION: u64 = 1;
-const STATE_ITEMS: u64 = 10;
-const GRANT_ITEMS: u64 = 11;
-const CONFIRMED_ITEMS: u64 = 7;
-const REPORT_ITEMS: u64 = 5;
+const VERSION: u64 = 2;
+const STATE_ITEMS: Items = Items { v1: 10, appended: 10 };
+const GRANT_ITEMS: Items = Items { v1: 11, appended: 2 };
+const CONFIRMED_ITEMS: Items = Items { v1: 7, appended: 1 };
+const REPORT_ITEMS: Items = Items { v1: 5, appended: 1 };
 const PROVE_ITEMS: u64 = 5;
 
 #[cfg(test)]

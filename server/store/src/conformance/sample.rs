@@ -5,8 +5,8 @@ use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets};
 use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::identity::{
-    Confirm, Confirmed, Content, Grant, GrantState, IdentityState, KeptReport, LastAnswer, Moment, Place,
-    Prove, ProveRow,
+    Confirm, Confirmed, Content, ForwardPermit, Grant, GrantState, IdentityState, KeptReport, LastAnswer,
+    Moment, Permits, Place, Prove, ProveRow, Reseed, Shares,
 };
 use bellwether_decide::release::Class;
 
@@ -104,6 +104,7 @@ pub fn full_state(revision: u64) -> IdentityState {
             grant: NOW,
             moment: Moment::Installed,
             receipt: b"receipt".to_vec(),
+            ahead: Some([0x32; 32]),
         }],
         proves: vec![Prove {
             token: [0x41; 16],
@@ -112,6 +113,18 @@ pub fn full_state(revision: u64) -> IdentityState {
             counter_highest: Some(639),
             expires: NOW + 60,
         }],
+        restores: 4,
+        unknown_at: Some(Place { epoch: 0, index: 7 }),
+        fork_unsure: true,
+        counter_doubtful: Some(704),
+        seed_oldest: 0,
+        epochs_shared: [2, 5].into(),
+        permits: Permits {
+            resync_until: Some(NOW + 3_600),
+            reissue: vec![[0x33; 32]],
+            forward: Some(ForwardPermit { until: NOW + 7_200, used: true }),
+        },
+        blocked_until: Some(NOW + 10_800),
     }
 }
 
@@ -128,6 +141,10 @@ fn grant(place: Place, state: GrantState) -> Grant {
         confirm: Confirm::Both,
         message: b"grant message".to_vec(),
         state,
+        reseed: Some(Reseed {
+            shares: Some(Shares { server: b"server share".to_vec(), device: b"device share".to_vec() }),
+        }),
+        go: true,
     }
 }
 
@@ -139,6 +156,7 @@ fn confirmed() -> Confirmed {
         manifest: [0x62; 32],
         installed: vec![(0, [0x63; 32])],
         given_again: 2,
+        leads_to: Place { epoch: 1, index: 0 },
     }
 }
 

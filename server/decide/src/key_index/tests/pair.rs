@@ -26,7 +26,16 @@ pub(super) struct Pair {
 impl Pair {
     pub(super) fn new() -> Self {
         let open = OpenGrant { bytes_present: true, cancelled: false, outranked: false };
-        let context = Context { now: NOW, token: [0; 16], chain_length: 16, given_again_max: 1, open };
+        let context = Context {
+            now: NOW,
+            token: [0; 16],
+            chain_length: 16,
+            given_again_max: 1,
+            reseed_wanted: false,
+            restores: 0,
+            resync_all_until: None,
+            open,
+        };
         Self { state: IdentityState::new(0), context, counter: 0, tokens: 0 }
     }
 
@@ -43,6 +52,7 @@ impl Pair {
             running: vec![(0, OLD_IMAGE)],
             echo: None,
             keys: None,
+            device_share: None,
             go: None,
             unconfirmed: None,
         }
@@ -52,7 +62,7 @@ impl Pair {
     pub(super) fn report(&self, moment: Moment) -> Report {
         let grant = self.state.grants.last().map_or(0, |grant| grant.number);
         let place = self.state.grants.last().map_or(self.state.place, |grant| grant.place);
-        Report { place, grant, moment, digest: digest_of(0x20 + moment.number(), grant) }
+        Report { place, grant, moment, digest: digest_of(0x20 + moment.number(), grant), manifest: MANIFEST }
     }
 
     pub(super) fn decide(&mut self, arrival: impl Into<Arrival>) -> Decision {
@@ -106,7 +116,14 @@ pub(super) fn stored(decision: &Decision, arrival: &Arrival, confirm: Confirm) -
         (Arrival::Request(request), Reply::NewGrant(new)) => {
             let contents = vec![Content { component: 0, content: [0xC0; 32], installed: NEW_IMAGE }];
             let message = format!("grant {}", new.number).into_bytes();
-            let details = GrantDetails { contents, not_after: NOW + LATER_S, confirm, message };
+            let details = GrantDetails {
+                contents,
+                not_after: NOW + LATER_S,
+                confirm,
+                shares: None,
+                go: false,
+                message,
+            };
             decision.granted(new, details, format!("answer {}", request.counter).as_bytes())
         }
         (Arrival::Request(request), Reply::Verdict(_) | Reply::HeldGrant { .. }) => {

@@ -108,6 +108,7 @@ fn tell(pair: &Pair, grant: usize, moment: Moment, place: i8, digest: u8) -> Rep
         grant: about.map_or(0, |grant| grant.number),
         moment,
         digest: [digest << 2 | moment.number(); 32],
+        manifest: super::pair::MANIFEST,
     }
 }
 

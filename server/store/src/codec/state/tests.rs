@@ -1,4 +1,4 @@
-//! The form of version 1, byte for byte.
+//! The forms of versions 1 and 2, byte for byte.
 
 use proptest::prelude::*;
 
@@ -7,8 +7,42 @@ use super::*;
 /// The sample state as version 1 wrote it; later versions have to read it for ever, so it is never made anew.
 const GOLDEN_V1: &str = include_str!("v1.hex");
 
+/// The sample state as version 2 wrote it; never made anew either.
+const GOLDEN_V2: &str = include_str!("v2.hex");
+
 fn golden() -> Vec<u8> {
-    hex::decode(GOLDEN_V1.split_whitespace().collect::<String>()).unwrap()
+    bytes_of(GOLDEN_V2)
+}
+
+fn bytes_of(golden: &str) -> Vec<u8> {
+    hex::decode(golden.split_whitespace().collect::<String>()).unwrap()
+}
+
+/// What version 1 could say of the sample: nothing was re-seeded, restored, permitted or blocked.
+fn sample_of_v1() -> IdentityState {
+    let mut state = sample();
+    for grant in &mut state.grants {
+        (grant.reseed, grant.go) = (None, false);
+    }
+    for (place, confirmed) in &mut state.confirmed {
+        confirmed.leads_to = place.successor().unwrap();
+    }
+    for report in &mut state.reports {
+        report.ahead = None;
+    }
+    IdentityState {
+        revision: state.revision,
+        place: state.place,
+        fork: state.fork,
+        counter_highest: state.counter_highest,
+        last: state.last,
+        grant_highest: state.grant_highest,
+        grants: state.grants,
+        confirmed: state.confirmed,
+        reports: state.reports,
+        proves: state.proves,
+        ..IdentityState::new(0)
+    }
 }
 
 fn sample() -> IdentityState {
@@ -17,27 +51,36 @@ fn sample() -> IdentityState {
 
 #[test]
 fn state_written_by_version_1_is_still_read() {
-    assert_eq!(decode(&golden(), 3).unwrap(), sample());
+    assert_eq!(decode(&bytes_of(GOLDEN_V1), 3).unwrap(), sample_of_v1());
 }
 
 #[test]
-fn version_1_writes_the_bytes_that_it_always_wrote() {
+fn version_2_writes_the_bytes_that_it_always_wrote() {
     assert_eq!(hex::encode(encode(&sample())), hex::encode(golden()));
 }
 
 #[test]
 fn state_of_a_later_version_is_named_as_such() {
     let mut later = golden();
-    later[1] = 2;
-    assert!(matches!(decode(&later, 3), Err(CodecError::Version(2))));
+    later[1] = 3;
+    assert!(matches!(decode(&later, 3), Err(CodecError::Version(3))));
 }
 
 #[test]
 fn every_cut_of_a_state_is_refused() {
-    let whole = golden();
-    for length in 0..whole.len() {
-        assert!(decode(&whole[..length], 3).is_err(), "{length}");
+    for whole in [golden(), bytes_of(GOLDEN_V1)] {
+        for length in 0..whole.len() {
+            assert!(decode(&whole[..length], 3).is_err(), "{length}");
+        }
     }
+}
+
+#[test]
+fn state_of_one_version_that_calls_itself_the_other_is_refused() {
+    let (mut older, mut newer) = (bytes_of(GOLDEN_V1), golden());
+    (older[1], newer[1]) = (2, 1);
+    assert!(matches!(decode(&older, 3), Err(CodecError::Malformed(_))));
+    assert!(matches!(decode(&newer, 3), Err(CodecError::Malformed(_))));
 }
 
 #[test]
@@ -81,8 +124,9 @@ fn confirm() -> impl Strategy<Value = Confirm> {
 fn grant() -> impl Strategy<Value = Grant> {
     let contents = prop::collection::vec(any::<(u64, [u8; 32], [u8; 32])>(), 0..3);
     let numbers = any::<(u64, u64, [u8; 32], [u8; 32], Option<[u8; 32]>, Vec<u8>)>();
-    (place(), place(), contents, numbers, confirm()).prop_map(
-        |(place, leads_to, contents, numbers, confirm)| {
+    let options = any::<(Option<Option<(Vec<u8>, Vec<u8>)>>, bool)>();
+    (place(), place(), contents, numbers, confirm(), options).prop_map(
+        |(place, leads_to, contents, numbers, confirm, (reseed, go))| {
             let content = |(component, content, installed)| Content { component, content, installed };
             let (number, not_after, manifest, selector, keys, message) = numbers;
             Grant {
@@ -97,24 +141,36 @@ fn grant() -> impl Strategy<Value = Grant> {
                 confirm,
                 message,
                 state: GrantState::Open,
+                reseed: reseed.map(|shares| Reseed {
+                    shares: shares.map(|(server, device)| Shares { server, device }),
+                }),
+                go,
             }
         },
     )
 }
 
 fn confirmed() -> impl Strategy<Value = Confirmed> {
-    (any::<(u64, [u8; 32], [u8; 32], Vec<(u64, [u8; 32])>, u32)>(), confirm()).prop_map(
-        |(values, confirm)| {
+    (any::<(u64, [u8; 32], [u8; 32], Vec<(u64, [u8; 32])>, u32)>(), confirm(), place()).prop_map(
+        |(values, confirm, leads_to)| {
             let (grant, report, manifest, installed, given_again) = values;
-            Confirmed { grant, confirm, report, manifest, installed, given_again }
+            Confirmed { grant, confirm, report, manifest, installed, leads_to, given_again }
         },
     )
 }
 
 fn report() -> impl Strategy<Value = KeptReport> {
     let moments = [Moment::Decrypted, Moment::Installed, Moment::Failed];
-    (any::<([u8; 32], u64, Vec<u8>)>(), place(), prop::sample::select(moments.to_vec())).prop_map(
-        |((digest, grant, receipt), place, moment)| KeptReport { digest, place, grant, moment, receipt },
+    let plain = any::<([u8; 32], u64, Vec<u8>, Option<[u8; 32]>)>();
+    (plain, place(), prop::sample::select(moments.to_vec())).prop_map(
+        |((digest, grant, receipt, ahead), place, moment)| KeptReport {
+            digest,
+            place,
+            grant,
+            moment,
+            receipt,
+            ahead,
+        },
     )
 }
 
@@ -131,7 +187,34 @@ fn prove() -> impl Strategy<Value = Prove> {
     )
 }
 
+/// Writes what version 2 appended over a state.
+fn appended(state: IdentityState) -> impl Strategy<Value = IdentityState> {
+    let known = (any::<u64>(), prop::option::of(place()), any::<(bool, Option<u64>, u16)>());
+    let epochs = prop::collection::btree_set(any::<u16>(), 0..3);
+    let allowed = any::<(Option<u64>, Vec<[u8; 32]>, Option<(u64, bool)>, Option<u64>)>();
+    (known, epochs, allowed).prop_map(move |(known, epochs_shared, allowed)| {
+        let (restores, unknown_at, (fork_unsure, counter_doubtful, seed_oldest)) = known;
+        let (resync_until, reissue, forward, blocked_until) = allowed;
+        let forward = forward.map(|(until, used)| ForwardPermit { until, used });
+        IdentityState {
+            restores,
+            unknown_at,
+            fork_unsure,
+            counter_doubtful,
+            seed_oldest,
+            epochs_shared,
+            permits: Permits { resync_until, reissue, forward },
+            blocked_until,
+            ..state.clone()
+        }
+    })
+}
+
 fn state() -> impl Strategy<Value = IdentityState> {
+    state_of_v1().prop_flat_map(appended)
+}
+
+fn state_of_v1() -> impl Strategy<Value = IdentityState> {
     let plain = any::<([u8; 8], Option<u64>, Option<([u8; 32], Vec<u8>)>, u64, u64)>();
     let grants = prop::collection::vec(grant(), 0..3);
     let kept = prop::collection::btree_map(place(), confirmed(), 0..3);
@@ -152,6 +235,7 @@ fn state() -> impl Strategy<Value = IdentityState> {
                 confirmed,
                 reports,
                 proves,
+                ..IdentityState::new(place.epoch)
             }
         },
     )
@@ -169,8 +253,13 @@ proptest! {
     }
 
     #[test]
-    fn state_with_an_altered_byte_never_panics(at in 0..400_usize, byte: u8) {
+    fn state_with_an_altered_byte_never_panics(at in 0..700_usize, byte: u8) {
         let mut altered = golden();
+        if let Some(place) = altered.get_mut(at) {
+            *place = byte;
+        }
+        let _ = decode(&altered, 3);
+        let mut altered = bytes_of(GOLDEN_V1);
         if let Some(place) = altered.get_mut(at) {
             *place = byte;
         }
