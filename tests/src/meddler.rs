@@ -1,6 +1,7 @@
 //! Somebody between devices and server who holds every device's DTLS key, and alters, drops or swaps what passes.
 //!
-//! DTLS keys are not the keys of updates: an edge holds them and must not be able to do harm with them.
+//! DTLS keys are not the keys of updates: an edge holds them and must not be able to do harm with them. Before a
+//! gateway, with the keys of the links between it and its devices, it is a gateway that lies.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -25,6 +26,8 @@ pub struct Meddler {
 pub enum Matter {
     /// Registration and its updates.
     Registration,
+    /// A device's word to its gateway that it is there.
+    Hello,
     /// An update request; its response is the answer.
     Question,
     /// A report; its response is the receipt.
@@ -67,6 +70,8 @@ pub enum Fate {
     Pass,
     /// It goes no further; who asked gets 5.04.
     Lose,
+    /// It goes on, as altered, after this time.
+    Late(Duration),
 }
 
 type Rule = Box<dyn FnMut(Passing<'_>) -> Fate + Send>;
@@ -164,21 +169,21 @@ impl Inner {
         rule(Passing { device, matter, half, body })
     }
 
-    /// The device's session with the server, made at its first message.
-    async fn line(self: &Arc<Self>, device: &str) -> (ShardHandle, SessionId) {
+    /// The device's session with the server, made at its first message; `None` while the server takes none.
+    async fn line(self: &Arc<Self>, device: &str) -> Option<(ShardHandle, SessionId)> {
         let mut lines = self.lines.lock().await;
         if let Some(line) = lines.get(device) {
-            return line.clone();
+            return Some(line.clone());
         }
         let psk = self.secrets.lock().expect("alive").get(device).cloned().expect("an admitted device");
         let server = self.server.lock().expect("alive").expect("a server behind");
         let key = Secret::new(psk).expect("a key");
         let security = Security::PskClient { identity: device.as_bytes().to_vec(), key };
         let (shard, events) = Shard::spawn(config(security), Box::new(NoService)).expect("a free port");
-        let session = shard.connect(server).await.expect("a session with the server").session;
+        let session = shard.connect(server).await.ok()?.session;
         tokio::spawn(from_server(Arc::clone(self), device.to_owned(), shard.clone(), events));
         lines.insert(device.to_owned(), (shard.clone(), session));
-        (shard, session)
+        Some((shard, session))
     }
 
     async fn carry(
@@ -190,18 +195,24 @@ impl Inner {
     ) -> Response {
         let lost = Response::new(Code::GATEWAY_TIMEOUT);
         let matter = matter(&request);
-        if self.ask(device, matter, Half::Request, &mut request.payload) == Fate::Lose {
-            return lost;
+        match self.ask(device, matter, Half::Request, &mut request.payload) {
+            Fate::Pass => {}
+            Fate::Late(time) => tokio::time::sleep(time).await,
+            Fate::Lose => return lost,
         }
         // Hop-by-hop options are none of the other side's.
         request.other.clear();
         let Ok(mut response) = to.request(session, request).await else {
+            // A peer that was killed knows the session no more; the next message makes another one.
+            self.lines.lock().await.remove(device);
             return lost;
         };
         match self.ask(device, matter, Half::Response, &mut response.payload) {
-            Fate::Pass => response,
-            Fate::Lose => lost,
+            Fate::Pass => {}
+            Fate::Late(time) => tokio::time::sleep(time).await,
+            Fate::Lose => return lost,
         }
+        response
     }
 }
 
@@ -214,8 +225,10 @@ async fn from_devices(inner: Arc<Inner>, mut events: Receiver<Event>) {
         inner.sessions.lock().expect("alive").insert(device.clone(), peer.session);
         let inner = Arc::clone(&inner);
         tokio::spawn(async move {
-            let (shard, session) = inner.line(&device).await;
-            let response = inner.carry(&device, request, &shard, session).await;
+            let response = match inner.line(&device).await {
+                Some((shard, session)) => inner.carry(&device, request, &shard, session).await,
+                None => Response::new(Code::GATEWAY_TIMEOUT),
+            };
             inner.front.respond(exchange, response);
         });
     }
@@ -241,6 +254,7 @@ fn matter(request: &Request) -> Matter {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.method, path.as_slice()) {
         (_, ["rd", ..]) => Matter::Registration,
+        (Method::Post, ["h"]) => Matter::Hello,
         (Method::Post, ["u"]) => Matter::Question,
         (Method::Post, ["u", "r"]) => Matter::Report,
         (Method::Get, ["f", _]) => Matter::Frame(request.block2.map_or(0, |block| block.number)),

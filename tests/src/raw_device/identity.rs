@@ -98,6 +98,16 @@ impl Identity {
         self.data().dtls_psk.to_vec()
     }
 
+    /// The key of its link with its gateway.
+    ///
+    /// # Panics
+    ///
+    /// Where it has no gateway.
+    pub fn link_psk(&self) -> Vec<u8> {
+        let unit = self.data();
+        unit.gateways.get(0).expect("a gateway").psk.to_vec()
+    }
+
     /// Its seed.
     pub fn seed(&self) -> [u8; 32] {
         *self.data().seed.expose()

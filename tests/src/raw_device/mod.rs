@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use bellwether_manifests::message::{Digest, Moment, content_format};
-use bellwether_net::coap::{Code, Response};
+use bellwether_net::coap::{self, Code, Response};
 use bellwether_net::{CloseReason, ConnectError};
 
 /// A device with its own line.
@@ -44,6 +44,18 @@ impl RawDevice {
     pub fn with(server: SocketAddr, identity: Identity) -> Self {
         let line = Line::connect(server, &identity.name, identity.psk());
         line.register(&identity.name);
+        Self { identity, line }
+    }
+
+    /// Connects a device to its gateway and says that it is there; it is registered nowhere.
+    ///
+    /// # Panics
+    ///
+    /// Where the gateway does not take it.
+    pub fn behind(gateway: SocketAddr, identity: Identity) -> Self {
+        let line = Line::connect(gateway, &identity.name, identity.link_psk());
+        let response = line.send(coap::Request::new(coap::Method::Post, "/h"));
+        assert_eq!(response.code, Code::CHANGED, "{} is not heard by its gateway", identity.name);
         Self { identity, line }
     }
 
