@@ -1,9 +1,10 @@
 //! What needs a person's eye.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// One cause on one day, with how often it came.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Alarm {
     /// `clone`, `clone or rolled-back device`, `unknown identity` or `repeated request`.
     pub kind: String,

@@ -1,9 +1,10 @@
 //! Campaigns: launch, progress, outcome.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Asks for a campaign: `POST /v1/campaigns`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchCampaign {
     /// Chosen by the caller, 1 to 64 bytes: the same request again gives the same campaign, and another
@@ -20,7 +21,7 @@ pub struct LaunchCampaign {
 }
 
 /// Chooses devices. Everything empty: every device of the classes that the manifest serves.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Targets {
     /// Class names.
@@ -30,7 +31,7 @@ pub struct Targets {
 }
 
 /// Paces a campaign.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
     /// Devices at work at the same time; absent: all at once.
@@ -46,7 +47,7 @@ pub struct Policy {
 }
 
 /// A campaign with its progress: `GET /v1/campaigns/{id}`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Campaign {
     /// Its name.
     pub id: String,
@@ -65,11 +66,13 @@ pub struct Campaign {
 }
 
 /// Where a campaign stands.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CampaignState {
     /// Offers go out as its policy allows.
     Running,
+    /// Stopped for a while by a person: nothing is offered, granted or started.
+    Paused,
     /// Too many failed: no new offers.
     Halted,
     /// Ended by a person: no new offers, no new grants.
@@ -79,7 +82,7 @@ pub enum CampaignState {
 }
 
 /// Counts of one class. `targeted` is the sum; the others never count a device twice.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct ClassProgress {
     /// Class name.
     pub class: String,
@@ -100,7 +103,7 @@ pub struct ClassProgress {
 }
 
 /// One device in a campaign.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct CampaignDevice {
     /// Endpoint name.
     pub endpoint: String,
@@ -115,7 +118,7 @@ pub struct CampaignDevice {
 }
 
 /// How far a device is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeviceOutcome {
     /// Not yet offered.
@@ -137,7 +140,7 @@ pub enum DeviceOutcome {
 }
 
 /// What a device was given.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Got {
     /// The whole image, encrypted.

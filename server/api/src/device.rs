@@ -1,9 +1,10 @@
 //! Devices: enrolment and what is known of them.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Asks for a new device: `POST /v1/devices`.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AddDevice {
     /// Endpoint name, which is the identity's name and the DTLS identity: 1 to 64 bytes.
@@ -16,7 +17,7 @@ pub struct AddDevice {
 }
 
 /// Says how the datagrams of a device are protected.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Security {
     /// DTLS 1.2 with a pre-shared key.
@@ -27,7 +28,7 @@ pub enum Security {
 }
 
 /// Answers `POST /v1/devices`. The unit data is shown here and never again.
-#[derive(Clone, Deserialize, Serialize)]
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
 pub struct NewDevice {
     /// What was enrolled.
     pub device: Device,
@@ -42,7 +43,7 @@ impl core::fmt::Debug for NewDevice {
 }
 
 /// A device as the server knows it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Device {
     /// Endpoint name.
     pub endpoint: String,
@@ -65,7 +66,7 @@ pub struct Device {
 }
 
 /// Answers `GET /v1/devices/{endpoint}/explain`: the story of a device, oldest first.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Explanation {
     /// Endpoint name.
     pub endpoint: String,

@@ -1,9 +1,10 @@
 //! The one shape of every refusal.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Says why a request was refused and what to do about it.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct ErrorBody {
     /// For programs: stable.
     pub code: ErrorCode,
@@ -12,7 +13,7 @@ pub struct ErrorBody {
 }
 
 /// What kind of refusal it is.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The request can't be understood, or a value is out of its bounds (400).

@@ -1,9 +1,10 @@
 //! Releases, manifests and anchors: what may run.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// A version of a component for a class.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Release {
     /// Class name.
     pub class: String,
@@ -20,7 +21,7 @@ pub struct Release {
 }
 
 /// A manifest that the server has verified and keeps.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Manifest {
     /// The digest in its authentication block, in hexadecimal: its name here.
     pub digest: String,
@@ -37,7 +38,7 @@ pub struct Manifest {
 }
 
 /// One class in a manifest.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct ManifestClass {
     /// The class name, where a device or a release of that class is known; else the class id.
     pub class: String,
@@ -50,7 +51,7 @@ pub struct ManifestClass {
 }
 
 /// The document that says whom devices believe.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Anchors {
     /// Rises with every replacement.
     pub edition: u64,

@@ -1,9 +1,10 @@
 //! The server itself.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Answers `GET /health`, the one path that needs no token.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Health {
     /// `ok`, or what is wrong.
     pub status: String,
@@ -16,7 +17,7 @@ pub struct Health {
 }
 
 /// Answers `GET /v1/distributor`: the key that anchors must list so that devices take grants from here.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Distributor {
     /// The public `COSE_Key`, encoded, in hexadecimal.
     pub public_key: String,

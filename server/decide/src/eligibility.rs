@@ -19,7 +19,7 @@ pub enum Condition {
     ManifestOffered,
     /// Such a campaign is for this device.
     Targeted,
-    /// Such a campaign was neither cancelled nor halted.
+    /// Such a campaign was neither cancelled nor halted, and is not paused.
     CampaignOpen,
     /// The identity did not get this update before.
     NotSentBefore,
@@ -101,10 +101,11 @@ fn conditions(facts: &Facts<'_>, findings: &mut Vec<Finding>) -> Result<Campaign
     Ok(campaign.id)
 }
 
-/// A running campaign before a finished one before one that ended early; then the newest.
+/// A running campaign before a paused one, before a finished one, before one that ended early; then the newest.
 fn preference(campaign: &Campaign) -> (u8, CampaignId) {
     let state = match campaign.state {
-        CampaignState::Running => 2,
+        CampaignState::Running => 3,
+        CampaignState::Paused => 2,
         CampaignState::Finished => 1,
         CampaignState::Halted | CampaignState::Cancelled => 0,
     };
@@ -115,6 +116,7 @@ fn preference(campaign: &Campaign) -> (u8, CampaignId) {
 fn closed(state: CampaignState) -> Option<Refusal> {
     match state {
         CampaignState::Running | CampaignState::Finished => None,
+        CampaignState::Paused => Some(Refusal::CampaignPaused),
         CampaignState::Halted => Some(Refusal::CampaignHalted),
         CampaignState::Cancelled => Some(Refusal::CampaignCancelled),
     }
@@ -201,6 +203,16 @@ mod tests {
             Err(Refusal::CampaignCancelled)
         );
         assert_eq!(outcome(Some(&device()), &[cancelled, halted]), Err(Refusal::CampaignHalted));
+    }
+
+    #[test]
+    fn paused_campaign_refuses_unless_another_of_the_manifest_runs() {
+        let paused = campaign(2, CampaignState::Paused);
+        assert_eq!(outcome(Some(&device()), std::slice::from_ref(&paused)), Err(Refusal::CampaignPaused));
+        let finished = campaign(3, CampaignState::Finished);
+        assert_eq!(outcome(Some(&device()), &[finished, paused.clone()]), Err(Refusal::CampaignPaused));
+        let running = campaign(1, CampaignState::Running);
+        assert_eq!(outcome(Some(&device()), &[running, paused]), Ok(CampaignId(1)));
     }
 
     #[test]

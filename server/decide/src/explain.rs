@@ -1,6 +1,6 @@
 //! Why a device was updated, or not: sentences for people, in the order in which they help.
 
-use crate::campaign::event::{Delivery, Event, EventKind};
+use crate::campaign::event::{By, Delivery, Event, EventKind};
 use crate::campaign::progress::Progress;
 use crate::campaign::stage::{Stage, Track};
 use crate::campaign::{Campaign, CampaignId};
@@ -67,7 +67,8 @@ fn in_campaign(known: &Known<'_>, device: &Device, campaign: &Campaign) -> Sente
     holds(format!("campaign {} does not count this device: {why}", campaign.id.0))
 }
 
-fn standing(track: &Track) -> String {
+/// Tells how a device stands in a campaign.
+pub(crate) fn standing(track: &Track) -> String {
     let reason = track.reason.as_deref().unwrap_or("no reason given");
     match track.stage {
         Stage::Waiting if track.offers_failed > 0 => {
@@ -104,9 +105,11 @@ fn keys(state: &IdentityState, now: u64) -> Vec<Sentence> {
     sentences
 }
 
-fn happened(event: &Event) -> String {
+/// Tells one event in a sentence.
+#[must_use]
+pub fn happened(event: &Event) -> String {
     let what = match &event.kind {
-        EventKind::Launched { targeted } => format!("launched for {targeted} device(s)"),
+        EventKind::Launched { targeted, by } => format!("launched for {targeted} device(s){}", said(by)),
         EventKind::Targeted { class } => format!("became a target, as a device of class {class}"),
         EventKind::Offered => "was sent the manifest".to_owned(),
         EventKind::OfferFailed { reason } => format!("was not reached: {reason}"),
@@ -120,7 +123,10 @@ fn happened(event: &Event) -> String {
         EventKind::Failed { grant: 0, reason } => format!("refused the manifest: {reason}"),
         EventKind::Failed { grant, reason } => format!("reported that grant {grant} failed: {reason}"),
         EventKind::Refused { reason } => format!("was refused: {reason}"),
-        EventKind::Cancelled => "cancelled".to_owned(),
+        EventKind::Cancelled { by } => format!("cancelled{}", said(by)),
+        EventKind::Paused { by } => format!("paused{}", said(by)),
+        EventKind::Resumed { by } => format!("resumed{}", said(by)),
+        EventKind::Retried { by } => format!("put back to be tried again{}", said(by)),
         EventKind::Halted { failure_per_mille } => format!("halted at {failure_per_mille} ‰ failures"),
         EventKind::Finished => "finished".to_owned(),
         EventKind::AlarmRaised { kind, cause } => format!("alarm \"{}\": {cause}", kind.name()),
@@ -129,6 +135,12 @@ fn happened(event: &Event) -> String {
         Some(campaign) => format!("campaign {}: {what}", campaign.0),
         None => what,
     }
+}
+
+fn said(by: &By) -> String {
+    let who = by.who.as_deref().map(|who| format!(" by {who}")).unwrap_or_default();
+    let why = by.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    who + &why
 }
 
 fn delivered(delivery: Delivery) -> String {

@@ -27,6 +27,8 @@ pub enum Refusal {
     CampaignCancelled,
     /// The campaign was halted after too many failures.
     CampaignHalted,
+    /// The campaign is paused: devices are told "later", not "refused".
+    CampaignPaused,
     /// The manifest has no image for the class that the device named.
     ClassNotInManifest,
     /// No release holds the image that the manifest demands.
@@ -51,6 +53,7 @@ impl Refusal {
             Self::NotTargeted => 12,
             Self::CampaignCancelled => 13,
             Self::CampaignHalted => 14,
+            Self::CampaignPaused => 15,
             Self::ClassNotInManifest => 20,
             Self::NoRelease => 21,
             Self::StagingTooSmall => 22,
@@ -72,6 +75,7 @@ impl Refusal {
             Self::NotTargeted => "no campaign offers this manifest to this device",
             Self::CampaignCancelled => "the campaign was cancelled",
             Self::CampaignHalted => "the campaign was halted after too many failures",
+            Self::CampaignPaused => "the campaign is paused",
             Self::ClassNotInManifest => "the manifest has no image for this class",
             Self::NoRelease => "no release holds the image that the manifest demands",
             Self::StagingTooSmall => "the device has too little free room for the image",

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bellwether_api as api;
-use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
+use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets};
@@ -201,8 +201,12 @@ impl Core {
         if !matches!(state, CampaignState::Running | CampaignState::Halted) {
             return Err(Refusal::conflict(format!("campaign {id} is {} already", state.name())));
         }
-        let event =
-            Event { at: clock::now(), campaign: Some(number), device: None, kind: EventKind::Cancelled };
+        let event = Event {
+            at: clock::now(),
+            campaign: Some(number),
+            device: None,
+            kind: EventKind::Cancelled { by: By::default() },
+        };
         match self.store.move_campaign(&self.tenant, number, state, &[event]).await {
             Ok(_) => self.campaign(id).await,
             Err(MoveError::Conflict { found }) => {
@@ -226,7 +230,12 @@ fn kept_targets(asked: &api::Targets, devices: &[Device]) -> Targets {
 
 fn launch_events(id: CampaignId, devices: &[Device], at: u64) -> Vec<Event> {
     let targeted = u32::try_from(devices.len()).unwrap_or(u32::MAX);
-    let launched = Event { at, campaign: Some(id), device: None, kind: EventKind::Launched { targeted } };
+    let launched = Event {
+        at,
+        campaign: Some(id),
+        device: None,
+        kind: EventKind::Launched { targeted, by: By::default() },
+    };
     let target = |device: &Device| Event {
         at,
         campaign: Some(id),
@@ -276,6 +285,7 @@ fn describe(campaign: &Campaign, progress: &Progress, devices: Vec<api::Campaign
         manifest: hex::encode(campaign.manifest),
         state: match state {
             CampaignState::Running => api::CampaignState::Running,
+            CampaignState::Paused => api::CampaignState::Paused,
             CampaignState::Halted => api::CampaignState::Halted,
             CampaignState::Cancelled => api::CampaignState::Cancelled,
             CampaignState::Finished => api::CampaignState::Finished,

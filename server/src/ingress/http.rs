@@ -1,27 +1,35 @@
 //! The way in for fleet managers: HTTP with a bearer token, on loopback unless configured otherwise.
 //!
-//! Wire types in, commands out: every handler parses, asks the [`Core`], and answers. It decides nothing.
+//! Wire types in, commands out: every handler parses, asks the [`Core`], and answers. It decides nothing. A handler is
+//! added with `routes!`, which takes none without its line in the `OpenAPI` document (`GET /v1/openapi.json`).
+
+mod alarms;
+mod campaigns;
+mod devices;
+mod document;
+mod releases;
+mod trust;
 
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{DefaultBodyLimit, FromRequest, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
 use axum::{Json, Router};
-use bellwether_api::{
-    AddDevice, Alarm, Anchors, Campaign, Device, Distributor, ErrorBody, ErrorCode, Explanation, Health,
-    LaunchCampaign, Manifest, NewDevice, Release,
-};
-use serde::Deserialize;
+use bellwether_api::{ErrorBody, ErrorCode};
 use subtle::ConstantTimeEq;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 use zeroize::Zeroizing;
 
 use crate::core::Core;
 use crate::refusal::Refusal;
+
+pub use document::openapi;
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
@@ -44,21 +52,39 @@ impl Token {
 
 /// Builds the routes.
 pub fn router(core: Arc<Core>, token: Token) -> Router {
-    let guarded = Router::new()
-        .route("/v1/distributor", get(distributor))
-        .route("/v1/anchors", put(put_anchors).get(anchors))
-        .route("/v1/releases", post(publish_release).get(releases))
-        .route("/v1/manifests", post(publish_manifest).get(manifests))
-        .route("/v1/devices", post(add_device).get(devices))
-        .route("/v1/devices/{endpoint}", get(device))
-        .route("/v1/devices/{endpoint}/explain", get(explain))
-        .route("/v1/campaigns", post(launch).get(campaigns))
-        .route("/v1/campaigns/{id}", get(campaign))
-        .route("/v1/campaigns/{id}/cancel", post(cancel))
-        .route("/v1/alarms", get(alarms))
+    let (open, _) = open_routes().split_for_parts();
+    let (guarded, _) = guarded_routes().split_for_parts();
+    let guarded = guarded
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::new(token), guard));
-    Router::new().route("/health", get(health)).merge(guarded).with_state(core)
+    open.merge(guarded).with_state(core)
+}
+
+/// Routes that need no token.
+fn open_routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(trust::health))
+}
+
+/// Routes behind the token.
+fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new()
+        .routes(routes!(document::show))
+        .routes(routes!(trust::distributor))
+        .routes(routes!(trust::put_anchors, trust::anchors))
+        .routes(routes!(releases::publish, releases::list))
+        .routes(routes!(trust::publish_manifest, trust::manifests))
+        .routes(routes!(devices::add, devices::list))
+        .routes(routes!(devices::show))
+        .routes(routes!(devices::explain))
+        .routes(routes!(campaigns::launch, campaigns::list))
+        .routes(routes!(campaigns::show))
+        .routes(routes!(campaigns::cancel))
+        .routes(routes!(alarms::list))
+}
+
+/// What the routes say of themselves: those that need no token, and those that do.
+fn described() -> (OpenApi, OpenApi) {
+    (open_routes().split_for_parts().1, guarded_routes().split_for_parts().1)
 }
 
 async fn guard(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
@@ -67,88 +93,6 @@ async fn guard(State(token): State<Arc<Token>>, request: Request, next: Next) ->
     }
     let message = "the token is missing or wrong; the server keeps it in DATA/http.token".to_owned();
     answer_error(StatusCode::UNAUTHORIZED, ErrorBody { code: ErrorCode::Unauthorized, message })
-}
-
-async fn health(State(core): State<Arc<Core>>) -> Answer<Health> {
-    core.health().await.map(Json)
-}
-
-async fn distributor(State(core): State<Arc<Core>>) -> Answer<Distributor> {
-    Ok(Json(core.distributor()))
-}
-
-async fn put_anchors(State(core): State<Arc<Core>>, Whole(document): Whole) -> Answer<Anchors> {
-    core.put_anchors(&document).await.map(Json)
-}
-
-async fn anchors(State(core): State<Arc<Core>>) -> Answer<Anchors> {
-    core.anchors().await.map(Json)
-}
-
-/// The image is the body; what it is stands in the query.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PublishRelease {
-    class: String,
-    component: String,
-    version: String,
-}
-
-async fn publish_release(
-    State(core): State<Arc<Core>>,
-    query: Result<Query<PublishRelease>, axum::extract::rejection::QueryRejection>,
-    Whole(image): Whole,
-) -> Answer<Release> {
-    let Query(what) = query.map_err(|error| Refusal::invalid(error.body_text()))?;
-    core.publish_release(&what.class, &what.component, &what.version, &image).await.map(Json)
-}
-
-async fn releases(State(core): State<Arc<Core>>) -> Answer<Vec<Release>> {
-    core.releases().await.map(Json)
-}
-
-async fn publish_manifest(State(core): State<Arc<Core>>, Whole(envelope): Whole) -> Answer<Manifest> {
-    core.publish_manifest(&envelope).await.map(Json)
-}
-
-async fn manifests(State(core): State<Arc<Core>>) -> Answer<Vec<Manifest>> {
-    core.manifests().await.map(Json)
-}
-
-async fn add_device(State(core): State<Arc<Core>>, Checked(asked): Checked<AddDevice>) -> Answer<NewDevice> {
-    core.add_device(&asked).await.map(Json)
-}
-
-async fn devices(State(core): State<Arc<Core>>) -> Answer<Vec<Device>> {
-    core.devices().await.map(Json)
-}
-
-async fn device(State(core): State<Arc<Core>>, Path(endpoint): Path<String>) -> Answer<Device> {
-    core.device(&endpoint).await.map(Json)
-}
-
-async fn explain(State(core): State<Arc<Core>>, Path(endpoint): Path<String>) -> Answer<Explanation> {
-    core.explain(&endpoint).await.map(Json)
-}
-
-async fn launch(State(core): State<Arc<Core>>, Checked(asked): Checked<LaunchCampaign>) -> Answer<Campaign> {
-    core.launch(&asked).await.map(Json)
-}
-
-async fn campaigns(State(core): State<Arc<Core>>) -> Answer<Vec<Campaign>> {
-    core.campaigns().await.map(Json)
-}
-
-async fn campaign(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Answer<Campaign> {
-    core.campaign(&id).await.map(Json)
-}
-
-async fn cancel(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Answer<Campaign> {
-    core.cancel(&id).await.map(Json)
-}
-
-async fn alarms(State(core): State<Arc<Core>>) -> Answer<Vec<Alarm>> {
-    core.alarms().await.map(Json)
 }
 
 /// A body of bytes within the bound; its refusal has our shape.

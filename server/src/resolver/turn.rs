@@ -64,6 +64,9 @@ impl Turn<'_> {
         let facts = Facts { device: Some(&device), manifest, campaigns: &campaigns, sent_before: false };
         let campaign = match eligibility::check(&facts).outcome {
             Ok(campaign) => campaign,
+            Err(Refusal::CampaignPaused) => {
+                return self.verdict(Verdict::Later { delay_s: PAUSED_DELAY_S }, Vec::new());
+            }
             Err(refusal) => {
                 let refused = EventKind::Refused { reason: refusal.text().to_owned() };
                 return self.verdict(Verdict::Refused(refusal), self.events(&tracked, &refused));
@@ -249,6 +252,10 @@ fn granted<'a>(
 fn encryption(described: &Described) -> Result<&Encryption, RequestError> {
     described.resource.encryption.as_ref().ok_or_else(|| failed("the resource is not encrypted"))
 }
+
+/// Wait for a device that asks while its campaign is paused: people pause for minutes to days, and a device that asks
+/// every ten minutes costs little.
+const PAUSED_DELAY_S: u32 = 600;
 
 /// Devices that are told to come back spread over this share of their wait.
 const JITTER_SHARE: u64 = 4;

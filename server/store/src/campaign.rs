@@ -39,7 +39,20 @@ pub struct Command {
     pub at: u64,
 }
 
-/// What became of a launch.
+/// All that an order to a campaign writes, in one commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Ordered<'a> {
+    /// Which campaign.
+    pub campaign: CampaignId,
+    /// Where it stood when the order was decided on.
+    pub expected: CampaignState,
+    /// What the ledger gets.
+    pub events: &'a [Event],
+    /// The command that asked for it.
+    pub command: &'a Command,
+}
+
+/// What became of a launch or an order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Launched {
     /// It is written down.
@@ -116,6 +129,13 @@ pub trait Campaigns {
         expected: CampaignState,
         events: &[Event],
     ) -> Result<CampaignState, MoveError>;
+
+    /// Carries an order out if the campaign is in the expected state: its events and its command in one commit.
+    ///
+    /// # Errors
+    ///
+    /// As [`Campaigns::move_campaign`].
+    async fn order(&self, tenant: &Tenant, order: Ordered<'_>) -> Result<Launched, MoveError>;
 
     /// Reads how far a campaign and all its devices are.
     async fn progress(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError>;

@@ -25,6 +25,8 @@ pub enum Scope<'a> {
     All,
     /// Those of one campaign.
     Campaign(CampaignId),
+    /// Those of one campaign as a whole: launched, paused, finished; none of its devices.
+    Whole(CampaignId),
     /// Those of one device, over all campaigns.
     Device(&'a Endpoint),
 }

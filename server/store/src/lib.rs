@@ -17,6 +17,7 @@ pub mod error;
 pub mod gateway;
 pub mod images;
 pub mod ledger;
+pub mod publication;
 pub mod sealed;
 pub mod settings;
 pub mod sqlite;
@@ -36,6 +37,7 @@ pub trait Store:
     + catalogue::Catalogue
     + campaign::Campaigns
     + settings::Settings
+    + publication::Publications
     + Send
     + Sync
 {

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use bellwether_decide::campaign::event::EventKind;
 use bellwether_store::conformance::sample::{NOW, child, device, endpoint, event, gateway, identity, tenant};
-use bellwether_store::conformance::{campaigns, catalogue, commands, devices, gateways, ledger, settings};
+use bellwether_store::conformance::{
+    campaigns, catalogue, commands, devices, gateways, ledger, publication, settings,
+};
 use bellwether_store::device::{Devices, EnrolledDevice, Security};
 use bellwether_store::gateway::Gateways;
 use bellwether_store::ledger::{Ledger, Scope};

@@ -146,7 +146,7 @@ async fn watch(client: &Client, id: &str, output: Output) -> Result<(), Failure>
         pause.tick().await;
         let campaign: Campaign = client.get(&path).await?;
         bars.show(&campaign.classes);
-        if campaign.state != CampaignState::Running {
+        if !matches!(campaign.state, CampaignState::Running | CampaignState::Paused) {
             break campaign;
         }
     };

@@ -1,11 +1,11 @@
 //! Which campaigns an outcome of a device counts in.
 
 use super::stage::Track;
-use super::{Campaign, CampaignId, CampaignState};
+use super::{Campaign, CampaignId};
 use crate::identity::Digest;
 
 /// Names the campaigns in which an outcome of one device counts: the one that gave this grant; without a grant (0), or
-/// where none is known to have given it, every running campaign of the manifest, else the newest of it.
+/// where none is known to have given it, every campaign of the manifest that runs or is paused, else the newest of it.
 ///
 /// Two campaigns may offer the same manifest, such as a second try after a halted one. A device has one answer for
 /// both, so each of them must hear it, or one would wait for the device for ever.
@@ -16,19 +16,19 @@ pub fn concerned(tracked: &[(Campaign, Track)], manifest: &Digest, grant: u64) -
     if let Some((campaign, _)) = of_manifest().find(|(_, track)| gave(track)) {
         return vec![campaign.id];
     }
-    let running = of_manifest().filter(|(campaign, _)| campaign.state == CampaignState::Running);
-    let running: Vec<_> = running.map(|(campaign, _)| campaign.id).collect();
-    if running.is_empty() {
+    let live = of_manifest().filter(|(campaign, _)| campaign.state.is_live());
+    let live: Vec<_> = live.map(|(campaign, _)| campaign.id).collect();
+    if live.is_empty() {
         of_manifest().map(|(campaign, _)| campaign.id).max().into_iter().collect()
     } else {
-        running
+        live
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::{Policy, Targets};
+    use crate::campaign::{CampaignState, Policy, Targets};
 
     const MANIFEST: Digest = [0xA1; 32];
 
@@ -49,7 +49,7 @@ mod tests {
         concerned(tracked, manifest, grant).into_iter().map(|id| id.0).collect()
     }
 
-    use CampaignState::{Cancelled, Finished, Running};
+    use CampaignState::{Cancelled, Finished, Paused, Running};
 
     #[test]
     fn grant_counts_where_it_was_given_whatever_became_of_that_campaign() {
@@ -60,8 +60,8 @@ mod tests {
     }
 
     #[test]
-    fn outcome_without_a_grant_counts_in_every_running_campaign_of_the_manifest() {
-        let all = [tracked(3, Running, 0), tracked(2, Cancelled, 0), tracked(1, Running, 0)];
+    fn outcome_without_a_grant_counts_in_every_campaign_of_the_manifest_that_is_not_over() {
+        let all = [tracked(3, Paused, 0), tracked(2, Cancelled, 0), tracked(1, Running, 0)];
         assert_eq!(numbers(&all, &MANIFEST, 0), [3, 1]);
         assert_eq!(numbers(&all, &MANIFEST, 9), [3, 1]);
         assert!(numbers(&all, &[0; 32], 0).is_empty());

@@ -25,6 +25,8 @@ pub enum EventKind {
     Launched {
         /// Devices that it is for.
         targeted: u32,
+        /// Who, and why.
+        by: By,
     },
     /// The device is among the campaign's targets.
     Targeted {
@@ -76,7 +78,26 @@ pub enum EventKind {
         reason: String,
     },
     /// An operator ended the campaign.
-    Cancelled,
+    Cancelled {
+        /// Who, and why.
+        by: By,
+    },
+    /// An operator stopped the campaign for a while.
+    Paused {
+        /// Who, and why.
+        by: By,
+    },
+    /// An operator let the campaign go on.
+    Resumed {
+        /// Who, and why.
+        by: By,
+    },
+    /// An operator wants what failed or was refused to be tried again: of the campaign as a whole, and of each such
+    /// device.
+    Retried {
+        /// Who, and why; told of the campaign as a whole alone.
+        by: By,
+    },
     /// Too many devices failed.
     Halted {
         /// Share of the ended devices that failed, in thousandths.
@@ -91,6 +112,42 @@ pub enum EventKind {
         /// One sentence: what was seen.
         cause: String,
     },
+}
+
+/// Who gave an order, and why: as they say themselves.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct By {
+    /// Who, where it was said.
+    pub who: Option<String>,
+    /// Why, where it was said.
+    pub why: Option<String>,
+}
+
+impl EventKind {
+    /// Gives the name of the kind that stands in interfaces; never changes.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Launched { .. } => "launched",
+            Self::Targeted { .. } => "targeted",
+            Self::Offered => "offered",
+            Self::OfferFailed { .. } => "offer_failed",
+            Self::Asked => "asked",
+            Self::Resolved { .. } => "resolved",
+            Self::AlreadyCurrent => "already_current",
+            Self::Decrypted { .. } => "decrypted",
+            Self::Installed { .. } => "installed",
+            Self::Failed { .. } => "failed",
+            Self::Refused { .. } => "refused",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Paused { .. } => "paused",
+            Self::Resumed { .. } => "resumed",
+            Self::Retried { .. } => "retried",
+            Self::Halted { .. } => "halted",
+            Self::Finished => "finished",
+            Self::AlarmRaised { .. } => "alarm_raised",
+        }
+    }
 }
 
 /// What a device fetches.

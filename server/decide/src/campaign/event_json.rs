@@ -5,7 +5,7 @@
 //! version stays readable. Unknown fields are passed over.
 
 use super::CampaignId;
-use super::event::{Delivery, Event, EventKind};
+use super::event::{By, Delivery, Event, EventKind};
 use crate::alarm::AlarmKind;
 use crate::device::{Endpoint, EndpointError};
 use crate::identity::Digest;
@@ -87,21 +87,72 @@ struct EventRow {
 #[derive(Deserialize, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum KindRow {
-    Launched { targeted: u32 },
-    Targeted { class: String },
+    Launched {
+        targeted: u32,
+        #[serde(flatten)]
+        by: ByRow,
+    },
+    Targeted {
+        class: String,
+    },
     Offered,
-    OfferFailed { reason: String },
+    OfferFailed {
+        reason: String,
+    },
     Asked,
-    Resolved { grant: u64, content: String, bytes: u64, delta: Option<DeltaRow> },
+    Resolved {
+        grant: u64,
+        content: String,
+        bytes: u64,
+        delta: Option<DeltaRow>,
+    },
     AlreadyCurrent,
-    Decrypted { grant: u64 },
-    Installed { grant: u64 },
-    Failed { grant: u64, reason: String },
-    Refused { reason: String },
-    Cancelled,
-    Halted { failure_per_mille: u32 },
+    Decrypted {
+        grant: u64,
+    },
+    Installed {
+        grant: u64,
+    },
+    Failed {
+        grant: u64,
+        reason: String,
+    },
+    Refused {
+        reason: String,
+    },
+    Cancelled(ByRow),
+    Paused(ByRow),
+    Resumed(ByRow),
+    Retried(ByRow),
+    Halted {
+        failure_per_mille: u32,
+    },
     Finished,
-    AlarmRaised { alarm: String, cause: String },
+    AlarmRaised {
+        alarm: String,
+        cause: String,
+    },
+}
+
+/// Left out of the text where nobody said it, as in texts from before it could be said.
+#[derive(Default, Deserialize, Serialize)]
+struct ByRow {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    who: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+}
+
+impl From<By> for ByRow {
+    fn from(By { who, why }: By) -> Self {
+        Self { who, why }
+    }
+}
+
+impl From<ByRow> for By {
+    fn from(ByRow { who, why }: ByRow) -> Self {
+        Self { who, why }
+    }
 }
 
 #[derive(Deserialize, Serialize)]
@@ -112,7 +163,7 @@ struct DeltaRow {
 
 fn write_kind(kind: &EventKind) -> KindRow {
     match kind.clone() {
-        EventKind::Launched { targeted } => KindRow::Launched { targeted },
+        EventKind::Launched { targeted, by } => KindRow::Launched { targeted, by: by.into() },
         EventKind::Targeted { class } => KindRow::Targeted { class },
         EventKind::Offered => KindRow::Offered,
         EventKind::OfferFailed { reason } => KindRow::OfferFailed { reason },
@@ -129,7 +180,10 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Installed { grant } => KindRow::Installed { grant },
         EventKind::Failed { grant, reason } => KindRow::Failed { grant, reason },
         EventKind::Refused { reason } => KindRow::Refused { reason },
-        EventKind::Cancelled => KindRow::Cancelled,
+        EventKind::Cancelled { by } => KindRow::Cancelled(by.into()),
+        EventKind::Paused { by } => KindRow::Paused(by.into()),
+        EventKind::Resumed { by } => KindRow::Resumed(by.into()),
+        EventKind::Retried { by } => KindRow::Retried(by.into()),
         EventKind::Halted { failure_per_mille } => KindRow::Halted { failure_per_mille },
         EventKind::Finished => KindRow::Finished,
         EventKind::AlarmRaised { kind, cause } => {
@@ -140,7 +194,7 @@ fn write_kind(kind: &EventKind) -> KindRow {
 
 fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
     Ok(match row {
-        KindRow::Launched { targeted } => EventKind::Launched { targeted },
+        KindRow::Launched { targeted, by } => EventKind::Launched { targeted, by: by.into() },
         KindRow::Targeted { class } => EventKind::Targeted { class },
         KindRow::Offered => EventKind::Offered,
         KindRow::OfferFailed { reason } => EventKind::OfferFailed { reason },
@@ -157,7 +211,10 @@ fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
         KindRow::Installed { grant } => EventKind::Installed { grant },
         KindRow::Failed { grant, reason } => EventKind::Failed { grant, reason },
         KindRow::Refused { reason } => EventKind::Refused { reason },
-        KindRow::Cancelled => EventKind::Cancelled,
+        KindRow::Cancelled(by) => EventKind::Cancelled { by: by.into() },
+        KindRow::Paused(by) => EventKind::Paused { by: by.into() },
+        KindRow::Resumed(by) => EventKind::Resumed { by: by.into() },
+        KindRow::Retried(by) => EventKind::Retried { by: by.into() },
         KindRow::Halted { failure_per_mille } => EventKind::Halted { failure_per_mille },
         KindRow::Finished => EventKind::Finished,
         KindRow::AlarmRaised { alarm, cause } => {
@@ -183,8 +240,9 @@ mod tests {
 
     fn every_kind() -> Vec<EventKind> {
         let delta = Delivery::Delta { base: [0x0B; 32], algorithm: -7 };
+        let by = By { who: Some("kim".to_owned()), why: Some("storm".to_owned()) };
         vec![
-            EventKind::Launched { targeted: 3 },
+            EventKind::Launched { targeted: 3, by: By::default() },
             EventKind::Targeted { class: "meter".to_owned() },
             EventKind::Offered,
             EventKind::OfferFailed { reason: "no answer".to_owned() },
@@ -196,10 +254,15 @@ mod tests {
             EventKind::Installed { grant: 8 },
             EventKind::Failed { grant: 7, reason: "digest \"differs\"".to_owned() },
             EventKind::Refused { reason: "no".to_owned() },
-            EventKind::Cancelled,
+            EventKind::Cancelled { by: By::default() },
             EventKind::Halted { failure_per_mille: 200 },
             EventKind::Finished,
             EventKind::AlarmRaised { kind: AlarmKind::CloneOrRolledBack, cause: "seen".to_owned() },
+            EventKind::Launched { targeted: 3, by: by.clone() },
+            EventKind::Paused { by: by.clone() },
+            EventKind::Resumed { by: By::default() },
+            EventKind::Cancelled { by: by.clone() },
+            EventKind::Retried { by },
         ]
     }
 
@@ -209,7 +272,10 @@ mod tests {
             matches!(
                 kind,
                 EventKind::Launched { .. }
-                    | EventKind::Cancelled
+                    | EventKind::Cancelled { .. }
+                    | EventKind::Paused { .. }
+                    | EventKind::Resumed { .. }
+                    | EventKind::Retried { .. }
                     | EventKind::Halted { .. }
                     | EventKind::Finished
             )
@@ -243,9 +309,9 @@ mod tests {
 
     #[test]
     fn unknown_field_is_passed_over() {
-        let line = r#"{"version":1,"at":5,"colour":"red","what":{"kind":"cancelled","by":"someone"}}"#;
+        let line = r#"{"version":1,"at":5,"colour":"red","what":{"kind":"cancelled","shade":"dark"}}"#;
         let event = decode(line).expect("a readable line");
-        assert_eq!((event.at, event.kind), (5, EventKind::Cancelled));
+        assert_eq!((event.at, event.kind), (5, EventKind::Cancelled { by: By::default() }));
     }
 
     #[test]

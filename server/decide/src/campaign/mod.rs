@@ -3,10 +3,12 @@
 pub mod concerned;
 pub mod event;
 pub mod event_json;
+pub mod order;
 pub mod plan;
 pub mod progress;
 pub mod stage;
 mod targets;
+pub mod why;
 
 use crate::device::Endpoint;
 use crate::identity::Digest;
@@ -37,6 +39,8 @@ pub struct Campaign {
 pub enum CampaignState {
     /// Offers go out.
     Running,
+    /// An operator stopped it for a while: nothing is offered, granted or started.
+    Paused,
     /// Too many devices failed; nothing more is offered or granted.
     Halted,
     /// An operator ended it; nothing more is offered or granted.
@@ -77,6 +81,7 @@ impl CampaignState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Halted => "halted",
             Self::Cancelled => "cancelled",
             Self::Finished => "finished",
@@ -86,8 +91,15 @@ impl CampaignState {
     /// Reads a name that [`CampaignState::name`] gave.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Running, Self::Halted, Self::Cancelled, Self::Finished]
+        [Self::Running, Self::Paused, Self::Halted, Self::Cancelled, Self::Finished]
             .into_iter()
             .find(|state| state.name() == name)
+    }
+
+    /// Tells whether the campaign still counts what its devices do: it runs, or may run again without being asked to
+    /// try anything again.
+    #[must_use]
+    pub fn is_live(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
     }
 }

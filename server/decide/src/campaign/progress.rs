@@ -113,10 +113,17 @@ impl Progress {
         self.state = match (self.state, kind) {
             (CampaignState::Running, EventKind::Halted { .. }) => CampaignState::Halted,
             (CampaignState::Running, EventKind::Finished) => CampaignState::Finished,
-            // An operator's word ends a halted campaign for good; a finished one has nothing to end.
-            (CampaignState::Running | CampaignState::Halted, EventKind::Cancelled) => {
-                CampaignState::Cancelled
+            (CampaignState::Running, EventKind::Paused { .. }) => CampaignState::Paused,
+            (CampaignState::Paused, EventKind::Resumed { .. }) => CampaignState::Running,
+            // What is tried again runs; one that is paused waits to be resumed.
+            (CampaignState::Halted | CampaignState::Finished, EventKind::Retried { .. }) => {
+                CampaignState::Running
             }
+            // An operator's word ends a halted campaign for good; a finished one has nothing to end.
+            (
+                CampaignState::Running | CampaignState::Paused | CampaignState::Halted,
+                EventKind::Cancelled { .. },
+            ) => CampaignState::Cancelled,
             (state, _) => state,
         };
     }
@@ -173,6 +180,7 @@ pub const REASONS_MAX: usize = 32;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::campaign::event::By;
     use proptest::prelude::*;
 
     const CAMPAIGN: CampaignId = CampaignId(1);
@@ -234,7 +242,7 @@ mod tests {
     #[test]
     fn cancelled_campaign_is_neither_halted_nor_finished_afterwards() {
         let halted = of_campaign(EventKind::Halted { failure_per_mille: 500 });
-        let cancelled = of_campaign(EventKind::Cancelled);
+        let cancelled = of_campaign(EventKind::Cancelled { by: By::default() });
         let finished = of_campaign(EventKind::Finished);
         let state = |events: &[Event]| Progress::of(CAMPAIGN, events).state;
         assert_eq!(state(&[cancelled.clone(), halted.clone(), finished.clone()]), CampaignState::Cancelled);

@@ -76,6 +76,7 @@ impl Track {
                 self.reason = Some(reason.clone());
             }
             EventKind::Refused { reason } => self.refused(at, reason),
+            EventKind::Retried { .. } => self.retried(at),
             _ => {}
         }
     }
@@ -122,6 +123,15 @@ impl Track {
         }
     }
 
+    /// Back to the start, and what went before no longer counts as a failure.
+    fn retried(&mut self, at: u64) {
+        if matches!(self.stage, Stage::Failed | Stage::Refused) {
+            self.failed_once = false;
+            self.offers_failed = 0;
+            self.enter(Stage::Waiting, at);
+        }
+    }
+
     /// A failure counts for the newest grant; for none (0) only where none was given.
     fn fails(&self, grant: u64) -> bool {
         grant >= self.grant && !matches!(self.stage, Stage::Current | Stage::Failed)
@@ -157,7 +167,7 @@ impl Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::event::Delivery;
+    use crate::campaign::event::{By, Delivery};
 
     fn resolved(grant: u64) -> EventKind {
         EventKind::Resolved { delivery: Delivery::Full, grant, content: [0; 32], bytes: 1 }
@@ -169,6 +179,10 @@ mod tests {
 
     fn refused() -> EventKind {
         EventKind::Refused { reason: "no".to_owned() }
+    }
+
+    fn retried() -> EventKind {
+        EventKind::Retried { by: By::default() }
     }
 
     fn unreached() -> EventKind {
@@ -247,6 +261,28 @@ mod tests {
     fn refusal_does_not_stop_a_device_that_has_a_grant() {
         assert_eq!(after(&[Asked, resolved(5), refused()]).stage, Stage::Downloading);
         assert_eq!(after(&[Asked, refused()]).stage, Stage::Refused);
+    }
+
+    #[test]
+    fn retried_device_waits_again_and_no_longer_counts_as_failed() {
+        for ending in [failed(5), refused()] {
+            let track = after(&[Asked, ending, retried()]);
+            assert_eq!((track.stage, track.failed_once, track.reason), (Stage::Waiting, false, None));
+        }
+    }
+
+    #[test]
+    fn retrying_leaves_devices_alone_that_are_at_work_or_done() {
+        assert_eq!(after(&[Asked, resolved(5), retried()]).stage, Stage::Downloading);
+        assert_eq!(after(&[AlreadyCurrent, retried()]).stage, Stage::Current);
+        assert_eq!(after(&[Asked, resolved(5), Installed { grant: 5 }, retried()]).stage, Stage::Installed);
+    }
+
+    #[test]
+    fn failure_of_the_grant_before_the_retry_does_not_come_back() {
+        let track =
+            after(&[Asked, resolved(5), failed(5), retried(), Offered, Asked, resolved(6), failed(5)]);
+        assert_eq!((track.stage, track.failed_once), (Stage::Downloading, false));
     }
 
     #[test]

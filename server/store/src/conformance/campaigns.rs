@@ -1,6 +1,6 @@
 //! Campaigns, their kept fold, and commands.
 
-use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
+use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::Stage;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets};
@@ -18,7 +18,7 @@ use crate::tenant::Tenant;
 use crate::{Store, UpdateError};
 
 fn launched(id: u64, targeted: u32) -> Event {
-    Event { device: None, ..event(id, "lamp-1", EventKind::Launched { targeted }) }
+    Event { device: None, ..event(id, "lamp-1", EventKind::Launched { targeted, by: By::default() }) }
 }
 
 fn of_campaign(id: u64, kind: EventKind) -> Event {
@@ -117,7 +117,7 @@ pub async fn campaigns_list_by_number_and_state(store: &dyn Store) {
     for id in 1..=3 {
         launch(store, &tenant(), id).await;
     }
-    store.append(&tenant(), &[of_campaign(2, EventKind::Cancelled)]).await.unwrap();
+    store.append(&tenant(), &[of_campaign(2, EventKind::Cancelled { by: By::default() })]).await.unwrap();
     let ids = async |state, after: Option<u64>, rows_max| {
         let listed = store.campaigns(&tenant(), state, after.map(CampaignId), rows_max).await.unwrap();
         listed.iter().map(|kept| kept.id.0).collect::<Vec<_>>()
@@ -245,7 +245,8 @@ pub async fn tenants_have_campaigns_apart(store: &dyn Store) {
     assert_eq!(store.campaign(&other_tenant(), CampaignId(1)).await.unwrap(), None);
     assert_eq!(store.campaigns_for(&other_tenant(), &endpoint("lamp-1")).await.unwrap(), vec![]);
     launch(store, &other_tenant(), 1).await;
-    let end = [of_campaign(1, EventKind::Cancelled), event(1, "lamp-1", EventKind::Offered)];
+    let end =
+        [of_campaign(1, EventKind::Cancelled { by: By::default() }), event(1, "lamp-1", EventKind::Offered)];
     store.append(&other_tenant(), &end).await.unwrap();
     let ours = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
     assert_eq!(ours.state, CampaignState::Running);

@@ -2,7 +2,7 @@
 
 use bellwether_decide::alarm::{AlarmKind, Occurrence};
 use bellwether_decide::campaign::CampaignId;
-use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
+use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 
 use super::sample::{NOW, endpoint, event, occurrence, other_tenant, tenant};
 use crate::Store;
@@ -21,7 +21,11 @@ pub async fn events_are_numbered_from_one_in_order(store: &dyn Store) {
         bytes: 512,
     };
     let first = [event(1, "lamp-1", EventKind::Asked), event(1, "lamp-1", resolved)];
-    let second = [Event { campaign: None, device: None, ..event(1, "lamp-1", EventKind::Cancelled) }];
+    let second = [Event {
+        campaign: None,
+        device: None,
+        ..event(1, "lamp-1", EventKind::Cancelled { by: By::default() })
+    }];
     assert_eq!(store.append(&tenant(), &first).await.unwrap(), 2);
     assert_eq!(store.append(&tenant(), &second).await.unwrap(), 3);
     assert_eq!(store.append(&tenant(), &[]).await.unwrap(), 3);
@@ -175,4 +179,19 @@ pub async fn tenants_have_alarms_apart(store: &dyn Store) {
     let theirs = store.raise(&other_tenant(), &[occurrence("lamp-1", NOW)]).await.unwrap();
     assert_eq!(theirs, [occurrence("lamp-1", NOW).key()]);
     assert_eq!(store.alarms(&tenant(), None, 10).await.unwrap()[0].count, 1);
+}
+
+/// Who launched and who paused a campaign is found without reading what its devices did.
+pub async fn events_of_a_campaign_as_a_whole_read_apart(store: &dyn Store) {
+    let whole = |kind| Event { device: None, ..event(1, "lamp-1", kind) };
+    let by = By { who: Some("kim".into()), why: None };
+    let events = [
+        whole(EventKind::Paused { by: by.clone() }),
+        event(1, "lamp-1", EventKind::Asked),
+        whole(EventKind::Resumed { by: by.clone() }),
+        Event { campaign: Some(CampaignId(2)), ..whole(EventKind::Cancelled { by }) },
+    ];
+    store.append(&tenant(), &events).await.unwrap();
+    let read = store.events(&tenant(), Scope::Whole(CampaignId(1)), 0, 10).await.unwrap();
+    assert_eq!(read.iter().map(|one| one.seq).collect::<Vec<_>>(), [1, 3]);
 }

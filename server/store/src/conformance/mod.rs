@@ -11,6 +11,7 @@ pub mod commands;
 pub mod devices;
 pub mod gateways;
 pub mod ledger;
+pub mod publication;
 pub mod sample;
 pub mod settings;
 
@@ -85,6 +86,12 @@ macro_rules! for_each_case {
             campaigns::launch_for_an_unknown_device_writes_nothing,
             commands::repeated_command_gets_its_first_reply,
             commands::request_id_with_another_body_is_told,
+            commands::order_and_its_command_are_one_commit,
+            commands::repeated_order_gets_its_first_reply_whatever_the_state,
+            publication::nothing_is_published_at_first,
+            publication::published_number_only_rises,
+            publication::tenants_are_published_apart,
+            ledger::events_of_a_campaign_as_a_whole_read_apart,
             campaigns::campaigns_list_by_number_and_state,
             campaigns::campaign_moves_from_the_expected_state_only,
             campaigns::moving_a_stranger_is_missing,

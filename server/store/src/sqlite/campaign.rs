@@ -12,7 +12,7 @@ use super::track::TrackRow;
 use super::value::{backend, bounded, column, digest, not_added, number, page, unreadable};
 use super::{SqliteStore, event, track};
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
-use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError};
+use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered};
 use crate::codec::campaign as codec;
 use crate::error::{AddError, StoreError};
 use crate::tenant::Tenant;
@@ -28,14 +28,10 @@ impl Campaigns for SqliteStore {
 
     async fn launch(&self, tenant: &Tenant, launch: Launch<'_>) -> Result<Launched, AddError> {
         let mut tx = self.begin().await?;
-        if let Some(command) = launch.command {
-            match read_command(&mut tx, tenant, &command.request_id).await? {
-                Some(kept) if kept.body == command.body => {
-                    return Ok(Launched::Repeated { reply: kept.reply });
-                }
-                Some(_) => return Ok(Launched::OtherBody),
-                None => insert_command(&mut tx, tenant, command).await?,
-            }
+        if let Some(command) = launch.command
+            && let Some(known) = keep_command(&mut tx, tenant, command).await?
+        {
+            return Ok(known);
         }
         insert(&mut tx, tenant, launch.campaign).await?;
         let seq = event::append(&mut tx, tenant, launch.events).await?;
@@ -100,6 +96,21 @@ impl Campaigns for SqliteStore {
         let state = track::read_state(&mut tx, tenant, id).await?.ok_or(MoveError::Missing)?;
         tx.commit().await.map_err(backend)?;
         Ok(state)
+    }
+
+    async fn order(&self, tenant: &Tenant, order: Ordered<'_>) -> Result<Launched, MoveError> {
+        let mut tx = self.begin().await?;
+        // A repetition finds the campaign where its first time has put it.
+        if let Some(known) = keep_command(&mut tx, tenant, order.command).await? {
+            return Ok(known);
+        }
+        let found = track::read_state(&mut tx, tenant, order.campaign).await?.ok_or(MoveError::Missing)?;
+        if found != order.expected {
+            return Err(MoveError::Conflict { found });
+        }
+        let seq = event::append(&mut tx, tenant, order.events).await?;
+        tx.commit().await.map_err(backend)?;
+        Ok(Launched::New { seq })
     }
 
     async fn progress(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError> {
@@ -180,6 +191,19 @@ async fn insert(
     .await
     .map_err(not_added)?;
     Ok(())
+}
+
+/// Writes a command down; one that is known already is told as what it was, and nothing is written.
+async fn keep_command(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    command: &Command,
+) -> Result<Option<Launched>, StoreError> {
+    match read_command(tx, tenant, &command.request_id).await? {
+        Some(kept) if kept.body == command.body => Ok(Some(Launched::Repeated { reply: kept.reply })),
+        Some(_) => Ok(Some(Launched::OtherBody)),
+        None => insert_command(tx, tenant, command).await.map(|()| None),
+    }
 }
 
 async fn read_command(

@@ -60,6 +60,10 @@ pub(super) async fn read(
         Scope::Campaign(_) => sqlx::query_as(
             "SELECT seq, body FROM event WHERE tenant = ?1 AND campaign = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3",
         ),
+        Scope::Whole(_) => sqlx::query_as(
+            "SELECT seq, body FROM event WHERE tenant = ?1 AND campaign = ?4 AND campaign IS NOT NULL \
+             AND endpoint IS NULL AND seq > ?2 ORDER BY seq LIMIT ?3",
+        ),
         Scope::Device(_) => sqlx::query_as(
             "SELECT seq, body FROM event WHERE tenant = ?1 AND endpoint = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3",
         ),
@@ -67,7 +71,9 @@ pub(super) async fn read(
     let query = query.bind(tenant.as_str()).bind(column(since, "sequence number")?).bind(page(rows_max));
     let query = match scope {
         Scope::All => query.bind(None::<i64>),
-        Scope::Campaign(CampaignId(id)) => query.bind(column(id, "number of a campaign")?),
+        Scope::Campaign(CampaignId(id)) | Scope::Whole(CampaignId(id)) => {
+            query.bind(column(id, "number of a campaign")?)
+        }
         Scope::Device(endpoint) => query.bind(endpoint.as_str().to_owned()),
     };
     let rows: Vec<EventRow> = query.fetch_all(readers).await.map_err(backend)?;
