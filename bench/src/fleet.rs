@@ -134,7 +134,12 @@ impl Fleet {
 
     /// Enrols a device.
     pub(crate) async fn enrol(&self, name: &str, class: &str) -> Result<Device, Failure> {
-        let asked = AddDevice { endpoint: name.to_owned(), class: class.to_owned(), security: Security::Psk };
+        let asked = AddDevice {
+            endpoint: name.to_owned(),
+            class: class.to_owned(),
+            security: Security::Psk,
+            gateway: None,
+        };
         let added = self.core.add_device(&asked).await?;
         let bytes = hex::decode(&added.unit)?;
         let unit = UnitData::decode(&bytes)?;

@@ -18,6 +18,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::frames::FrameCache;
+use crate::gateways::Gateways;
 use crate::registry::Registry;
 use crate::vault::{DISTRIBUTOR_KEY, Vault, VaultError};
 
@@ -43,7 +44,9 @@ pub struct Core {
     pub frames: Arc<FrameCache>,
     /// Who can be reached.
     pub registry: Registry,
-    /// DTLS keys of the enrolled devices.
+    /// Gateways, and which devices each of them lists.
+    pub gateways: Gateways,
+    /// DTLS keys of the enrolled devices and gateways.
     pub dtls_keys: Arc<PskTable>,
     /// What was turned away.
     pub counters: Counters,
@@ -149,12 +152,14 @@ impl Core {
             descriptors: Descriptors::new(distributor),
             frames,
             registry: Registry::default(),
+            gateways: Gateways::default(),
             dtls_keys,
             counters: Counters::default(),
             wake: Notify::new(),
             started: clock::now(),
             public_uri,
         });
+        core.load_gateways().await?;
         core.load_dtls_keys().await?;
         Ok(core)
     }

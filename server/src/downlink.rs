@@ -95,6 +95,21 @@ impl Core {
         self.wake.notify_one();
     }
 
+    /// Tells a gateway that its list of devices changed; one that is away reads it when it comes back.
+    pub(crate) fn tell_children_changed(&self, gateway: &Endpoint) {
+        let Some(presence) = self.gateways.present(gateway, clock::now()) else {
+            return;
+        };
+        let gateway = gateway.clone();
+        tokio::spawn(async move {
+            let request = Request::new(Method::Post, "/g/c");
+            match presence.shard.request(presence.session, request).await {
+                Ok(response) if response.code == Code::CHANGED => {}
+                answer => tracing::info!(%gateway, ?answer, "was not told that its list of devices changed"),
+            }
+        });
+    }
+
     async fn note(&self, campaign: CampaignId, device: Endpoint, kind: EventKind) -> Result<(), StoreError> {
         let event = Event { at: clock::now(), campaign: Some(campaign), device: Some(device), kind };
         self.store.append(&self.tenant, &[event]).await?;
@@ -113,7 +128,11 @@ pub(crate) fn may_start(campaign: &Campaign) -> bool {
 /// device can report nothing about a manifest whose author it does not believe. `None` where it took the manifest, or
 /// does not tell.
 async fn refusal_of(registration: &Registration) -> Option<String> {
-    let result = update_result(registration).await?;
+    refusal_text(update_result(registration).await?)
+}
+
+/// What an Update Result means that a device gave right after a manifest; `None` for one that comes from an update.
+pub(crate) fn refusal_text(result: UpdateResult) -> Option<String> {
     let why = match result {
         UpdateResult::NotEnoughFlash => "it does not fit the flash",
         UpdateResult::OutOfRam => "it does not fit the memory",

@@ -15,6 +15,8 @@ pub mod core;
 pub mod descriptors;
 pub mod downlink;
 pub mod frames;
+pub mod gateways;
+mod hints;
 pub mod ingress;
 pub mod refusal;
 pub mod registry;

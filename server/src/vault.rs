@@ -69,6 +69,14 @@ pub struct NewSecrets {
     pub sealed_psk: Sealed,
 }
 
+/// What is made for a new link between two.
+pub struct NewLink {
+    /// The DTLS key, for a unit file.
+    pub psk: Zeroizing<[u8; 32]>,
+    /// The DTLS key, for the store.
+    pub sealed: Sealed,
+}
+
 /// The keys of one identity at one place.
 pub struct PlaceKeys {
     /// Opens requests and reports.
@@ -162,6 +170,16 @@ impl Vault {
             seed,
             psk,
         })
+    }
+
+    /// Draws the DTLS key of a new link; `kind` is [`GATEWAY_KEY`] or [`LINK_KEY`].
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Randomness`].
+    pub fn new_link(&self, kind: &str, id: &str) -> Result<NewLink, VaultError> {
+        let psk = Zeroizing::new(clock::random::<32>()?);
+        Ok(NewLink { sealed: self.seal(kind, id, psk.as_ref())?, psk })
     }
 
     /// Opens the DTLS key of a device.
@@ -268,6 +286,10 @@ fn from_file(file: &Path, fresh: bool) -> Result<Zeroizing<String>, VaultError> 
 const SEED: &str = "seed";
 const LINKS: &str = "links";
 const DTLS_KEY: &str = "dtls key";
+/// The label of keys between a gateway and the server.
+pub const GATEWAY_KEY: &str = "gateway key";
+/// The label of keys between a device and its gateway.
+pub const LINK_KEY: &str = "link key";
 /// The label of content keys, sealed by the builder.
 pub const CONTENT_KEY: &str = "content key";
 /// The label of the distributor's signing key.

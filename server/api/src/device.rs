@@ -14,6 +14,9 @@ pub struct AddDevice {
     /// How it is reached.
     #[serde(default)]
     pub security: Security,
+    /// Name of the gateway that it sends its update requests to.
+    #[serde(default)]
+    pub gateway: Option<String>,
 }
 
 /// Says how the datagrams of a device are protected.
@@ -51,6 +54,8 @@ pub struct Device {
     pub class: String,
     /// How it is reached.
     pub security: Security,
+    /// The gateway that lists it.
+    pub gateway: Option<String>,
     /// When it was enrolled.
     pub created: u64,
     /// Which seed: 0 from the factory.

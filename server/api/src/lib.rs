@@ -10,6 +10,7 @@ mod alarm;
 mod campaign;
 mod device;
 mod error;
+mod gateway;
 mod release;
 mod status;
 
@@ -20,6 +21,7 @@ pub use campaign::{
 };
 pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};
+pub use gateway::{AddGateway, Gateway, NewGateway};
 pub use release::{Anchors, Manifest, ManifestClass, Release};
 pub use status::{Distributor, Health};
 

@@ -86,6 +86,15 @@ impl Client {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Removes one thing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get`].
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        self.send(self.request(Method::DELETE, path)).await
+    }
+
     /// Sends bytes, with what they are in the query.
     ///
     /// # Errors

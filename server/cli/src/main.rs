@@ -8,13 +8,14 @@ mod key_file;
 mod output;
 mod summary;
 mod system;
+mod unit_file;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::client::Server;
-use crate::command::{alarm, campaign, device, keys, manifest, release};
+use crate::command::{alarm, campaign, device, gateway, keys, manifest, release};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -59,6 +60,9 @@ enum Noun {
     /// Devices: enrol, list, show, explain
     #[command(subcommand)]
     Device(device::Command),
+    /// Gateways: caches near the devices: enrol, list, show, remove
+    #[command(subcommand)]
+    Gateway(gateway::Command),
     /// Campaigns: launch, watch, cancel
     #[command(subcommand)]
     Campaign(campaign::Command),
@@ -85,6 +89,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Noun::Manifest(command) => manifest::run(command, output),
         Noun::Release(command) => release::run(command, &cli.server, output).await,
         Noun::Device(command) => device::run(command, &cli.server, output).await,
+        Noun::Gateway(command) => gateway::run(command, &cli.server, output).await,
         Noun::Campaign(command) => campaign::run(command, &cli.server, output).await,
         Noun::Alarm(command) => alarm::run(command, &cli.server, output).await,
     }

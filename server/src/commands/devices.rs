@@ -8,19 +8,21 @@ use bellwether_decide::device::{self, Endpoint};
 use bellwether_decide::explain::{self, Known};
 use bellwether_decide::identity::IdentityState;
 use bellwether_keys::chain::ChainLength;
-use bellwether_keys::unit::UnitData;
+use bellwether_keys::unit::{self, UnitData};
 use bellwether_manifests::message::List;
 use bellwether_net::Secret;
 use bellwether_store::Digest;
 use bellwether_store::device::{self as rows, EnrolledDevice, NewIdentity};
 use bellwether_store::error::{AddError, StoreError};
+use bellwether_store::gateway::{Gateway, GatewayLink};
 use bellwether_store::ledger::Scope;
 
+use super::gateways::name_of;
 use super::releases::named;
 use crate::clock;
 use crate::core::{Core, StartError};
 use crate::refusal::Refusal;
-use crate::vault::NewSecrets;
+use crate::vault::{LINK_KEY, NewLink, NewSecrets};
 
 impl Core {
     /// Enrols a device; its unit data is in the answer and never shown again.
@@ -36,6 +38,7 @@ impl Core {
                 "plain UDP is off here: start the server with --coap ADDRESS, or enrol the device with a key";
             return Err(Refusal::invalid(text));
         }
+        let gateway = self.wanted_gateway(asked).await?;
         let anchors = self.anchors_document().await?;
         let class = self.class(&asked.class).await?;
         let (length, now) = (ChainLength::DEFAULT, clock::now());
@@ -49,7 +52,9 @@ impl Core {
             },
             vendor: hex::encode(class.vendor),
             security: row_security(asked.security, &secrets),
-            link: None,
+            link: gateway
+                .as_ref()
+                .map(|(row, link)| GatewayLink { gateway: row.name.clone(), psk: link.sealed.clone() }),
         };
         let identity = NewIdentity {
             id: endpoint.clone(),
@@ -59,12 +64,12 @@ impl Core {
             state: IdentityState::new(0),
         };
         // Made before the device is enrolled: a seed that can't be handed out must not take the name.
-        let unit = self.unit(&endpoint, length, &secrets, &anchors)?;
+        let unit = self.unit(&endpoint, length, &secrets, &anchors, gateway.as_ref())?;
         match self.store.add_device(&self.tenant, &enrolled, &identity).await {
             Ok(()) => {}
             Err(AddError::Exists) => {
                 return Err(Refusal::conflict(format!(
-                    "{endpoint} is enrolled already; its unit data is not shown again"
+                    "a device or a gateway named {endpoint} is enrolled already; its unit data is not shown again"
                 )));
             }
             Err(error) => return Err(Refusal::internal(error)),
@@ -72,7 +77,25 @@ impl Core {
         if asked.security == Security::Psk {
             self.admit(endpoint.as_str(), secrets.psk.to_vec());
         }
+        if let Some(link) = &enrolled.link {
+            self.gateways.attach(&link.gateway, endpoint.clone());
+            self.tell_children_changed(&link.gateway);
+        }
         Ok(NewDevice { device: self.describe(&enrolled).await?, unit })
+    }
+
+    /// The gateway that a new device shall be listed by, with the key of their link.
+    async fn wanted_gateway(&self, asked: &AddDevice) -> Result<Option<(Gateway, NewLink)>, Refusal> {
+        let Some(name) = &asked.gateway else {
+            return Ok(None);
+        };
+        if asked.security == Security::None {
+            let text = "a device without a key can't have a gateway: their link is DTLS";
+            return Err(Refusal::invalid(text));
+        }
+        let gateway = self.gateway_for(name).await?;
+        let link = self.vault.new_link(LINK_KEY, &asked.endpoint).map_err(Refusal::internal)?;
+        Ok(Some((gateway, link)))
     }
 
     fn unit(
@@ -81,8 +104,17 @@ impl Core {
         chain_length: ChainLength,
         secrets: &NewSecrets,
         anchors: &[u8],
+        gateway: Option<&(Gateway, NewLink)>,
     ) -> Result<String, Refusal> {
         let servers = [self.public_uri.as_str()];
+        let gateways: Vec<_> = gateway
+            .map(|(row, link)| unit::GatewayLink {
+                uri: &row.uri,
+                identity: endpoint.as_str(),
+                psk: &link.psk,
+            })
+            .into_iter()
+            .collect();
         let unit = UnitData {
             id: endpoint.as_str(),
             epoch: 0,
@@ -92,7 +124,7 @@ impl Core {
             dtls_identity: endpoint.as_str(),
             dtls_psk: &secrets.psk,
             servers: List::new(&servers),
-            gateways: List::default(),
+            gateways: List::new(&gateways),
         };
         let bytes = unit.encode().map_err(Refusal::internal)?;
         Ok(hex::encode(&*bytes))
@@ -146,6 +178,7 @@ impl Core {
                 rows::Security::Psk { .. } => Security::Psk,
                 rows::Security::None => Security::None,
             },
+            gateway: name_of(enrolled.link.as_ref()),
             created: enrolled.device.added_at,
             epoch: place.epoch,
             index: place.index,
@@ -227,7 +260,7 @@ impl Core {
         }
     }
 
-    fn admit(&self, endpoint: &str, key: Vec<u8>) {
+    pub(super) fn admit(&self, endpoint: &str, key: Vec<u8>) {
         if let Some(key) = Secret::new(key) {
             self.dtls_keys.insert(endpoint, key);
         } else {

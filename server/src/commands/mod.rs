@@ -2,6 +2,7 @@
 
 mod campaigns;
 mod devices;
+mod gateways;
 mod releases;
 mod trust;
 

@@ -10,6 +10,7 @@ use bellwether_store::device::Security;
 use lwm2m_rs::registration::{ObjectList, QueryError, RegisterParameters, UpdateParameters, Version};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::gateway;
 use crate::clock;
 use crate::core::Core;
 use crate::frames;
@@ -25,6 +26,7 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
             Event::Closed(peer, _) => {
                 if let Some(identity) = &peer.identity {
                     core.registry.forget_session(identity, peer.session);
+                    core.gateways.forget_session(identity, peer.session);
                 }
             }
             Event::Request { exchange, peer, request } => {
@@ -42,6 +44,14 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
 }
 
 async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, peer: &Peer, request: Request) {
+    if let Some(name) = gateway::sender(core, peer, &request) {
+        let (response, came) = gateway::answer(core, shard, peer, &name, &request).await;
+        shard.respond(exchange, response);
+        if came {
+            core.wake.notify_one();
+        }
+        return;
+    }
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.method, path.as_slice()) {
         (Method::Post, ["rd"]) => {
@@ -63,7 +73,7 @@ async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, pee
             shard.respond(exchange, Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
         }
         (Method::Post, [.., "r"]) if request.content_format == Some(content_format::REPORT) => {
-            let (receipt, start) = match core.report(&sender(peer), &request.payload).await {
+            let (receipt, start) = match core.report(&sender(core, peer), &request.payload).await {
                 Ok(receipted) => (Ok(receipted.receipt), receipted.start),
                 Err(error) => (Err(error), None),
             };
@@ -90,7 +100,7 @@ async fn other(core: &Arc<Core>, peer: &Peer, request: &Request) -> Response {
             Err(error) => failed(&error),
         };
     }
-    let sender = sender(peer);
+    let sender = sender(core, peer);
     match (request.method, request.content_format) {
         (Method::Post, Some(content_format::REQUEST)) => {
             let answer = core.resolve(&sender, &request.path, &request.payload).await;
@@ -110,7 +120,7 @@ fn respond(answer: Result<Vec<u8>, RequestError>, format: u16) -> Response {
     }
 }
 
-fn failed(error: &(dyn std::error::Error + 'static)) -> Response {
+pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> Response {
     tracing::error!(error, "a device's request failed");
     Response { max_age: Some(RETRY_S), ..Response::new(Code::SERVICE_UNAVAILABLE) }
 }
@@ -199,8 +209,13 @@ fn diagnostic(code: Code, text: &str) -> Response {
     Response { payload: text.as_bytes().to_vec(), ..Response::new(code) }
 }
 
-fn sender(peer: &Peer) -> Sender {
-    Sender { identity: peer.identity.as_deref().map(str::to_owned), address: peer.address.to_string() }
+fn sender(core: &Core, peer: &Peer) -> Sender {
+    let identity = peer.identity.as_deref();
+    let address = match identity.and_then(|identity| core.gateways.named(identity)) {
+        Some(gateway) => format!("{} (gateway {gateway})", peer.address),
+        None => peer.address.to_string(),
+    };
+    Sender { identity: identity.map(str::to_owned), address }
 }
 
 /// Requests that wait for the store or the builder at the same time; more wait in the shard's channel, and beyond

@@ -7,6 +7,7 @@ mod alarms;
 mod campaigns;
 mod devices;
 mod document;
+mod gateways;
 mod releases;
 mod trust;
 
@@ -76,6 +77,9 @@ fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
         .routes(routes!(devices::add, devices::list))
         .routes(routes!(devices::show))
         .routes(routes!(devices::explain))
+        .routes(routes!(gateways::detach))
+        .routes(routes!(gateways::add, gateways::list))
+        .routes(routes!(gateways::show, gateways::remove))
         .routes(routes!(campaigns::launch, campaigns::list))
         .routes(routes!(campaigns::show))
         .routes(routes!(campaigns::cancel))

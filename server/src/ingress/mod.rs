@@ -1,4 +1,5 @@
 //! The ways in. Wire types in, commands and events out; nothing is decided here.
 
 pub mod coap;
+mod gateway;
 pub mod http;

@@ -49,7 +49,7 @@ pub enum RequestError {
 pub struct Sender {
     /// The DTLS identity; `None` over plain UDP.
     pub identity: Option<String>,
-    /// Where it is, `address:port`.
+    /// Where it is, `address:port`, with the gateway's name where one forwarded the message.
     pub address: String,
 }
 
@@ -117,11 +117,15 @@ impl Core {
             self.alarm_unknown(sender, name).await?;
             return Err(RequestError::Unknown);
         };
-        // The DTLS identity is the endpoint name: nobody asks in another's name.
-        if sender.identity.as_deref().is_some_and(|authentic| authentic != identity.endpoint.as_str()) {
-            return Err(self.not_authentic());
+        // The DTLS identity is the endpoint name, or that of the gateway that lists the device: nobody else asks in
+        // its name.
+        let speaks = |authentic: &str| {
+            authentic == identity.endpoint.as_str() || self.gateways.lists(authentic, &identity.endpoint)
+        };
+        if sender.identity.as_deref().is_none_or(speaks) {
+            return Ok(identity);
         }
-        Ok(identity)
+        Err(self.not_authentic())
     }
 
     /// Derives the keys of a claimed place. A place that has no key can't have made a right MAC.

@@ -1,8 +1,5 @@
 //! `bellwether device`: enrolment and what is known of devices.
 
-use std::fs::OpenOptions;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use bellwether_api::{AddDevice, Device, Explanation, NewDevice, Security};
@@ -10,8 +7,8 @@ use clap::{Subcommand, ValueEnum};
 
 use crate::client::{Client, Server, percent_encoded};
 use crate::failure::Failure;
-use crate::file;
 use crate::output::{Output, short, table};
+use crate::unit_file;
 
 /// Devices.
 #[derive(Debug, Subcommand)]
@@ -29,6 +26,9 @@ pub(crate) enum Command {
         /// How the device is reached
         #[arg(long, value_enum, default_value = "psk")]
         security: Protection,
+        /// Name of the gateway that it sends its update requests to, see `bellwether gateway`
+        #[arg(long, value_name = "NAME")]
+        gateway: Option<String>,
         /// Where to write the unit file [default: ENDPOINT.unit]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -37,6 +37,11 @@ pub(crate) enum Command {
     List,
     /// Shows one device
     Show {
+        /// Endpoint name
+        endpoint: String,
+    },
+    /// Takes a device off the list of its gateway: from then on it asks the server itself
+    Detach {
         /// Endpoint name
         endpoint: String,
     },
@@ -64,13 +69,13 @@ pub(crate) enum Protection {
 pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
     let client = Client::new(server)?;
     match command {
-        Command::Add { endpoint, class, security, out } => {
+        Command::Add { endpoint, class, security, gateway, out } => {
             let security = match security {
                 Protection::Psk => Security::Psk,
                 Protection::None => Security::None,
             };
             let out = out.unwrap_or_else(|| PathBuf::from(format!("{endpoint}.unit")));
-            add(&client, &AddDevice { endpoint, class, security }, &out, output).await
+            add(&client, &AddDevice { endpoint, class, security, gateway }, &out, output).await
         }
         Command::List => {
             let devices: Vec<Device> = client.get("/v1/devices").await?;
@@ -82,6 +87,12 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             output.print(&device, show);
             Ok(())
         }
+        Command::Detach { endpoint } => {
+            let path = format!("/v1/devices/{}/gateway", percent_encoded(&endpoint));
+            let device: Device = client.delete(&path).await?;
+            output.print(&device, |device| format!("{} asks the server itself from now on", device.endpoint));
+            Ok(())
+        }
         Command::Explain { endpoint } => {
             let path = format!("/v1/devices/{}/explain", percent_encoded(&endpoint));
             let story: Explanation = client.get(&path).await?;
@@ -91,39 +102,19 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
     }
 }
 
-/// Opens the unit file before the server is asked: a seed that can't be written down would be lost.
 async fn add(client: &Client, asked: &AddDevice, out: &Path, output: Output) -> Result<(), Failure> {
-    let mut open = OpenOptions::new();
-    let mut file = open
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(out)
-        .map_err(|error| file::not_made(out, &error))?;
-    let answer: Result<NewDevice, Failure> = client.post("/v1/devices", asked).await;
-    let written = answer.and_then(|new| {
-        let unit = hex::decode(&new.unit).map_err(|error| Failure::file(out, error))?;
-        file.write_all(&unit).and_then(|()| file.sync_all()).map_err(|error| Failure::file(out, error))?;
-        Ok(new.device)
+    let answer = client.post("/v1/devices", asked);
+    let device = unit_file::write(out, answer, |new: NewDevice| (new.device, new.unit)).await?;
+    output.print(&device, |device| {
+        let by = device.gateway.as_ref().map(|gateway| format!(" behind {gateway}")).unwrap_or_default();
+        format!(
+            "Enrolled {} of class {}{by}. Its unit file: {}",
+            device.endpoint,
+            device.class,
+            out.display()
+        )
     });
-    match written {
-        Ok(device) => {
-            output.print(&device, |device| {
-                format!(
-                    "Enrolled {} of class {}. Its unit file: {}",
-                    device.endpoint,
-                    device.class,
-                    out.display()
-                )
-            });
-            Ok(())
-        }
-        Err(failure) => {
-            // Nothing was written; an empty unit file would only stand in the way of the next try.
-            std::fs::remove_file(out).map_err(|error| Failure::file(out, error))?;
-            Err(failure)
-        }
-    }
+    Ok(())
 }
 
 fn list(devices: &[Device]) -> String {
@@ -145,9 +136,10 @@ fn show(device: &Device) -> String {
         Security::None => "none (plain UDP)",
     };
     format!(
-        "device      {}\nclass       {}\nsecurity    {security}\nruns        {}\nkey index   {} in epoch {}\nregistered  {}",
+        "device      {}\nclass       {}\nsecurity    {security}\ngateway     {}\nruns        {}\nkey index   {} in epoch {}\nregistered  {}",
         device.endpoint,
         device.class,
+        device.gateway.as_deref().unwrap_or("none"),
         running(device),
         device.index,
         device.epoch,

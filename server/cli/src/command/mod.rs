@@ -3,6 +3,7 @@
 pub(crate) mod alarm;
 pub(crate) mod campaign;
 pub(crate) mod device;
+pub(crate) mod gateway;
 pub(crate) mod keys;
 pub(crate) mod manifest;
 pub(crate) mod release;
