@@ -2,7 +2,7 @@
 
 /// An area of the flash with one purpose.
 ///
-/// `Record` and `Boot` hold two copies each, see [`crate::update::journal`].
+/// `Record`, `Boot` and `Anchors` hold two copies each, see [`crate::update::journal`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Region {
     /// The record of the update core.
@@ -15,6 +15,8 @@ pub enum Region {
     SlotB,
     /// Which slot boots, and whether on trial.
     Boot,
+    /// The anchors that replaced those of the unit file: twice [`crate::update::journal::COPY_BYTES_MAX`].
+    Anchors,
 }
 
 /// Flash of the device, by region.

@@ -144,10 +144,25 @@ fn expand<const N: usize>(
     let mut secret = Secret::new([0; N]);
     let hkdf = Hkdf::<Sha256>::from_prk(link.expose()).map_err(|_| DeriveError::Length)?;
     hkdf.expand(info.as_bytes(), secret.expose_mut()).map_err(|_| DeriveError::Length)?;
-    Ok(PlacedKey { secret, place: KeyPlace::try_from(*place).map_err(|_| DeriveError::Name)? })
+    PlacedKey::stored(secret, place)
 }
 
 impl UpKey {
+    /// Takes a key that was stored, because the seed of its epoch is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`DeriveError::Name`] if the name is out of bounds.
+    pub fn stored(secret: Secret<32>, place: &Place<'_>) -> Result<Self, DeriveError> {
+        PlacedKey::stored(secret, place).map(Self)
+    }
+
+    /// Shows the bytes to what stores them: the record of a device.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
     /// Place of the key.
     #[must_use]
     pub fn place(&self) -> Place<'_> {
@@ -156,6 +171,21 @@ impl UpKey {
 }
 
 impl DownKey {
+    /// Takes a key that was stored, because the seed of its epoch is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`DeriveError::Name`] if the name is out of bounds.
+    pub fn stored(secret: Secret<32>, place: &Place<'_>) -> Result<Self, DeriveError> {
+        PlacedKey::stored(secret, place).map(Self)
+    }
+
+    /// Shows the bytes to what stores them: the record of a device.
+    #[must_use]
+    pub const fn expose(&self) -> &[u8; 32] {
+        self.0.expose()
+    }
+
     /// Place of the key.
     #[must_use]
     pub fn place(&self) -> Place<'_> {
@@ -191,6 +221,10 @@ impl ManifestKey {
 }
 
 impl<const N: usize> PlacedKey<N> {
+    fn stored(secret: Secret<N>, place: &Place<'_>) -> Result<Self, DeriveError> {
+        Ok(Self { secret, place: KeyPlace::try_from(*place).map_err(|_| DeriveError::Name)? })
+    }
+
     /// Shows the bytes to a cipher.
     #[must_use]
     pub const fn expose(&self) -> &[u8; N] {

@@ -18,7 +18,7 @@ use bellwether_agent::manifests::anchors::{Anchors, AnchorsError};
 use bellwether_agent::manifests::message::Moment;
 use bellwether_agent::update::boot::BootError;
 use bellwether_agent::update::trial::{self, Selected};
-use bellwether_agent::update::{Facts, UpdateError, Updater, Work};
+use bellwether_agent::update::{Facts, ShareOffer, UpdateError, Updater, Work};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -99,6 +99,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
         servers: &servers,
         built: header.made,
         anchors,
+        share_offer: ShareOffer::AtChainEnd,
     };
     let (line_sender, lines) = mpsc::channel(LINES_MAX);
     let mut device = Device {

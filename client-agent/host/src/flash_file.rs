@@ -3,7 +3,7 @@
 //! | offset | what |
 //! |---|---|
 //! | 0 | magic, length of the header, header (see [`Header`]) |
-//! | 64 KiB | record, boot state, manifests, slots A and B |
+//! | 64 KiB | record, boot state, manifests, slots A and B, anchors |
 //!
 //! The file holds secrets: it is made for its owner alone (0600), and one process at a time locks it.
 
@@ -75,7 +75,7 @@ impl FlashFile {
         let flash = Self { file, slot_bytes: header.slot_bytes };
         let start = [MAGIC.as_slice(), &length, &body].concat();
         flash.file.write_all_at(&Zeroizing::new(start), 0).map_err(failed)?;
-        flash.file.set_len(flash.offset(Region::SlotB) + u64::from(header.slot_bytes)).map_err(failed)?;
+        flash.file.set_len(flash.end()).map_err(failed)?;
         flash.file.sync_all().map_err(failed)?;
         Ok(flash)
     }
@@ -103,7 +103,11 @@ impl FlashFile {
         let mut body = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
         file.read_exact_at(&mut body, HEAD_BYTES as u64).map_err(failed)?;
         let header = Header::decode(&body).map_err(foreign)?;
-        Ok((Self { file, slot_bytes: header.slot_bytes }, header))
+        let flash = Self { file, slot_bytes: header.slot_bytes };
+        if flash.file.metadata().map_err(failed)?.len() < flash.end() {
+            flash.file.set_len(flash.end()).map_err(failed)?;
+        }
+        Ok((flash, header))
     }
 
     /// Reads the first `bytes` of a slot's region.
@@ -126,8 +130,14 @@ impl FlashFile {
             Region::SlotB => {
                 return self.offset(Region::SlotA) + u64::from(self.slot_bytes);
             }
+            // Behind everything, so that a file of an earlier program only grows.
+            Region::Anchors => return self.offset(Region::SlotB) + u64::from(self.slot_bytes),
         };
         REGIONS_START + u64::from(before)
+    }
+
+    fn end(&self) -> u64 {
+        self.offset(Region::Anchors) + u64::from(ANCHORS_BYTES)
     }
 
     fn place(&self, region: Region, offset: u32, length: usize) -> io::Result<u64> {
@@ -148,6 +158,7 @@ impl Flash for FlashFile {
             Region::Boot => BOOT_BYTES,
             Region::Manifest => MANIFEST_BYTES,
             Region::SlotA | Region::SlotB => self.slot_bytes,
+            Region::Anchors => ANCHORS_BYTES,
         }
     }
 
@@ -181,8 +192,12 @@ const HEAD_BYTES: usize = MAGIC.len() + 4;
 const REGIONS_START: u64 = 64 * 1024;
 const RECORD_BYTES: u32 = 8192;
 const BOOT_BYTES: u32 = 512;
-const _: () =
-    assert!(RECORD_BYTES as usize == 2 * COPY_BYTES_MAX && BOOT_BYTES as usize == 2 * BOOT_COPY_BYTES);
+const ANCHORS_BYTES: u32 = 8192;
+const _: () = assert!(
+    RECORD_BYTES as usize == 2 * COPY_BYTES_MAX
+        && BOOT_BYTES as usize == 2 * BOOT_COPY_BYTES
+        && ANCHORS_BYTES as usize == 2 * COPY_BYTES_MAX
+);
 
 /// Two halves of 32 KiB: a manifest for a few classes has 1 KiB, one with texts in many languages a few.
 const MANIFEST_BYTES: u32 = 64 * 1024;
@@ -210,7 +225,8 @@ mod tests {
     fn regions_do_not_overlap_and_survive_reopening() {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut flash) = flash_in(&folder);
-        let regions = [Region::Record, Region::Boot, Region::Manifest, Region::SlotA, Region::SlotB];
+        let regions =
+            [Region::Record, Region::Boot, Region::Manifest, Region::SlotA, Region::SlotB, Region::Anchors];
         for (number, region) in (1..).zip(regions) {
             let bytes = vec![number; flash.bytes(region) as usize];
             flash.write(region, 0, &bytes).unwrap();
@@ -232,6 +248,20 @@ mod tests {
         let last = flash.bytes(Region::SlotA) - 1;
         assert!(flash.write(Region::SlotA, last, &[0, 0]).is_err());
         assert!(flash.read(Region::Record, u32::MAX, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn file_of_an_earlier_program_grows_by_the_region_for_anchors() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, mut flash) = flash_in(&folder);
+        flash.write(Region::SlotB, 0, b"image").unwrap();
+        flash.file.set_len(flash.offset(Region::Anchors)).unwrap();
+        drop(flash);
+        let (mut flash, _) = FlashFile::open(&path).unwrap();
+        let mut bytes = vec![1; ANCHORS_BYTES as usize];
+        flash.read(Region::Anchors, 0, &mut bytes).unwrap();
+        assert!(bytes.iter().all(|byte| *byte == 0));
+        assert_eq!(flash.read_slot(Region::SlotB, 5).unwrap(), b"image");
     }
 
     #[test]

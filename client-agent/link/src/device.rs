@@ -5,7 +5,7 @@ use bellwether_agent::delta::Algorithm;
 use bellwether_agent::manifests::anchors::Anchors;
 use bellwether_agent::manifests::message::request::REQUEST_BYTES_MAX;
 use bellwether_agent::update::fetch::frames_path;
-use bellwether_agent::update::{Facts, Updater, Work, trial};
+use bellwether_agent::update::{Facts, ShareOffer, Updater, Work, trial};
 
 /// Boots, and works until an image is to be started; `None` where the device cannot go on.
 pub(crate) fn run() -> Option<()> {
@@ -19,6 +19,7 @@ pub(crate) fn run() -> Option<()> {
         servers: &["coaps://server.example"],
         built: 0,
         anchors: Anchors::initial(anchors).ok()?,
+        share_offer: ShareOffer::AtChainEnd,
     };
     let selected = trial::select(&mut Ram).ok()?;
     if selected.on_trial {
@@ -40,7 +41,7 @@ fn work(updater: &mut Updater<'_, Ram, Ram>) -> Option<()> {
             let manifest = exchange(&[], &mut scratch)?;
             updater.offer(uptime(), manifest).ok()?;
         }
-        Work::Ask => {
+        Work::Ask | Work::AskGo => {
             let length = updater.ask(uptime(), &mut scratch, &mut message).ok()??;
             let mut answer = [0; MESSAGE_BYTES_MAX];
             let answer = exchange(message.get(..length)?, &mut answer)?;
@@ -57,7 +58,7 @@ fn work(updater: &mut Updater<'_, Ram, Ram>) -> Option<()> {
         Work::AwaitExecute => {
             updater.begin_trial().ok()?;
         }
-        Work::Reboot => {}
+        Work::AwaitReceipt | Work::Reboot => {}
     }
     Some(())
 }

@@ -85,6 +85,7 @@ fn area(region: Region) -> (u32, u32) {
         Region::Manifest => (2 * COPIES_BYTES, COPIES_BYTES),
         Region::SlotA => (3 * COPIES_BYTES, SLOT_BYTES),
         Region::SlotB => (3 * COPIES_BYTES + SLOT_BYTES, SLOT_BYTES),
+        Region::Anchors => (3 * COPIES_BYTES + 2 * SLOT_BYTES, COPIES_BYTES),
     }
 }
 
@@ -101,7 +102,7 @@ const COPIES_BYTES: u32 = 8192;
 const SLOT_BYTES: u32 = 8192;
 
 // What lies behind the flash: the line with the answer's length before it, the clock, the source of noise.
-const LINE: usize = (3 * COPIES_BYTES + 2 * SLOT_BYTES) as usize;
+const LINE: usize = (4 * COPIES_BYTES + 2 * SLOT_BYTES) as usize;
 const CLOCK: usize = LINE + 2 + 4096;
 const NOISE: usize = CLOCK + 1;
 
@@ -114,14 +115,15 @@ mod tests {
 
     #[test]
     fn each_region_keeps_its_own_bytes() {
-        let regions = [Region::Record, Region::Boot, Region::Manifest, Region::SlotA, Region::SlotB];
+        let regions =
+            [Region::Record, Region::Boot, Region::Manifest, Region::SlotA, Region::SlotB, Region::Anchors];
         // From the last region to the first, so that one that reaches into the next would overwrite it.
-        for (number, region) in (1u8..=5).zip(regions).rev() {
+        for (number, region) in (1u8..=6).zip(regions).rev() {
             for offset in 0..Ram.bytes(region) {
                 assert_eq!(Ram.write(region, offset, &[number]), Ok(()));
             }
         }
-        for (number, region) in (1..=5).zip(regions) {
+        for (number, region) in (1..=6).zip(regions) {
             let (mut first, mut last) = ([0], [0]);
             assert_eq!(Ram.read(region, 0, &mut first), Ok(()));
             assert_eq!(Ram.read(region, Ram.bytes(region) - 1, &mut last), Ok(()));

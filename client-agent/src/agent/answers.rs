@@ -100,6 +100,19 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
             }
             Answered::Nothing => Event::NothingToDo,
             Answered::Refused { reason } => Event::Refused { reason },
+            Answered::Go => {
+                self.announce_trial();
+                return Ok(());
+            }
+            Answered::Stopped => Event::Stop,
+            Answered::Forwarded { place } => {
+                self.work_gate.open();
+                Event::Forwarded { place }
+            }
+            Answered::Elsewhere { server } => {
+                self.work_gate.close(now, jitter);
+                Event::SentElsewhere { server }
+            }
             Answered::NotFollowed { kind } => {
                 self.work_gate.close(now, jitter);
                 Event::VerdictNotFollowed { kind }

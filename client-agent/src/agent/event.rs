@@ -66,6 +66,18 @@ pub enum Event {
     },
     /// The device runs what it should.
     NothingToDo,
+    /// The server took its word back: the grant was dropped, and its image is never started.
+    Stop,
+    /// An operator moved this identity on.
+    Forwarded {
+        /// Where it goes on.
+        place: Place,
+    },
+    /// Another server, or another path, is to be asked.
+    SentElsewhere {
+        /// Index among the servers of the unit file; `None`: the same.
+        server: Option<usize>,
+    },
     /// A verdict of a kind that is not followed.
     VerdictNotFollowed {
         /// Kind of the verdict.

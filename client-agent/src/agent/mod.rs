@@ -15,7 +15,7 @@ pub use event::{Event, Purpose};
 
 use crate::platform::{Flash, Random};
 use crate::update::record::{Granted, Stage, State};
-use crate::update::{Offered, UpdateError, Updater, Work};
+use crate::update::{Begun, Offered, UpdateError, Updater, Work};
 use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec;
@@ -218,7 +218,12 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         match self.updater.work() {
             Work::Install => self.install()?,
             Work::Reboot => self.announce_reboot(),
-            Work::Nothing | Work::Ask | Work::Fetch | Work::AwaitExecute => {}
+            Work::Nothing
+            | Work::Ask
+            | Work::AskGo
+            | Work::AwaitReceipt
+            | Work::Fetch
+            | Work::AwaitExecute => {}
         }
         Ok(())
     }
@@ -266,9 +271,8 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         };
         let report = self.updater.pending_report().map(|_| self.report_gate.opens());
         let work = match self.updater.work() {
-            Work::Ask if self.updater.owes_failure() => None,
-            Work::Ask | Work::Fetch => Some(self.work_gate.opens()),
-            Work::Nothing | Work::Install | Work::AwaitExecute | Work::Reboot => None,
+            Work::Ask | Work::AskGo | Work::Fetch => Some(self.work_gate.opens()),
+            Work::Nothing | Work::AwaitReceipt | Work::Install | Work::AwaitExecute | Work::Reboot => None,
         };
         [report, work].into_iter().flatten().filter(|_| registered).chain([update_at]).min()
     }
@@ -312,7 +316,7 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
                 FirmwareState::Downloading
             }
             State::Granted(Granted { stage: Stage::Decrypted, .. }) => FirmwareState::Downloaded,
-            State::Granted(Granted { stage: Stage::Trial, .. }) => FirmwareState::Updating,
+            State::Granted(Granted { stage: Stage::Executed | Stage::Trial, .. }) => FirmwareState::Updating,
         }
     }
 
@@ -376,11 +380,11 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     }
 
     fn begin_trial(&mut self) -> Result<Code, UpdateError<F::Error>> {
-        if !self.updater.begin_trial()? {
-            return Ok(Code::METHOD_NOT_ALLOWED);
+        match self.updater.begin_trial()? {
+            Begun::Trial => self.announce_trial(),
+            Begun::GoFirst => self.work_gate.open(),
+            Begun::NotNow => return Ok(Code::METHOD_NOT_ALLOWED),
         }
-        self.events.push_back(Event::TrialBegun);
-        self.announce_reboot();
         Ok(Code::CHANGED)
     }
 
@@ -393,6 +397,11 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         self.report_gate.open();
         self.work_gate.open();
         Ok(())
+    }
+
+    fn announce_trial(&mut self) {
+        self.events.push_back(Event::TrialBegun);
+        self.announce_reboot();
     }
 
     fn announce_reboot(&mut self) {
@@ -433,11 +442,11 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
             return Ok(None);
         }
         match self.updater.work() {
-            // A manifest that failed is asked for again only after the receipt of its failure report.
-            Work::Ask if self.updater.owes_failure() => Ok(None),
-            Work::Ask => Ok(self.next_ask(now)?.map(|request| (Purpose::Ask, request))),
+            Work::Ask | Work::AskGo => Ok(self.next_ask(now)?.map(|request| (Purpose::Ask, request))),
             Work::Fetch => Ok(self.next_frame().map(|request| (Purpose::Frame, request))),
-            Work::Nothing | Work::Install | Work::AwaitExecute | Work::Reboot => Ok(None),
+            Work::Nothing | Work::AwaitReceipt | Work::Install | Work::AwaitExecute | Work::Reboot => {
+                Ok(None)
+            }
         }
     }
 

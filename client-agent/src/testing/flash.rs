@@ -27,6 +27,7 @@ impl MemoryFlash {
             (Region::Manifest, 8192),
             (Region::SlotA, slot_bytes),
             (Region::SlotB, slot_bytes),
+            (Region::Anchors, 8192),
         ];
         let regions = sizes.into_iter().map(|(region, bytes)| (region, std::vec![0xFF; bytes])).collect();
         Self { regions, writes_left: None, writes: 0 }

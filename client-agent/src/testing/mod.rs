@@ -76,6 +76,7 @@ pub(crate) fn facts(author: &Author) -> Facts<'static> {
         servers: &["coaps://server.example:5684"],
         built: BUILT,
         anchors: author.anchors(),
+        share_offer: crate::update::ShareOffer::AtChainEnd,
     }
 }
 

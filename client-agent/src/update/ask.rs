@@ -2,19 +2,22 @@
 //!
 //! Source: protocol.md §2, steps 1 and 2.
 
-use super::record::{COUNTER_STEP, ManifestRef, Outcome, PendingReport, State};
+use super::facts::ShareOffer;
+use super::record::{COUNTER_STEP, Granted, ManifestRef, Outcome, PendingReport, Stage, State};
 use super::request::{self, Collected, Source};
 use super::updater::{Asked, UpdateError, Updater};
 use super::verify::{Followed, RESULT_INTEGRITY, Refused};
 use crate::platform::{Flash, Random};
+use bellwether_keys::UpKey;
 use bellwether_keys::mac::{self, SealError};
-use bellwether_keys::{UpKey, derive};
+use bellwether_keys::share::{PrivateShare, PublicShare, SHARE_BYTES, ShareError};
 use bellwether_manifests::cbor::EncodeError;
 use bellwether_manifests::message::request::Unconfirmed;
-use bellwether_manifests::message::{RequestOptions, UpdateRequest};
+use bellwether_manifests::message::{List, RequestOptions, UpdateRequest};
 use bellwether_manifests::report::Reason;
 use core::time::Duration;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 impl<F: Flash, R: Random> Updater<'_, F, R> {
     /// Gives the path of the request identifier of the manifest that is worked on.
@@ -48,6 +51,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         scratch: &mut [u8],
         out: &mut [u8],
     ) -> Result<Option<usize>, UpdateError<F::Error>> {
+        if self.must_enforce_anchors() {
+            self.enforce_anchors(uptime, scratch)?;
+        }
         let Some(manifest) = self.record.manifest().cloned() else {
             return Ok(None);
         };
@@ -59,13 +65,15 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             self.refuse_kept(RESULT_INTEGRITY, Reason::ParameterUnsupported)?;
             return Ok(None);
         };
+        let share = self.share_to_send()?;
         let counter = self.next_counter()?;
         let mut nonce = [0; 8];
         self.random.fill(&mut nonce);
         let place = self.record.place;
-        let key = derive::up(&self.link(place)?, &place.of(self.facts.id))?;
-        let (length, selector) = self.seal(&key, &followed, &collected, counter, nonce, out)?;
-        self.asked = Some(Asked { nonce, place, selector });
+        let key = self.up_key(place)?;
+        let question = Question { counter, nonce, share, now: self.now(uptime) };
+        let (length, asked) = self.seal(&key, &followed, &collected, &question, out)?;
+        self.asked = Some(asked);
         // A "prove" is good once.
         self.echo = None;
         Ok(Some(length))
@@ -110,21 +118,60 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(counter)
     }
 
+    /// Gives the public half of the share for the next seed where it is to be sent; the private one is in the record
+    /// before that, and stays the same until the place moves.
+    fn share_to_send(&mut self) -> Result<Option<PublicShare>, UpdateError<F::Error>> {
+        let at_end = self.record.place.index >= self.record.chain_length.last_index();
+        let offers = match self.facts.share_offer {
+            ShareOffer::Never => false,
+            ShareOffer::AtChainEnd => at_end,
+            ShareOffer::Always => true,
+        };
+        if self.record.share.is_none() {
+            if !offers {
+                return Ok(None);
+            }
+            self.record.share = Some(self.draw_share()?);
+            self.save()?;
+        }
+        Ok(self.record.share.as_ref().map(PrivateShare::public).transpose()?)
+    }
+
+    fn draw_share(&mut self) -> Result<PrivateShare, ShareError> {
+        let mut random = Zeroizing::new([0; SHARE_BYTES]);
+        for _ in 1..SHARE_DRAWS_MAX {
+            self.random.fill(&mut *random);
+            if let Ok(share) = PrivateShare::from_random(*random) {
+                return Ok(share);
+            }
+        }
+        self.random.fill(&mut *random);
+        PrivateShare::from_random(*random)
+    }
+
     fn seal(
         &self,
         key: &UpKey,
         followed: &Followed<'_>,
         collected: &Collected,
-        counter: u64,
-        nonce: [u8; 8],
+        question: &Question,
         out: &mut [u8],
-    ) -> Result<(usize, [u8; 32]), SealError> {
+    ) -> Result<(usize, Asked), SealError> {
+        let Question { counter, nonce, share, now } = question;
         let place = self.record.place;
         let unconfirmed = self.unconfirmed();
         let echo = self.echo.as_ref().filter(|(at, _)| *at == place).map(|(_, echo)| echo.as_slice());
+        let go = self.go_wanted();
         collected.with_messages(followed.manifest, |selector, volatile| {
+            let asked_for = selector.hash()?;
+            let held = self.held(followed.manifest, &asked_for, *now);
+            let contents = held.as_ref().map(|held| [held.content]);
             let options = RequestOptions {
                 echo,
+                resume: held.as_ref().and_then(|held| held.resume),
+                held: contents.as_ref().map(|contents| List::new(contents)),
+                go,
+                share: share.as_ref().map(|share| share.as_bytes().as_slice()),
                 unconfirmed: unconfirmed
                     .as_ref()
                     .map(|(grant, report)| Unconfirmed { grant: *grant, report }),
@@ -132,26 +179,63 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             };
             let request = UpdateRequest {
                 place: place.of(self.facts.id),
-                counter,
+                counter: *counter,
                 fork: &self.record.fork,
-                nonce: &nonce,
+                nonce,
                 selector,
                 volatile,
                 options,
             };
-            Ok((mac::seal_request(key, followed.identifier, &request, out)?, selector.hash()?))
+            let length = mac::seal_request(key, followed.identifier, &request, out)?;
+            Ok((length, Asked { nonce: *nonce, place, selector: asked_for, holds: held.is_some(), go }))
         })?
+    }
+
+    /// The grant whose image stands in the spare slot and waits for "go".
+    fn go_wanted(&self) -> Option<u64> {
+        match self.record.granted()? {
+            granted @ Granted { stage: Stage::Executed, .. } => Some(granted.number),
+            _ => None,
+        }
+    }
+
+    /// The descriptor of the open grant, where it answers this question and is still valid.
+    fn held(&self, manifest: &[u8; 32], selector: &[u8; 32], now: u64) -> Option<Held<'_>> {
+        let granted = self.record.granted()?;
+        let descriptor = granted.descriptor().ok()?;
+        if descriptor.manifest != manifest || descriptor.selector != selector || descriptor.expires <= now {
+            return None;
+        }
+        let resource = descriptor.resources.get(0)?;
+        let resume = match granted.stage {
+            Stage::Accepted(progress) if progress.frame > 0 => Some((resource.chain.root, progress.frame)),
+            _ => None,
+        };
+        Some(Held { content: resource.content, resume })
     }
 
     /// The confirming report that led to this place, while it has no receipt: grant and digest.
     fn unconfirmed(&self) -> Option<(u64, [u8; 32])> {
-        let place = self.record.place;
-        let led_here = |report: &&PendingReport| {
-            report.confirming
-                && report.place.epoch == place.epoch
-                && report.place.index.checked_add(1) == Some(place.index)
-        };
+        let led_here = |report: &&PendingReport| report.led_to == Some(self.record.place);
         let report = self.record.reports.iter().flatten().find(led_here)?;
         Some((report.grant, Sha256::digest(report.bytes.as_slice()).into()))
     }
 }
+
+/// What a request has of its own.
+struct Question {
+    counter: u64,
+    nonce: [u8; 8],
+    share: Option<PublicShare>,
+    now: u64,
+}
+
+/// What is held of a descriptor.
+struct Held<'r> {
+    content: &'r [u8; 32],
+    /// Root and number of the frame where fetching goes on.
+    resume: Option<(&'r [u8; 32], u32)>,
+}
+
+/// Draws for a share: that one is no scalar of P-256 happens once in 2^32.
+const SHARE_DRAWS_MAX: usize = 4;

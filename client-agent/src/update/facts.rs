@@ -17,8 +17,23 @@ pub struct Facts<'a> {
     pub servers: &'a [&'a str],
     /// Seconds since 1970 at which its software was built: no earlier time is believed.
     pub built: u64,
-    /// Whom it believes; verified by the shell, whose flash they come from.
+    /// Whom it believed first, from its unit file; verified by the shell. Newer ones are kept by the update core.
     pub anchors: Anchors<'a>,
+    /// When it sends its share for the next seed.
+    pub share_offer: ShareOffer,
+}
+
+/// When a request carries this side's share for the next seed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ShareOffer {
+    /// Never: who knows this seed knows the next one.
+    Never,
+    /// At the last index of the key chain, where the next grant must re-seed.
+    #[default]
+    AtChainEnd,
+    /// In every request, so that a campaign can re-seed with shares. It costs one multiplication on P-256 each time,
+    /// and gateways pass such a request on.
+    Always,
 }
 
 /// The one component of a device: `['app']`, encoded.

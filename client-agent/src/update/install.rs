@@ -12,6 +12,17 @@ use bellwether_manifests::message::{Confirm, Moment, Patch, Resource};
 use bellwether_manifests::report::{Outcome as SuitOutcome, Reason};
 use core::cell::RefCell;
 
+/// What became of the word to start the image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Begun {
+    /// The next boot starts the spare slot.
+    Trial,
+    /// The grant wants "go?" to be asked first; that the image may be started is in the record.
+    GoFirst,
+    /// No verified image waits, or the report that the trial will owe has no slot.
+    NotNow,
+}
+
 /// What became of an installation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Installed {
@@ -57,23 +68,41 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(Installed::Verified)
     }
 
-    /// Begins the trial: the next boot starts the spare slot. False where a server may not ask for it now.
+    /// Begins the trial: the next boot starts the spare slot, unless the grant wants "go?" to be asked first.
     ///
     /// # Errors
     ///
     /// See [`UpdateError`].
-    pub fn begin_trial(&mut self) -> Result<bool, UpdateError<F::Error>> {
+    pub fn begin_trial(&mut self) -> Result<Begun, UpdateError<F::Error>> {
         // No trial begins without a free slot for the report that it will owe.
-        if !self.record.has_free_report() {
-            return Ok(false);
-        }
-        let State::Granted(Granted { stage: stage @ Stage::Decrypted, .. }) = &mut self.record.state else {
-            return Ok(false);
+        let Some(granted) = self.record.granted().filter(|_| self.record.has_free_report()) else {
+            return Ok(Begun::NotNow);
         };
-        *stage = Stage::Trial;
+        match granted.stage {
+            Stage::Executed => return Ok(Begun::GoFirst),
+            Stage::Decrypted => {}
+            Stage::Accepted(_) | Stage::Trial => return Ok(Begun::NotNow),
+        }
+        if granted.grant()?.options.ask_go == Some(true) {
+            self.set_stage(Stage::Executed);
+            self.save()?;
+            return Ok(Begun::GoFirst);
+        }
+        self.start_trial()?;
+        Ok(Begun::Trial)
+    }
+
+    /// Begins the trial of what is verified; the caller has made sure that it may.
+    pub(super) fn start_trial(&mut self) -> Result<(), UpdateError<F::Error>> {
+        self.set_stage(Stage::Trial);
         self.save()?;
-        self.mark_trial()?;
-        Ok(true)
+        self.mark_trial()
+    }
+
+    fn set_stage(&mut self, to: Stage) {
+        if let State::Granted(Granted { stage, .. }) = &mut self.record.state {
+            *stage = to;
+        }
     }
 
     /// Settles a trial by what runs after a boot.
@@ -132,9 +161,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             // A slot was free when the grant was accepted, and nothing else owes a report meanwhile.
             self.report_granted(Moment::Decrypted, SuitOutcome::Success)?;
         }
-        if let State::Granted(Granted { stage, .. }) = &mut self.record.state {
-            *stage = Stage::Decrypted;
-        }
+        self.set_stage(Stage::Decrypted);
         self.save()
     }
 

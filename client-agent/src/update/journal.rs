@@ -128,6 +128,9 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Bytes that a copy may have: one sector of common NOR flash; the record's bounds add up to less.
 pub const COPY_BYTES_MAX: usize = 4096;
 
+/// Bytes that the body of a copy may have.
+pub const BODY_BYTES_MAX: usize = COPY_BYTES_MAX - HEAD_BYTES - CRC_BYTES;
+
 /// The layout of a copy. Never reuse a number.
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 7;

@@ -1,11 +1,14 @@
 //! The update core: from a manifest to a confirmed image, with no allocator and no IO of its own.
 
+mod advance;
+pub mod anchors;
 pub mod answer;
 pub mod ask;
 pub mod boot;
 pub mod bounded;
 pub mod facts;
 pub mod fetch;
+mod grant;
 pub mod install;
 pub mod journal;
 pub mod offer;
@@ -15,13 +18,16 @@ pub mod request;
 pub mod slot;
 pub mod trial;
 pub mod updater;
+mod verdict;
 pub mod verify;
 pub mod version;
+mod window;
 
+pub use anchors::AnchorsTaken;
 pub use answer::{Answered, Ignored, Unusable};
-pub use facts::Facts;
+pub use facts::{Facts, ShareOffer};
 pub use fetch::{Fetched, FrameWanted};
-pub use install::Installed;
+pub use install::{Begun, Installed};
 pub use offer::Offered;
 pub use report::Receipted;
 pub use updater::{UpdateError, Updater, Work};

@@ -3,8 +3,8 @@
 //! It is written whole, by [`RecordStore::save`], at each step: a confirming report, the place, the fork head and
 //! the grant's state move in one write.
 //!
-//! Source: protocol.md §3, "What the device keeps". The private share and several components are not kept yet: a
-//! grant that needs them is refused before anything is written.
+//! Source: protocol.md §3, "What the device keeps". Several components are not kept yet: a grant that needs them is
+//! refused before anything is written.
 
 mod codec;
 
@@ -13,7 +13,8 @@ use super::bounded::Bounded;
 use super::journal::{COPY_BYTES_MAX, Journal, JournalError};
 use crate::platform::{Flash, Region};
 use bellwether_keys::fork::{self, ForkHead};
-use bellwether_keys::{ChainLength, Seed};
+use bellwether_keys::share::PrivateShare;
+use bellwether_keys::{ChainLength, Secret, Seed};
 use bellwether_manifests::message::{self, Moment};
 use minicbor::Encoder;
 use minicbor::encode::write::Cursor;
@@ -39,8 +40,10 @@ pub struct Record {
     pub counter_reserved: u64,
     /// Seconds since 1970 that have passed for certain.
     pub time_floor: u64,
-    /// Edition of the anchors that are believed.
+    /// Edition of the anchors under which all of this was last checked.
     pub anchors_edition: u64,
+    /// This side's share for the next seed, from the request that told its public half until the place moves.
+    pub share: Option<PrivateShare>,
     /// How far the update is.
     pub state: State,
     /// Reports without a receipt, oldest first.
@@ -104,6 +107,17 @@ pub struct Granted {
     pub descriptor: Bounded<DESCRIPTOR_BYTES_MAX>,
     /// How far the resource is.
     pub stage: Stage,
+    /// Keys of the grant's place, where the seed of its epoch is gone: a report is still owed under them.
+    pub keys: Option<PassedKeys>,
+}
+
+/// Keys of a place whose seed is gone. They open nothing but that place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PassedKeys {
+    /// Under which its reports are.
+    pub up: Secret<32>,
+    /// Under which its receipts are.
+    pub down: Secret<32>,
 }
 
 /// How far the resource of an open grant is.
@@ -113,6 +127,8 @@ pub enum Stage {
     Accepted(Progress),
     /// The image stands in the spare slot and its digest is right.
     Decrypted,
+    /// The same, and it may be started as soon as a server says "go".
+    Executed,
     /// It was, or is about to be, booted on trial.
     Trial,
 }
@@ -141,8 +157,10 @@ pub struct PendingReport {
     pub path: Bounded<PATH_BYTES_MAX>,
     /// Which moment.
     pub moment: Moment,
-    /// Whether it moved the place.
-    pub confirming: bool,
+    /// Where it moved the place to; `None` where it did not, or where an operator has moved the place on since.
+    pub led_to: Option<Place>,
+    /// Key of its receipt, where the seed of its epoch is gone.
+    pub receipt_key: Option<Secret<32>>,
 }
 
 /// How the last update ended.
@@ -176,6 +194,7 @@ impl Record {
             counter_reserved: 1,
             time_floor,
             anchors_edition: 0,
+            share: None,
             state: State::None,
             reports: [const { None }; REPORTS_MAX],
             outcome: Outcome::default(),
@@ -203,6 +222,13 @@ impl Record {
     #[must_use]
     pub fn has_free_report(&self) -> bool {
         self.reports.iter().any(Option::is_none)
+    }
+
+    /// Tells whether a failure report about this manifest waits for its receipt.
+    #[must_use]
+    pub fn owes_failure_of(&self, manifest: &[u8; 32]) -> bool {
+        let failed = |report: &PendingReport| report.moment == Moment::Failed && report.manifest == *manifest;
+        self.reports.iter().flatten().any(failed)
     }
 
     /// Gives the manifest that is worked on.
@@ -303,8 +329,9 @@ pub const COUNTER_STEP: u64 = 64;
 /// Reports that wait for a receipt. Source: protocol.md §3, "at most two".
 pub const REPORTS_MAX: usize = 2;
 
-/// Bytes of a grant: one resource needs about 280 with a short name, 64 more with the longest.
-pub const GRANT_BYTES_MAX: usize = 512;
+/// Bytes of a grant: one resource needs about 280 with a short name, 64 more with the longest; a signature in place of
+/// the MAC 43 more, the two shares 152.
+pub const GRANT_BYTES_MAX: usize = 640;
 
 /// Bytes of a descriptor: one delta needs about 565, and paths to the frames.
 pub const DESCRIPTOR_BYTES_MAX: usize = 1024;
@@ -344,7 +371,8 @@ mod tests {
             manifest: [9; 32],
             path: Bounded::copy_of(&[b'/'; PATH_BYTES_MAX]).unwrap(),
             moment: Moment::Installed,
-            confirming: true,
+            led_to: Some(Place { epoch: u16::MAX, index: u16::MAX }),
+            receipt_key: Some(Secret::new([0xC5; 32])),
         }
     }
 
@@ -356,6 +384,7 @@ mod tests {
             grant: Bounded::copy_of(&[1; GRANT_BYTES_MAX]).unwrap(),
             descriptor: Bounded::copy_of(&[2; DESCRIPTOR_BYTES_MAX]).unwrap(),
             stage,
+            keys: Some(PassedKeys { up: Secret::new([0xC6; 32]), down: Secret::new([0xC7; 32]) }),
         })
     }
 
@@ -366,6 +395,7 @@ mod tests {
         record.state = granted(Stage::Accepted(Progress { frame: u32::MAX, expected: [8; 32] }));
         record.reports = [Some(report(REPORT_BYTES_MAX)), Some(report(REPORT_BYTES_MAX))];
         record.outcome = Outcome { result: 8, refused: Some(i64::MIN) };
+        record.share = Some(PrivateShare::from_random([4; 32]).unwrap());
         for number in [
             &mut record.manifest_sequence,
             &mut record.grant_highest,
@@ -390,9 +420,13 @@ mod tests {
 
     #[test]
     fn every_state_comes_back() {
-        for state in
-            [State::None, State::Stored(manifest()), granted(Stage::Decrypted), granted(Stage::Trial)]
-        {
+        for state in [
+            State::None,
+            State::Stored(manifest()),
+            granted(Stage::Decrypted),
+            granted(Stage::Executed),
+            granted(Stage::Trial),
+        ] {
             let mut record = Record::factory(0, Seed::new([3; 32]), ChainLength::DEFAULT, 1);
             record.state = state;
             comes_back(&record);
@@ -423,6 +457,7 @@ mod tests {
     #[test]
     fn printed_record_shows_neither_seed_nor_grant() {
         let text = format!("{:?}", fullest());
-        assert!(text.contains("[redacted]") && text.contains("512 of 512 bytes"), "{text}");
+        assert!(text.contains("[redacted]") && text.contains("640 of 640 bytes"), "{text}");
+        assert!(!text.contains("197, 197") && !text.contains("198, 198"), "{text}");
     }
 }

@@ -9,7 +9,7 @@ use super::updater::{UpdateError, Updater};
 use super::verify::Trusted;
 use crate::platform::{Flash, Random};
 use bellwether_keys::mac::{self, NewReport, OpenError};
-use bellwether_keys::{derive, fork};
+use bellwether_keys::{DownKey, Secret, fork};
 use bellwether_manifests::cbor;
 use bellwether_manifests::manifest::ComponentId;
 use bellwether_manifests::message::{Confirm, Moment};
@@ -46,7 +46,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Some((report.bytes.as_slice(), report.path.as_text()))
     }
 
-    /// Tells whether a failure report waits: its manifest, and any other, is asked for only after its receipt.
+    /// Tells whether a failure report waits.
     #[must_use]
     pub fn owes_failure(&self) -> bool {
         self.record.reports.iter().flatten().any(|report| report.moment == Moment::Failed)
@@ -61,9 +61,12 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let Some(report) = self.record.reports.first().and_then(Option::as_ref) else {
             return Ok(Receipted::Unasked);
         };
-        let (moment, place) = (report.moment, report.place);
+        let moment = report.moment;
         let digest: [u8; 32] = Sha256::digest(report.bytes.as_slice()).into();
-        let key = derive::down(&self.link(place)?, &place.of(self.facts.id))?;
+        let key = match &report.receipt_key {
+            Some(kept) => DownKey::stored(kept.clone(), &report.place.of(self.facts.id))?,
+            None => self.down_key(report.place)?,
+        };
         let now = match mac::open_receipt(&key, &digest, message) {
             Ok(receipt) => receipt.now,
             Err(error) => return Ok(Receipted::Ignored(error)),
@@ -86,7 +89,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(false);
         };
         let granted = granted.clone();
-        let confirm = granted.grant()?.confirm;
+        let grant = granted.grant()?;
         let subject = Subject {
             manifest: &granted.manifest.digest,
             reference: granted.manifest.reference.as_text(),
@@ -94,16 +97,17 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             place: granted.place,
             grant: granted.number,
         };
-        let confirming = confirms(confirm, moment) && granted.place == self.record.place;
+        let confirming = confirms(grant.confirm, moment) && granted.place == self.record.place;
+        let next = if confirming { Some(self.successor(&grant)?) } else { None };
         if moment == Moment::Failed {
             self.drop_superseded(&granted);
         }
-        let Some(digest) = self.push_report(&subject, moment, outcome, confirming)? else {
+        let led_to = next.as_ref().map(|next| next.place);
+        let Some(digest) = self.push_report(&subject, moment, outcome, led_to)? else {
             return Ok(false);
         };
-        if confirming {
-            self.record.fork = fork::next(&self.record.fork, &digest);
-            self.record.place.index = self.record.place.index.saturating_add(1);
+        if let Some(next) = next {
+            self.move_to(next, fork::next(&self.record.fork, &digest))?;
         }
         Ok(true)
     }
@@ -129,7 +133,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             place: self.record.place,
             grant: 0,
         };
-        self.push_report(&subject, Moment::Failed, failure(result, reason), false)?;
+        self.push_report(&subject, Moment::Failed, failure(result, reason), None)?;
         Ok(())
     }
 
@@ -156,7 +160,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             place: self.record.place,
             grant,
         };
-        self.push_report(&subject, Moment::Failed, failure(result, reason), false)?;
+        self.push_report(&subject, Moment::Failed, failure(result, reason), None)?;
         Ok(())
     }
 
@@ -172,10 +176,19 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(true)
     }
 
+    /// Gives up the open grant, with a report where a slot is free, and its manifest; one write.
+    pub(super) fn give_up(&mut self, result: u8, reason: Reason) -> Result<(), UpdateError<F::Error>> {
+        if matches!(self.record.state, State::Granted(_)) && self.fail(result, reason)? {
+            return Ok(());
+        }
+        self.close(Outcome { result, refused: None });
+        self.save()
+    }
+
     /// A decrypted report of a grant that now failed would only be followed by the failure report.
     fn drop_superseded(&mut self, granted: &Granted) {
         let superseded = |report: &PendingReport| {
-            report.moment == Moment::Decrypted && report.grant == granted.number && !report.confirming
+            report.moment == Moment::Decrypted && report.grant == granted.number && report.led_to.is_none()
         };
         if !self.record.has_free_report()
             && let Some(slot) =
@@ -191,7 +204,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         subject: &Subject<'_>,
         moment: Moment,
         outcome: suit::Outcome<'_>,
-        confirming: bool,
+        led_to: Option<Place>,
     ) -> Result<Option<[u8; 32]>, UpdateError<F::Error>> {
         if !self.record.has_free_report() {
             return Ok(None);
@@ -200,7 +213,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         self.random.fill(&mut random);
         let mut body = [0; SUIT_REPORT_BYTES_MAX];
         let body_bytes = self.write_suit_report(subject, moment, outcome, &mut body)?;
-        let key = derive::up(&self.link(subject.place)?, &subject.place.of(self.facts.id))?;
+        let key = self.up_key(subject.place)?;
         let new =
             NewReport { grant: subject.grant, moment, random: &random, suit_report: &body[..body_bytes] };
         let mut sealed = [0; super::record::REPORT_BYTES_MAX];
@@ -214,10 +227,17 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             manifest: *subject.manifest,
             path: Bounded::copy_of(subject.path.as_bytes()).ok_or(UpdateError::Buffer)?,
             moment,
-            confirming,
+            led_to,
+            receipt_key: self.receipt_key_of(subject.place),
         };
         random.zeroize();
         Ok(self.record.push_report(report).then_some(digest))
+    }
+
+    /// The key of a receipt at a place of an earlier epoch, whose grant has it and may close before the receipt comes.
+    fn receipt_key_of(&self, place: Place) -> Option<Secret<32>> {
+        let passed = self.record.granted().filter(|granted| granted.place == place)?.keys.as_ref()?;
+        Some(passed.down.clone())
     }
 
     fn write_suit_report(

@@ -3,6 +3,7 @@
 //! It never waits and never sends. The agent asks [`Updater::work`] what is next, carries messages, and hands the
 //! answers back. Every method that changes something writes the record once, before anything may be sent.
 
+use super::anchors::KeptAnchors;
 use super::boot::{BootError, BootState, BootStore, Image, Slot};
 use super::bounded::Bounded;
 use super::facts::Facts;
@@ -10,9 +11,10 @@ use super::record::{Granted, ManifestRef, Outcome, Place, Record, RecordError, R
 use super::verify::{Against, Followed, Refused, verify};
 use crate::platform::{Flash, Random, Region};
 use bellwether_keys::ContentKey;
-use bellwether_keys::chain::{self, ChainError};
+use bellwether_keys::chain::ChainError;
 use bellwether_keys::derive::DeriveError;
 use bellwether_keys::mac::SealError;
+use bellwether_keys::share::ShareError;
 use bellwether_manifests::message::peek::attached_payload;
 use bellwether_manifests::message::request::ECHO_BYTES_MAX;
 use bellwether_manifests::message::verdict::TEXT_BYTES_MAX;
@@ -30,6 +32,7 @@ pub struct Updater<'a, F, R> {
     pub(super) record: Record,
     pub(super) boots: BootStore,
     pub(super) boot: BootState,
+    pub(super) kept_anchors: KeptAnchors,
     clock: Clock,
     pub(super) counter: u64,
     /// The request whose answer is awaited.
@@ -46,6 +49,8 @@ pub struct Updater<'a, F, R> {
     pub(super) altered: u8,
     /// Whether the boot loader must run before anything else.
     pub(super) reboot: bool,
+    /// Whether the older copy in flash still holds a seed that was replaced.
+    pub(super) seed_replaced: bool,
 }
 
 /// A request that has no answer yet.
@@ -54,6 +59,10 @@ pub(super) struct Asked {
     pub(super) nonce: [u8; 8],
     pub(super) place: Place,
     pub(super) selector: [u8; 32],
+    /// Whether it named the contents of the descriptor that is held, so that none need come.
+    pub(super) holds: bool,
+    /// Number of the grant for which it asked "go?".
+    pub(super) go: Option<u64>,
 }
 
 /// What is to be done next.
@@ -63,6 +72,10 @@ pub enum Work {
     Nothing,
     /// Send an update request, see [`Updater::ask`].
     Ask,
+    /// Send an update request that asks "go?", see [`Updater::ask`]; it must reach a server.
+    AskGo,
+    /// The manifest failed before: it is asked for after the receipt of its failure report.
+    AwaitReceipt,
     /// Fetch one frame, see [`Updater::frame_wanted`].
     Fetch,
     /// Decrypted and complete: see [`Updater::install`].
@@ -105,6 +118,12 @@ pub enum UpdateError<E> {
     /// The record holds a grant or descriptor that cannot be read.
     #[error("the record holds a message that cannot be read")]
     Kept(#[from] MessageError),
+    /// No share for the next seed can be made or agreed on: randomness or record are broken.
+    #[error("no share for the next seed")]
+    Share(#[from] ShareError),
+    /// The key of a place is gone with its seed. A rule in this program is wrong.
+    #[error("the key of a passed place is gone with its seed")]
+    KeyGone,
     /// The caller's buffer is smaller than a manifest.
     #[error("the buffer is smaller than the manifest")]
     Buffer,
@@ -127,7 +146,8 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         let (mut flash, mut records, mut boots) = (flash, RecordStore::new(), BootStore::new());
         let record = records.load(&mut flash)?;
         let boot = boots.load(&mut flash)?;
-        let clock = Clock { floor: record.time_floor.max(newest_signed(&facts)), since: uptime };
+        let kept_anchors = KeptAnchors::load(&mut flash)?;
+        let clock = Clock { floor: record.time_floor, since: uptime };
         let mut updater = Self {
             flash,
             random,
@@ -137,6 +157,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             record,
             boots,
             boot,
+            kept_anchors,
             clock,
             asked: None,
             echo: None,
@@ -145,8 +166,10 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             ask_again: false,
             altered: 0,
             reboot: false,
+            seed_replaced: false,
         };
-        updater.take_anchors()?;
+        updater.clock.raise(updater.newest_signed(), uptime);
+        updater.compare_anchors()?;
         updater.settle_trial()?;
         Ok(updater)
     }
@@ -162,9 +185,11 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         if self.reboot {
             return Work::Reboot;
         }
+        let trial = matches!(self.record.state, State::Granted(Granted { stage: Stage::Trial, .. }));
         match &self.record.state {
+            State::Stored(manifest) if self.record.owes_failure_of(&manifest.digest) => Work::AwaitReceipt,
             State::Stored(_) => Work::Ask,
-            State::Granted(_) if self.ask_again => Work::Ask,
+            State::Granted(_) if !trial && (self.ask_again || self.must_enforce_anchors()) => Work::Ask,
             State::Granted(Granted { stage: Stage::Accepted(_), .. }) => {
                 if self.is_fetched() {
                     Work::Install
@@ -173,6 +198,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
                 }
             }
             State::Granted(Granted { stage: Stage::Decrypted, .. }) => Work::AwaitExecute,
+            State::Granted(Granted { stage: Stage::Executed, .. }) => Work::AskGo,
             State::None | State::Granted(Granted { stage: Stage::Trial, .. }) => Work::Nothing,
         }
     }
@@ -225,18 +251,28 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     ///
     /// Source: protocol.md §3, "Time": at most 400 days beyond the newest signed time.
     pub(super) fn believe_time(&mut self, now: u64, uptime: Duration) {
-        let highest = newest_signed(&self.facts).saturating_add(BELIEVED_S_MAX);
-        self.clock.raise(now.min(highest), uptime);
-        self.record.time_floor = self.record.time_floor.max(now.min(highest));
+        let highest = self.newest_signed().saturating_add(BELIEVED_S_MAX);
+        self.raise_floor(now.min(highest), uptime);
+    }
+
+    /// Raises the time floor by a time that is believed.
+    pub(super) fn raise_floor(&mut self, time: u64, uptime: Duration) {
+        self.clock.raise(time, uptime);
+        self.record.time_floor = self.record.time_floor.max(time);
+    }
+
+    fn newest_signed(&self) -> u64 {
+        self.facts.built.max(self.anchors().issued())
     }
 
     pub(super) fn save(&mut self) -> Result<(), UpdateError<F::Error>> {
-        Ok(self.records.save(&mut self.flash, &self.record)?)
-    }
-
-    /// Computes the chain's link at a place of this epoch.
-    pub(super) fn link(&self, place: Place) -> Result<chain::Link, ChainError> {
-        chain::link(&self.record.seed, place.index, self.record.chain_length)
+        self.records.save(&mut self.flash, &self.record)?;
+        if self.seed_replaced {
+            // The other copy is the one before, with the seed that is gone: it goes there as well.
+            self.records.save(&mut self.flash, &self.record)?;
+            self.seed_replaced = false;
+        }
+        Ok(())
     }
 
     pub(super) fn spare(&self) -> Slot {
@@ -257,6 +293,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             envelope,
             &Against {
                 facts: &self.facts,
+                anchors: self.anchors(),
                 running: self.running(),
                 sequence: self.record.manifest_sequence,
                 now: self.now(uptime),
@@ -288,12 +325,14 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         self.altered = 0;
     }
 
-    fn take_anchors(&mut self) -> Result<(), UpdateError<F::Error>> {
-        let (found, kept) = (self.facts.anchors.edition(), self.record.anchors_edition);
+    /// Stops at anchors older than those that counted before. Newer ones are enforced before the work goes on; where
+    /// there is none, they are noted at once.
+    fn compare_anchors(&mut self) -> Result<(), UpdateError<F::Error>> {
+        let (found, kept) = (self.anchors_edition(), self.record.anchors_edition);
         if found < kept {
             return Err(UpdateError::OldAnchors { found, kept });
         }
-        if found > kept {
+        if found > kept && self.record.state == State::None {
             self.record.anchors_edition = found;
             self.save()?;
         }
@@ -330,10 +369,6 @@ impl Clock {
             *self = Self { floor, since: uptime };
         }
     }
-}
-
-fn newest_signed(facts: &Facts<'_>) -> u64 {
-    facts.built.max(facts.anchors.issued())
 }
 
 /// Source: protocol.md §3, "Time": 400 days.

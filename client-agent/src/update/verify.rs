@@ -8,6 +8,7 @@ use super::facts::{COMPONENT, COMPONENT_INDEX, Facts};
 use super::record::{PATH_BYTES_MAX, REFERENCE_BYTES_MAX};
 use super::request::{self, Source};
 use super::version;
+use bellwether_manifests::anchors::Anchors;
 use bellwether_manifests::envelope::{Envelope, VerifiedManifest};
 use bellwether_manifests::manifest::ComponentId;
 use bellwether_manifests::report::Reason;
@@ -63,6 +64,8 @@ pub struct Trusted<'a> {
 pub struct Against<'a> {
     /// What the device is.
     pub facts: &'a Facts<'a>,
+    /// Whom it believes now.
+    pub anchors: Anchors<'a>,
     /// What it runs.
     pub running: &'a Image,
     /// Sequence number of the newest manifest that was installed.
@@ -83,7 +86,7 @@ pub fn verify<'a>(envelope: &'a [u8], against: &Against<'_>) -> Result<Followed<
     let envelope =
         Envelope::parse(envelope).map_err(|error| refused(RESULT_UNSUPPORTED_PACKAGE, error.reason()))?;
     let manifest = envelope
-        .verify(&against.facts.anchors)
+        .verify(&against.anchors)
         // Its words are not read further: a signature that is right and a manifest that is not has no plan.
         .map_err(|error| {
             let altered = !error.signature_was_right() || error.reason() == Reason::SeveringUnsupported;
@@ -112,7 +115,7 @@ fn follow<'a>(manifest: &VerifiedManifest<'a>, against: &Against<'_>) -> Result<
         return Err((RESULT_UNSUPPORTED_PACKAGE, Reason::ParameterUnsupported));
     }
     let identifier = component.request_identifier().ok_or(missing)?;
-    let path =
+    let (_, path) =
         local_path(identifier, against.facts).ok_or((RESULT_INVALID_URI, Reason::ParameterUnsupported))?;
     if component.size.is_some_and(|size| size > u64::from(against.slot_bytes)) {
         return Err((RESULT_NO_FLASH, Reason::OperationFailed));
@@ -145,7 +148,7 @@ fn trusted<'a>(manifest: &VerifiedManifest<'a>, facts: &Facts<'_>) -> Option<Tru
     Some(Trusted {
         manifest: manifest.digest(),
         reference: manifest.manifest().reference_uri().unwrap_or_default(),
-        path: local_path(manifest.request_identifier()?, facts)?,
+        path: local_path(manifest.request_identifier()?, facts)?.1,
     })
 }
 
@@ -155,19 +158,20 @@ fn only_fetch<'a>(plan: &Plan<'a>) -> Option<ComponentPlan<'a>> {
     (fetches.next().is_none() && index == COMPONENT_INDEX as usize).then_some(*component)
 }
 
-/// Gives the path of an identifier that is relative to the device's server, or names one of its servers.
-fn local_path<'a>(identifier: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
-    let of_server = |server: &&str| {
+/// Gives the path of an identifier that is relative to the device's server, or names one of its servers; and in that
+/// case which.
+pub(super) fn local_path<'a>(identifier: &'a str, facts: &Facts<'_>) -> Option<(Option<usize>, &'a str)> {
+    let of_server = |(number, server): (usize, &&str)| {
         let rest = identifier.strip_prefix(server.trim_end_matches('/'))?;
         // `coaps://a:1` is no prefix of `coaps://a:12/u`.
-        rest.starts_with('/').then_some(rest)
+        rest.starts_with('/').then_some((Some(number), rest))
     };
-    let path = if identifier.starts_with('/') && !identifier.starts_with("//") {
-        Some(identifier)
+    let found = if identifier.starts_with('/') && !identifier.starts_with("//") {
+        Some((None, identifier))
     } else {
-        facts.servers.iter().find_map(of_server)
+        facts.servers.iter().enumerate().find_map(of_server)
     };
-    path.filter(|path| path.len() <= PATH_BYTES_MAX && !path.contains(['?', '#', '%']))
+    found.filter(|(_, path)| path.len() <= PATH_BYTES_MAX && !path.contains(['?', '#', '%']))
 }
 
 /// This device, for the conditions of a manifest.

@@ -1,10 +1,15 @@
 //! The bytes of the record.
+//!
+//! Version 1 had neither share nor keys of a place that was passed, and told of a report only whether it moved the
+//! place; it is still read, since devices in the field have it.
 
 use super::{
-    Granted, ManifestRef, Outcome, PendingReport, Place, Progress, REPORTS_MAX, Record, Stage, State,
+    Granted, ManifestRef, Outcome, PassedKeys, PendingReport, Place, Progress, REPORTS_MAX, Record, Stage,
+    State,
 };
 use crate::update::bounded::Bounded;
-use bellwether_keys::{ChainLength, Seed};
+use bellwether_keys::share::PrivateShare;
+use bellwether_keys::{ChainLength, Secret, Seed};
 use bellwether_manifests::message::Moment;
 use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder};
@@ -13,11 +18,12 @@ pub(super) type Out<'a> = Encoder<Cursor<&'a mut [u8]>>;
 type EncodeResult = Result<(), minicbor::encode::Error<EndOfSlice>>;
 
 pub(super) fn encode(e: &mut Out<'_>, record: &Record) -> EncodeResult {
-    e.array(13)?.u8(VERSION)?;
+    e.array(14)?.u8(VERSION)?;
     encode_place(e, record.place)?;
     e.bytes(record.seed.expose())?.u16(record.chain_length.get())?.bytes(&record.fork)?;
     e.u64(record.manifest_sequence)?.u64(record.grant_highest)?.u64(record.counter_reserved)?;
     e.u64(record.time_floor)?.u64(record.anchors_edition)?;
+    encode_secret(e, record.share.as_ref().map(PrivateShare::expose))?;
     encode_state(e, &record.state)?;
     e.array(REPORTS_MAX as u64)?;
     for report in &record.reports {
@@ -27,6 +33,14 @@ pub(super) fn encode(e: &mut Out<'_>, record: &Record) -> EncodeResult {
         }
     }
     e.array(2)?.u8(record.outcome.result)?.encode(record.outcome.refused)?;
+    Ok(())
+}
+
+fn encode_secret(e: &mut Out<'_>, secret: Option<&[u8; 32]>) -> EncodeResult {
+    match secret {
+        None => e.null()?,
+        Some(secret) => e.bytes(secret)?,
+    };
     Ok(())
 }
 
@@ -43,11 +57,13 @@ fn encode_state(e: &mut Out<'_>, state: &State) -> EncodeResult {
             encode_manifest(e, manifest)?;
         }
         State::Granted(granted) => {
-            e.array(6)?;
+            e.array(8)?;
             encode_manifest(e, &granted.manifest)?;
             encode_place(e, granted.place)?;
             e.u64(granted.number)?.bytes(granted.grant.as_slice())?.bytes(granted.descriptor.as_slice())?;
             encode_stage(e, &granted.stage)?;
+            encode_secret(e, granted.keys.as_ref().map(|keys| keys.up.expose()))?;
+            encode_secret(e, granted.keys.as_ref().map(|keys| keys.down.expose()))?;
         }
     }
     Ok(())
@@ -64,26 +80,34 @@ fn encode_stage(e: &mut Out<'_>, stage: &Stage) -> EncodeResult {
     match stage {
         Stage::Accepted(progress) => e.array(2)?.u32(progress.frame)?.bytes(&progress.expected)?,
         Stage::Decrypted => e.u8(STAGE_DECRYPTED)?,
+        Stage::Executed => e.u8(STAGE_EXECUTED)?,
         Stage::Trial => e.u8(STAGE_TRIAL)?,
     };
     Ok(())
 }
 
 fn encode_report(e: &mut Out<'_>, report: &PendingReport) -> EncodeResult {
-    e.array(7)?.bytes(report.bytes.as_slice())?;
+    e.array(8)?.bytes(report.bytes.as_slice())?;
     encode_place(e, report.place)?;
     e.u64(report.grant)?.bytes(&report.manifest)?.bytes(report.path.as_slice())?;
-    e.u8(report.moment as u8)?.bool(report.confirming)?;
-    Ok(())
+    e.u8(report.moment as u8)?;
+    match report.led_to {
+        None => _ = e.null()?,
+        Some(place) => encode_place(e, place)?,
+    }
+    encode_secret(e, report.receipt_key.as_ref().map(Secret::expose))
 }
 
-/// Reads what [`encode`] wrote; the CRC has been checked, so anything odd means another version.
+/// Reads what [`encode`] wrote, of this version or the one before; the CRC has been checked, so anything odd means a
+/// later version.
 pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     let d = &mut Decoder::new(bytes);
-    array(d, 13)?;
-    if d.u8().ok()? != VERSION {
-        return None;
-    }
+    let elements = d.array().ok()??;
+    let version = match (d.u8().ok()?, elements) {
+        (VERSION, 14) => Version::Current,
+        (VERSION_1, 13) => Version::First,
+        _ => return None,
+    };
     let record = Record {
         place: decode_place(d)?,
         seed: Seed::new(d.bytes().ok()?.try_into().ok()?),
@@ -94,11 +118,38 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
         counter_reserved: d.u64().ok()?,
         time_floor: d.u64().ok()?,
         anchors_edition: d.u64().ok()?,
-        state: decode_state(d)?,
-        reports: decode_reports(d)?,
+        share: match version {
+            Version::First => None,
+            Version::Current => match decode_secret(d)? {
+                None => None,
+                Some(secret) => Some(PrivateShare::from_random(*secret.expose()).ok()?),
+            },
+        },
+        state: decode_state(d, version)?,
+        reports: decode_reports(d, version)?,
         outcome: decode_outcome(d)?,
     };
     (d.position() == bytes.len()).then_some(record)
+}
+
+/// Which layout is read.
+#[derive(Clone, Copy)]
+enum Version {
+    First,
+    Current,
+}
+
+fn is_null(d: &Decoder<'_>) -> Option<bool> {
+    Some(d.datatype().ok()? == minicbor::data::Type::Null)
+}
+
+#[expect(clippy::option_option, reason = "the outer tells of a later version, the inner of no secret")]
+fn decode_secret(d: &mut Decoder<'_>) -> Option<Option<Secret<32>>> {
+    if is_null(d)? {
+        d.null().ok()?;
+        return Some(None);
+    }
+    Some(Some(Secret::new(d.bytes().ok()?.try_into().ok()?)))
 }
 
 fn array(d: &mut Decoder<'_>, length: u64) -> Option<()> {
@@ -110,18 +161,31 @@ fn decode_place(d: &mut Decoder<'_>) -> Option<Place> {
     Some(Place { epoch: d.u16().ok()?, index: d.u16().ok()? })
 }
 
-fn decode_state(d: &mut Decoder<'_>) -> Option<State> {
-    Some(match d.array().ok()?? {
-        0 => State::None,
-        1 => State::Stored(decode_manifest(d)?),
-        6 => State::Granted(Granted {
+fn decode_state(d: &mut Decoder<'_>, version: Version) -> Option<State> {
+    Some(match (d.array().ok()??, version) {
+        (0, _) => State::None,
+        (1, _) => State::Stored(decode_manifest(d)?),
+        (6, Version::First) | (8, Version::Current) => State::Granted(Granted {
             manifest: decode_manifest(d)?,
             place: decode_place(d)?,
             number: d.u64().ok()?,
             grant: Bounded::copy_of(d.bytes().ok()?)?,
             descriptor: Bounded::copy_of(d.bytes().ok()?)?,
             stage: decode_stage(d)?,
+            keys: match version {
+                Version::First => None,
+                Version::Current => decode_keys(d)?,
+            },
         }),
+        _ => return None,
+    })
+}
+
+#[expect(clippy::option_option, reason = "the outer tells of a later version, the inner of no keys")]
+fn decode_keys(d: &mut Decoder<'_>) -> Option<Option<PassedKeys>> {
+    Some(match (decode_secret(d)?, decode_secret(d)?) {
+        (None, None) => None,
+        (Some(up), Some(down)) => Some(PassedKeys { up, down }),
         _ => return None,
     })
 }
@@ -143,6 +207,7 @@ fn decode_stage(d: &mut Decoder<'_>) -> Option<Stage> {
     if d.datatype().ok()? == minicbor::data::Type::U8 {
         return match d.u8().ok()? {
             STAGE_DECRYPTED => Some(Stage::Decrypted),
+            STAGE_EXECUTED => Some(Stage::Executed),
             STAGE_TRIAL => Some(Stage::Trial),
             _ => None,
         };
@@ -151,29 +216,51 @@ fn decode_stage(d: &mut Decoder<'_>) -> Option<Stage> {
     Some(Stage::Accepted(Progress { frame: d.u32().ok()?, expected: d.bytes().ok()?.try_into().ok()? }))
 }
 
-fn decode_reports(d: &mut Decoder<'_>) -> Option<[Option<PendingReport>; REPORTS_MAX]> {
+fn decode_reports(d: &mut Decoder<'_>, version: Version) -> Option<[Option<PendingReport>; REPORTS_MAX]> {
     array(d, REPORTS_MAX as u64)?;
     let mut reports = [const { None }; REPORTS_MAX];
     for report in &mut reports {
-        if d.datatype().ok()? == minicbor::data::Type::Null {
+        if is_null(d)? {
             d.null().ok()?;
         } else {
-            *report = Some(decode_report(d)?);
+            *report = Some(decode_report(d, version)?);
         }
     }
     Some(reports)
 }
 
-fn decode_report(d: &mut Decoder<'_>) -> Option<PendingReport> {
-    array(d, 7)?;
+fn decode_report(d: &mut Decoder<'_>, version: Version) -> Option<PendingReport> {
+    array(d, if matches!(version, Version::First) { 7 } else { 8 })?;
+    let bytes = Bounded::copy_of(d.bytes().ok()?)?;
+    let place = decode_place(d)?;
     Some(PendingReport {
-        bytes: Bounded::copy_of(d.bytes().ok()?)?,
-        place: decode_place(d)?,
+        bytes,
+        place,
         grant: d.u64().ok()?,
         manifest: d.bytes().ok()?.try_into().ok()?,
         path: Bounded::copy_of(d.bytes().ok()?)?,
         moment: Moment::try_from(d.u8().ok()?).ok()?,
-        confirming: d.bool().ok()?,
+        led_to: decode_led_to(d, version, place)?,
+        receipt_key: match version {
+            Version::First => None,
+            Version::Current => decode_secret(d)?,
+        },
+    })
+}
+
+/// A program that wrote version 1 did not re-seed: its confirming reports led to the next index.
+#[expect(clippy::option_option, reason = "the outer tells of a later version, the inner of no place")]
+fn decode_led_to(d: &mut Decoder<'_>, version: Version, from: Place) -> Option<Option<Place>> {
+    Some(match version {
+        Version::First => {
+            let next = Place { index: from.index.saturating_add(1), ..from };
+            d.bool().ok()?.then_some(next)
+        }
+        Version::Current if is_null(d)? => {
+            d.null().ok()?;
+            None
+        }
+        Version::Current => Some(decode_place(d)?),
     })
 }
 
@@ -183,14 +270,49 @@ fn decode_outcome(d: &mut Decoder<'_>) -> Option<Outcome> {
 }
 
 /// The layout of the body. Never reuse a number.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_1: u8 = 1;
 const STAGE_DECRYPTED: u8 = 32;
 const STAGE_TRIAL: u8 = 33;
+const STAGE_EXECUTED: u8 = 34;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Written by the program before this one: a grant being fetched, and two reports of its place, of which the
+    /// first moved it.
+    const BEFORE: &[u8] = include_bytes!("vectors/version-1.cbor");
+
+    #[test]
+    fn record_of_the_version_before_is_read() {
+        let record = decode(BEFORE).unwrap();
+        assert_eq!(record.place, Place { epoch: u16::MAX, index: 0 });
+        assert_eq!((record.seed, record.share), (Seed::new([3; 32]), None));
+        let State::Granted(granted) = record.state else { panic!("{:?}", record.state) };
+        assert_eq!(
+            (granted.grant.as_slice(), granted.descriptor.as_slice()),
+            (&b"grant"[..], &b"descriptor"[..])
+        );
+        assert_eq!(granted.stage, Stage::Accepted(Progress { frame: u32::MAX, expected: [8; 32] }));
+        assert_eq!((granted.manifest.path.as_text(), granted.keys), ("/u", None));
+        let reports = record.reports.map(Option::unwrap);
+        assert_eq!(reports[0].led_to, Some(Place { epoch: 1, index: 1024 }));
+        assert_eq!((reports[1].led_to, reports[1].moment), (None, Moment::Decrypted));
+        assert!(reports.iter().all(|report| report.receipt_key.is_none()));
+        assert_eq!((record.outcome.result, record.outcome.refused), (8, Some(i64::MIN)));
+    }
+
+    #[test]
+    fn record_of_a_later_version_is_not_read() {
+        let mut later = BEFORE.to_vec();
+        later[1] = 3;
+        assert_eq!(decode(&later), None);
+        // The version before with the elements of this one, and the other way round.
+        later[1] = 2;
+        assert_eq!(decode(&later), None);
+    }
 
     proptest! {
         #[test]

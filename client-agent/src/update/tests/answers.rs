@@ -7,7 +7,7 @@ use crate::testing::{
 };
 use crate::update::fetch::ALTERED_MAX;
 use crate::update::record::State;
-use crate::update::{Answered, Fetched, Ignored, Installed, Receipted, Unusable, Work};
+use crate::update::{Answered, Begun, Fetched, Ignored, Installed, Receipted, Unusable, Work};
 use bellwether_keys::mac::OpenError;
 use bellwether_manifests::message::{GrantOptions, Moment};
 use core::time::Duration;
@@ -168,18 +168,14 @@ fn resource_that_is_somewhere_else_is_refused() {
 }
 
 #[test]
-fn grant_that_asks_for_what_this_device_does_not_do_is_refused() {
+fn grant_that_needs_later_anchors_is_not_taken_and_not_failed() {
     let author = Author::new();
-    let options = [
-        (GrantOptions { reseed: Some(true), ..GrantOptions::default() }, 1),
-        (GrantOptions { ask_go: Some(true), ..GrantOptions::default() }, 2),
-        (GrantOptions { anchors_edition: Some(2), ..GrantOptions::default() }, 4),
-    ];
-    for (options, number) in options {
-        let (mut device, mut server) = offered(&author);
-        server.options = options;
-        assert_eq!(ask(&mut device, &mut server), Answered::Unusable(Unusable::Option(number)));
-    }
+    let (mut device, mut server) = offered(&author);
+    server.options = GrantOptions { anchors_edition: Some(2), ..GrantOptions::default() };
+    let needed = Answered::Ignored(Ignored::AnchorsNeeded { edition: 2 });
+    assert_eq!(ask(&mut device, &mut server), needed);
+    assert_eq!((device.work(), device.pending_report()), (Work::Ask, None));
+    assert_eq!(device.record().grant_highest, 0);
 }
 
 #[test]
@@ -299,7 +295,7 @@ fn receipt_altered_or_of_another_report_leaves_the_report_waiting() {
     *altered.last_mut().unwrap() ^= 1;
     let wrong = Receipted::Ignored(OpenError::Mac);
     assert_eq!(device.receipt(UPTIME, &altered).unwrap(), wrong);
-    assert!(device.begin_trial().unwrap());
+    assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut flash = device.into_flash();
     crate::update::trial::confirm(&mut flash).unwrap();
     let mut device = crate::testing::start(flash, &author);

@@ -5,7 +5,7 @@ use crate::testing::{
     Author, Device, Server, ask, device, fetch, new_image, old_image, report, sha256, start,
 };
 use crate::update::record::{Outcome, Place, State};
-use crate::update::{Answered, Installed, Offered, Work, trial};
+use crate::update::{Answered, Begun, Installed, Offered, Work, trial};
 use bellwether_manifests::message::{Confirm, Moment};
 use core::time::Duration;
 use std::vec;
@@ -32,7 +32,7 @@ fn to_trial(device: &mut Device, server: &mut Server<'_>) {
     assert_eq!(device.install().unwrap(), Installed::Verified);
     report(device, server);
     assert_eq!(device.work(), Work::AwaitExecute);
-    assert!(device.begin_trial().unwrap());
+    assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     assert_eq!(device.work(), Work::Reboot);
 }
 
@@ -77,7 +77,7 @@ fn second_update_goes_to_the_other_slot_under_the_next_key() {
     fetch(&mut device, &server);
     assert_eq!(device.install().unwrap(), Installed::Verified);
     report(&mut device, &mut server);
-    assert!(device.begin_trial().unwrap());
+    assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut device = boot(device, &author, true);
     report(&mut device, &mut server);
     assert_eq!(device.running().digest, sha256(&server.image));

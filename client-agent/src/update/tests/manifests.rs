@@ -3,7 +3,7 @@
 use crate::testing::{Author, Server, ask, device, fetch, new_image, old_image, report};
 use crate::testing::{CountingRandom, MemoryFlash};
 use crate::update::record::State;
-use crate::update::{Answered, Installed, Offered, Updater};
+use crate::update::{Answered, Begun, Installed, Offered, Updater};
 use bellwether_manifests::message::Moment;
 use bellwether_manifests::report::Reason;
 use core::time::Duration;
@@ -83,7 +83,7 @@ fn sequence_number_below_the_installed_one_is_refused_and_an_equal_one_is_not() 
     assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
     fetch(&mut device, &server);
     assert_eq!(device.install().unwrap(), Installed::Verified);
-    assert!(device.begin_trial().unwrap());
+    assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut flash = device.into_flash();
     crate::update::trial::confirm(&mut flash).unwrap();
     let mut device = crate::testing::start(flash, &author);
@@ -189,7 +189,7 @@ fn refused_manifests_leave_a_slot_for_the_report_that_the_trial_owes() {
     ask(&mut device, &mut server);
     fetch(&mut device, &server);
     assert_eq!(device.install().unwrap(), Installed::Verified);
-    assert!(device.begin_trial().unwrap());
+    assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     // Before it restarts, the device is offered what is not for it.
     for sequence in 2..4 {
         let mut draft = author.draft(sequence, &new_image());

@@ -6,7 +6,7 @@ use crate::testing::{
     old_image, sha256,
 };
 use crate::update::boot::BootError;
-use crate::update::{Answered, UpdateError, Updater, Work, trial};
+use crate::update::{Answered, Begun, UpdateError, Updater, Work, trial};
 use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
@@ -73,7 +73,8 @@ fn work(device: &mut Device<'_>, server: &mut Server<'_>) -> Result<Ended, Cut> 
         match device.work() {
             Work::Nothing => return Ok(Ended::Done),
             Work::Reboot => return Ok(Ended::Restart),
-            Work::Ask => ask(device, server)?,
+            Work::Ask | Work::AskGo => ask(device, server)?,
+            Work::AwaitReceipt => panic!("every report was delivered"),
             Work::Fetch => {
                 let wanted = device.frame_wanted().unwrap();
                 device.frame(&server.frame(&wanted.root, wanted.number).unwrap())?;
@@ -82,7 +83,7 @@ fn work(device: &mut Device<'_>, server: &mut Server<'_>) -> Result<Ended, Cut> 
                 device.install()?;
             }
             Work::AwaitExecute => {
-                assert!(device.begin_trial()?);
+                assert_eq!(device.begin_trial()?, Begun::Trial);
             }
         }
     }

@@ -1,0 +1,171 @@
+//! Anchors that replace those of the unit file: verified by the ones in force, kept in flash, enforced at once.
+//!
+//! The document is written first, the record after it. The record says under which edition everything in it was last
+//! checked; so a power cut between the two leaves the check to be made, and the open update waits for it.
+//!
+//! Source: protocol.md §7.
+
+use super::answer::signer_is_believed;
+use super::journal::{BODY_BYTES_MAX, COPY_BYTES_MAX, Journal, JournalError};
+use super::record::{Granted, Stage, State};
+use super::updater::{UpdateError, Updater};
+use super::verify::{Followed, RESULT_INTEGRITY};
+use crate::platform::{Flash, Random, Region};
+use bellwether_manifests::anchors::{Anchors, AnchorsError};
+use bellwether_manifests::report::Reason;
+use core::fmt;
+use core::time::Duration;
+
+/// What became of an anchors document.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AnchorsTaken {
+    /// It is in force.
+    Taken {
+        /// Its edition.
+        edition: u64,
+    },
+    /// It was in force already.
+    Known,
+    /// It has more than [`ANCHORS_BYTES_MAX`] bytes.
+    TooLong,
+    /// It does not replace what is in force.
+    Refused(AnchorsError),
+}
+
+impl<F: Flash, R: Random> Updater<'_, F, R> {
+    /// Gives the anchors in force: the newest of those that were taken, or the unit file's.
+    #[must_use]
+    pub fn anchors(&self) -> Anchors<'_> {
+        self.kept_anchors.newer_than(self.facts.anchors.edition()).unwrap_or(self.facts.anchors)
+    }
+
+    /// Gives the edition of the anchors in force.
+    #[must_use]
+    pub fn anchors_edition(&self) -> u64 {
+        self.anchors().edition()
+    }
+
+    /// Takes a signed anchors document that replaces the one in force.
+    ///
+    /// An update that is worked on and that the new anchors do not allow is given up, with a report. `scratch` holds
+    /// the manifest meanwhile, see [`Updater::manifest_bytes_max`].
+    ///
+    /// # Errors
+    ///
+    /// See [`UpdateError`].
+    pub fn take_anchors(
+        &mut self,
+        uptime: Duration,
+        scratch: &mut [u8],
+        document: &[u8],
+    ) -> Result<AnchorsTaken, UpdateError<F::Error>> {
+        if self.kept_anchors.document() == document {
+            return Ok(AnchorsTaken::Known);
+        }
+        if document.len() > ANCHORS_BYTES_MAX {
+            return Ok(AnchorsTaken::TooLong);
+        }
+        let edition = match Anchors::replacing(document, &self.anchors()) {
+            Ok(anchors) => anchors.edition(),
+            Err(error) => return Ok(AnchorsTaken::Refused(error)),
+        };
+        self.kept_anchors.store(&mut self.flash, document)?;
+        self.enforce_anchors(uptime, scratch)?;
+        Ok(AnchorsTaken::Taken { edition })
+    }
+
+    /// Tells whether what is worked on was not checked yet under the anchors in force.
+    pub(super) fn must_enforce_anchors(&self) -> bool {
+        self.record.anchors_edition < self.anchors_edition()
+    }
+
+    /// Checks what is worked on under the anchors in force; one write of the record.
+    pub(super) fn enforce_anchors(
+        &mut self,
+        uptime: Duration,
+        scratch: &mut [u8],
+    ) -> Result<(), UpdateError<F::Error>> {
+        self.record.anchors_edition = self.anchors_edition();
+        self.raise_floor(self.anchors().issued(), uptime);
+        let on_trial = matches!(self.record.state, State::Granted(Granted { stage: Stage::Trial, .. }));
+        // What is on trial is settled first; its author was checked before it was started.
+        if let Some(manifest) = self.record.manifest().filter(|_| !on_trial).cloned() {
+            let Some(followed) = self.follow_kept(&manifest, uptime, scratch)? else {
+                // It has been given up, and that was written.
+                return Ok(());
+            };
+            if !self.distributors_are_believed(&followed) {
+                return self.give_up(RESULT_INTEGRITY, Reason::Unauthorised);
+            }
+        }
+        self.save()
+    }
+
+    /// Whether descriptor and grant of what is open are by distributors that are believed now.
+    fn distributors_are_believed(&self, followed: &Followed<'_>) -> bool {
+        let anchors = self.anchors();
+        self.record.granted().is_none_or(|granted| {
+            [&granted.descriptor.as_slice(), &granted.grant.as_slice()]
+                .into_iter()
+                .all(|message| signer_is_believed(message, &anchors, followed))
+        })
+    }
+}
+
+/// The document that replaced the unit file's, in flash and in memory.
+pub(super) struct KeptAnchors {
+    journal: Journal,
+    document: [u8; COPY_BYTES_MAX],
+    length: usize,
+}
+
+impl KeptAnchors {
+    /// Reads the newest document; there may be none.
+    pub(super) fn load<F: Flash>(flash: &mut F) -> Result<Self, UpdateError<F::Error>> {
+        let mut kept = Self {
+            journal: Journal::new(Region::Anchors, COPY_BYTES_MAX),
+            document: [0; COPY_BYTES_MAX],
+            length: 0,
+        };
+        let Self { journal, document, .. } = &mut kept;
+        let length = journal.load(flash, document).map_err(from_journal)?.unwrap_or(0);
+        // Damage or a later program's form: none. The edition in the record then stops the device, if it counted.
+        if Anchors::verified_before(&kept.document[..length]).is_ok() {
+            kept.length = length;
+        }
+        Ok(kept)
+    }
+
+    fn document(&self) -> &[u8] {
+        &self.document[..self.length]
+    }
+
+    fn newer_than(&self, edition: u64) -> Option<Anchors<'_>> {
+        let kept = Anchors::verified_before(self.document()).ok()?;
+        (kept.edition() > edition).then_some(kept)
+    }
+
+    fn store<F: Flash>(&mut self, flash: &mut F, document: &[u8]) -> Result<(), UpdateError<F::Error>> {
+        self.journal.store(flash, document).map_err(from_journal)?;
+        self.document[..document.len()].copy_from_slice(document);
+        self.length = document.len();
+        Ok(())
+    }
+}
+
+impl fmt::Debug for KeptAnchors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeptAnchors({} bytes)", self.length)
+    }
+}
+
+fn from_journal<E>(error: JournalError<E>) -> UpdateError<E> {
+    match error {
+        JournalError::Flash(error) => UpdateError::Flash(error),
+        JournalError::TooLong(_) => UpdateError::Buffer,
+    }
+}
+
+/// Bytes of a document that is kept: what one sector holds beside the journal's own. Four roles with four P-256 keys
+/// each and eight signatures have less.
+pub const ANCHORS_BYTES_MAX: usize = BODY_BYTES_MAX;

@@ -1,0 +1,343 @@
+//! Grants: everything that a device checks before it writes anything.
+//!
+//! Source: protocol.md §2, step 3.
+
+use super::answer::{Answered, Ignored, Unusable, allows_signer};
+use super::boot::Image;
+use super::bounded::Bounded;
+use super::facts::{COMPONENT_INDEX, Facts};
+use super::fetch::{frames_path, layout};
+use super::install::staging_offset;
+use super::record::{DESCRIPTOR_BYTES_MAX, Granted, Outcome, Progress, Stage, State};
+use super::updater::{Asked, UpdateError, Updater};
+use super::verify::Followed;
+use crate::platform::{Flash, Random};
+use bellwether_keys::share::{PrivateShare, PublicShare};
+use bellwether_manifests::anchors::Anchors;
+use bellwether_manifests::cose::{PublicKey, Sign1};
+use bellwether_manifests::message::grant::Shares;
+use bellwether_manifests::message::{Answer, Descriptor, Grant, Resource, ResourceKind, word};
+use core::time::Duration;
+
+/// An authentic grant.
+pub(super) struct Signed<'m> {
+    pub(super) grant: Grant<'m>,
+    /// The distributor's key, where it is signed instead of under a MAC.
+    pub(super) signer: Option<PublicKey>,
+}
+
+/// The messages of one answer, authentic.
+struct Received<'m> {
+    grant: Grant<'m>,
+    message: &'m [u8],
+    descriptor_message: &'m [u8],
+    descriptor: Descriptor<'m>,
+}
+
+/// A grant's answer as it came, and what it is held against.
+struct Claim<'c, 'm> {
+    grant: &'c Signed<'m>,
+    message: &'m [u8],
+    /// The descriptor that came, or the one that is held.
+    descriptor: Option<&'m [u8]>,
+    asked: &'c Asked,
+    now: u64,
+}
+
+impl<F: Flash, R: Random> Updater<'_, F, R> {
+    pub(super) fn take_grant(
+        &mut self,
+        uptime: Duration,
+        scratch: &mut [u8],
+        asked: &Asked,
+        answer: &Answer<'_>,
+        grant: &Signed<'_>,
+    ) -> Result<Answered, UpdateError<F::Error>> {
+        let Some(manifest) = self.record.manifest().cloned() else {
+            return Ok(Answered::Ignored(Ignored::Unasked));
+        };
+        let Some(followed) = self.follow_kept(&manifest, uptime, scratch)? else {
+            return Ok(Answered::Ignored(Ignored::OtherQuestion));
+        };
+        if let Some(open) = self.same_as_open(&grant.grant, answer.message) {
+            // It answers no "go?": whoever holds the grant can send it again.
+            if !open || asked.go.is_some() {
+                return Ok(Answered::Ignored(self.too_low(&grant.grant)));
+            }
+            self.ask_again = false;
+            self.asked = None;
+            return Ok(Answered::SameGrant);
+        }
+        let held = self.held_descriptor(asked);
+        let claim = Claim {
+            grant,
+            message: answer.message,
+            descriptor: answer.descriptor.or(held.as_ref().map(Bounded::as_slice)),
+            asked,
+            now: self.now(uptime),
+        };
+        let received = match self.check_fresh(&claim, &followed) {
+            Ok(received) => received,
+            Err(ignored) => return Ok(Answered::Ignored(ignored)),
+        };
+        // A signature does not prove who it is for; what it wraps under the key of this device does.
+        if grant.signer.is_some() && self.check_key(&received)?.is_err() {
+            return Ok(Answered::Ignored(Ignored::Signer));
+        }
+        match self.check_usable(&received, &followed)? {
+            Ok(()) => self.accept(&received),
+            Err(unusable) => self.refuse_grant(&grant.grant, unusable),
+        }
+    }
+
+    /// Whether the grant has the open one's number: then, whether it is that one, byte for byte.
+    fn same_as_open(&self, grant: &Grant<'_>, message: &[u8]) -> Option<bool> {
+        let open = self.record.granted().filter(|open| open.number == grant.grant)?;
+        Some(open.grant.as_slice() == message)
+    }
+
+    fn too_low(&self, grant: &Grant<'_>) -> Ignored {
+        Ignored::Number { number: grant.grant, highest: self.record.grant_highest }
+    }
+
+    /// The descriptor whose contents the request named.
+    fn held_descriptor(&self, asked: &Asked) -> Option<Bounded<DESCRIPTOR_BYTES_MAX>> {
+        let granted = self.record.granted().filter(|_| asked.holds)?;
+        Some(granted.descriptor.clone())
+    }
+
+    /// Is it for this question, new, unexpired, and with a descriptor that a distributor signed for it?
+    fn check_fresh<'m>(
+        &self,
+        claim: &Claim<'_, 'm>,
+        followed: &Followed<'_>,
+    ) -> Result<Received<'m>, Ignored> {
+        let Signed { grant, signer } = claim.grant;
+        if grant.manifest != followed.manifest || *grant.selector != claim.asked.selector {
+            return Err(Ignored::OtherQuestion);
+        }
+        if signer.is_some_and(|signer| !allows_signer(followed, &signer)) {
+            return Err(Ignored::Signer);
+        }
+        if grant.grant <= self.record.grant_highest {
+            return Err(self.too_low(grant));
+        }
+        if grant.not_after <= claim.now {
+            return Err(Ignored::Expired);
+        }
+        if !self.may_take_grant() {
+            return Err(Ignored::Busy);
+        }
+        if let Some(edition) =
+            grant.options.anchors_edition.filter(|edition| *edition > self.anchors_edition())
+        {
+            return Err(Ignored::AnchorsNeeded { edition });
+        }
+        let descriptor_message = claim.descriptor.ok_or(Ignored::NoDescriptor)?;
+        let descriptor = open_descriptor(descriptor_message, &self.anchors(), followed)?;
+        if descriptor.manifest != grant.manifest || descriptor.selector != grant.selector {
+            return Err(Ignored::OtherQuestion);
+        }
+        if descriptor.expires <= claim.now {
+            return Err(Ignored::Expired);
+        }
+        if !same_contents(grant, &descriptor) {
+            return Err(Ignored::Mismatch);
+        }
+        Ok(Received { grant: *grant, message: claim.message, descriptor_message, descriptor })
+    }
+
+    /// No trial, and no decryption that owes a report, begins without a free slot.
+    fn may_take_grant(&self) -> bool {
+        let on_trial = matches!(self.record.state, State::Granted(Granted { stage: Stage::Trial, .. }));
+        self.record.has_free_report() && !on_trial
+    }
+
+    /// Can this device use it?
+    fn check_usable(
+        &self,
+        received: &Received<'_>,
+        followed: &Followed<'_>,
+    ) -> Result<Result<(), Unusable>, UpdateError<F::Error>> {
+        let checked = self.check_reseeding(&received.grant).and_then(|()| only_resource(received)).and_then(
+            |resource| check_resource(&resource, followed, self.running(), &self.facts, self.spare_bytes()),
+        );
+        if let Err(unusable) = checked {
+            return Ok(Err(unusable));
+        }
+        self.check_key(received)
+    }
+
+    /// At the end of the chain there is no next key, so that grant must re-seed; shares must be the ones of now.
+    fn check_reseeding(&self, grant: &Grant<'_>) -> Result<(), Unusable> {
+        let reseeds = grant.options.reseed == Some(true);
+        if !reseeds && self.record.place.index >= self.record.chain_length.last_index() {
+            return Err(Unusable::ChainEnds);
+        }
+        if reseeds && self.record.place.epoch == u16::MAX {
+            return Err(Unusable::Option(OPTION_RESEED));
+        }
+        match grant.options.shares {
+            None => Ok(()),
+            Some(shares) if reseeds && self.is_with_our_share(&shares) => Ok(()),
+            Some(_) => Err(Unusable::Share),
+        }
+    }
+
+    fn is_with_our_share(&self, shares: &Shares<'_>) -> bool {
+        let ours = self.record.share.as_ref().map(PrivateShare::public);
+        let is_ours = matches!(ours, Some(Ok(ours)) if ours.as_bytes().as_slice() == shares.device);
+        is_ours && PublicShare::parse(shares.server).is_ok()
+    }
+
+    fn check_key(&self, received: &Received<'_>) -> Result<Result<(), Unusable>, UpdateError<F::Error>> {
+        let Some(resource) = received.grant.resources.get(0) else {
+            return Ok(Err(Unusable::Form));
+        };
+        for algorithm in [resource.algorithm, resource.key.algorithm] {
+            if !self.anchors().allows(algorithm) {
+                return Ok(Err(Unusable::Algorithm(algorithm)));
+            }
+        }
+        let Some(granted) = self.granted(received) else {
+            return Ok(Err(Unusable::TooLong));
+        };
+        let unwraps = self.content_key(&granted, &resource)?.is_some();
+        Ok(if unwraps { Ok(()) } else { Err(Unusable::Key) })
+    }
+
+    fn granted(&self, received: &Received<'_>) -> Option<Granted> {
+        let resource = received.descriptor.resources.get(0)?;
+        Some(Granted {
+            manifest: self.record.manifest()?.clone(),
+            place: self.record.place,
+            number: received.grant.grant,
+            grant: Bounded::copy_of(received.message)?,
+            descriptor: Bounded::copy_of(received.descriptor_message)?,
+            stage: Stage::Accepted(self.progress_of(&resource)),
+            keys: None,
+        })
+    }
+
+    /// Fetching goes on where the grant before this one was, if it was for the same bytes; one ciphertext has one key.
+    fn progress_of(&self, resource: &Resource<'_>) -> Progress {
+        let first = Progress { frame: 0, expected: *resource.chain.root };
+        let Some((open, progress)) = self.accepted() else { return first };
+        let Ok(descriptor) = open.descriptor() else { return first };
+        let is_same = descriptor.resources.get(0).is_some_and(|before| {
+            before.content == resource.content
+                && before.chain == resource.chain
+                && before.patch == resource.patch
+        });
+        if is_same { progress } else { first }
+    }
+
+    /// Keeps the grant; one that was open is replaced. The request is closed.
+    fn accept(&mut self, received: &Received<'_>) -> Result<Answered, UpdateError<F::Error>> {
+        let Some(granted) = self.granted(received) else {
+            return self.refuse_grant(&received.grant, Unusable::TooLong);
+        };
+        self.record.grant_highest = granted.number;
+        self.record.state = State::Granted(granted);
+        self.asked = None;
+        self.ask_again = false;
+        self.altered = 0;
+        self.save()?;
+        let resource = received.descriptor.resources.get(0);
+        Ok(Answered::Granted {
+            base: resource.and_then(|resource| resource.patch).map(|patch| *patch.precursor),
+            content_bytes: resource.map_or(0, |resource| resource.content_bytes),
+        })
+    }
+
+    /// Reports a grant failed under its number, without having kept it.
+    fn refuse_grant(
+        &mut self,
+        grant: &Grant<'_>,
+        unusable: Unusable,
+    ) -> Result<Answered, UpdateError<F::Error>> {
+        let Some(manifest) = self.record.manifest().cloned() else {
+            return Ok(Answered::Ignored(Ignored::Unasked));
+        };
+        self.record.grant_highest = grant.grant;
+        self.report_unusable(&manifest, grant.grant, unusable.result(), unusable.reason())?;
+        self.close(Outcome { result: unusable.result(), refused: None });
+        self.save()?;
+        Ok(Answered::Unusable(unusable))
+    }
+}
+
+fn open_descriptor<'m>(
+    message: &'m [u8],
+    anchors: &Anchors<'_>,
+    followed: &Followed<'_>,
+) -> Result<Descriptor<'m>, Ignored> {
+    let signed = Sign1::parse(message).map_err(|_| Ignored::Distributor)?;
+    let key = anchors.distributor(signed.kid()).ok_or(Ignored::Distributor)?;
+    if !allows_signer(followed, &key) {
+        return Err(Ignored::Distributor);
+    }
+    let payload = signed.verify(&[word::DESCRIPTOR], &key).map_err(|_| Ignored::Distributor)?;
+    Ok(Descriptor::decode(payload)?)
+}
+
+/// Whether grant and descriptor list the same components with equal content and installed digests.
+fn same_contents(grant: &Grant<'_>, descriptor: &Descriptor<'_>) -> bool {
+    grant.resources.len() == descriptor.resources.len()
+        && grant.resources.iter().zip(descriptor.resources.iter()).all(|(granted, described)| {
+            granted.component == described.component
+                && granted.content == described.content
+                && granted.installed == described.installed
+        })
+}
+
+fn only_resource<'m>(received: &Received<'m>) -> Result<Resource<'m>, Unusable> {
+    let resource = received.descriptor.resources.get(0).ok_or(Unusable::Form)?;
+    let single = received.descriptor.resources.len() == 1 && resource.component == COMPONENT_INDEX;
+    let fetched = resource.inline.is_none() && resource.kind != ResourceKind::Manifest;
+    if single && fetched && is_served_here(&resource) { Ok(resource) } else { Err(Unusable::Form) }
+}
+
+/// Whether one of the locations is `/f/<root>` on the server that is asked.
+fn is_served_here(resource: &Resource<'_>) -> bool {
+    let path = frames_path(resource.chain.root);
+    resource.locations.iter().any(|location| location == path.as_text())
+}
+
+fn check_resource(
+    resource: &Resource<'_>,
+    followed: &Followed<'_>,
+    running: &Image,
+    facts: &Facts<'_>,
+    slot_bytes: u32,
+) -> Result<(), Unusable> {
+    let installed_bytes = u32::try_from(resource.installed_bytes).map_err(|_| Unusable::Size)?;
+    if resource.installed != followed.installed
+        || followed.installed_bytes.is_some_and(|bytes| bytes != resource.installed_bytes)
+    {
+        return Err(Unusable::Installed);
+    }
+    // Counter mode neither adds nor takes a byte.
+    if resource.plain_bytes != resource.content_bytes || installed_bytes > slot_bytes {
+        return Err(Unusable::Size);
+    }
+    layout(resource).map_err(|_| Unusable::Form)?;
+    let Some(patch) = resource.patch else {
+        let whole = resource.plain_bytes == resource.installed_bytes && resource.plain == resource.installed;
+        return if whole { Ok(()) } else { Err(Unusable::Form) };
+    };
+    if *patch.precursor != running.digest || patch.precursor_bytes != u64::from(running.bytes) {
+        return Err(Unusable::Precursor);
+    }
+    let known = facts.patch_algorithms.iter().any(|algorithm| i64::from(*algorithm) == patch.algorithm);
+    let number = i32::try_from(patch.algorithm).ok().filter(|_| known);
+    let ram = number.and_then(|number| bellwether_delta::ram_bytes(number, patch.parameters).ok());
+    if ram.is_none() {
+        return Err(Unusable::Algorithm(patch.algorithm));
+    }
+    let beside = staging_offset(slot_bytes, resource.plain_bytes).is_some_and(|at| at >= installed_bytes);
+    if beside { Ok(()) } else { Err(Unusable::Size) }
+}
+
+/// Option of a grant by its key in update.cddl.
+const OPTION_RESEED: u8 = 1;
