@@ -3,6 +3,8 @@
 //! What is served is public: ciphertext that only a grant opens. A path is `/f/<root in hexadecimal>`; block n of
 //! it is frame n, whole.
 
+pub mod count;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -11,9 +13,14 @@ use bellwether_net::coap::{Block, BlockSize, Code, ETag, Method, Request, Respon
 use bellwether_net::{Peer, Service};
 use bellwether_store::Digest;
 
+use self::count::FrameCounts;
+
 /// Resources whose frames are in memory, the oldest forgotten first.
 #[derive(Debug, Default)]
-pub struct FrameCache(RwLock<Kept>);
+pub struct FrameCache {
+    kept: RwLock<Kept>,
+    counts: FrameCounts,
+}
 
 #[derive(Debug, Default)]
 struct Kept {
@@ -26,6 +33,7 @@ struct Kept {
 #[derive(Debug)]
 pub struct Body {
     framed: Vec<u8>,
+    frames: u64,
     etag: Option<ETag>,
     root: Digest,
 }
@@ -39,7 +47,8 @@ impl Body {
     pub fn new(content: &[u8], block_bytes: u16) -> Result<Self, FrameError> {
         let chain = FrameChain::build(content, block_bytes)?;
         let root = chain.root();
-        Ok(Self { framed: chain.framed(), etag: ETag::new(&root[..8]).ok(), root })
+        let frames = content.len().div_ceil(usize::from(block_bytes)) as u64;
+        Ok(Self { framed: chain.framed(), frames, etag: ETag::new(&root[..8]).ok(), root })
     }
 
     /// The digest of the first frame, which names the resource.
@@ -69,9 +78,25 @@ impl Body {
 }
 
 impl FrameCache {
+    /// Answers a request from a body, and counts what leaves.
+    #[must_use]
+    pub fn serve(&self, peer: &Peer, body: &Body, request: &Request) -> Response {
+        let response = body.answer(request);
+        if response.code == Code::CONTENT {
+            self.counts.count(&body.root, body.frames, peer.identity.as_ref());
+        }
+        response
+    }
+
+    /// What left the server.
+    #[must_use]
+    pub fn counts(&self) -> &FrameCounts {
+        &self.counts
+    }
+
     /// Keeps a body; the oldest ones go where the bound would be passed.
     pub fn keep(&self, body: Body) -> Arc<Body> {
-        let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(there) = kept.bodies.get(&body.root) {
             return Arc::clone(there);
         }
@@ -86,7 +111,7 @@ impl FrameCache {
     /// Finds the body of this root.
     #[must_use]
     pub fn get(&self, root: &Digest) -> Option<Arc<Body>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).bodies.get(root).map(Arc::clone)
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).bodies.get(root).map(Arc::clone)
     }
 }
 
@@ -111,9 +136,9 @@ impl FrameService {
 }
 
 impl Service for FrameService {
-    fn answer(&mut self, _: &Peer, request: &Request) -> Option<Response> {
+    fn answer(&mut self, peer: &Peer, request: &Request) -> Option<Response> {
         let root = asked_root(request)?;
-        Some(self.0.get(&root)?.answer(request))
+        Some(self.0.serve(peer, &*self.0.get(&root)?, request))
     }
 }
 

@@ -22,7 +22,7 @@ pub use campaign::{
 pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};
 pub use gateway::{AddGateway, Gateway, NewGateway};
-pub use release::{Anchors, Manifest, ManifestClass, Release};
+pub use release::{Anchors, FrameCount, Manifest, ManifestClass, Release};
 pub use status::{Distributor, Health};
 
 /// Where the interface begins: `/v1/devices`, `/v1/campaigns`, and so on.

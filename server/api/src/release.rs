@@ -1,5 +1,7 @@
 //! Releases, manifests and anchors: what may run.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -59,4 +61,15 @@ pub struct Anchors {
     pub vendor: String,
     /// Whether this server's distributor key is listed.
     pub lists_this_distributor: bool,
+}
+
+/// Frames of one resource that left the server since it started.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct FrameCount {
+    /// Digest of its first frame, in hexadecimal: the name under which it is fetched.
+    pub root: String,
+    /// Frames that it has.
+    pub frames: u64,
+    /// Frames sent, by DTLS identity; one that was asked for twice counts twice.
+    pub sent: BTreeMap<String, u64>,
 }

@@ -1,5 +1,6 @@
 //! Releases: images that devices may be brought to, or come from.
 
+use bellwether_api::FrameCount;
 use bellwether_decide::release::Class;
 use bellwether_decide::version;
 use bellwether_store::catalogue::{CataloguedRelease, NewRelease};
@@ -8,6 +9,7 @@ use bellwether_store::error::AddError;
 use super::trust::vendor_of;
 use crate::clock;
 use crate::core::Core;
+use crate::frames::count::Sent;
 use crate::refusal::Refusal;
 
 impl Core {
@@ -81,6 +83,17 @@ impl Core {
             a.class_name.cmp(&b.class_name).then(newest_first)
         });
         Ok(releases.iter().map(describe).collect())
+    }
+
+    /// Says how many frames of each resource left this server since it started, and to whom.
+    #[must_use]
+    pub fn frames_sent(&self) -> Vec<FrameCount> {
+        let count = |sent: Sent| FrameCount {
+            root: hex::encode(sent.root),
+            frames: sent.frames,
+            sent: sent.by_identity,
+        };
+        self.frames.counts().sent().into_iter().map(count).collect()
     }
 
     /// The ids of a class name, under the vendor of the anchors.

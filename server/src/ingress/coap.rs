@@ -95,7 +95,7 @@ fn unread<E: std::error::Error>(endpoint: &Endpoint, read: Result<(), E>) {
 async fn other(core: &Arc<Core>, peer: &Peer, request: &Request) -> Response {
     if let Some(root) = frames::asked_root(request) {
         return match core.builder.body(&root).await {
-            Ok(Some(body)) => body.answer(request),
+            Ok(Some(body)) => core.frames.serve(peer, &body, request),
             Ok(None) => Response::new(Code::NOT_FOUND),
             Err(error) => failed(&error),
         };

@@ -73,6 +73,7 @@ fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
         .routes(routes!(trust::distributor))
         .routes(routes!(trust::put_anchors, trust::anchors))
         .routes(routes!(releases::publish, releases::list))
+        .routes(routes!(releases::frames))
         .routes(routes!(trust::publish_manifest, trust::manifests))
         .routes(routes!(devices::add, devices::list))
         .routes(routes!(devices::show))

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bellwether_api::Release;
+use bellwether_api::{FrameCount, Release};
 use clap::Subcommand;
 use reqwest::Method;
 
@@ -30,6 +30,8 @@ pub(crate) enum Command {
     },
     /// Lists releases, newest version first
     List,
+    /// Shows how many frames of each resource left the server since it started, and to whom
+    Frames,
 }
 
 /// Carries the command out.
@@ -58,6 +60,10 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             let releases: Vec<Release> = client.get("/v1/releases").await?;
             output.print(&releases, |releases| list(releases));
         }
+        Command::Frames => {
+            let counts: Vec<FrameCount> = client.get("/v1/frames").await?;
+            output.print(&counts, |counts| frames(counts));
+        }
     }
     Ok(())
 }
@@ -73,4 +79,14 @@ fn list(releases: &[Release]) -> String {
         ]
     };
     table(&["CLASS", "COMPONENT", "VERSION", "SIZE", "DIGEST"], &releases.iter().map(row).collect::<Vec<_>>())
+}
+
+fn frames(counts: &[FrameCount]) -> String {
+    let rows = |count: &FrameCount| {
+        let row = |(identity, sent): (&String, &u64)| {
+            vec![short(&count.root), count.frames.to_string(), identity.clone(), sent.to_string()]
+        };
+        count.sent.iter().map(row).collect::<Vec<_>>()
+    };
+    table(&["RESOURCE", "FRAMES", "TO", "SENT"], &counts.iter().flat_map(rows).collect::<Vec<_>>())
 }

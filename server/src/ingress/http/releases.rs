@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use bellwether_api::Release;
+use bellwether_api::{FrameCount, Release};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -44,4 +44,10 @@ pub(super) async fn publish(
 #[utoipa::path(get, path = "/v1/releases", tag = "releases", responses((status = 200, body = [Release])))]
 pub(super) async fn list(State(core): State<Arc<Core>>) -> Answer<Vec<Release>> {
     core.releases().await.map(Json)
+}
+
+/// Says how many frames of each resource left the server since it started, and to whom.
+#[utoipa::path(get, path = "/v1/frames", tag = "releases", responses((status = 200, body = [FrameCount])))]
+pub(super) async fn frames(State(core): State<Arc<Core>>) -> Answer<Vec<FrameCount>> {
+    Ok(Json(core.frames_sent()))
 }
