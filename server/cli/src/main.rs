@@ -51,7 +51,7 @@ enum Noun {
     /// Keys and anchors: whom devices believe (offline, but for `distributor` and `trust`)
     #[command(subcommand)]
     Keys(keys::Command),
-    /// Manifests: make, sign, show (offline)
+    /// Manifests: make, sign, show (offline), publish
     #[command(subcommand)]
     Manifest(manifest::Command),
     /// Releases: images that devices may be brought to, or come from
@@ -86,7 +86,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let output = if cli.json { Output::Json } else { Output::Text };
     match cli.noun {
         Noun::Keys(command) => keys::run(command, &cli.server, output).await,
-        Noun::Manifest(command) => manifest::run(command, output),
+        Noun::Manifest(command) => manifest::run(command, &cli.server, output).await,
         Noun::Release(command) => release::run(command, &cli.server, output).await,
         Noun::Device(command) => device::run(command, &cli.server, output).await,
         Noun::Gateway(command) => gateway::run(command, &cli.server, output).await,

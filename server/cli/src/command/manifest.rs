@@ -1,13 +1,16 @@
-//! `bellwether manifest`: made, signed and shown offline.
+//! `bellwether manifest`: made, signed and shown offline, and published.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use bellwether_api::Manifest;
 use bellwether_manifests::author::{self, ClassImage, ManifestDraft, Profile, class_id, vendor_id};
 use bellwether_manifests::version;
 use clap::{Args, Subcommand, ValueEnum};
+use reqwest::Method;
 use sha2::{Digest, Sha256};
 
+use crate::client::{Client, Server};
 use crate::failure::{Failure, with_causes};
 use crate::file::{self, Access};
 use crate::key_file;
@@ -38,6 +41,14 @@ pub(crate) enum Command {
         /// Where the signed envelope goes
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+    },
+    /// Gives the server a signed manifest, which it verifies and keeps; nothing is offered to any device
+    ///
+    /// Prints the digest, by which a campaign names it that is launched over MQTT or HTTP. `campaign launch` does this
+    /// by itself.
+    Publish {
+        /// Signed envelope, from `manifest sign`
+        file: PathBuf,
     },
     /// Shows what a manifest says, and who signed it
     ///
@@ -127,8 +138,18 @@ impl FromStr for Image {
 /// # Errors
 ///
 /// [`Failure`] says what to do.
-pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
     match command {
+        Command::Publish { file } => {
+            let envelope = file::read(&file)?;
+            let client = Client::new(server)?;
+            let manifest: Manifest = client.upload(Method::POST, "/v1/manifests", &[], envelope).await?;
+            output.print(&manifest, |manifest| {
+                let classes: Vec<&str> = manifest.classes.iter().map(|one| one.class.as_str()).collect();
+                format!("Published manifest {} for {}", manifest.digest, classes.join(", "))
+            });
+            Ok(())
+        }
         Command::Make(make) => {
             let envelope = draft(&make, system::now()?)?.unsigned();
             let envelope = envelope.map_err(|error| Failure::Usage(with_causes(&error)))?;
