@@ -14,8 +14,6 @@ pub mod list;
 pub mod options;
 pub mod peek;
 pub mod place;
-#[cfg(feature = "alloc")]
-pub mod predict;
 pub mod receipt;
 pub mod report;
 pub mod request;

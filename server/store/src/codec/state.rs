@@ -67,7 +67,6 @@ enum Form {
 }
 
 /// Items of an array: in version 1, and what version 2 appended.
-#[derive(Clone, Copy)]
 struct Items {
     v1: u64,
     appended: u64,

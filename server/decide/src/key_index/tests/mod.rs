@@ -1,6 +1,5 @@
 //! Tests of the key-index table: every row by cases, single facts, and what holds for every sequence.
 
-mod facts;
 mod pair;
 mod properties;
 mod table;
