@@ -7,11 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bellwether_decide::release::Class;
-use bellwether_manifests::anchors::Anchors;
+use bellwether_manifests::anchors;
 use bellwether_manifests::author::{ClassSummary, ImageSummary, ManifestSummary, SummaryError};
 use bellwether_manifests::envelope::{Envelope, EnvelopeError, VerifyError};
 use bellwether_store::catalogue::Manifest;
 use bellwether_store::error::{AddError, StoreError};
+use bellwether_store::settings::Anchors;
 use bellwether_store::{Digest, Store, Tenant};
 use thiserror::Error;
 
@@ -68,7 +69,14 @@ pub enum BookError {
 pub struct Book {
     store: Arc<dyn Store>,
     tenant: Tenant,
-    pages: RwLock<HashMap<Digest, Arc<Page>>>,
+    pages: RwLock<Pages>,
+}
+
+/// Manifests that were verified against one edition of the anchors.
+#[derive(Default)]
+struct Pages {
+    edition: u64,
+    of: HashMap<Digest, Arc<Page>>,
 }
 
 impl Book {
@@ -85,7 +93,7 @@ impl Book {
     /// [`BookError`] says why it is not kept.
     pub async fn publish(&self, envelope: &[u8], now: u64) -> Result<Arc<Page>, BookError> {
         let anchors = self.anchors().await?;
-        let page = read(envelope, &anchors, now)?;
+        let page = read(envelope, &anchors.document, now)?;
         let manifest = Manifest {
             digest: page.summary.digest,
             sequence: page.summary.sequence_number,
@@ -94,7 +102,7 @@ impl Book {
         };
         match self.store.add_manifest(&self.tenant, &manifest).await {
             // Verified just now, and the digest names the manifest: the page is the same.
-            Ok(()) | Err(AddError::Exists) => Ok(self.keep(page)),
+            Ok(()) | Err(AddError::Exists) => Ok(self.keep(page, anchors.edition)),
             Err(AddError::Store(error)) => Err(error.into()),
             Err(other) => Err(StoreError::Backend(other.into()).into()),
         }
@@ -106,24 +114,34 @@ impl Book {
     ///
     /// [`BookError`], where what is stored is no longer allowed by the anchors.
     pub async fn page(&self, digest: &Digest) -> Result<Option<Arc<Page>>, BookError> {
-        if let Some(page) = self.pages.read().unwrap_or_else(PoisonError::into_inner).get(digest) {
+        if let Some(page) = self.pages.read().unwrap_or_else(PoisonError::into_inner).of.get(digest) {
             return Ok(Some(Arc::clone(page)));
         }
         let Some(stored) = self.store.manifest(&self.tenant, digest).await? else {
             return Ok(None);
         };
         let anchors = self.anchors().await?;
-        Ok(Some(self.keep(read(&stored.envelope, &anchors, stored.uploaded_at)?)))
+        let page = read(&stored.envelope, &anchors.document, stored.uploaded_at)?;
+        Ok(Some(self.keep(page, anchors.edition)))
     }
 
-    async fn anchors(&self) -> Result<Vec<u8>, BookError> {
-        let anchors = self.store.anchors(&self.tenant).await?;
-        anchors.map(|anchors| anchors.document).ok_or(BookError::NoAnchors)
-    }
-
-    fn keep(&self, page: Page) -> Arc<Page> {
+    /// Forgets what was verified against other anchors: each manifest is verified again when it is next used.
+    pub fn anchors_changed(&self, edition: u64) {
         let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(pages.entry(page.summary.digest).or_insert_with(|| Arc::new(page)))
+        *pages = Pages { edition, of: HashMap::new() };
+    }
+
+    async fn anchors(&self) -> Result<Anchors, BookError> {
+        self.store.anchors(&self.tenant).await?.ok_or(BookError::NoAnchors)
+    }
+
+    /// Keeps a page, unless the anchors that it was verified against were replaced meanwhile.
+    fn keep(&self, page: Page, edition: u64) -> Arc<Page> {
+        let mut pages = self.pages.write().unwrap_or_else(PoisonError::into_inner);
+        if edition < pages.edition {
+            return Arc::new(page);
+        }
+        Arc::clone(pages.of.entry(page.summary.digest).or_insert_with(|| Arc::new(page)))
     }
 }
 
@@ -149,7 +167,7 @@ impl Page {
 }
 
 fn read(envelope: &[u8], anchors: &[u8], published: u64) -> Result<Page, BookError> {
-    let anchors = Anchors::initial(anchors).map_err(|_| BookError::NoAnchors)?;
+    let anchors = anchors::Anchors::initial(anchors).map_err(|_| BookError::NoAnchors)?;
     let verified = Envelope::parse(envelope)?.verify(&anchors)?;
     let summary = ManifestSummary::new(&verified)?;
     if summary.request_identifier.is_none() {

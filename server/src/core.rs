@@ -1,7 +1,7 @@
 //! The rooms of the server under one roof, and how they are opened.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bellwether_manifests::cose::PrivateKey;
 use bellwether_net::PskTable;
@@ -50,6 +50,10 @@ pub struct Core {
     pub dtls_keys: Arc<PskTable>,
     /// What was turned away.
     pub counters: Counters,
+    /// Edition of the anchors in force; 0 before the first.
+    pub anchors_edition: Mutex<u64>,
+    /// Held by the round that brings newer anchors to everyone.
+    pub spreading: tokio::sync::Mutex<()>,
     /// Wakes the campaigns: something happened.
     pub wake: Notify,
     /// When the server started, seconds since 1970.
@@ -155,10 +159,15 @@ impl Core {
             gateways: Gateways::default(),
             dtls_keys,
             counters: Counters::default(),
+            anchors_edition: Mutex::default(),
+            spreading: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
             started: clock::now(),
             public_uri,
         });
+        if let Some(anchors) = core.store.anchors(&core.tenant).await? {
+            core.anchors_come_into_force(&anchors.document);
+        }
         core.load_gateways().await?;
         core.load_dtls_keys().await?;
         Ok(core)

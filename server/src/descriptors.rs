@@ -1,6 +1,7 @@
 //! Descriptors: signed once per selector, equal for all devices with equal selectors.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bellwether_manifests::cbor;
@@ -32,6 +33,11 @@ pub enum DescriptorError {
     /// A value is out of the bounds of the message.
     #[error("the descriptor can't be written")]
     Encode(#[from] cbor::EncodeError),
+    /// The anchors in force do not list the key: no device would believe it.
+    #[error(
+        "the anchors in force do not list this server's key; publish anchors that list the one of `bellwether keys distributor`"
+    )]
+    NotListed,
     /// A size is out of the bounds of the message.
     #[error("the block size {0} is none of frames")]
     Block(u32),
@@ -40,6 +46,7 @@ pub enum DescriptorError {
 /// Signs descriptors and keeps the newest in memory.
 pub struct Descriptors {
     key: PrivateKey,
+    listed: AtomicBool,
     kept: Mutex<Kept>,
 }
 
@@ -59,13 +66,24 @@ impl Descriptors {
     /// Signs with this key.
     #[must_use]
     pub fn new(key: PrivateKey) -> Self {
-        Self { key, kept: Mutex::default() }
+        Self { key, listed: AtomicBool::new(false), kept: Mutex::default() }
     }
 
     /// The public half of the key.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         self.key.public()
+    }
+
+    /// Keeps whether the anchors in force list the key; until they do, nothing is signed.
+    pub fn set_listed(&self, listed: bool) {
+        self.listed.store(listed, Ordering::Release);
+    }
+
+    /// Tells whether the anchors in force list the key.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        self.listed.load(Ordering::Acquire)
     }
 
     /// Gives the signed descriptor for a selector and its contents.
@@ -80,6 +98,9 @@ impl Descriptors {
         described: &[Described],
         now: u64,
     ) -> Result<Arc<[u8]>, DescriptorError> {
+        if !self.is_listed() {
+            return Err(DescriptorError::NotListed);
+        }
         let contents = described.iter().map(|described| described.resource.content).collect();
         let name = (*selector, contents);
         let known = self.locked().signed.get(&name).cloned();

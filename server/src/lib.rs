@@ -3,10 +3,12 @@
 //! Nothing here waits for a device, and nothing but the store remembers between two messages: a server that is
 //! killed goes on where the store stands.
 
+mod acquaintance;
 pub mod alarms;
 pub mod answers;
 pub mod book;
 pub mod builder;
+mod bundles;
 pub mod campaign;
 pub mod clock;
 pub mod commands;

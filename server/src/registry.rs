@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bellwether_decide::device::Endpoint;
 use bellwether_net::{Peer, SessionId, ShardHandle};
@@ -23,6 +23,22 @@ pub struct Registration {
     pub lifetime_s: u64,
     /// When its registration ends, seconds since 1970.
     pub expires: u64,
+    /// Whether it has the object in which it tells its stable answers.
+    pub lists_updates: bool,
+    /// What it told there.
+    pub told: Told,
+}
+
+/// The stable answers of a device, as far as they are known.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Told {
+    /// Nothing: it has no object for them, or did not answer.
+    #[default]
+    Nothing,
+    /// They are being read; what it is offered waits for them.
+    Awaited,
+    /// Encoded, as it told them; they were read without an error.
+    Answers(Arc<[u8]>),
 }
 
 /// Keeps registrations by location and by name.
@@ -103,11 +119,46 @@ impl Registry {
         (registration.expires >= now).then(|| registration.clone())
     }
 
-    /// Names all devices that can be reached now, in no order.
+    /// Keeps what a device told of itself over this session; `None` where it told nothing.
+    pub fn told(&self, endpoint: &Endpoint, session: SessionId, answers: Option<Arc<[u8]>>) {
+        let mut kept = self.write();
+        let Kept { by_location, locations, .. } = &mut *kept;
+        let found = locations.get(endpoint).and_then(|location| by_location.get_mut(location));
+        if let Some(registration) = found.filter(|registration| registration.session == session) {
+            registration.told = answers.map_or(Told::Nothing, Told::Answers);
+        }
+    }
+
+    /// Finds what a registered device told of itself.
+    #[must_use]
+    pub fn stable_answers(&self, endpoint: &Endpoint, now: u64) -> Option<Arc<[u8]>> {
+        match self.find(endpoint, now)?.told {
+            Told::Answers(answers) => Some(answers),
+            Told::Nothing | Told::Awaited => None,
+        }
+    }
+
+    /// Tells whether a device is being asked about itself.
+    #[must_use]
+    pub fn is_awaited(&self, endpoint: &Endpoint, now: u64) -> bool {
+        self.find(endpoint, now).is_some_and(|registration| registration.told == Told::Awaited)
+    }
+
+    /// Lists the registrations of devices that have the object for newer anchors.
+    #[must_use]
+    pub fn listing_updates(&self, now: u64) -> Vec<Registration> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let live = kept.by_location.values().filter(|one| one.expires >= now && one.lists_updates);
+        live.cloned().collect()
+    }
+
+    /// Names all devices that can be reached now, in no order, but those whose answers are awaited.
     #[must_use]
     pub fn reachable(&self, now: u64) -> Vec<Endpoint> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let live = kept.by_location.values().filter(|registration| registration.expires >= now);
+        let live = kept.by_location.values();
+        let live =
+            live.filter(|registration| registration.expires >= now && registration.told != Told::Awaited);
         live.map(|registration| registration.endpoint.clone()).collect()
     }
 
@@ -191,8 +242,16 @@ mod tests {
         let endpoint = Endpoint::try_from("lamp-1").expect("a name");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let (shard, session) = (shard.clone(), SessionId(session));
-        let registration =
-            Registration { endpoint, session, shard, address, lifetime_s: 60, expires: NOW + 60 };
+        let registration = Registration {
+            endpoint,
+            session,
+            shard,
+            address,
+            lifetime_s: 60,
+            expires: NOW + 60,
+            lists_updates: true,
+            told: Told::Nothing,
+        };
         registry.register(location.to_owned(), registration);
     }
 
@@ -241,6 +300,24 @@ mod tests {
         assert_eq!(registry.reachable(NOW + 60).len(), 1);
         assert!(registry.reachable(NOW + 61).is_empty());
         assert_eq!((registry.sweep(NOW + 61), registry.count()), (1, 0));
+    }
+
+    #[test]
+    fn device_whose_answers_are_awaited_is_passed_over_until_it_told_them() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+        if let Some(registration) = registry.write().by_location.get_mut("a") {
+            registration.told = Told::Awaited;
+        }
+        assert!(registry.reachable(NOW).is_empty() && registry.is_awaited(&endpoint, NOW));
+        registry.told(&endpoint, SessionId(9), Some(Arc::from([1])));
+        assert!(registry.is_awaited(&endpoint, NOW), "told over a session that is not its");
+        registry.told(&endpoint, SessionId(1), Some(Arc::from([1])));
+        assert_eq!(registry.reachable(NOW).len(), 1);
+        assert_eq!(registry.stable_answers(&endpoint, NOW).as_deref(), Some(&[1][..]));
+        registry.told(&endpoint, SessionId(1), None);
+        assert_eq!(registry.stable_answers(&endpoint, NOW), None);
     }
 
     #[test]

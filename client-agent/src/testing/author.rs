@@ -11,17 +11,23 @@ use std::vec::Vec;
 
 pub(crate) struct Author {
     pub(crate) vendor: [u8; 16],
+    pub(crate) root: PrivateKey,
     pub(crate) key: PrivateKey,
     pub(crate) distributor: PrivateKey,
     pub(crate) stranger: PrivateKey,
     anchors: &'static [u8],
 }
 
-impl Author {
-    pub(crate) fn new() -> Self {
-        let [root, key, distributor, stranger] =
-            [1, 2, 3, 4].map(|number| PrivateKey::from_random(&[number; 32]).unwrap());
-        let vendor = vendor_id("example.com");
+/// Who is believed from one document on.
+pub(crate) struct Edition<'k> {
+    pub(crate) number: u64,
+    pub(crate) root: &'k PrivateKey,
+    pub(crate) author: &'k PrivateKey,
+    pub(crate) distributor: &'k PrivateKey,
+}
+
+impl Edition<'_> {
+    pub(crate) fn draft(&self, vendor: [u8; 16]) -> AnchorsDraft {
         let role = |name, key: &PrivateKey, components: &[&str], algorithms: &[i64]| RoleDraft {
             name,
             threshold: 1,
@@ -29,18 +35,41 @@ impl Author {
             components: components.iter().map(|part| vec![part.as_bytes().to_vec()]).collect(),
             algorithms: algorithms.to_vec(),
         };
-        let draft = AnchorsDraft {
-            edition: 1,
-            issued: super::BUILT - 1000,
+        let used = [ESP256, A128CTR, A256CTR, A256KW];
+        AnchorsDraft {
+            edition: self.number,
+            issued: super::BUILT - 1000 * (10 - self.number),
             vendor,
             roles: vec![
-                role(RoleName::Root, &root, &[], &[ESP256]),
-                role(RoleName::Author, &key, &["app"], &[ESP256]),
-                role(RoleName::Distributor, &distributor, &[], &[ESP256, A128CTR, A256CTR, A256KW]),
+                role(RoleName::Root, self.root, &[], &[ESP256]),
+                role(RoleName::Author, self.author, &["app"], &[ESP256]),
+                role(RoleName::Distributor, self.distributor, &[], &used),
             ],
-        };
-        let anchors = Box::leak(draft.sign(&[root]).unwrap().into_boxed_slice());
-        Self { vendor, key, distributor, stranger, anchors }
+        }
+    }
+}
+
+impl Author {
+    pub(crate) fn new() -> Self {
+        let [root, key, distributor, stranger] =
+            [1, 2, 3, 4].map(|number| PrivateKey::from_random(&[number; 32]).unwrap());
+        let vendor = vendor_id("example.com");
+        let first = Edition { number: 1, root: &root, author: &key, distributor: &distributor };
+        let anchors =
+            Box::leak(first.draft(vendor).sign(core::slice::from_ref(&root)).unwrap().into_boxed_slice());
+        Self { vendor, root, key, distributor, stranger, anchors }
+    }
+
+    /// The document after the first, with these keys.
+    pub(crate) fn replacing(&self, edition: &Edition<'_>) -> Vec<u8> {
+        let signers = [self.root.clone(), edition.root.clone()];
+        let signers = if self.root.public() == edition.root.public() { &signers[..1] } else { &signers[..] };
+        edition.draft(self.vendor).sign(signers).unwrap()
+    }
+
+    /// Who is believed from the first document on.
+    pub(crate) fn edition(&self, number: u64) -> Edition<'_> {
+        Edition { number, root: &self.root, author: &self.key, distributor: &self.distributor }
     }
 
     pub(crate) fn anchors(&self) -> Anchors<'static> {

@@ -1,8 +1,10 @@
 //! A server for one device: keys, grants, frames and receipts by the protocol, without its table of rows.
 
 use super::{Author, ID, NOW, SEED};
+use crate::update::record;
 use bellwether_keys::fork::{self, ForkHead};
 use bellwether_keys::mac::{self, OpenError};
+use bellwether_keys::share::{PrivateShare, PublicShare, agree};
 use bellwether_keys::wrap::{self, WrapAlgorithm};
 use bellwether_keys::{
     ChainLength, ContentAlgorithm, ContentCipher, ContentKey, DownKey, Seed, UpKey, chain, derive,
@@ -11,6 +13,7 @@ use bellwether_manifests::cbor;
 use bellwether_manifests::cose::sign1;
 use bellwether_manifests::frame::FrameChain;
 use bellwether_manifests::message::algorithm::A256CTR;
+use bellwether_manifests::message::grant::Shares;
 use bellwether_manifests::message::{
     Answer, Chain, Confirm, Descriptor, Detail, Grant, GrantOptions, GrantedResource, List, Moment, Patch,
     Place, Receipt, Resource, ResourceKind, Skipped, UpdateRequest, Verdict, word,
@@ -40,13 +43,34 @@ pub(crate) enum Said {
     Later(u64),
     Refused(i64),
     Prove(Vec<u8>),
+    Elsewhere(Vec<&'static str>),
+    /// Go or stop, for the grant that was asked for.
+    Go,
+    Stop,
+    /// Go, for another grant.
+    GoForAnother,
+    /// Forward to this place, fork head and grant number.
+    Forward(record::Place, ForkHead, u64),
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a test asks of the server")]
 pub(crate) struct Server<'a> {
     author: &'a Author,
     pub(crate) image: Vec<u8>,
     pub(crate) serve: Serve,
+    pub(crate) epoch: u16,
     pub(crate) index: u16,
+    pub(crate) chain_length: ChainLength,
+    /// The seed of each epoch, from 0 on.
+    pub(crate) seeds: Vec<Seed>,
+    /// Whether grants re-seed.
+    pub(crate) reseed: bool,
+    /// Whether it answers a share by its own, in signed grants.
+    pub(crate) shares: bool,
+    /// Shares that came, by the place they came from.
+    pub(crate) device_shares: HashMap<record::Place, Vec<u8>>,
+    /// Leaves out descriptors whose contents the device names.
+    pub(crate) spares_descriptors: bool,
     pub(crate) fork: ForkHead,
     pub(crate) last_grant: u64,
     pub(crate) confirm: Confirm,
@@ -60,8 +84,18 @@ pub(crate) struct Server<'a> {
     resources: HashMap<[u8; 32], Vec<Vec<u8>>>,
     /// Changes grant and descriptor before they are sealed.
     pub(crate) alter: Option<fn(&mut Parts)>,
-    /// Signs descriptors by a stranger.
+    /// Signs by a stranger.
     pub(crate) strange: bool,
+    /// Whether a go was said.
+    pub(crate) said_go: bool,
+    /// Encrypts under the same key again.
+    pub(crate) reuses_key: bool,
+    /// What its clock says.
+    pub(crate) now: u64,
+    /// Wraps under the keys of this seed.
+    wraps_by: Option<Seed>,
+    /// Puts another share than the device's own into the grant.
+    pub(crate) alters_share: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +104,11 @@ pub(crate) struct Asked {
     pub(crate) echo: Option<Vec<u8>>,
     pub(crate) unconfirmed: Option<(u64, [u8; 32])>,
     pub(crate) selector: [u8; 32],
+    pub(crate) place: record::Place,
+    pub(crate) go: Option<u64>,
+    pub(crate) resume: Option<([u8; 32], u32)>,
+    pub(crate) held: Vec<[u8; 32]>,
+    pub(crate) share: Option<Vec<u8>>,
 }
 
 /// What grant and descriptor are made of.
@@ -95,7 +134,14 @@ impl<'a> Server<'a> {
             author,
             image,
             serve: Serve::Full,
+            epoch: 0,
             index: 0,
+            chain_length: ChainLength::DEFAULT,
+            seeds: std::vec![Seed::new(SEED)],
+            reseed: false,
+            shares: false,
+            device_shares: HashMap::new(),
+            spares_descriptors: false,
             fork: fork::FIRST,
             last_grant: NOW,
             confirm: Confirm::Both,
@@ -107,6 +153,11 @@ impl<'a> Server<'a> {
             resources: HashMap::new(),
             alter: None,
             strange: false,
+            said_go: false,
+            reuses_key: false,
+            now: NOW,
+            wraps_by: None,
+            alters_share: false,
         }
     }
 
@@ -117,10 +168,21 @@ impl<'a> Server<'a> {
 
     pub(crate) fn try_answer(&mut self, request: &[u8]) -> Result<Vec<u8>, OpenError> {
         let place = mac::peek_place(request)?;
-        let (up, down) = (up_key(place.index), down_key(place.index));
+        self.reach(place.epoch);
+        let (up, down) = (self.up_key(place), self.down_key(place));
         let request = mac::open_request(&up, "/u", request)?;
         self.follow_unconfirmed(&request);
+        let at = record::Place { epoch: place.epoch, index: place.index };
+        if let Some(share) = request.options.share {
+            let before = self.device_shares.insert(at, share.to_vec());
+            assert!(before.is_none_or(|before| before == share), "another share at the same place");
+        }
         self.asked.push(Asked {
+            place: at,
+            go: request.options.go,
+            resume: request.options.resume.map(|(root, frame)| (*root, frame)),
+            held: request.options.held.map(|held| held.iter().copied().collect()).unwrap_or_default(),
+            share: request.options.share.map(<[u8]>::to_vec),
             counter: request.counter,
             echo: request.options.echo.map(<[u8]>::to_vec),
             unconfirmed: request.options.unconfirmed.map(|said| (said.grant, *said.report)),
@@ -129,15 +191,23 @@ impl<'a> Server<'a> {
         let message = match self.serve.clone() {
             Serve::Full => return Ok(self.grant(&request, &down, None)),
             Serve::Delta(base) => return Ok(self.grant(&request, &down, Some(&base))),
-            Serve::Verdict(said) => verdict(&request, &down, &said),
+            Serve::Verdict(said) => self.verdict(&request, &down, &said),
         };
         Ok(cbor::to_vec(&Answer { message: &message, descriptor: None }).unwrap())
+    }
+
+    /// Answers by a grant whose content key is wrapped under the keys of another seed.
+    pub(crate) fn grant_wrapped_by(&mut self, request: &[u8], seed: &Seed) -> Vec<u8> {
+        self.wraps_by = Some(seed.clone());
+        let answer = self.answer(request);
+        self.wraps_by = None;
+        answer
     }
 
     /// Takes a report and gives its receipt: the same for the same report.
     pub(crate) fn receipt(&mut self, report: &[u8]) -> Result<Vec<u8>, OpenError> {
         let place = mac::peek_report_place(report)?;
-        let verified = mac::open_report(&up_key(place.index), report)?;
+        let verified = mac::open_report(&self.up_key(place), report)?;
         let digest: [u8; 32] = Sha256::digest(report).into();
         if let Some(receipt) = self.receipts.get(&digest) {
             return Ok(receipt.clone());
@@ -148,11 +218,11 @@ impl<'a> Server<'a> {
             Moment::Installed => self.confirm != Confirm::Decrypted,
             Moment::Failed => false,
         };
-        if confirming && verified.report.place.index == self.index {
+        if confirming && (place.epoch, place.index) == (self.epoch, self.index) {
             self.confirm_by(&digest);
         }
-        let receipt = Receipt { place: verified.report.place, report: &digest, now: NOW };
-        let receipt = mac::seal_receipt_to_vec(&down_key(place.index), &receipt).unwrap();
+        let receipt = Receipt { place: verified.report.place, report: &digest, now: self.now };
+        let receipt = mac::seal_receipt_to_vec(&self.down_key(place), &receipt).unwrap();
         self.receipts.insert(digest, receipt.clone());
         Ok(receipt)
     }
@@ -175,14 +245,47 @@ impl<'a> Server<'a> {
         let Some(said) = request.options.unconfirmed else {
             return;
         };
-        if request.place.index == self.index + 1 && fork::next(&self.fork, said.report) == *request.fork {
+        let next = if self.reseed { (self.epoch + 1, 0) } else { (self.epoch, self.index + 1) };
+        if (request.place.epoch, request.place.index) == next
+            && fork::next(&self.fork, said.report) == *request.fork
+        {
             self.confirm_by(&said.report.clone());
         }
     }
 
     fn confirm_by(&mut self, report: &[u8; 32]) {
         self.fork = fork::next(&self.fork, report);
-        self.index += 1;
+        if self.reseed {
+            self.reach(self.epoch + 1);
+            (self.epoch, self.index) = (self.epoch + 1, 0);
+            self.reseed = false;
+        } else {
+            self.index += 1;
+        }
+    }
+
+    /// Computes the seeds up to an epoch: with the shares that the last place of the epoch before it was granted.
+    fn reach(&mut self, epoch: u16) {
+        while self.seeds.len() <= usize::from(epoch) {
+            let last = u16::try_from(self.seeds.len() - 1).unwrap();
+            let shared = self.device_shares.iter().find(|(place, _)| self.shares && place.epoch == last);
+            let shared =
+                shared.map(|(_, share)| agree(&server_share(last), &PublicShare::parse(share).unwrap()));
+            let seed = self.seeds[usize::from(last)].next(ID, last, shared.map(Result::unwrap).as_ref());
+            self.seeds.push(seed.unwrap());
+        }
+    }
+
+    fn link(&self, place: Place<'_>) -> chain::Link {
+        chain::link(&self.seeds[usize::from(place.epoch)], place.index, self.chain_length).unwrap()
+    }
+
+    fn up_key(&self, place: Place<'_>) -> UpKey {
+        derive::up(&self.link(place), &place).unwrap()
+    }
+
+    pub(crate) fn down_key(&self, place: Place<'_>) -> DownKey {
+        derive::down(&self.link(place), &place).unwrap()
     }
 
     fn grant(&mut self, request: &UpdateRequest<'_>, down: &DownKey, base: Option<&[u8]>) -> Vec<u8> {
@@ -194,7 +297,7 @@ impl<'a> Server<'a> {
         let number = self.last_grant;
         // A fresh key for every ciphertext.
         let mut key = [0x11; 32];
-        key[..8].copy_from_slice(&number.to_be_bytes());
+        key[..8].copy_from_slice(&(if self.reuses_key { NOW + 1 } else { number }).to_be_bytes());
         let key = ContentKey::new(ContentAlgorithm::A256Ctr, &key).unwrap();
         let iv = [0xA5; 16];
         let mut content = plain.clone();
@@ -223,8 +326,9 @@ impl<'a> Server<'a> {
             alter(&mut parts);
         }
         let descriptor = self.descriptor(&parts, &content, &plain, base, &root);
-        let wrap_key =
-            derive::wrap(&link(request.place.index), &place(request.place.index), WrapAlgorithm::A256Kw);
+        let seed = self.wraps_by.as_ref().unwrap_or(&self.seeds[usize::from(request.place.epoch)]);
+        let link = chain::link(seed, request.place.index, self.chain_length).unwrap();
+        let wrap_key = derive::wrap(&link, &request.place, WrapAlgorithm::A256Kw);
         let wrapped = wrap::wrap(&wrap_key.unwrap(), &key).unwrap();
         let granted = [GrantedResource {
             component: 0,
@@ -244,8 +348,27 @@ impl<'a> Server<'a> {
             confirm: self.confirm,
             options: self.options,
         };
-        let message = mac::seal_grant_to_vec(down, &grant).unwrap();
-        cbor::to_vec(&Answer { message: &message, descriptor: Some(&descriptor) }).unwrap()
+        let held = request.options.held.is_some_and(|held| held.iter().eq([&parts.content]));
+        let message = self.seal(down, grant, request.options.share);
+        let descriptor = (!held || !self.spares_descriptors).then_some(descriptor.as_slice());
+        cbor::to_vec(&Answer { message: &message, descriptor }).unwrap()
+    }
+
+    /// With a MAC, or signed where it carries shares.
+    fn seal(&self, down: &DownKey, grant: Grant<'_>, share: Option<&[u8]>) -> Vec<u8> {
+        let mut grant = grant;
+        if self.reseed {
+            grant.options.reseed = Some(true);
+        }
+        let Some(device) = share.filter(|_| self.shares && self.reseed) else {
+            return mac::seal_grant_to_vec(down, &grant).unwrap();
+        };
+        let server = server_share(grant.place.epoch).public().unwrap();
+        let other = PrivateShare::from_random([9; 32]).unwrap().public().unwrap();
+        let device = if self.alters_share { other.as_bytes() } else { device };
+        grant.options.shares = Some(Shares { server: server.as_bytes(), device });
+        let key = if self.strange { &self.author.stranger } else { &self.author.distributor };
+        sign1(&cbor::to_vec(&grant).unwrap(), &[word::GRANT], key)
     }
 
     fn descriptor(
@@ -290,40 +413,46 @@ impl<'a> Server<'a> {
         let key = if self.strange { &self.author.stranger } else { &self.author.distributor };
         sign1(&cbor::to_vec(&descriptor).unwrap(), &[word::DESCRIPTOR], key)
     }
-}
 
-fn verdict(request: &UpdateRequest<'_>, down: &DownKey, said: &Said) -> Vec<u8> {
-    let detail = match said {
-        Said::Nothing => Detail::Nothing,
-        Said::Later(delay_s) => Detail::Later(bellwether_manifests::message::Later {
-            delay_s: *delay_s,
-            not_before: None,
-            windows: List::default(),
-            jitter_s: 0,
-        }),
-        Said::Refused(reason) => Detail::Refused { reason: *reason, text: "no" },
-        Said::Prove(echo) => Detail::Prove(echo),
-    };
-    let verdict = Verdict { place: request.place, nonce: request.nonce, now: NOW, detail };
-    mac::seal_verdict_to_vec(down, &verdict).unwrap()
+    fn verdict(&mut self, request: &UpdateRequest<'_>, down: &DownKey, said: &Said) -> Vec<u8> {
+        let place = match said {
+            Said::Forward(place, ..) => Place { id: ID, epoch: place.epoch, index: place.index },
+            _ => request.place,
+        };
+        let go = request.options.go.unwrap_or_default();
+        let elsewhere = if let Said::Elsewhere(others) = said { others.as_slice() } else { &[] };
+        let detail = match said {
+            Said::Nothing => Detail::Nothing,
+            Said::Later(delay_s) => Detail::Later(bellwether_manifests::message::Later {
+                delay_s: *delay_s,
+                not_before: None,
+                windows: List::default(),
+                jitter_s: 0,
+            }),
+            Said::Refused(reason) => Detail::Refused { reason: *reason, text: "no" },
+            Said::Prove(echo) => Detail::Prove(echo),
+            Said::Elsewhere(_) => Detail::Elsewhere(List::new(elsewhere)),
+            Said::Go => Detail::Go(go),
+            Said::GoForAnother => Detail::Go(go + 1),
+            Said::Stop => Detail::Stop(go),
+            Said::Forward(_, fork, grant) => Detail::Forward { fork, grant: *grant },
+        };
+        self.said_go |= *said == Said::Go;
+        let verdict = Verdict { place, nonce: request.nonce, now: self.now, detail };
+        if let Said::Forward(to, fork, _) = said {
+            self.reach(to.epoch);
+            (self.epoch, self.index, self.fork) = (to.epoch, to.index, *fork);
+            return mac::seal_verdict_to_vec(&self.down_key(place), &verdict).unwrap();
+        }
+        mac::seal_verdict_to_vec(down, &verdict).unwrap()
+    }
 }
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-fn place(index: u16) -> Place<'static> {
-    Place { id: ID, epoch: 0, index }
-}
-
-fn link(index: u16) -> chain::Link {
-    chain::link(&Seed::new(SEED), index, ChainLength::DEFAULT).unwrap()
-}
-
-fn up_key(index: u16) -> UpKey {
-    derive::up(&link(index), &place(index)).unwrap()
-}
-
-fn down_key(index: u16) -> DownKey {
-    derive::down(&link(index), &place(index)).unwrap()
+/// The server's share for the seed after an epoch.
+fn server_share(epoch: u16) -> PrivateShare {
+    PrivateShare::derive(&[0x77; 32], ID, epoch + 1).unwrap()
 }

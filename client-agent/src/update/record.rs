@@ -53,7 +53,7 @@ pub struct Record {
 }
 
 /// Which key of which epoch.
-#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Place {
     /// Number of the seed.
     pub epoch: u16,

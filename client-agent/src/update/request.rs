@@ -281,6 +281,13 @@ const BLOCK_BYTES_MAX: u16 = 1024;
 mod tests {
     use super::*;
     use crate::testing::{Author, facts};
+    use bellwether_manifests::author::{ManifestDraft, default_definition};
+    use bellwether_manifests::definition::{Definition, ScopeDraft, encode};
+    use bellwether_manifests::envelope::Envelope;
+    use bellwether_manifests::message::predict::{self, PredictError};
+    use bellwether_manifests::run::{Identity, update};
+    use std::vec;
+    use std::vec::Vec;
 
     fn with_source<T>(version: &str, use_it: impl FnOnce(&Source<'_>) -> T) -> T {
         let facts = facts(&Author::new());
@@ -309,6 +316,63 @@ mod tests {
             }
             assert_eq!(count, STABLE.iter().map(|(_, ids)| ids.len()).sum::<usize>());
         });
+    }
+
+    /// Encodes the selector that the device sends for a definition, and the one that is predicted from what it told.
+    fn sent_and_predicted(scopes: Vec<ScopeDraft>) -> (Vec<u8>, Vec<u8>) {
+        let author = Author::new();
+        let envelope =
+            ManifestDraft { definition: scopes, ..author.draft(1, b"image") }.sign(&author.key).unwrap();
+        let manifest = Envelope::parse(&envelope).unwrap().verify(&author.anchors()).unwrap();
+        let class = author.class(crate::testing::CLASS);
+        let identity = Identity { vendor: &author.vendor, class: &class, device: None, now: 0 };
+        let plan = update(&manifest, &identity).unwrap();
+        let (_, component) = plan.fetches().next().unwrap();
+        with_source("1.2.0", |source| {
+            let mut bytes = [0; STABLE_BYTES_MAX];
+            let length = write_stable(source, &mut bytes).unwrap();
+            let told = StableAnswers::decode(&bytes[..length]).unwrap();
+            let mut scratch = [0; DEFINITION_BYTES_MAX];
+            let definition = component.definition(&mut scratch).unwrap().unwrap();
+            let predicted = predict::selector(&definition, &told, manifest.digest()).unwrap();
+            let collected = collect(component, manifest.digest(), source).unwrap();
+            let sent = collected.with_messages(manifest.digest(), |selector, _| cbor::to_vec(&selector));
+            (sent.unwrap().unwrap(), predicted)
+        })
+    }
+
+    #[test]
+    fn predicted_selector_is_the_one_that_is_sent_byte_for_byte() {
+        let hashed = |id| Item { method: Method::Digest, ..Item::required(id) };
+        let device = |items| ScopeDraft { component: None, items };
+        let component = |items| ScopeDraft { component: Some(0), items };
+        let definitions = [
+            default_definition(),
+            vec![
+                component(vec![hashed(definition::IMAGE_DIGEST)]),
+                device(vec![hashed(definition::VENDOR_ID)]),
+            ],
+            vec![device(vec![
+                Item::required(BLOCK_BYTES),
+                Item::optional(definition::REGION),
+                Item::required(definition::FREE_STAGING_BYTES),
+                Item::required(definition::CLASS_ID),
+            ])],
+            vec![device(vec![Item::required(definition::FREE_STAGING_BYTES)])],
+        ];
+        for scopes in definitions {
+            let (sent, predicted) = sent_and_predicted(scopes.clone());
+            assert_eq!(sent, predicted, "{scopes:?}");
+        }
+    }
+
+    #[test]
+    fn selector_with_a_required_answer_that_was_not_told_is_not_predicted() {
+        let bytes =
+            encode(&[ScopeDraft { component: None, items: vec![Item::required(definition::REGION)] }]);
+        let definition = Definition::parse(&bytes).unwrap();
+        let missing = predict::selector(&definition, &StableAnswers { scopes: List::default() }, &[1; 32]);
+        assert_eq!(missing, Err(PredictError::Missing { id: definition::REGION }));
     }
 
     #[test]

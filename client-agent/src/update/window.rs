@@ -90,7 +90,8 @@ mod tests {
         ) {
             let window = Window { start_s, duration_s, weekdays };
             if let Some((opens, left_s)) = next(from, &[window]) {
-                prop_assert!(opens >= from && left_s > 0 && left_s <= u64::from(duration_s));
+                prop_assert!(opens >= from && window.contains(opens));
+                prop_assert!(window.contains(opens + (left_s - 1)));
             } else {
                 prop_assert!(weekdays == 0 || duration_s == 0 || from > u64::MAX - 15 * 86_400);
             }

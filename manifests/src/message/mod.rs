@@ -14,6 +14,8 @@ pub mod list;
 pub mod options;
 pub mod peek;
 pub mod place;
+#[cfg(feature = "alloc")]
+pub mod predict;
 pub mod receipt;
 pub mod report;
 pub mod request;

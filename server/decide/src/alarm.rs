@@ -13,6 +13,8 @@ pub enum AlarmKind {
     CloneOrRolledBack,
     /// A device asks again for an update that it got (row 7).
     RepeatedRequest,
+    /// A device proved that it is ahead of the server, and waits for a resync (row 13).
+    AheadOfServer,
 }
 
 /// An alarm as a decision raises it. The shell adds who and where from: [`Occurrence`].
@@ -53,6 +55,15 @@ pub struct AlarmKey {
 }
 
 impl AlarmKind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::UnknownIdentity,
+        Self::Clone,
+        Self::CloneOrRolledBack,
+        Self::RepeatedRequest,
+        Self::AheadOfServer,
+    ];
+
     /// Gives the name that stands in stores and interfaces; never changes.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -61,15 +72,14 @@ impl AlarmKind {
             Self::Clone => "clone",
             Self::CloneOrRolledBack => "clone or rolled-back device",
             Self::RepeatedRequest => "repeated request",
+            Self::AheadOfServer => "ahead of the server",
         }
     }
 
     /// Reads a name that [`AlarmKind::name`] gave.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::UnknownIdentity, Self::Clone, Self::CloneOrRolledBack, Self::RepeatedRequest]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -190,12 +200,7 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for kind in [
-            AlarmKind::UnknownIdentity,
-            AlarmKind::Clone,
-            AlarmKind::CloneOrRolledBack,
-            AlarmKind::RepeatedRequest,
-        ] {
+        for kind in AlarmKind::ALL {
             assert_eq!(AlarmKind::from_name(kind.name()), Some(kind));
         }
     }

@@ -11,10 +11,10 @@ pub enum Refusal {
     AlreadySent,
     /// Row 13: the device is ahead of what the server knows.
     AheadOfServer,
-    /// Row 17: the device asks for leave to swap, which no grant of this server requires.
-    NoLeaveNeeded,
-    /// The key chain has no place left for a further update.
+    /// The key chain has no place left for a further update, and the epochs are used up.
     ChainEnd,
+    /// An operator blocks the identity.
+    Blocked,
     /// Nobody enrolled this identity.
     UnknownIdentity,
     /// The operator switched updates off for this device.
@@ -45,8 +45,9 @@ impl Refusal {
             Self::IdentityInDoubt => 1,
             Self::AlreadySent => 2,
             Self::AheadOfServer => 3,
-            Self::NoLeaveNeeded => 4,
+            // 4 was "no leave needed": devices logged it, so it is not given again.
             Self::ChainEnd => 5,
+            Self::Blocked => 6,
             Self::UnknownIdentity => 9,
             Self::DeviceDisabled => 10,
             Self::NoCampaign => 11,
@@ -67,8 +68,8 @@ impl Refusal {
             Self::IdentityInDoubt => "the identity is in doubt; its operator has been told",
             Self::AlreadySent => "this update was sent to this identity before",
             Self::AheadOfServer => "the device is ahead of the server; an operator has to resync it",
-            Self::NoLeaveNeeded => "no grant of this server asks for leave to swap",
-            Self::ChainEnd => "the key chain has no place left; the device has to be re-seeded",
+            Self::ChainEnd => "the key chains of this device are used up",
+            Self::Blocked => "an operator blocks updates of this identity",
             Self::UnknownIdentity => "the identity is not enrolled",
             Self::DeviceDisabled => "updates are switched off for this device",
             Self::NoCampaign => "no campaign offers this manifest",

@@ -1,6 +1,6 @@
 //! Whom devices believe: anchors, the distributor's key, health.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use bellwether_api::{Distributor, Health, Manifest, ManifestClass};
 use bellwether_decide::release::Class;
@@ -42,7 +42,7 @@ impl Core {
     /// # Errors
     ///
     /// [`Refusal`] says why it is not believed.
-    pub async fn put_anchors(&self, document: &[u8]) -> Result<bellwether_api::Anchors, Refusal> {
+    pub async fn put_anchors(self: &Arc<Self>, document: &[u8]) -> Result<bellwether_api::Anchors, Refusal> {
         if document.len() > ANCHORS_BYTES_MAX {
             let text = format!(
                 "the anchors are {} bytes long; a unit file carries {ANCHORS_BYTES_MAX}",
@@ -58,16 +58,45 @@ impl Core {
             None => believed(Anchors::initial(document))?.edition(),
             Some(current) => {
                 let current = believed(Anchors::initial(&current.document))?;
-                believed(Anchors::replacing(document, &current))?.edition()
+                believed_after(Anchors::replacing(document, &current), &current)?.edition()
             }
         };
         let kept = settings::Anchors { edition, document: document.to_vec(), stored_at: clock::now() };
         match self.store.add_anchors(&self.tenant, &kept).await {
-            Ok(()) => self.describe_anchors(document),
+            Ok(()) => {
+                self.anchors_come_into_force(document);
+                self.spread_anchors();
+                self.describe_anchors(document)
+            }
             Err(AddError::Exists) => {
                 Err(Refusal::conflict(format!("edition {edition} or a higher one is here already")))
             }
             Err(error) => Err(Refusal::internal(error)),
+        }
+    }
+
+    /// Goes by anchors that were just published, or that were in force before the start: what an author who is not
+    /// listed any more has signed is forgotten, and nothing is signed by a key that devices would not believe.
+    pub(crate) fn anchors_come_into_force(&self, document: &[u8]) {
+        let Ok(anchors) = Anchors::initial(document) else {
+            tracing::error!("the kept anchors can't be read");
+            return;
+        };
+        // A second publication may have been faster.
+        let edition = anchors.edition();
+        let mut in_force = self.anchors_edition.lock().unwrap_or_else(PoisonError::into_inner);
+        if *in_force > edition {
+            return;
+        }
+        *in_force = edition;
+        let listed = anchors.distributor(self.descriptors.public_key().kid()).is_some();
+        self.descriptors.set_listed(listed);
+        self.book.anchors_changed(edition);
+        if !listed {
+            tracing::warn!(
+                edition,
+                "the anchors do not list this server's key: no device would believe its grants"
+            );
         }
     }
 
@@ -107,7 +136,7 @@ impl Core {
         self.describe_manifest(&page).await
     }
 
-    /// Lists manifests, the highest sequence number first.
+    /// Lists the manifests that the anchors in force allow, the highest sequence number first.
     ///
     /// # Errors
     ///
@@ -116,8 +145,12 @@ impl Core {
         let kept = self.store.manifests(&self.tenant, MANIFESTS_MAX).await.map_err(Refusal::internal)?;
         let mut manifests = Vec::with_capacity(kept.len());
         for summary in kept {
-            if let Some(page) = self.book.page(&summary.digest).await.map_err(refused)? {
-                manifests.push(self.describe_manifest(&page).await?);
+            match self.book.page(&summary.digest).await {
+                Ok(Some(page)) => manifests.push(self.describe_manifest(&page).await?),
+                Ok(None) => {}
+                Err(BookError::Store(error)) => return Err(Refusal::internal(error)),
+                // Its author lost trust; what nobody may install any more is not listed.
+                Err(error) => tracing::info!(manifest = hex::encode(summary.digest), %error, "is left out"),
             }
         }
         Ok(manifests)
@@ -158,6 +191,21 @@ pub(super) fn vendor_of(document: &[u8]) -> Result<[u8; 16], Refusal> {
 
 fn believed<T>(anchors: Result<T, AnchorsError>) -> Result<T, Refusal> {
     anchors.map_err(|error| Refusal::refused(format!("the anchors are not believed: {error}")))
+}
+
+/// Like [`believed`], with what the author of anchors needs to know of those that are to be replaced.
+fn believed_after<T>(anchors: Result<T, AnchorsError>, current: &Anchors<'_>) -> Result<T, Refusal> {
+    let edition = current.edition();
+    match anchors {
+        Err(AnchorsError::Edition(given)) => Err(Refusal::conflict(format!(
+            "edition {edition} of the anchors is in force and edition {given} is not newer; give the new ones a higher --edition"
+        ))),
+        Err(AnchorsError::Threshold) => Err(Refusal::refused(format!(
+            "too few root keys signed: the anchors need the threshold of their own root role and that of edition {edition}, \
+             which is in force; add signatures with `bellwether keys sign-anchors`"
+        ))),
+        other => believed(other),
+    }
 }
 
 pub(super) fn refused(error: BookError) -> Refusal {

@@ -8,13 +8,14 @@ use bellwether_net::coap::{Code, ExchangeId, Method, Request, Response};
 use bellwether_net::{Event, Peer, ShardHandle};
 use bellwether_store::device::Security;
 use lwm2m_rs::registration::{ObjectList, QueryError, RegisterParameters, UpdateParameters, Version};
+use lwm2m_rs::table::BELLWETHER_UPDATE;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::gateway;
 use crate::clock;
 use crate::core::Core;
 use crate::frames;
-use crate::registry::{self, Registration};
+use crate::registry::{self, Registration, Told};
 use crate::resolver::{RequestError, Sender};
 
 /// Serves the events of a shard until it stops.
@@ -48,7 +49,7 @@ async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, pee
         let (response, came) = gateway::answer(core, shard, peer, &name, &request).await;
         shard.respond(exchange, response);
         if came {
-            core.wake.notify_one();
+            core.welcome_gateway(name);
         }
         return;
     }
@@ -58,7 +59,12 @@ async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, pee
             let (response, registered) = register(core, shard, peer, &request).await;
             shard.respond(exchange, response);
             if let Some(endpoint) = registered {
-                unread(&endpoint, core.welcome(&endpoint).await);
+                let core = Arc::clone(core);
+                // Beside the requests at work: it waits for a device, and they wait for the store at most.
+                tokio::spawn(async move {
+                    core.get_to_know(&endpoint).await;
+                    unread(&endpoint, core.welcome(&endpoint).await);
+                });
             }
         }
         (Method::Post, ["rd", location]) => {
@@ -135,9 +141,9 @@ async fn register(
         Ok(parameters) => parameters,
         Err(error) => return (refused_query(&error), None),
     };
-    if ObjectList::parse(&request.payload).is_err() {
+    let Ok(objects) = ObjectList::parse(&request.payload) else {
         return (diagnostic(Code::BAD_REQUEST, "the object list is no link format"), None);
-    }
+    };
     let claimed = parameters.endpoint.as_ref().map(ToString::to_string);
     // LwM2M 1.1: a client may leave its name out where its credential names it.
     let Some(name) = claimed.or_else(|| peer.identity.as_deref().map(str::to_owned)) else {
@@ -152,8 +158,18 @@ async fn register(
             let location = hex::encode(drawn);
             let expires = registry::expiry(lifetime_s, now);
             let (session, address, shard) = (peer.session, peer.address, shard.clone());
-            let registration =
-                Registration { endpoint: endpoint.clone(), session, shard, address, lifetime_s, expires };
+            let lists_updates = objects.has_object(BELLWETHER_UPDATE.id);
+            let told = if lists_updates { Told::Awaited } else { Told::Nothing };
+            let registration = Registration {
+                endpoint: endpoint.clone(),
+                session,
+                shard,
+                address,
+                lifetime_s,
+                expires,
+                lists_updates,
+                told,
+            };
             core.registry.register(location.clone(), registration);
             let location_path = vec!["rd".to_owned(), location];
             (Response { location_path, ..Response::new(Code::CREATED) }, Some(endpoint))

@@ -1,6 +1,7 @@
 //! Gateways and the devices that each of them lists.
 
 use async_trait::async_trait;
+use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 
 use crate::device::EnrolledDevice;
@@ -32,6 +33,23 @@ pub struct GatewayLink {
     pub gateway: Endpoint,
     /// The key between the two, sealed; independent of the seed.
     pub psk: Sealed,
+}
+
+/// The newest bundle of a campaign that a gateway may hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptBundle {
+    /// The gateway.
+    pub gateway: Endpoint,
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// What became of the campaign.
+    pub state: CampaignState,
+    /// Its edition.
+    pub edition: u64,
+    /// Until when it can be used, seconds since 1970.
+    pub not_after: u64,
+    /// Whether the gateway has dropped it.
+    pub withdrawn: bool,
 }
 
 /// Keeps gateways.
@@ -91,4 +109,38 @@ pub trait Gateways {
         name: &Endpoint,
         at: u64,
     ) -> Result<u64, UpdateError>;
+
+    /// Keeps that a gateway is about to get a bundle with the next edition, which is returned; rows that are past their
+    /// time at `at` go.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::Missing`] if there is no such gateway, [`StoreError::NoParent`] if there is no such campaign.
+    async fn put_bundle(
+        &self,
+        tenant: &Tenant,
+        name: &Endpoint,
+        campaign: CampaignId,
+        not_after: u64,
+        at: u64,
+    ) -> Result<u64, UpdateError>;
+
+    /// Keeps that a gateway has dropped the bundle of this edition; a newer one stays.
+    async fn withdraw_bundle(
+        &self,
+        tenant: &Tenant,
+        name: &Endpoint,
+        campaign: CampaignId,
+        edition: u64,
+    ) -> Result<(), StoreError>;
+
+    /// Lists what gateways may hold at `at`, with what became of its campaign, by gateway and campaign; at most
+    /// [`crate::bounds::LIST_ROWS_MAX`] rows of campaigns that go on and were withdrawn, or ended and were not, or, with
+    /// a name, all of that gateway.
+    async fn bundles(
+        &self,
+        tenant: &Tenant,
+        name: Option<&Endpoint>,
+        at: u64,
+    ) -> Result<Vec<KeptBundle>, StoreError>;
 }

@@ -61,10 +61,7 @@ impl Track {
             EventKind::Offered => self.offered(at),
             EventKind::OfferFailed { reason } => self.offer_failed(at, reason),
             EventKind::Asked => self.asked(at),
-            EventKind::Resolved { grant, .. } if *grant > self.grant => {
-                self.grant = *grant;
-                self.enter(Stage::Downloading, at);
-            }
+            EventKind::Resolved { grant, .. } if *grant > self.grant => self.resolved(*grant, at),
             EventKind::AlreadyCurrent => self.enter(Stage::Current, at),
             EventKind::Decrypted { grant } if *grant >= self.grant && self.stage != Stage::Failed => {
                 self.enter(Stage::Decrypted, at);
@@ -115,6 +112,14 @@ impl Track {
         }
     }
 
+    fn resolved(&mut self, grant: u64, at: u64) {
+        self.grant = grant;
+        // A device that has not asked was given it ahead: the manifest may still be on its way to it.
+        if !matches!(self.stage, Stage::Waiting | Stage::Offered) {
+            self.enter(Stage::Downloading, at);
+        }
+    }
+
     fn refused(&mut self, at: u64, reason: &str) {
         // One that has a grant is not stopped by a refusal: a clone may have asked in its name.
         if matches!(self.stage, Stage::Waiting | Stage::Offered | Stage::Asked) {
@@ -132,9 +137,10 @@ impl Track {
         }
     }
 
-    /// A failure counts for the newest grant; for none (0) only where none was given.
+    /// A failure counts for the newest grant; for none (0) only where none was given, or none was asked for.
     fn fails(&self, grant: u64) -> bool {
-        grant >= self.grant && !matches!(self.stage, Stage::Current | Stage::Failed)
+        let unasked = grant == 0 && matches!(self.stage, Stage::Waiting | Stage::Offered);
+        (grant >= self.grant || unasked) && !matches!(self.stage, Stage::Current | Stage::Failed)
     }
 
     fn enter(&mut self, stage: Stage, at: u64) {
@@ -212,6 +218,15 @@ mod tests {
             Stage::Installed,
         ];
         assert_eq!(stages, expected);
+    }
+
+    #[test]
+    fn grant_that_is_given_ahead_leaves_the_device_offered() {
+        let ahead = [Offered, resolved(5)];
+        assert_eq!((after(&ahead).stage, after(&ahead).grant), (Stage::Offered, 5));
+        assert_eq!(after(&[Offered, resolved(5), unreached()]).stage, Stage::Waiting);
+        assert_eq!(after(&[Offered, resolved(5), failed(0)]).stage, Stage::Failed);
+        assert_eq!(after(&[Offered, resolved(5), Decrypted { grant: 5 }]).stage, Stage::Decrypted);
     }
 
     #[test]

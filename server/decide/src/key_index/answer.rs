@@ -4,7 +4,7 @@ use super::{Decision, NewGrant, Report, Row};
 use crate::fork::fork_after;
 use crate::identity::{
     Confirm, Confirmed, Content, Digest, GRANTS_MAX, Grant, GrantState, IdentityState, KeptReport,
-    LastAnswer, REPORTS_MAX, Reseed, Shares,
+    LastAnswer, Place, REPORTS_MAX, Reseed, Shares,
 };
 
 /// What the builder and the vault decided about a grant.
@@ -47,6 +47,9 @@ impl Decision {
         if let Some(kept) = new.again.and_then(|place| state.confirmed.get_mut(&place)) {
             kept.given_again = kept.given_again.saturating_add(1);
         }
+        if new.reissued {
+            state.permits.reissue.retain(|manifest| *manifest != new.manifest);
+        }
         state.grant_highest = new.number;
         state.grants.push(given(new, details));
         forget_grants(&mut state);
@@ -73,7 +76,6 @@ impl Decision {
 
 /// Moves the identity over a confirmed grant: place, fork head, and the end of all grants of s.
 pub(super) fn advance(state: &mut IdentityState, grant: &Grant, report: Digest) {
-    let left = state.place;
     let given_again = state.confirmed_manifest(&grant.manifest).map_or(0, |(_, before)| before.given_again);
     let confirmed = Confirmed {
         grant: grant.number,
@@ -84,17 +86,44 @@ pub(super) fn advance(state: &mut IdentityState, grant: &Grant, report: Digest) 
         leads_to: grant.leads_to,
         given_again,
     };
-    state.confirmed.insert(left, confirmed);
+    if grant.reseed.as_ref().is_some_and(|reseed| reseed.shares.is_some()) {
+        state.epochs_shared.insert(grant.leads_to.epoch);
+    }
+    leave(state, confirmed);
+}
+
+/// Moves the identity over a grant that is not known: it was given before a restore of the store.
+///
+/// What it opened is not known either, nor whether the fork head was moved by this report or by an earlier one.
+pub(super) fn advance_unknown(state: &mut IdentityState, report: &Report, leads_to: Place) {
+    state.grant_highest = state.grant_highest.max(report.grant);
+    state.fork_unsure = true;
+    let confirmed = Confirmed {
+        grant: report.grant,
+        confirm: Confirm::Both,
+        report: report.digest,
+        manifest: report.manifest,
+        installed: Vec::new(),
+        leads_to,
+        given_again: 0,
+    };
+    leave(state, confirmed);
+}
+
+/// Leaves s by what was confirmed: every grant of s ends.
+fn leave(state: &mut IdentityState, confirmed: Confirmed) {
+    let left = state.place;
     state.grants.retain(|kept| kept.place == left);
     for kept in &mut state.grants {
-        if kept.number == grant.number {
+        if kept.number == confirmed.grant {
             kept.state = GrantState::Confirmed;
         } else if kept.is_open() {
             kept.state = GrantState::Closed;
         }
     }
-    state.place = grant.leads_to;
-    state.fork = fork_after(state.fork, &report);
+    state.place = confirmed.leads_to;
+    state.fork = fork_after(state.fork, &confirmed.report);
+    state.confirmed.insert(left, confirmed);
 }
 
 fn given(new: &NewGrant, details: GrantDetails) -> Grant {

@@ -8,25 +8,31 @@
 //! The MAC is verified before [`decide`] is called. Rows 1 and 2, where it can't be, are [`wrong_mac`] and
 //! [`unknown_identity`].
 //!
-//! Not whole yet: rows 13, 16 and 17, and the operator's verbs. Until they are, what reaches them is answered safely:
-//! - Row 13, request: "prove"; a proved one is refused. Report: kept, receipt; nothing moves.
-//! - Row 16: no grant re-seeds, so no next seed exists, and a MAC under one is wrong (row 1). Place N - 1 of a chain,
-//!   from which a grant would have to re-seed, gets no grant.
-//! - Row 17: no grant demands "go?", so a request that asks is refused, and nothing is closed.
-//!
-//! Rows 5 and 6 go beyond the letter in one thing: an open grant whose campaign was cancelled is not given again but
-//! decided anew, so that eligibility refuses it.
+//! Beyond the letter of the table, each for a reason:
+//! - An open grant whose campaign was cancelled is not given again but decided anew, so that eligibility refuses it
+//!   (rows 5 and 6).
+//! - After a restore, a stale identity is answered "prove" by the row that it stands in: 3 at s, 13 ahead, 14 below.
+//! - A grant that is not known after a restore may have moved the index by another of its reports than the one that
+//!   came (row 9). Until a request shows the fork head, another head at s is row 13 and not row 15, or an honest
+//!   device would be taken for a clone.
+//! - A MAC under the next seed destroys the old one only once the identity stands in that epoch (row 16): who stole a
+//!   seed can compute the next one, and would have the server forget the keys of the device that still needs them.
+//! - "Forward" closes the open grant, whose number the device would refuse, and from then on a counter that may be a
+//!   replay of what the device sent before it lost its state has to be proved (row 18).
+//! - An operator's reissue counts before "the same grant again" (row 7), for a device that lost that grant.
 
+mod ahead;
 mod answer;
 mod report;
 mod request;
 #[cfg(test)]
 mod tests;
 
+pub use ahead::decide_ahead;
 pub use answer::GrantDetails;
 
 use crate::alarm::{Alarm, AlarmKind};
-use crate::identity::{Digest, ForkHead, IdentityState, Moment, Place, Shares, Token};
+use crate::identity::{Digest, ForkHead, Grant, GrantState, IdentityState, Moment, Place, Shares, Token};
 use crate::refusal::Refusal;
 
 /// A message whose MAC was right.
@@ -266,14 +272,36 @@ pub enum Row {
 /// Decides what to do with a message whose MAC was right: the first row that fits.
 #[must_use]
 pub fn decide(state: &IdentityState, arrival: &Arrival, context: &Context) -> Decision {
-    let mut decision = match arrival {
-        Arrival::Request(request) => request::decide(state, request, context),
-        Arrival::Report(report) => report::decide(state, report),
+    let (place, mut decision) = match arrival {
+        Arrival::Request(request) => (request.place, request::decide(state, request, context)),
+        Arrival::Report(report) => (report.place, report::decide(state, report, context)),
     };
+    decision.enters = entered(state, &decision.state);
+    row_16(place, &mut decision);
     if decision.state != *state || decision.reply == Reply::Receipt {
         decision.state.revision = state.revision + 1;
     }
     decision
+}
+
+/// Finds the epoch that a step enters, with the shares of the grant that led there.
+fn entered(before: &IdentityState, after: &IdentityState) -> Option<Entered> {
+    if after.place.epoch == before.place.epoch {
+        return None;
+    }
+    let led = |grant: &&Grant| grant.state == GrantState::Confirmed && grant.leads_to == after.place;
+    let shares = after.grants.iter().find(led).and_then(|grant| grant.reseed.clone()?.shares);
+    Some(Entered { epoch: after.place.epoch, shares })
+}
+
+/// Row 16: whoever made a MAC under a later seed holds it, so the seeds before it are not needed any more.
+fn row_16(place: Place, decision: &mut Decision) {
+    let state = &mut decision.state;
+    // Beyond s nothing is proved: a clone computes the next seed from the one that it stole.
+    if place.epoch > state.seed_oldest && place.epoch <= state.place.epoch {
+        decision.destroy_seed_of = Some(place.epoch - 1);
+        state.seed_oldest = place.epoch;
+    }
 }
 
 /// Row 1: a wrong MAC is dropped and counted per address; no state, and no alarm for the identity.

@@ -1,10 +1,12 @@
 //! Rows for requests: 18; at s 15, 3, 17, 5, 6, 7, 4; elsewhere 12, 13, 14.
 
-use super::{BUSY_DELAY_S, Context, Decision, NewGrant, PROVE_LIFETIME_S, Reply, Request, Row, Verdict};
+use super::{
+    BUSY_DELAY_S, Context, Decision, NewGrant, PROVE_LIFETIME_S, Reply, Request, Row, Verdict, report,
+};
 use crate::alarm::AlarmKind;
 use crate::fork::fork_after;
 use crate::identity::{
-    Confirm, Confirmed, Digest, Grant, IdentityState, Moment, PROVES_MAX, Place, Prove, ProveRow,
+    Confirm, Confirmed, Digest, Grant, GrantState, IdentityState, Moment, PROVES_MAX, Place, Prove, ProveRow,
 };
 use crate::refusal::Refusal;
 use std::cmp::Ordering;
@@ -15,12 +17,13 @@ pub(super) fn decide(before: &IdentityState, request: &Request, context: &Contex
     if let Some(proof) = &proved
         && betrays_old_state(proof, request)
     {
-        return row_18(state, request);
+        return row_18(state, request, context);
     }
+    let proved = proved.is_some();
     match request.place.cmp(&state.place) {
         Ordering::Less => challenge(state, Row::R14, ProveRow::R14, request, context),
-        Ordering::Equal => at_place(state, request, context),
-        Ordering::Greater => ahead(state, request, context, proved.as_ref()),
+        Ordering::Equal => at_place(state, request, context, proved),
+        Ordering::Greater => ahead(state, request, context, proved),
     }
 }
 
@@ -41,9 +44,22 @@ fn betrays_old_state(proof: &Prove, request: &Request) -> bool {
     }
 }
 
-fn row_18(state: IdentityState, request: &Request) -> Decision {
+fn row_18(state: IdentityState, request: &Request, context: &Context) -> Decision {
+    let permitted = state.permits.forward.is_some_and(|permit| context.now <= permit.until);
+    let shared = state.epochs_shared.range(request.place.epoch.saturating_add(1)..=state.place.epoch);
+    let within_reach = shared.count() == 0;
+    if permitted && within_reach {
+        return if state.is_blocked(context.now) {
+            refuse(Row::R18, state, Refusal::Blocked)
+        } else {
+            forward(state, request)
+        };
+    }
+    let hindrance =
+        if permitted { "; no leave carries it over an epoch that was made with shares" } else { "" };
     let cause = format!(
-        "a device proved that it holds the key of {} with counter {}, but the server stands at {} with counter {}",
+        "a device proved that it holds the key of {} with counter {}, but the server stands at {} with counter \
+         {}{hindrance}",
         shown(request.place),
         request.counter,
         shown(state.place),
@@ -52,15 +68,55 @@ fn row_18(state: IdentityState, request: &Request) -> Decision {
     refuse(Row::R18, state, Refusal::IdentityInDoubt).with_alarm(AlarmKind::CloneOrRolledBack, cause)
 }
 
-fn at_place(mut state: IdentityState, request: &Request, context: &Context) -> Decision {
+/// Tells the device where to go on, and takes its counter.
+///
+/// Requests that it sent before it lost its state count higher, so they could be replayed: up to the highest counter
+/// of then, a request has to be proved. The open grant is closed, since the device does not hold it any more and
+/// refuses its number.
+fn forward(mut state: IdentityState, request: &Request) -> Decision {
+    close(&mut state, |_| true);
+    state.counter_doubtful = state.counter_doubtful.max(state.counter_highest);
+    state.counter_highest = Some(request.counter);
+    state.last = None;
+    if let Some(permit) = &mut state.permits.forward {
+        permit.used = true;
+    }
+    let verdict = Verdict::Forward { place: state.place, fork: state.fork, grant: state.grant_highest };
+    Decision::new(Row::R18, state, Reply::Verdict(verdict))
+}
+
+fn at_place(mut state: IdentityState, request: &Request, context: &Context, proved: bool) -> Decision {
     if request.fork != state.fork {
-        return row_15(state, request);
+        // The head was moved over a report of which only the device knows whether it was the confirming one.
+        return if state.fork_unsure {
+            row_13(state, request, context, proved)
+        } else {
+            row_15(state, request)
+        };
     }
     if state.counter_highest.is_some_and(|highest| request.counter <= highest) {
         return row_3(state, request, context);
     }
+    if !proved && is_doubtful(&state, request, context) {
+        return challenge(state, Row::R3, ProveRow::R3, request, context);
+    }
+    heard(&mut state, context);
     state.counter_highest = Some(request.counter);
     accepted(state, request, context)
+}
+
+/// Tells whether even a counter above the highest may be a replay: after a restore of the store or of the device.
+fn is_doubtful(state: &IdentityState, request: &Request, context: &Context) -> bool {
+    state.is_stale(context.restores) || state.counter_doubtful.is_some_and(|known| request.counter <= known)
+}
+
+/// Ends staleness: the device was freshly proved to stand at s. What was granted there before is not known.
+fn heard(state: &mut IdentityState, context: &Context) {
+    if state.is_stale(context.restores) {
+        state.restores = context.restores;
+        state.unknown_at = Some(state.place);
+    }
+    state.fork_unsure = false;
 }
 
 fn row_15(state: IdentityState, request: &Request) -> Decision {
@@ -80,22 +136,43 @@ fn row_3(state: IdentityState, request: &Request, context: &Context) -> Decision
 }
 
 /// Rows 17, 5, 6, 7 and 4: the request is fresh and comes from the right place; its answer is kept.
-fn accepted(state: IdentityState, request: &Request, context: &Context) -> Decision {
-    let mut decision = if request.go.is_some() {
-        refuse(Row::R17, state, Refusal::NoLeaveNeeded)
+fn accepted(mut state: IdentityState, request: &Request, context: &Context) -> Decision {
+    if state.permits.forward.is_some_and(|permit| permit.used) {
+        state.permits.forward = None;
+    }
+    let mut decision = if state.is_blocked(context.now) {
+        let row = request.go.map_or(Row::R4, |_| Row::R17);
+        refuse(row, state, Refusal::Blocked)
+    } else if let Some(number) = request.go {
+        row_17(state, number, context)
     } else if let Some(open) = state.open_grant().cloned() {
         rows_5_and_6(state, &open, request, context)
     } else if let Some((place, confirmed)) = state.confirmed_manifest(&request.manifest) {
         let confirmed = confirmed.clone();
         row_7(state, place, &confirmed, request, context)
     } else {
-        grant(Row::R4, state, request, context, None)
+        grant(Row::R4, state, request, context)
     };
     decision.keep = Some(request.digest);
     decision
 }
 
-fn rows_5_and_6(state: IdentityState, open: &Grant, request: &Request, context: &Context) -> Decision {
+fn row_17(mut state: IdentityState, number: u64, context: &Context) -> Decision {
+    let stands =
+        |open: &Grant| open.number == number && context.now <= open.not_after && !context.open.cancelled;
+    if state.open_grant().is_some_and(stands) {
+        return Decision::new(Row::R17, state, Reply::Verdict(Verdict::Go { grant: number }));
+    }
+    close(&mut state, |grant| grant.number == number);
+    Decision::new(Row::R17, state, Reply::Verdict(Verdict::Stop { grant: number }))
+}
+
+pub(super) fn rows_5_and_6(
+    state: IdentityState,
+    open: &Grant,
+    request: &Request,
+    context: &Context,
+) -> Decision {
     let expired = context.now > open.not_after;
     let same_manifest = open.manifest == request.manifest;
     let same_question = same_manifest && open.selector == request.selector && open.keys == request.keys;
@@ -105,7 +182,7 @@ fn rows_5_and_6(state: IdentityState, open: &Grant, request: &Request, context: 
         return Decision::new(Row::R5, state, reply);
     }
     if same_manifest || expired || context.open.cancelled || context.open.outranked {
-        return grant(Row::R6, state, request, context, None);
+        return grant(Row::R6, state, request, context);
     }
     let busy = Reply::Verdict(Verdict::Later { delay_s: BUSY_DELAY_S });
     Decision::new(Row::R6, state, busy)
@@ -118,8 +195,15 @@ fn row_7(
     request: &Request,
     context: &Context,
 ) -> Decision {
+    if confirmed.installed.is_empty() {
+        // The grant was lost with a restored store, so resolution has to say whether this is what the device runs.
+        return grant(Row::R7, state, request, context);
+    }
     if confirmed.installed.iter().all(|image| request.running.contains(image)) {
         return Decision::new(Row::R7, state, Reply::Verdict(Verdict::Nothing));
+    }
+    if state.permits.reissue.contains(&request.manifest) {
+        return grant(Row::R7, state, request, context).leading(|new| new.reissued = true);
     }
     let failed = state.reported(place, confirmed.grant, Moment::Failed);
     let installed =
@@ -128,51 +212,49 @@ fn row_7(
         return Decision::new(Row::R7, state, Reply::HeldGrant { place, number: confirmed.grant });
     }
     if failed && confirmed.given_again < context.given_again_max {
-        return grant(Row::R7, state, request, context, Some(place));
+        return grant(Row::R7, state, request, context).leading(|new| new.again = Some(place));
     }
     let cause =
         format!("it asks again for an update that it confirmed at {}, and does not run it", shown(place));
     refuse(Row::R7, state, Refusal::AlreadySent).with_alarm(AlarmKind::RepeatedRequest, cause)
 }
 
-fn grant(
-    row: Row,
-    state: IdentityState,
-    request: &Request,
-    context: &Context,
-    again: Option<Place>,
-) -> Decision {
-    // The last place can only be left by re-seeding, which no grant of this server offers yet.
+/// A new grant at s. The last place of a chain is left by re-seeding alone; others are where the policy wants it.
+pub(super) fn grant(row: Row, state: IdentityState, request: &Request, context: &Context) -> Decision {
     let within = |next: &Place| next.index < context.chain_length;
-    let Some(leads_to) = state.place.successor().filter(within) else {
+    let next = state.place.successor().filter(within);
+    let reseed = next.is_none() || context.reseed_wanted;
+    let leads_to = if reseed { state.place.reseeded() } else { next };
+    let Some(leads_to) = leads_to else {
         return refuse(row, state, Refusal::ChainEnd);
     };
     let new = NewGrant {
         number: context.now.max(state.grant_highest.saturating_add(1)),
         place: state.place,
         leads_to,
+        reseed,
+        device_share: request.device_share.clone().filter(|_| reseed),
         manifest: request.manifest,
         selector: request.selector,
         keys: request.keys,
-        again,
-        reseed: false,
-        device_share: None,
+        again: None,
         reissued: false,
     };
     Decision::new(row, state, Reply::NewGrant(new))
 }
 
 /// Rows 12 and 13: beyond s.
-fn ahead(state: IdentityState, request: &Request, context: &Context, proof: Option<&Prove>) -> Decision {
+fn ahead(state: IdentityState, request: &Request, context: &Context, proved: bool) -> Decision {
     let led_here = request.unconfirmed.and_then(|unconfirmed| {
         let grant = state.grant(state.place, unconfirmed.grant)?;
         (grant.leads_to == request.place).then(|| (grant.clone(), unconfirmed.report))
     });
     match led_here {
         Some((_, report)) if fork_after(state.fork, &report) != request.fork => row_15(state, request),
-        Some((grant, report)) => row_12(state, &grant, report, request, context),
-        None if proof.is_some() => refuse(Row::R13, state, Refusal::AheadOfServer),
-        None => challenge(state, Row::R13, ProveRow::R13, request, context),
+        Some((grant, report)) if proved || !state.is_stale(context.restores) => {
+            row_12(state, &grant, report, request, context)
+        }
+        _ => row_13(state, request, context, proved),
     }
 }
 
@@ -185,9 +267,43 @@ fn row_12(
     context: &Context,
 ) -> Decision {
     super::answer::advance(&mut state, grant, report);
+    heard(&mut state, context);
     state.counter_highest = state.counter_highest.max(Some(request.counter));
     let decision = accepted(state, request, context);
     Decision { row: Row::R12, ..decision }
+}
+
+/// Row 13: the server is behind. What a device proves is believed only by an operator's leave.
+fn row_13(mut state: IdentityState, request: &Request, context: &Context, proved: bool) -> Decision {
+    if !proved {
+        return challenge(state, Row::R13, ProveRow::R13, request, context);
+    }
+    let now = context.now;
+    let alone = state.permits.resync_until.take_if(|until| now <= *until).is_some();
+    if alone || context.resync_all_until.is_some_and(|until| now <= until) {
+        return resync(state, request, context);
+    }
+    let cause = format!(
+        "a device proved to stand at {}, where the server has never seen it; it waits for a resync",
+        shown(request.place)
+    );
+    refuse(Row::R13, state, Refusal::AheadOfServer).with_alarm(AlarmKind::AheadOfServer, cause)
+}
+
+/// Takes the proved place, fork head and counter; then what was kept of the reports goes through the table.
+fn resync(mut state: IdentityState, request: &Request, context: &Context) -> Decision {
+    state.grants.clear();
+    (state.place, state.fork) = (request.place, request.fork);
+    (state.counter_highest, state.counter_doubtful) = (Some(request.counter), None);
+    (state.last, state.fork_unsure) = (None, false);
+    (state.restores, state.unknown_at) = (context.restores, Some(request.place));
+    let alarm = report::run_kept(&mut state, context);
+    let decision = if state.place == request.place {
+        accepted(state, request, context)
+    } else {
+        challenge(state, Row::R13, ProveRow::R14, request, context)
+    };
+    Decision { row: Row::R13, alarm: alarm.or(decision.alarm.clone()), ..decision }
 }
 
 /// Answers "prove"; "later" when too many are out, which is the rate limit.
@@ -213,12 +329,28 @@ fn challenge(
     Decision::new(row, state, Reply::Verdict(Verdict::Prove(context.token)))
 }
 
+fn close(state: &mut IdentityState, which: impl Fn(&Grant) -> bool) {
+    for grant in state.grants.iter_mut().filter(|grant| grant.is_open() && which(grant)) {
+        grant.state = GrantState::Closed;
+    }
+}
+
 fn refuse(row: Row, state: IdentityState, refusal: Refusal) -> Decision {
     Decision::new(row, state, Reply::Verdict(Verdict::Refused(refusal)))
 }
 
 fn shown(place: Place) -> String {
     format!("epoch {}, index {}", place.epoch, place.index)
+}
+
+impl Decision {
+    /// Changes what the new grant stands on, if the decision is one.
+    fn leading(mut self, change: impl FnOnce(&mut NewGrant)) -> Self {
+        if let Reply::NewGrant(new) = &mut self.reply {
+            change(new);
+        }
+        self
+    }
 }
 
 /// Wait when too many "prove" verdicts are out: by then they have expired.

@@ -18,3 +18,17 @@ CREATE TABLE gateway (
 ALTER TABLE device ADD COLUMN gateway TEXT;
 ALTER TABLE device ADD COLUMN link_sealed BLOB CHECK ((gateway IS NULL) = (link_sealed IS NULL));
 CREATE INDEX device_by_gateway ON device (tenant, gateway, endpoint) WHERE gateway IS NOT NULL;
+
+-- The newest bundle of each campaign that a gateway may hold. A row is there before the bundle leaves, and is withdrawn
+-- once the gateway has said that it dropped the bundle.
+CREATE TABLE bundle (
+    tenant             TEXT    NOT NULL,
+    gateway            TEXT    NOT NULL,
+    campaign           INTEGER NOT NULL,
+    edition            INTEGER NOT NULL,
+    not_after          INTEGER NOT NULL,
+    withdrawn          INTEGER NOT NULL CHECK (withdrawn IN (0, 1)),
+    PRIMARY KEY (tenant, gateway, campaign),
+    FOREIGN KEY (tenant, gateway) REFERENCES gateway (tenant, name) ON DELETE CASCADE,
+    FOREIGN KEY (tenant, campaign) REFERENCES campaign (tenant, id)
+) STRICT, WITHOUT ROWID;

@@ -67,6 +67,7 @@ enum Form {
 }
 
 /// Items of an array: in version 1, and what version 2 appended.
+#[derive(Clone, Copy)]
 struct Items {
     v1: u64,
     appended: u64,

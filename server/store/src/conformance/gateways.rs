@@ -1,10 +1,16 @@
 //! Gateways and their devices.
 
-use super::sample::{NOW, child, device, endpoint, gateway, identity, other_tenant, tenant};
+use bellwether_decide::campaign::event::{By, Event, EventKind};
+use bellwether_decide::campaign::{CampaignId, CampaignState};
+
+use super::sample::{
+    NOW, add_fleet, campaign, child, device, endpoint, event, gateway, identity, other_tenant, tenant,
+};
 use crate::Store;
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
+use crate::campaign::Launch;
 use crate::error::{AddError, StoreError, UpdateError};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, KeptBundle};
 use crate::sealed::Sealed;
 
 /// What was enrolled is what is read.
@@ -104,6 +110,63 @@ pub async fn bundle_editions_rise_and_are_never_below_the_clock(store: &dyn Stor
     assert_eq!(kept.bundle_edition, NOW + 50);
     let missing = store.next_bundle_edition(&tenant(), &endpoint("gw-2"), NOW).await;
     assert!(matches!(missing, Err(UpdateError::Missing)));
+}
+
+async fn with_campaign(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    add_fleet(store, &tenant()).await;
+    let campaign = campaign(1);
+    let launch = Launch { campaign: &campaign, events: &[], command: None };
+    store.launch(&tenant(), launch).await.unwrap();
+}
+
+/// What a gateway holds of a campaign that ended is to be withdrawn, and given again where the campaign goes on.
+pub async fn bundle_waits_for_what_its_campaign_comes_to(store: &dyn Store) {
+    with_campaign(store).await;
+    let (tenant, name, id) = (tenant(), endpoint("gw-1"), CampaignId(1));
+    let edition = store.put_bundle(&tenant, &name, id, NOW + 60, NOW).await.unwrap();
+    assert_eq!(edition, NOW + 1);
+    let kept = KeptBundle {
+        gateway: name.clone(),
+        campaign: id,
+        state: CampaignState::Running,
+        edition,
+        not_after: NOW + 60,
+        withdrawn: false,
+    };
+    assert_eq!(store.bundles(&tenant, Some(&name), NOW).await.unwrap(), vec![kept.clone()]);
+    assert_eq!(store.bundles(&tenant, None, NOW).await.unwrap(), vec![]);
+    let cancelled = Event { device: None, ..event(1, "lamp-1", EventKind::Cancelled { by: By::default() }) };
+    store.move_campaign(&tenant, id, CampaignState::Running, &[cancelled]).await.unwrap();
+    let ended = KeptBundle { state: CampaignState::Cancelled, ..kept };
+    assert_eq!(store.bundles(&tenant, None, NOW).await.unwrap(), vec![ended]);
+    store.withdraw_bundle(&tenant, &name, id, edition - 1).await.unwrap();
+    assert_eq!(store.bundles(&tenant, None, NOW).await.unwrap().len(), 1, "another edition was dropped");
+    store.withdraw_bundle(&tenant, &name, id, edition).await.unwrap();
+    assert_eq!(store.bundles(&tenant, None, NOW).await.unwrap(), vec![]);
+    assert!(store.bundles(&tenant, Some(&name), NOW).await.unwrap()[0].withdrawn);
+}
+
+/// Nobody can use a bundle past its time, so nobody has to withdraw it.
+pub async fn bundle_past_its_time_is_forgotten(store: &dyn Store) {
+    with_campaign(store).await;
+    let (tenant, name) = (tenant(), endpoint("gw-1"));
+    store.put_bundle(&tenant, &name, CampaignId(1), NOW + 60, NOW).await.unwrap();
+    assert_eq!(store.bundles(&tenant, Some(&name), NOW + 60).await.unwrap().len(), 1);
+    assert_eq!(store.bundles(&tenant, Some(&name), NOW + 61).await.unwrap(), vec![]);
+    let stranger = store.put_bundle(&tenant, &name, CampaignId(9), NOW + 60, NOW).await;
+    assert!(matches!(stranger, Err(UpdateError::Store(StoreError::NoParent))));
+    let missing = store.put_bundle(&tenant, &endpoint("gw-2"), CampaignId(1), NOW + 60, NOW).await;
+    assert!(matches!(missing, Err(UpdateError::Missing)));
+}
+
+/// A gateway that is gone holds nothing that counts.
+pub async fn bundles_of_a_removed_gateway_go_with_it(store: &dyn Store) {
+    with_campaign(store).await;
+    let (tenant, name) = (tenant(), endpoint("gw-1"));
+    store.put_bundle(&tenant, &name, CampaignId(1), NOW + 60, NOW).await.unwrap();
+    store.remove_gateway(&tenant, &name).await.unwrap();
+    assert_eq!(store.bundles(&tenant, Some(&name), NOW).await.unwrap(), vec![]);
 }
 
 /// A value past its bound is the caller's fault and leaves nothing.

@@ -1,16 +1,17 @@
 //! Rows of gateways.
 
 use async_trait::async_trait;
+use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use sqlx::{FromRow, Sqlite, Transaction};
 
 use super::SqliteStore;
 use super::device::DeviceRow;
-use super::value::{backend, bounded, column, endpoint, number, page, touched};
-use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
+use super::value::{backend, bounded, column, endpoint, number, page, touched, unreadable};
+use crate::bounds::{BLOB_BYTES_MAX, LIST_ROWS_MAX, NAME_BYTES_MAX};
 use crate::device::EnrolledDevice;
 use crate::error::{AddError, StoreError, UpdateError};
-use crate::gateway::{Gateway, Gateways};
+use crate::gateway::{Gateway, Gateways, KeptBundle};
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
@@ -128,17 +129,128 @@ impl Gateways for SqliteStore {
         name: &Endpoint,
         at: u64,
     ) -> Result<u64, UpdateError> {
-        let edition: Option<i64> = sqlx::query_scalar(
-            "UPDATE gateway SET bundle_edition = max(bundle_edition + 1, ?3) WHERE tenant = ?1 AND name = ?2 \
-             RETURNING bundle_edition",
+        let edition: Option<i64> = sqlx::query_scalar(RAISE_BUNDLE_EDITION)
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .bind(column(at, "time")?)
+            .fetch_optional(&self.writer)
+            .await
+            .map_err(backend)?;
+        Ok(number(edition.ok_or(UpdateError::Missing)?, "gateway")?)
+    }
+
+    async fn put_bundle(
+        &self,
+        tenant: &Tenant,
+        name: &Endpoint,
+        campaign: CampaignId,
+        not_after: u64,
+        at: u64,
+    ) -> Result<u64, UpdateError> {
+        let mut tx = self.begin().await?;
+        let edition: Option<i64> = sqlx::query_scalar(RAISE_BUNDLE_EDITION)
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .bind(column(at, "time")?)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(backend)?;
+        let edition = edition.ok_or(UpdateError::Missing)?;
+        sqlx::query("DELETE FROM bundle WHERE tenant = ? AND gateway = ? AND not_after < ?")
+            .bind(tenant.as_str())
+            .bind(name.as_str())
+            .bind(column(at, "time")?)
+            .execute(&mut *tx)
+            .await
+            .map_err(backend)?;
+        sqlx::query(
+            "INSERT INTO bundle (tenant, gateway, campaign, edition, not_after, withdrawn) VALUES (?, ?, ?, ?, ?, 0) \
+             ON CONFLICT (tenant, gateway, campaign) DO UPDATE SET edition = excluded.edition, \
+             not_after = max(not_after, excluded.not_after), withdrawn = 0",
         )
         .bind(tenant.as_str())
         .bind(name.as_str())
-        .bind(column(at, "time")?)
-        .fetch_optional(&self.writer)
+        .bind(column(campaign.0, "number of a campaign")?)
+        .bind(edition)
+        .bind(column(not_after, "time")?)
+        .execute(&mut *tx)
         .await
         .map_err(backend)?;
-        Ok(number(edition.ok_or(UpdateError::Missing)?, "gateway")?)
+        tx.commit().await.map_err(backend)?;
+        Ok(number(edition, "gateway")?)
+    }
+
+    async fn withdraw_bundle(
+        &self,
+        tenant: &Tenant,
+        name: &Endpoint,
+        campaign: CampaignId,
+        edition: u64,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE bundle SET withdrawn = 1 WHERE tenant = ? AND gateway = ? AND campaign = ? AND edition = ?",
+        )
+        .bind(tenant.as_str())
+        .bind(name.as_str())
+        .bind(column(campaign.0, "number of a campaign")?)
+        .bind(column(edition, "edition of a bundle")?)
+        .execute(&self.writer)
+        .await
+        .map_err(backend)?;
+        Ok(())
+    }
+
+    async fn bundles(
+        &self,
+        tenant: &Tenant,
+        name: Option<&Endpoint>,
+        at: u64,
+    ) -> Result<Vec<KeptBundle>, StoreError> {
+        let rows: Vec<BundleRow> = sqlx::query_as(
+            "SELECT b.gateway, b.campaign, c.state, b.edition, b.not_after, b.withdrawn FROM bundle b \
+             JOIN campaign c ON c.tenant = b.tenant AND c.id = b.campaign \
+             WHERE b.tenant = ?1 AND b.not_after >= ?2 \
+             AND CASE WHEN ?3 IS NULL THEN (c.state = ?4) = b.withdrawn ELSE b.gateway = ?3 END \
+             ORDER BY b.gateway, b.campaign LIMIT ?5",
+        )
+        .bind(tenant.as_str())
+        .bind(column(at, "time")?)
+        .bind(name.map(Endpoint::as_str))
+        .bind(CampaignState::Running.name())
+        .bind(i64::from(LIST_ROWS_MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        rows.into_iter().map(KeptBundle::try_from).collect()
+    }
+}
+
+const RAISE_BUNDLE_EDITION: &str = "UPDATE gateway SET bundle_edition = max(bundle_edition + 1, ?3) \
+     WHERE tenant = ?1 AND name = ?2 RETURNING bundle_edition";
+
+#[derive(FromRow)]
+struct BundleRow {
+    gateway: String,
+    campaign: i64,
+    state: String,
+    edition: i64,
+    not_after: i64,
+    withdrawn: bool,
+}
+
+impl TryFrom<BundleRow> for KeptBundle {
+    type Error = StoreError;
+
+    fn try_from(row: BundleRow) -> Result<Self, StoreError> {
+        let state = CampaignState::from_name(&row.state);
+        Ok(Self {
+            gateway: endpoint(row.gateway, "bundle")?,
+            campaign: CampaignId(number(row.campaign, "bundle")?),
+            state: state.ok_or_else(|| unreadable("campaign", "its state is not known"))?,
+            edition: number(row.edition, "bundle")?,
+            not_after: number(row.not_after, "bundle")?,
+            withdrawn: row.withdrawn,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! Tests of the key-index table: every row by cases, single facts, and what holds for every sequence.
 
+mod facts;
 mod pair;
 mod properties;
 mod table;

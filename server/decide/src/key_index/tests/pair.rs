@@ -1,10 +1,11 @@
 //! A device and the server's state of it, and the situations that the table's cases start from.
 
 use crate::fork::fork_after;
-use crate::identity::{Confirm, Content, Digest, IdentityState, Moment};
+use crate::identity::{Confirm, Content, Digest, IdentityState, Moment, Place};
 use crate::key_index::{
     Arrival, Context, Decision, GrantDetails, OpenGrant, Reply, Report, Request, Unconfirmed, Verdict, decide,
 };
+use crate::operator;
 
 pub(super) const NOW: u64 = 1_795_000_000;
 pub(super) const LATER_S: u64 = 86_400;
@@ -85,6 +86,13 @@ impl Pair {
         self
     }
 
+    pub(super) fn granted_other(mut self) -> Self {
+        let mut request = self.request();
+        request.manifest = OTHER_MANIFEST;
+        self.take(request);
+        self
+    }
+
     pub(super) fn granted_confirming(mut self, confirm: Confirm) -> Self {
         let arrival = Arrival::Request(self.request());
         let decision = self.decide(arrival.clone());
@@ -111,19 +119,24 @@ impl Pair {
     }
 }
 
+/// Stores a grant that was given ahead of a request.
+pub(super) fn stored_ahead(decision: &Decision) -> IdentityState {
+    match &decision.reply {
+        Reply::NewGrant(new) => decision.granted(new, details(new.number, Confirm::Both), &[]),
+        other => panic!("no grant but {other:?}"),
+    }
+}
+
+fn details(number: u64, confirm: Confirm) -> GrantDetails {
+    let contents = vec![Content { component: 0, content: [0xC0; 32], installed: NEW_IMAGE }];
+    let message = format!("grant {number}").into_bytes();
+    GrantDetails { contents, not_after: NOW + LATER_S, confirm, shares: None, go: false, message }
+}
+
 pub(super) fn stored(decision: &Decision, arrival: &Arrival, confirm: Confirm) -> IdentityState {
     match (arrival, &decision.reply) {
         (Arrival::Request(request), Reply::NewGrant(new)) => {
-            let contents = vec![Content { component: 0, content: [0xC0; 32], installed: NEW_IMAGE }];
-            let message = format!("grant {}", new.number).into_bytes();
-            let details = GrantDetails {
-                contents,
-                not_after: NOW + LATER_S,
-                confirm,
-                shares: None,
-                go: false,
-                message,
-            };
+            let details = details(new.number, confirm);
             decision.granted(new, details, format!("answer {}", request.counter).as_bytes())
         }
         (Arrival::Request(request), Reply::Verdict(_) | Reply::HeldGrant { .. }) => {
@@ -232,4 +245,83 @@ pub(super) fn at_chain_end() -> Pair {
     let mut pair = Pair::updated();
     pair.context.chain_length = 2;
     pair
+}
+
+pub(super) const BLOCKED_UNTIL: u64 = NOW + 600;
+
+pub(super) fn blocked(mut pair: Pair) -> Pair {
+    pair.state = operator::block(&pair.state, BLOCKED_UNTIL);
+    pair
+}
+
+pub(super) fn reissued(mut pair: Pair) -> Pair {
+    pair.state = operator::reissue(&pair.state, MANIFEST).expect("it was confirmed");
+    pair
+}
+
+/// A pair whose store was restored.
+pub(super) fn restored(mut pair: Pair) -> Pair {
+    pair.context.restores += 1;
+    pair
+}
+
+/// A device that was granted, whose store was restored, and that proved itself since.
+pub(super) fn heard_since_restore() -> Pair {
+    let mut pair = restored(Pair::new().granted());
+    let request = pair.request();
+    let echo = Some(pair.challenged(request));
+    let mut request = pair.request();
+    request.echo = echo;
+    pair.take(request);
+    pair
+}
+
+/// A confirming report for the grant of a number that the restored store does not know.
+pub(super) fn confirming_lost_grant(number: i64) -> (Pair, Arrival) {
+    telling(restored(Pair::new()), Moment::Installed, |report| {
+        report.grant = if number < 0 { 0 } else { NOW + 7 };
+    })
+}
+
+/// A device that was ahead, and was believed by an operator's leave.
+pub(super) fn resynced() -> Pair {
+    let (mut pair, arrival) = ahead_proving();
+    pair.state = operator::resync(&pair.state, NOW + 5);
+    pair.take(arrival);
+    pair.counter += 1;
+    pair
+}
+
+/// A device with a grant that leads to the next epoch.
+pub(super) fn reseeding() -> Pair {
+    let mut pair = Pair::new();
+    pair.context.reseed_wanted = true;
+    let mut pair = pair.granted();
+    pair.context.reseed_wanted = false;
+    pair
+}
+
+/// The first request of the next epoch; its report never came.
+pub(super) fn reseeded_request(mut pair: Pair) -> (Pair, Arrival) {
+    let report = pair.report(Moment::Installed);
+    let mut request = pair.request();
+    request.place = Place { epoch: 1, index: 0 };
+    request.fork = fork_after(pair.state.fork, &report.digest);
+    request.unconfirmed = Some(Unconfirmed { grant: report.grant, report: report.digest });
+    request.manifest = OTHER_MANIFEST;
+    (pair, request.into())
+}
+
+/// A device that an operator let go on, and the echo that its first request at s is asked for.
+pub(super) fn forwarded() -> (Pair, Vec<u8>) {
+    let (mut pair, arrival) = clone_proving(|pair, _| {
+        pair.counter = 9;
+        *pair = pair.clone().granted_other();
+        pair.state = operator::forward(&pair.state, NOW + 5);
+    });
+    pair.take(arrival);
+    pair.counter = 2;
+    let request = pair.request();
+    let echo = pair.challenged(request);
+    (pair, echo)
 }

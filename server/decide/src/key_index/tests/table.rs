@@ -2,8 +2,10 @@
 
 use super::pair::*;
 use crate::alarm::AlarmKind;
-use crate::identity::{Confirm, Moment};
-use crate::key_index::{Arrival, BUSY_DELAY_S, Decision, PROVE_LIFETIME_S, Reply, Row, Verdict};
+use crate::identity::IdentityState;
+use crate::identity::{Confirm, Moment, Place};
+use crate::key_index::{Arrival, BUSY_DELAY_S, Decision, PROVE_LIFETIME_S, Reply, Report, Row, Verdict};
+use crate::operator;
 use crate::refusal::Refusal;
 
 /// What must come out of a case.
@@ -17,6 +19,12 @@ enum Expected {
     Refused(Refusal),
     Prove,
     Receipt,
+    Go(u64),
+    Stop(u64),
+    /// Index of the new place, highest grant number.
+    Forward(u16, u64),
+    /// A new grant that leads to the next epoch.
+    Reseeding(u64),
 }
 
 struct Case {
@@ -43,6 +51,7 @@ const fn case(
 
 const SUSPECT: Expected = Expected::Refused(Refusal::IdentityInDoubt);
 const SENT: Expected = Expected::Refused(Refusal::AlreadySent);
+const BLOCKED: Expected = Expected::Refused(Refusal::Blocked);
 const BEHIND: Expected = Expected::Refused(Refusal::AheadOfServer);
 
 #[rustfmt::skip]
@@ -80,6 +89,13 @@ const TABLE: &[Case] = &[
         asking(pair, |request| request.counter = 1)
     }, Expected::Later(60), None, 0),
 
+    case(Row::R3, "first request after a restore, though its counter is good", || {
+        asking(restored(Pair::updated()), |_| ())
+    }, Expected::Prove, None, 1),
+    case(Row::R3, "counter that may be a replay after a forward", || {
+        asking(forwarded().0, |_| ())
+    }, Expected::Prove, None, 1),
+
     case(Row::R4, "first request of a new device", || asking(Pair::new(), |_| ()), Expected::New(NOW), None, 0),
     case(Row::R4, "first counter may be 0", || asking(Pair::new(), |r| r.counter = 0), Expected::New(NOW), None, 0),
     case(Row::R4, "next manifest after an update", || {
@@ -88,9 +104,53 @@ const TABLE: &[Case] = &[
     case(Row::R4, "same manifest after its grant failed", || {
         asking(Pair::new().granted().reported(Moment::Failed), |_| ())
     }, Expected::New(NOW + 1), None, 0),
-    case(Row::R4, "last place of the chain gets no grant", || {
+    case(Row::R4, "last place of the chain is left by re-seeding", || {
         asking(at_chain_end(), |request| request.manifest = OTHER_MANIFEST)
-    }, Expected::Refused(Refusal::ChainEnd), None, 1),
+    }, Expected::Reseeding(NOW + 1), None, 1),
+    case(Row::R4, "the policy wants a new seed before the chain ends", || {
+        let mut pair = Pair::new();
+        pair.context.reseed_wanted = true;
+        asking(pair, |_| ())
+    }, Expected::Reseeding(NOW), None, 0),
+    case(Row::R4, "epochs and places are used up", || {
+        let mut pair = Pair::new();
+        pair.state = IdentityState::new(u16::MAX);
+        pair.context.chain_length = 1;
+        asking(pair, |_| ())
+    }, Expected::Refused(Refusal::ChainEnd), None, 0),
+    case(Row::R4, "same manifest after its grant was stopped", || {
+        let mut pair = Pair::new().granted();
+        pair.context.open.cancelled = true;
+        let mut request = pair.request();
+        request.go = Some(NOW);
+        pair.take(request);
+        pair.context.open.cancelled = false;
+        asking(pair, |_| ())
+    }, Expected::New(NOW + 1), None, 0),
+    case(Row::R4, "blocked by an operator", || {
+        asking(blocked(Pair::new()), |_| ())
+    }, BLOCKED, None, 0),
+    case(Row::R4, "the block is over", || {
+        let mut pair = blocked(Pair::new());
+        pair.context.now = BLOCKED_UNTIL + 1;
+        asking(pair, |_| ())
+    }, Expected::New(BLOCKED_UNTIL + 1), None, 0),
+    case(Row::R4, "unblocked", || {
+        let mut pair = blocked(Pair::new());
+        pair.state = operator::unblock(&pair.state);
+        asking(pair, |_| ())
+    }, Expected::New(NOW), None, 0),
+    case(Row::R4, "proved itself after a restore", || {
+        let mut pair = restored(Pair::updated());
+        let request = pair.request();
+        let echo = Some(pair.challenged(request));
+        asking(pair, |request| (request.echo, request.manifest) = (echo, OTHER_MANIFEST))
+    }, Expected::New(NOW + 1), None, 1),
+    case(Row::R4, "second request after a restore", || {
+        let mut pair = heard_since_restore();
+        pair.state.grants.clear();
+        asking(pair, |_| ())
+    }, Expected::New(NOW + 1), None, 0),
     case(Row::R4, "proved a higher counter after a replay was challenged", || {
         let mut pair = Pair::new().granted().reported(Moment::Failed);
         let mut request = pair.request();
@@ -149,6 +209,13 @@ const TABLE: &[Case] = &[
         pair.context.open.cancelled = true;
         asking(pair, |request| request.manifest = OTHER_MANIFEST)
     }, Expected::New(NOW + 1), None, 0),
+    case(Row::R6, "keys differ, though the manifest is outranked by none", || {
+        let mut pair = Pair::new();
+        let mut request = pair.request();
+        request.keys = Some([1; 32]);
+        pair.take(request);
+        asking(pair, |request| request.keys = Some([2; 32]))
+    }, Expected::New(NOW + 1), None, 0),
     case(Row::R6, "other manifest of higher priority", || {
         let mut pair = Pair::new().granted();
         pair.context.open.outranked = true;
@@ -185,6 +252,31 @@ const TABLE: &[Case] = &[
         asking(pair.reported(Moment::Decrypted).reported(Moment::Failed), |_| ())
     }, SENT, Some(AlarmKind::RepeatedRequest), 2),
 
+    case(Row::R7, "an operator's reissue allows one more", || {
+        asking(reissued(Pair::updated()), |_| ())
+    }, Expected::New(NOW + 1), None, 1),
+    case(Row::R7, "a reissue allows no second one", || {
+        asking(reissued(Pair::updated()).granted().reported(Moment::Failed), |_| ())
+    }, SENT, Some(AlarmKind::RepeatedRequest), 1),
+    case(Row::R7, "a reissue of another manifest does not help", || {
+        let mut pair = Pair::updated();
+        pair.state.permits.reissue = vec![OTHER_MANIFEST];
+        asking(pair, |_| ())
+    }, SENT, Some(AlarmKind::RepeatedRequest), 1),
+    case(Row::R7, "a reissue counts before the decrypted grant, which the device may have lost", || {
+        asking(reissued(Pair::new().granted_confirming(Confirm::Decrypted).reported(Moment::Decrypted)), |_| ())
+    }, Expected::New(NOW + 1), None, 1),
+    case(Row::R7, "a device that runs it needs no reissue", || {
+        asking(reissued(Pair::updated()), |request| request.running = vec![(0, NEW_IMAGE)])
+    }, Expected::Nothing, None, 1),
+    case(Row::R7, "confirmed by a grant that a restore lost: decided anew", || {
+        let (mut pair, arrival) = confirming_lost_grant(1);
+        pair.take(arrival);
+        let request = pair.request();
+        let echo = Some(pair.challenged(request));
+        asking(pair, |request| request.echo = echo)
+    }, Expected::New(NOW + 8), None, 1),
+
     case(Row::R8, "failure at s closes its grant", || {
         telling(Pair::new().granted(), Moment::Failed, |_| ())
     }, Expected::Receipt, None, 0),
@@ -213,6 +305,20 @@ const TABLE: &[Case] = &[
         telling(pair, Moment::Installed, |_| ())
     }, Expected::Receipt, None, 1),
 
+    case(Row::R9, "unknown grant after a restore", || confirming_lost_grant(1), Expected::Receipt, None, 1),
+    case(Row::R9, "unknown grant at the place where it was heard first after a restore", || {
+        let pair = heard_since_restore();
+        telling(pair, Moment::Installed, |report| { report.grant = NOW + 7; report.digest = [8; 32]; })
+    }, Expected::Receipt, None, 1),
+    case(Row::R9, "a re-seeding grant leads to the next epoch", || {
+        telling(reseeding(), Moment::Installed, |_| ())
+    }, Expected::Receipt, None, 0),
+    case(Row::R9, "an unknown grant of the last place leads to the next epoch", || {
+        let (mut pair, arrival) = confirming_lost_grant(1);
+        pair.context.chain_length = 1;
+        (pair, arrival)
+    }, Expected::Receipt, None, 0),
+
     case(Row::R9a, "decrypted where installed moves the index", || {
         telling(Pair::new().granted(), Moment::Decrypted, |_| ())
     }, Expected::Receipt, None, 0),
@@ -226,6 +332,15 @@ const TABLE: &[Case] = &[
         let pair = Pair::new().granted_confirming(Confirm::Decrypted).reported(Moment::Decrypted);
         telling(pair, Moment::Installed, |_| ())
     }, Expected::Receipt, None, 1),
+    case(Row::R9a, "decrypted report of an unknown grant after a restore", || {
+        telling(restored(Pair::new().granted()), Moment::Decrypted, |report| report.grant = NOW + 7)
+    }, Expected::Receipt, None, 0),
+    case(Row::R9a, "confirming report of a place that a resync passed", || {
+        let mut pair = resynced();
+        pair.state.place.index = 3;
+        let about = |report: &mut Report| (report.place.index, report.grant) = (1, NOW + 3);
+        telling(pair, Moment::Installed, about)
+    }, Expected::Receipt, None, 3),
     case(Row::R9a, "the report of an advance by row 12", || {
         let (mut pair, request) = lost_confirm();
         let report = pair.report(Moment::Installed);
@@ -257,6 +372,82 @@ const TABLE: &[Case] = &[
         (pair.granted(), request.into())
     }, Expected::New(NOW + 2), None, 1),
 
+    case(Row::R12, "confirm of a re-seeding grant was lost", || {
+        reseeded_request(reseeding())
+    }, Expected::New(NOW + 1), None, 0),
+    case(Row::R12, "confirm was lost, and the store restored: proved", || {
+        let (pair, mut request) = lost_confirm();
+        let mut pair = restored(pair);
+        request.echo = Some(pair.challenged(request.clone()));
+        request.counter += 1;
+        (pair, request.into())
+    }, Expected::New(NOW + 1), None, 1),
+    case(Row::R12, "confirm was lost, and the identity is blocked", || {
+        let (pair, request) = lost_confirm();
+        (blocked(pair), request.into())
+    }, BLOCKED, None, 1),
+
+    case(Row::R13, "confirm was lost, and the store restored", || {
+        let (pair, request) = lost_confirm();
+        (restored(pair), request.into())
+    }, Expected::Prove, None, 0),
+    case(Row::R13, "proved by an operator's leave", || {
+        let (mut pair, arrival) = ahead_proving();
+        pair.state = operator::resync(&pair.state, NOW + 5);
+        (pair, arrival)
+    }, Expected::New(NOW), None, 3),
+    case(Row::R13, "proved while all may resync", || {
+        let (mut pair, arrival) = ahead_proving();
+        pair.context.resync_all_until = Some(NOW);
+        (pair, arrival)
+    }, Expected::New(NOW), None, 3),
+    case(Row::R13, "an operator's leave that is over", || {
+        let (mut pair, arrival) = ahead_proving();
+        pair.state = operator::resync(&pair.state, NOW - 1);
+        pair.context.resync_all_until = Some(NOW - 1);
+        (pair, arrival)
+    }, BEHIND, Some(AlarmKind::AheadOfServer), 0),
+    case(Row::R13, "an operator's leave, used before", || {
+        let mut pair = resynced();
+        let mut request = pair.request();
+        request.place.index = 5;
+        request.echo = Some(pair.challenged(request.clone()));
+        (pair, request.into())
+    }, BEHIND, Some(AlarmKind::AheadOfServer), 3),
+    case(Row::R13, "an operator's leave, not proved", || {
+        let mut pair = Pair::new();
+        pair.state = operator::resync(&pair.state, NOW + 5);
+        asking(pair, |request| request.place.index = 3)
+    }, Expected::Prove, None, 0),
+    case(Row::R13, "resync into the next epoch", || {
+        let mut pair = Pair::new();
+        pair.state = operator::resync(&pair.state, NOW + 5);
+        let mut request = pair.request();
+        request.place = Place { epoch: 1, index: 2 };
+        request.echo = Some(pair.challenged(request.clone()));
+        request.counter += 1;
+        (pair, request.into())
+    }, Expected::New(NOW), None, 2),
+    case(Row::R13, "another fork head where a lost grant moved it", || {
+        let (mut pair, arrival) = confirming_lost_grant(1);
+        pair.take(arrival);
+        asking(pair, |request| request.fork = [3; 8])
+    }, Expected::Prove, None, 1),
+    case(Row::R13, "another fork head where a lost grant moved it, proved by an operator's leave", || {
+        let (mut pair, arrival) = confirming_lost_grant(1);
+        pair.take(arrival);
+        pair.state = operator::resync(&pair.state, NOW + 5);
+        let mut request = pair.request();
+        (request.fork, request.manifest) = ([3; 8], OTHER_MANIFEST);
+        request.echo = Some(pair.challenged(request.clone()));
+        request.counter += 1;
+        (pair, request.into())
+    }, Expected::New(NOW + 8), None, 1),
+    case(Row::R13, "confirming report without a grant after a restore", || confirming_lost_grant(-7), Expected::Receipt, None, 0),
+    case(Row::R13, "confirming report of a number beyond all clocks after a restore", || {
+        let (pair, _) = confirming_lost_grant(1);
+        telling(pair, Moment::Installed, |report| report.grant = u64::MAX)
+    }, Expected::Receipt, None, 0),
     case(Row::R13, "ahead without option 7", || {
         lost(|request| request.unconfirmed = None)
     }, Expected::Prove, None, 0),
@@ -267,7 +458,7 @@ const TABLE: &[Case] = &[
         lost(|request| request.place.index = 2)
     }, Expected::Prove, None, 0),
     case(Row::R13, "an epoch ahead", || lost(|request| request.place.epoch = 1), Expected::Prove, None, 0),
-    case(Row::R13, "ahead, and proved", ahead_proving, BEHIND, None, 0),
+    case(Row::R13, "ahead, and proved", ahead_proving, BEHIND, Some(AlarmKind::AheadOfServer), 0),
     case(Row::R13, "confirming report for a grant that was never given", || {
         telling(Pair::new().granted(), Moment::Installed, |report| report.grant = 5)
     }, Expected::Receipt, None, 0),
@@ -313,9 +504,37 @@ const TABLE: &[Case] = &[
         clone_proving(|_, request| request.place.index = 1)
     }, SUSPECT, Some(AlarmKind::Clone), 1),
 
-    case(Row::R17, "asks for leave to swap", || {
+    case(Row::R15, "another fork head after a restore, too", || {
+        asking(restored(Pair::updated()), |request| request.fork = [0; 8])
+    }, SUSPECT, Some(AlarmKind::Clone), 1),
+
+    case(Row::R17, "may swap: its grant is open", || {
         asking(Pair::new().granted(), |request| request.go = Some(NOW))
-    }, Expected::Refused(Refusal::NoLeaveNeeded), None, 0),
+    }, Expected::Go(NOW), None, 0),
+    case(Row::R17, "may swap after the decrypted report", || {
+        asking(Pair::new().granted().reported(Moment::Decrypted), |request| request.go = Some(NOW))
+    }, Expected::Go(NOW), None, 0),
+    case(Row::R17, "its grant expired", || {
+        let mut pair = Pair::new().granted();
+        pair.context.now = NOW + LATER_S + 1;
+        asking(pair, |request| request.go = Some(NOW))
+    }, Expected::Stop(NOW), None, 0),
+    case(Row::R17, "its campaign was cancelled", || {
+        let mut pair = Pair::new().granted();
+        pair.context.open.cancelled = true;
+        asking(pair, |request| request.go = Some(NOW))
+    }, Expected::Stop(NOW), None, 0),
+    case(Row::R17, "its grant was replaced", || {
+        let mut pair = Pair::new().granted();
+        pair.context.open.bytes_present = false;
+        asking(pair.granted(), |request| request.go = Some(NOW))
+    }, Expected::Stop(NOW), None, 0),
+    case(Row::R17, "nothing was granted", || {
+        asking(Pair::new(), |request| request.go = Some(NOW))
+    }, Expected::Stop(NOW), None, 0),
+    case(Row::R17, "blocked by an operator", || {
+        asking(blocked(Pair::new().granted()), |request| request.go = Some(NOW))
+    }, BLOCKED, None, 0),
 
     case(Row::R18, "clone proves the key of a place that was left", || {
         clone_proving(|_, _| ())
@@ -325,6 +544,54 @@ const TABLE: &[Case] = &[
     }, SUSPECT, Some(AlarmKind::CloneOrRolledBack), 1),
     case(Row::R18, "whatever its counter", || {
         clone_proving(|_, request| request.counter = 1_000_000)
+    }, SUSPECT, Some(AlarmKind::CloneOrRolledBack), 1),
+    case(Row::R18, "goes on by an operator's leave", || {
+        clone_proving(|pair, _| pair.state = operator::forward(&pair.state, NOW + 5))
+    }, Expected::Forward(1, NOW), None, 1),
+    case(Row::R18, "goes on at s by an operator's leave, its open grant is closed", || {
+        let (mut pair, arrival) = stale_counter_proving(2);
+        pair.state = operator::forward(&pair.state, NOW + 5);
+        (pair, arrival)
+    }, Expected::Forward(0, NOW), None, 0),
+    case(Row::R18, "an operator's leave that is over", || {
+        clone_proving(|pair, _| pair.state = operator::forward(&pair.state, NOW - 1))
+    }, SUSPECT, Some(AlarmKind::CloneOrRolledBack), 1),
+    case(Row::R18, "no leave carries over an epoch made with shares", || {
+        clone_proving(|pair, _| {
+            pair.state = operator::forward(&pair.state, NOW + 5);
+            pair.state.place = Place { epoch: 1, index: 1 };
+            pair.state.epochs_shared.insert(1);
+        })
+    }, SUSPECT, Some(AlarmKind::CloneOrRolledBack), 1),
+    case(Row::R18, "a leave carries over an epoch that both compute", || {
+        clone_proving(|pair, _| {
+            pair.state = operator::forward(&pair.state, NOW + 5);
+            pair.state.place = Place { epoch: 1, index: 1 };
+        })
+    }, Expected::Forward(1, NOW), None, 1),
+    case(Row::R18, "blocked by an operator, whatever leave it has", || {
+        clone_proving(|pair, _| pair.state = operator::forward(&operator::block(&pair.state, NOW + 5), NOW + 5))
+    }, BLOCKED, None, 1),
+    case(Row::R18, "the leave stays until the device goes on, in case its answer is lost", || {
+        let (mut pair, arrival) = clone_proving(|pair, _| pair.state = operator::forward(&pair.state, NOW + 5));
+        pair.take(arrival);
+        let mut request = pair.request();
+        (request.place.index, request.fork) = (0, [0; 8]);
+        request.echo = Some(pair.challenged(request.clone()));
+        request.counter += 1;
+        (pair, request.into())
+    }, Expected::Forward(1, NOW), None, 1),
+    case(Row::R18, "a leave that was used carries no second device", || {
+        let (mut pair, echo) = forwarded();
+        let mut request = pair.request();
+        request.echo = Some(echo);
+        pair.counter += 1;
+        pair.take(request);
+        let mut request = pair.request();
+        (request.place.index, request.fork) = (0, [0; 8]);
+        request.echo = Some(pair.challenged(request.clone()));
+        request.counter += 1;
+        (pair, request.into())
     }, SUSPECT, Some(AlarmKind::CloneOrRolledBack), 1),
     case(Row::R18, "proves at s with a counter that was passed", || {
         stale_counter_proving(2)
@@ -348,11 +615,26 @@ fn answers(decision: &Decision, expected: &Expected) -> bool {
     match (&decision.reply, expected) {
         (Reply::NewGrant(new), Expected::New(number)) => {
             new.number == *number
+                && !new.reseed
                 && new.place == decision.state.place
                 && new.leads_to.index == new.place.index + 1
         }
         (Reply::HeldGrant { number, .. }, Expected::Held(expected)) => number == expected,
         (Reply::Repeat(bytes), Expected::Same(text)) => bytes == text.as_bytes(),
+        (Reply::NewGrant(new), Expected::Reseeding(number)) => {
+            let next = Place { epoch: new.place.epoch + 1, index: 0 };
+            new.number == *number && new.reseed && new.leads_to == next
+        }
+        (Reply::Verdict(Verdict::Go { grant }), Expected::Go(expected)) => grant == expected,
+        (Reply::Verdict(Verdict::Stop { grant }), Expected::Stop(expected)) => {
+            grant == expected && decision.state.open_grant().is_none_or(|open| open.number != *grant)
+        }
+        (Reply::Verdict(Verdict::Forward { place, fork, grant }), Expected::Forward(index, highest)) => {
+            let state = &decision.state;
+            (*place, *fork, *grant) == (state.place, state.fork, state.grant_highest)
+                && (place.index, grant) == (*index, highest)
+                && state.open_grant().is_none()
+        }
         (Reply::Verdict(Verdict::Nothing), Expected::Nothing) | (Reply::Receipt, Expected::Receipt) => true,
         (Reply::Verdict(Verdict::Later { delay_s }), Expected::Later(delay)) => delay_s == delay,
         (Reply::Verdict(Verdict::Refused(refusal)), Expected::Refused(expected)) => refusal == expected,

@@ -1,0 +1,52 @@
+//! What an operator can set.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// The Bellwether gateway: stands between devices and the server, caches what they fetch, and answers while the
+/// server is away
+///
+/// `bellwether gateway add NAME --uri coaps://HOST:PORT` makes the unit file. DATA holds the keys of the links to the
+/// devices and is its owner's alone; it holds no key of a device.
+#[derive(Clone, Debug, Eq, Parser, PartialEq)]
+#[command(name = "bellwether-gateway", version)]
+pub struct Config {
+    /// Unit file of this gateway, which holds the key of its link to the server
+    #[arg(long, env = "BELLWETHER_GATEWAY_UNIT")]
+    pub unit: PathBuf,
+    /// Folder of frames, bundles, reports and the keys of links; made when it is not there
+    #[arg(long, env = "BELLWETHER_GATEWAY_DATA")]
+    pub data: PathBuf,
+    /// Address for devices, by DTLS
+    #[arg(long, env = "BELLWETHER_GATEWAY_LISTEN", default_value = "0.0.0.0:5684")]
+    pub listen: SocketAddr,
+    /// Bytes of frames on disk, in MiB; what was not used for the longest time goes first
+    #[arg(long, env = "BELLWETHER_GATEWAY_CACHE_MIB", default_value_t = 512)]
+    pub cache_mib: u64,
+    /// File that tells how the gateway is, as JSON, replaced as a whole
+    #[arg(long, env = "BELLWETHER_GATEWAY_STATUS")]
+    pub status: Option<PathBuf>,
+    /// First wait for an acknowledgement, of devices and of the server, in milliseconds
+    #[arg(long, env = "BELLWETHER_ACK_TIMEOUT_MS", default_value_t = 2000)]
+    pub ack_timeout_ms: u64,
+    /// What to log: error, warn, info, debug, or per module
+    #[arg(long, env = "BELLWETHER_LOG", default_value = "info")]
+    pub log: String,
+}
+
+impl Config {
+    /// Longest wait for an answer of the server: three retransmissions (2 + 4 + 8 times the first wait) and a little.
+    #[must_use]
+    pub fn answer_wait(&self) -> Duration {
+        Duration::from_millis(self.ack_timeout_ms.saturating_mul(8))
+    }
+
+    /// Time that the server is told to count on this gateway's presence; it is told again in half of it.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        Duration::from_millis(self.ack_timeout_ms.saturating_mul(60)).max(Duration::from_secs(2))
+    }
+}

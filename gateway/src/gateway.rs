@@ -1,0 +1,256 @@
+//! The rooms of one gateway and what they share.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bellwether_manifests::anchors::Anchors;
+use bellwether_manifests::message::Digest;
+use bellwether_net::{PskTable, SessionId, ShardHandle};
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::children::{ChildrenError, Family};
+use crate::config::Config;
+use crate::counters::Counters;
+use crate::disk;
+use crate::frames::Frames;
+use crate::frames::cache::{CacheBounds, FrameCache};
+use crate::held::{HeldBundle, HeldDescriptor};
+use crate::hints::HintQueue;
+use crate::notes::Notes;
+use crate::outbox::Outbox;
+use crate::push::Pushes;
+use crate::recent::Recent;
+use crate::shelf::{Shelf, ShelfError};
+use crate::trust::{Trust, TrustError};
+use crate::uplink::Uplink;
+
+/// Everything a task needs.
+pub struct Gateway {
+    /// What it was told.
+    pub config: Config,
+    /// What it counts.
+    pub counters: Arc<Counters>,
+    /// The way up.
+    pub uplink: Arc<Uplink>,
+    /// Whose signatures it believes.
+    pub trust: Trust,
+    /// Its devices.
+    pub family: Family,
+    /// Its bundles.
+    pub shelf: Shelf,
+    /// What it remembers of each device.
+    pub notes: Notes,
+    /// Reports that wait.
+    pub outbox: Outbox,
+    /// Frames.
+    pub frames: Arc<Frames>,
+    /// The cache behind them.
+    pub cache: Arc<FrameCache>,
+    /// What the server is to be told.
+    pub hints: HintQueue,
+    /// Who is connected.
+    pub connected: Mutex<HashMap<String, Session>>,
+    /// What was pushed.
+    pub pushes: Mutex<Pushes>,
+    /// Something changed that a push may follow from.
+    pub push_wake: Notify,
+    /// A report waits, or the server is back.
+    pub outbox_wake: Notify,
+    /// A bundle came, or the server is back: there may be something to fetch ahead.
+    pub ahead_wake: Notify,
+    /// The server's list of children must be read again.
+    pub children_wake: Notify,
+    /// Descriptors that passed through, verified, by manifest and selector.
+    descriptors: Mutex<Recent<(Digest, Digest), Arc<HeldDescriptor>>>,
+    /// Roots of descriptors that passed through and are still to be fetched ahead.
+    passed_roots: Mutex<Vec<Digest>>,
+}
+
+/// A device's newest session.
+#[derive(Clone)]
+pub struct Session {
+    /// The session.
+    pub id: SessionId,
+    /// The socket.
+    pub shard: ShardHandle,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// The data folder can't be used.
+    #[error("the data folder can't be used")]
+    Folder(#[from] io::Error),
+    /// Give the gateway a right unit file.
+    #[error("the anchors are not readable")]
+    Trust(#[from] TrustError),
+    /// The kept list of children is damaged; take the file away, and the server gives it again.
+    #[error("the kept list of children can't be used")]
+    Children(#[from] ChildrenError),
+    /// The kept bundles can't be read.
+    #[error("the kept bundles can't be used")]
+    Shelf(#[from] ShelfError),
+}
+
+impl Gateway {
+    /// Reads what is kept.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] says what to do.
+    pub fn open(
+        config: Config,
+        unit_anchors: &[u8],
+        keys: Arc<PskTable>,
+        cache: Arc<FrameCache>,
+        counters: Arc<Counters>,
+    ) -> Result<Self, OpenError> {
+        let data = config.data.clone();
+        let trust = Trust::open(&data.join("anchors"), unit_anchors)?;
+        let uplink = Arc::new(Uplink::new(config.answer_wait()));
+        let frames = Arc::new(Frames::new(Arc::clone(&cache), Arc::clone(&uplink), Arc::clone(&counters)));
+        let gateway = Self {
+            family: Family::open(&data.join("children"), keys)?,
+            shelf: Shelf::open(&data.join("bundles"), &trust.document())?,
+            notes: Notes::open(&data.join("devices"), Arc::clone(&counters))?,
+            outbox: Outbox::open(&data)?,
+            trust,
+            uplink,
+            frames,
+            cache,
+            counters,
+            config,
+            hints: HintQueue::default(),
+            connected: Mutex::default(),
+            pushes: Mutex::default(),
+            push_wake: Notify::new(),
+            outbox_wake: Notify::new(),
+            ahead_wake: Notify::new(),
+            children_wake: Notify::new(),
+            descriptors: Mutex::new(Recent::new(DESCRIPTORS_MAX)),
+            passed_roots: Mutex::default(),
+        };
+        for bundle in gateway.shelf.all() {
+            gateway.announce(&bundle);
+        }
+        Ok(gateway)
+    }
+
+    /// Opens the frame cache of a data folder.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn open_cache(data: &Path, cache_mib: u64, counters: &Arc<Counters>) -> io::Result<Arc<FrameCache>> {
+        disk::make_folder(data)?;
+        let bounds = CacheBounds { disk_bytes_max: cache_mib << 20, memory_bytes_max: MEMORY_BYTES_MAX };
+        Ok(Arc::new(FrameCache::open(&data.join("frames"), bounds, Arc::clone(counters))?))
+    }
+
+    fn announce(&self, bundle: &HeldBundle) {
+        for root in bundle.descriptors.values().flat_map(|descriptor| &descriptor.roots) {
+            self.frames.announce(*root);
+        }
+    }
+
+    /// Acts on a bundle that is kept from now on.
+    pub fn welcome(&self, bundle: &HeldBundle) {
+        self.announce(bundle);
+        if bundle.names.iter().any(|name| !self.family.has(name)) {
+            self.children_wake.notify_one();
+        }
+        self.pushes.lock().unwrap_or_else(PoisonError::into_inner).retain(&self.shelf.all());
+        self.push_wake.notify_one();
+        self.ahead_wake.notify_one();
+    }
+
+    /// Finds a verified descriptor, of a bundle or one that passed through.
+    #[must_use]
+    pub fn descriptor(&self, manifest: &Digest, selector: &Digest) -> Option<Arc<HeldDescriptor>> {
+        let passed = {
+            let descriptors = self.descriptors.lock().unwrap_or_else(PoisonError::into_inner);
+            descriptors.get(&(*manifest, *selector)).map(Arc::clone)
+        };
+        passed.or_else(|| self.shelf.descriptor(manifest, selector).map(Arc::new))
+    }
+
+    /// Keeps a descriptor that passed through, if a distributor that is believed has signed it.
+    pub fn keep_descriptor(&self, message: &[u8]) {
+        let mut descriptors = self.descriptors.lock().unwrap_or_else(PoisonError::into_inner);
+        // One serves many devices: it is verified once.
+        if descriptors.values().any(|known| known.message == message) {
+            return;
+        }
+        let document = self.trust.document();
+        let held =
+            Anchors::initial(&document).ok().and_then(|anchors| HeldDescriptor::read(message, &anchors));
+        let Some(held) = held else {
+            self.counters.malformed.one();
+            return;
+        };
+        let roots = held.roots.clone();
+        descriptors.put((held.manifest, held.selector), Arc::new(held));
+        drop(descriptors);
+        for root in &roots {
+            self.frames.announce(*root);
+        }
+        let mut passed = self.passed_roots.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.extend(roots);
+        passed.truncate(DESCRIPTORS_MAX);
+        drop(passed);
+        self.ahead_wake.notify_one();
+    }
+
+    /// Forgets descriptors that were verified under anchors that are replaced.
+    pub fn forget_descriptors(&self) {
+        self.descriptors.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, _| false);
+    }
+
+    /// Takes the roots of descriptors that passed through since the last call.
+    #[must_use]
+    pub fn passed_roots(&self) -> Vec<Digest> {
+        std::mem::take(&mut *self.passed_roots.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The newest session of a device.
+    #[must_use]
+    pub fn session(&self, endpoint: &str) -> Option<Session> {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).cloned()
+    }
+
+    /// Number of devices that are connected.
+    #[must_use]
+    pub fn connected(&self) -> usize {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Closes the sessions of devices that are no children any more and forgets what was kept of them.
+    pub fn part_with(&self, gone: &[String]) {
+        for name in gone {
+            let session = self.connected.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+            if let Some(session) = session {
+                session.shard.close(session.id);
+            }
+        }
+        if !gone.is_empty() {
+            self.notes.retain(|name| self.family.has(name));
+            self.frames.retain_children(|name| self.family.has(name));
+        }
+    }
+
+    /// The wait after which something is tried again, at first.
+    #[must_use]
+    pub fn first_wait(&self) -> Duration {
+        Duration::from_millis(self.config.ack_timeout_ms)
+    }
+}
+
+/// Memory for frames that are served: eight images of 4 MiB, or hundreds of deltas.
+const MEMORY_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Descriptors that passed through, about 600 bytes each.
+const DESCRIPTORS_MAX: usize = 1_024;
