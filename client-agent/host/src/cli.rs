@@ -2,10 +2,11 @@
 
 use crate::halt::HaltPoint;
 use crate::header::Kind;
-use clap::{Args, Parser, Subcommand};
+use bellwether_agent::update::ShareOffer;
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
-/// A device on this machine: its flash in a file, its server over DTLS.
+/// A device on this machine: its flash in a file, its server and its gateway over DTLS.
 #[derive(Debug, Parser)]
 #[command(
     name = "bellwether-agent",
@@ -15,7 +16,9 @@ use std::path::PathBuf;
                   --image ./lamp-v1 --version 1.0.0 --out lamp-1.flash\n  \
                   bellwether-agent run --flash lamp-1.flash\n\n\
                   The unit file comes from `bellwether device add`. It and the flash hold the device's secrets: \
-                  keep them to yourself, and delete the unit file once the flash is made."
+                  keep them to yourself, and delete the unit file once the flash is made.\n\n\
+                  Where the unit file names a gateway, update requests, reports and frames go there, and \
+                  registration to the server. What the gateway fails three times goes to the server."
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -85,16 +88,50 @@ pub(crate) struct RunArgs {
     /// end of a long one; so long a dead session may go unnoticed.
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..))]
     pub(crate) lifetime_s: u32,
+    /// Time between two hellos to the gateway, in seconds; so long a dead one may go unnoticed while nothing else is
+    /// sent there. [default: 30 times --ack-timeout-ms]
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) hello_s: Option<u32>,
+    /// Use no gateway, also where the unit file names one.
+    #[arg(long)]
+    pub(crate) no_gateway: bool,
+    /// When update requests carry this device's share for the next seed.
+    #[arg(long, value_enum, default_value_t = Share::ChainEnd)]
+    pub(crate) share: Share,
     /// Cut the power at a point: the process ends at once, with status 3 and without any cleaning up.
     ///
     /// manifest-stored, granted, frame:N (after frame N, from 0, stands in flash), decrypted, trial (the trial is
-    /// marked, the restart has not begun), confirmed (the new image is confirmed and on record, nothing was sent).
+    /// marked, the restart has not begun), confirmed (the new image is confirmed and on record, with the next seed where
+    /// the grant brings one, nothing was sent), go-wanted (that the image may be started is on record, "go?" was not
+    /// sent), forwarded (an operator's "forward" is on record), anchors (new anchors are kept and
+    /// enforced).
     #[arg(long, value_name = "POINT")]
     pub(crate) halt_at: Option<HaltPoint>,
     /// End once an update has come to its end and the server has acknowledged it: with status 0 if the device runs
     /// the new image, with 1 if it was refused or failed.
     #[arg(long)]
     pub(crate) exit_when_updated: bool,
+}
+
+/// When a device sends its share for the next seed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Share {
+    /// Never: who knows this seed knows the next one.
+    Never,
+    /// At the end of the key chain, where the next grant must re-seed.
+    ChainEnd,
+    /// Always, so that a campaign can re-seed with shares; gateways pass such requests on.
+    Always,
+}
+
+impl From<Share> for ShareOffer {
+    fn from(share: Share) -> Self {
+        match share {
+            Share::Never => Self::Never,
+            Share::ChainEnd => Self::AtChainEnd,
+            Share::Always => Self::Always,
+        }
+    }
 }
 
 #[cfg(test)]

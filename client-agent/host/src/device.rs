@@ -9,16 +9,16 @@ use crate::image::{Program, Running};
 use crate::prepare::class_id;
 use crate::prepare::vendor_id;
 use crate::random::OsRandom;
-use crate::server::ServerError;
+use crate::server::{self, ServerError};
 use crate::session::{Ended, Session};
 use crate::status::{Status, StatusFile};
 use bellwether_agent::agent::{Agent, Config};
-use bellwether_agent::keys::unit::{UnitData, UnitError};
+use bellwether_agent::keys::unit::{GatewayLink, UnitData, UnitError};
 use bellwether_agent::manifests::anchors::{Anchors, AnchorsError};
 use bellwether_agent::manifests::message::Moment;
 use bellwether_agent::update::boot::BootError;
 use bellwether_agent::update::trial::{self, Selected};
-use bellwether_agent::update::{Facts, ShareOffer, UpdateError, Updater, Work};
+use bellwether_agent::update::{Facts, UpdateError, Updater, Work};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -43,7 +43,7 @@ pub(crate) enum DeviceError {
     /// The update core cannot go on.
     #[error("the update core cannot go on; start the device again")]
     Update(#[from] UpdateError<io::Error>),
-    /// The unit data names no server that can be found.
+    /// The unit data names a server or a gateway in a way that cannot be read.
     #[error(transparent)]
     Server(#[from] ServerError),
     /// No randomness.
@@ -70,6 +70,8 @@ pub(crate) enum Finished {
 pub(crate) struct Device<'a> {
     pub(crate) header: &'a Header,
     pub(crate) unit: &'a UnitData<'a>,
+    /// The gateway that is used.
+    pub(crate) gateway: Option<GatewayLink<'a>>,
     pub(crate) args: &'a RunArgs,
     pub(crate) clock: Clock,
     pub(crate) status: Status,
@@ -90,6 +92,8 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
     let unit = UnitData::decode(&header.unit)?;
     let anchors = Anchors::initial(unit.anchors)?;
     let servers: Vec<&str> = unit.servers.iter().collect();
+    let gateway = unit.gateways.get(0).filter(|_| !args.no_gateway);
+    servers.iter().copied().chain(gateway.map(|gateway| gateway.uri)).try_for_each(server::check)?;
     let vendor = vendor_id(&header.vendor);
     let facts = Facts {
         id: unit.id,
@@ -99,15 +103,16 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
         servers: &servers,
         built: header.made,
         anchors,
-        share_offer: ShareOffer::AtChainEnd,
+        share_offer: args.share.into(),
     };
     let (line_sender, lines) = mpsc::channel(LINES_MAX);
     let mut device = Device {
         header: &header,
         unit: &unit,
+        gateway,
         args,
         clock: Clock::start(),
-        status: Status::new(unit.id, &header),
+        status: Status::new(unit.id, &header, gateway.is_some()),
         file: StatusFile::new(args.status.clone()),
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
@@ -148,7 +153,7 @@ impl Device<'_> {
             Ok(Ended::Reboot)
         } else {
             let agent = Agent::new(updater, self.agent_config());
-            Session::open(self, agent).await?.run().await
+            Box::pin(Session::new(self, agent)?.run()).await
         };
         if let Some(running) = running {
             running.stop().await;
@@ -212,6 +217,7 @@ impl Device<'_> {
 
     fn agent_config(&self) -> Config {
         let ack_timeout = Duration::from_millis(self.args.ack_timeout_ms);
+        let hello = self.args.hello_s.map(|hello_s| Duration::from_secs(hello_s.into()));
         Config {
             endpoint: self.unit.id.to_owned(),
             lifetime_s: self.args.lifetime_s,
@@ -220,6 +226,9 @@ impl Device<'_> {
             waiting_silence: ack_timeout * WAITING_SILENCE_FACTOR,
             retry_first: ack_timeout,
             retry_longest: ack_timeout * RETRY_LONGEST_FACTOR,
+            gateway: self.gateway.is_some(),
+            hello: hello.unwrap_or(ack_timeout * WAITING_SILENCE_FACTOR),
+            detour: ack_timeout * DETOUR_FACTOR,
         }
     }
 }
@@ -232,11 +241,16 @@ where
     updater.record().reports.iter().flatten().any(|report| report.moment == Moment::Installed)
 }
 
-/// Longest silence while an image waits for the server's word, in first waits: a minute with CoAP's own 2 s.
+/// Longest silence while an image waits for the server's word, and time between hellos to the gateway, in first
+/// waits: a minute with CoAP's own 2 s.
 const WAITING_SILENCE_FACTOR: u32 = 30;
 
 /// Longest wait between tries, in first waits: 300 s with CoAP's own 2 s.
 const RETRY_LONGEST_FACTOR: u32 = 150;
+
+/// Time for which the server is asked instead of a gateway that does not serve, in first waits: ten minutes with CoAP's
+/// own 2 s.
+const DETOUR_FACTOR: u32 = 300;
 
 /// Lines of the image's output that wait to be relayed.
 const LINES_MAX: usize = 16;

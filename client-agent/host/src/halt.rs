@@ -1,6 +1,7 @@
 //! Where the power is cut on purpose, for tests and demonstrations.
 
 use bellwether_agent::agent::Event;
+use bellwether_agent::update::AnchorsTaken;
 use std::str::FromStr;
 use thiserror::Error;
 
@@ -17,13 +18,22 @@ pub(crate) enum HaltPoint {
     Decrypted,
     /// The trial is marked, the restart has not begun.
     Trial,
-    /// The new image is confirmed and on record, its report was not sent.
+    /// The new image is confirmed and on record, its report was not sent; the next seed with it, where the grant
+    /// re-seeds.
     Confirmed,
+    /// That the image may be started is on record, "go?" was not sent.
+    GoWanted,
+    /// An operator's "forward" is on record, nothing was sent from the new place.
+    Forwarded,
+    /// New anchors are kept and enforced.
+    Anchors,
 }
 
 /// Not a point of an update.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
-#[error("not one of manifest-stored, granted, frame:N, decrypted, trial, confirmed")]
+#[error(
+    "not one of manifest-stored, granted, frame:N, decrypted, trial, confirmed, go-wanted, forwarded, anchors"
+)]
 pub(crate) struct UnknownPoint;
 
 impl FromStr for HaltPoint {
@@ -36,6 +46,9 @@ impl FromStr for HaltPoint {
             "decrypted" => Self::Decrypted,
             "trial" => Self::Trial,
             "confirmed" => Self::Confirmed,
+            "go-wanted" => Self::GoWanted,
+            "forwarded" => Self::Forwarded,
+            "anchors" => Self::Anchors,
             other => {
                 let number = other.strip_prefix("frame:").and_then(|number| number.parse().ok());
                 Self::Frame(number.ok_or(UnknownPoint)?)
@@ -52,7 +65,10 @@ impl HaltPoint {
             (Self::ManifestStored, Event::ManifestStored)
             | (Self::Granted, Event::Granted { .. })
             | (Self::Decrypted, Event::Decrypted)
-            | (Self::Trial, Event::TrialBegun) => true,
+            | (Self::Trial, Event::TrialBegun)
+            | (Self::GoWanted, Event::GoWanted)
+            | (Self::Forwarded, Event::Forwarded { .. })
+            | (Self::Anchors, Event::AnchorsOffered(AnchorsTaken::Taken { .. })) => true,
             (Self::Frame(wanted), Event::FrameStored { number, .. }) => wanted == *number,
             _ => false,
         }
@@ -71,6 +87,7 @@ pub(crate) const STATUS_HALTED: i32 = 3;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bellwether_agent::agent::Route;
 
     #[test]
     fn every_point_is_read_from_its_name() {
@@ -81,6 +98,9 @@ mod tests {
             ("decrypted", HaltPoint::Decrypted),
             ("trial", HaltPoint::Trial),
             ("confirmed", HaltPoint::Confirmed),
+            ("go-wanted", HaltPoint::GoWanted),
+            ("forwarded", HaltPoint::Forwarded),
+            ("anchors", HaltPoint::Anchors),
         ];
         for (name, point) in named {
             assert_eq!(name.parse(), Ok(point));
@@ -93,7 +113,8 @@ mod tests {
     #[test]
     fn frame_point_waits_for_its_own_frame() {
         let point = HaltPoint::Frame(3);
-        assert!(!point.is_at(&Event::FrameStored { number: 2, of: 9 }));
-        assert!(point.is_at(&Event::FrameStored { number: 3, of: 9 }));
+        let stored = |number| Event::FrameStored { number, of: 9, route: Route::Server };
+        assert!(!point.is_at(&stored(2)));
+        assert!(point.is_at(&stored(3)));
     }
 }

@@ -1,7 +1,7 @@
 //! The device's Linux shell: flash in a file, clock, network.
 //!
 //! Everything that decides is in `bellwether-agent`; here are the file that is its flash, the boot loader's loop, the
-//! program that is its image, and the session with its server.
+//! program that is its image, and the links to its server and its gateway.
 
 mod cli;
 mod clock;
@@ -10,6 +10,7 @@ mod flash_file;
 mod halt;
 mod header;
 mod image;
+mod link;
 mod prepare;
 mod random;
 mod server;

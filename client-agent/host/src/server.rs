@@ -1,10 +1,10 @@
-//! Where the server is: a `coaps` URI of the unit file.
+//! Where the server or the gateway is: a `coaps` URI of the unit file.
 
 use std::io;
 use std::net::SocketAddr;
 use thiserror::Error;
 
-/// Why a server's URI leads nowhere.
+/// Why a URI leads nowhere.
 #[derive(Debug, Error)]
 pub(crate) enum ServerError {
     /// Have the device added anew with a right URI.
@@ -21,7 +21,16 @@ pub(crate) enum ServerError {
     },
 }
 
-/// Finds the address of a server.
+/// Checks that a URI can be read, before the name service is asked.
+///
+/// # Errors
+///
+/// [`ServerError::Uri`].
+pub(crate) fn check(uri: &str) -> Result<(), ServerError> {
+    host_and_port(uri).map(drop).ok_or_else(|| ServerError::Uri(uri.to_owned()))
+}
+
+/// Finds the address of a server or gateway.
 ///
 /// # Errors
 ///

@@ -1,23 +1,14 @@
-//! One boot's conversation with the server: carries messages between the agent and the network.
+//! One boot's conversation: carries messages between the agent and its links to the server and the gateway.
 
 use crate::device::{Device, DeviceError, Finished};
 use crate::flash_file::FlashFile;
+use crate::link::{Link, LinkEvent};
 use crate::random::OsRandom;
-use crate::server;
-use crate::status::Traffic;
-use bellwether_agent::agent::{Agent, Event, Ticket};
-use bellwether_agent::coap::{Failure, Response};
+use bellwether_agent::agent::{Agent, Event, Route};
 use bellwether_agent::manifests::message::Moment;
-use bellwether_net::coap::Config as CoapConfig;
-use bellwether_net::{
-    ConnectError, DtlsConfig, Event as NetEvent, NoService, Peer, RequestError, Secret, Security, SessionId,
-    Shard, ShardConfig, ShardHandle,
-};
-use std::future::{Future, pending};
-use std::net::SocketAddr;
-use std::pin::Pin;
+use std::future::pending;
+use std::io;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 /// How a boot ended.
@@ -29,62 +20,44 @@ pub(crate) enum Ended {
     Finished(Finished),
 }
 
-type InFlight = Pin<Box<dyn Future<Output = (Ticket, Result<Response, RequestError>)> + Send>>;
-type Connecting = Pin<Box<dyn Future<Output = Result<Peer, ConnectError>> + Send>>;
-
 /// The conversation of one boot.
 pub(crate) struct Session<'d, 'a, 'f> {
     device: &'d mut Device<'a>,
     agent: Agent<'f, &'f mut FlashFile, OsRandom>,
-    net: ShardHandle,
-    events: mpsc::Receiver<NetEvent>,
-    server: SocketAddr,
-    peer: Option<SessionId>,
-    connecting: Option<Connecting>,
-    in_flight: Option<InFlight>,
-    /// Bytes of the boots before.
-    traffic_before: Traffic,
+    server: Link,
+    gateway: Option<Link>,
     finished: Option<Finished>,
 }
 
 /// What woke the conversation.
 enum Wake {
-    Net(Option<NetEvent>),
-    Answered(Ticket, Result<Response, RequestError>),
-    Connected(Result<Peer, ConnectError>),
+    Link(Route, LinkEvent),
     Line(Option<String>),
     Due,
     Stop,
 }
 
 impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
-    /// Binds a port of its own, as a device that has just booted does.
-    pub(crate) async fn open(
+    /// Begins with links that bind ports of their own, as a device that has just booted does.
+    pub(crate) fn new(
         device: &'d mut Device<'a>,
         agent: Agent<'f, &'f mut FlashFile, OsRandom>,
     ) -> Result<Self, DeviceError> {
-        let uri = device.unit.servers.get(0).unwrap_or_default();
-        let server = server::resolve(uri).await?;
-        let key = Secret::new(device.unit.dtls_psk.to_vec()).ok_or(DeviceError::Credential)?;
-        let identity = device.unit.dtls_identity.as_bytes().to_vec();
-        let mut config = ShardConfig::new(server::local_for(server), Security::PskClient { identity, key });
+        let (unit, status) = (device.unit, &device.status);
         let ack_timeout = Duration::from_millis(device.args.ack_timeout_ms);
-        config.coap = coap_config(ack_timeout);
-        config.dtls = DtlsConfig { retransmit_first: ack_timeout / 2, ..DtlsConfig::default() };
-        let (net, events) = Shard::spawn(config, Box::new(NoService))?;
-        let traffic_before = device.status.traffic;
-        Ok(Self {
-            device,
-            agent,
-            net,
-            events,
-            server,
-            peer: None,
-            connecting: None,
-            in_flight: None,
-            traffic_before,
-            finished: None,
-        })
+        let credential = (unit.dtls_identity, unit.dtls_psk.as_slice());
+        let before = status.traffic - status.traffic_gateway.unwrap_or_default();
+        let server = Link::new("server", credential, ack_timeout, before).ok_or(DeviceError::Credential)?;
+        let gateway = match device.gateway {
+            None => None,
+            Some(gateway) => {
+                let before = status.traffic_gateway.unwrap_or_default();
+                let credential = (gateway.identity, gateway.psk.as_slice());
+                let link = Link::new("gateway", credential, ack_timeout, before);
+                Some(link.ok_or(DeviceError::Credential)?)
+            }
+        };
+        Ok(Self { device, agent, server, gateway, finished: None })
     }
 
     /// Carries messages until the next boot or the end.
@@ -93,9 +66,12 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         self.count_traffic();
         self.device.status.read_agent(&self.agent);
         self.device.status.registered = false;
+        self.device.status.gateway_is_connected(false);
         self.device.file.write(&self.device.status);
-        // What was handed over before, such as the answer to the Execute that restarts the device, still goes out.
-        self.net.stop();
+        self.server.close();
+        if let Some(gateway) = self.gateway {
+            gateway.close();
+        }
         ended
     }
 
@@ -105,7 +81,7 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
             if let Some(ended) = self.tell_events() {
                 return Ok(ended);
             }
-            self.drop_dead_session();
+            self.drop_dead_sessions();
             self.connect();
             self.send()?;
             // Sending may have made events, such as a question that has lost its manifest.
@@ -119,14 +95,17 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
 
     async fn wait(&mut self) -> Wake {
         let now = self.device.clock.now();
-        let due = self.agent.poll_timeout().map(|at| at.0.saturating_sub(now.0));
-        // In this order: an answer that came before a request of the server, as a receipt before an Execute, is
-        // taken before it.
+        let due = self.agent.poll_timeout(now).map(|at| at.0.saturating_sub(now.0));
+        let gateway = async {
+            match &mut self.gateway {
+                Some(gateway) => gateway.wait().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
             biased;
-            (ticket, answer) = of(&mut self.in_flight) => Wake::Answered(ticket, answer),
-            event = self.events.recv() => Wake::Net(event),
-            connected = of(&mut self.connecting) => Wake::Connected(connected),
+            event = self.server.wait() => Wake::Link(Route::Server, event),
+            event = gateway => Wake::Link(Route::Gateway, event),
             line = self.device.lines.recv() => Wake::Line(line),
             () = sleep(due.unwrap_or(IDLE)) => Wake::Due,
             _ = self.device.terminate.recv() => Wake::Stop,
@@ -135,31 +114,10 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
     }
 
     fn take(&mut self, wake: Wake) -> Result<(), DeviceError> {
-        let now = self.device.clock.now();
         match wake {
-            Wake::Net(Some(NetEvent::Request { exchange, request, .. })) => {
-                let response = self.agent.handle_request(now, &request)?;
-                self.net.respond(exchange, response);
-            }
-            Wake::Net(Some(NetEvent::Closed(peer, reason))) if Some(peer.session) == self.peer => {
-                tracing::info!(%reason, "session closed");
-                self.peer = None;
-                self.in_flight = None;
-                self.agent.handle_disconnected(now);
-            }
-            Wake::Net(Some(NetEvent::Closed(..) | NetEvent::Connected(_))) | Wake::Due => {}
-            Wake::Net(None) => {
-                return Err(DeviceError::System(std::io::Error::other("the network thread died")));
-            }
-            Wake::Answered(ticket, answer) => {
-                self.in_flight = None;
-                match answer {
-                    Ok(response) => self.agent.handle_response(now, ticket, response)?,
-                    Err(error) => self.agent.handle_failure(now, ticket, failure(error)),
-                }
-            }
-            Wake::Connected(connected) => self.take_connection(connected),
+            Wake::Link(route, event) => self.take_link_event(route, event)?,
             Wake::Line(line) => self.relay(line),
+            Wake::Due => {}
             Wake::Stop => {
                 self.finished.get_or_insert(Finished::Well);
                 self.agent.stop();
@@ -168,20 +126,33 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         Ok(())
     }
 
-    fn take_connection(&mut self, connected: Result<Peer, ConnectError>) {
-        self.connecting = None;
+    fn take_link_event(&mut self, route: Route, event: LinkEvent) -> Result<(), DeviceError> {
         let now = self.device.clock.now();
-        match connected {
-            Ok(peer) => {
-                tracing::info!(server = %self.server, "session established");
-                self.peer = Some(peer.session);
-                self.agent.handle_connected(now);
+        if route == Route::Gateway && matches!(event, LinkEvent::Connected | LinkEvent::Disconnected) {
+            self.device.status.gateway_is_connected(matches!(event, LinkEvent::Connected));
+            self.device.file.write(&self.device.status);
+        }
+        match event {
+            LinkEvent::Connected => self.agent.handle_connected(now, route),
+            LinkEvent::Disconnected => self.agent.handle_disconnected(now, route),
+            LinkEvent::Answered(ticket, response) => self.agent.handle_response(now, ticket, response)?,
+            LinkEvent::Failed(ticket, failure) => self.agent.handle_failure(now, ticket, failure),
+            LinkEvent::Request(exchange, request) => {
+                let response = self.agent.handle_request(now, route, &request)?;
+                if let Some(link) = self.link(route) {
+                    link.respond(exchange, response);
+                }
             }
-            Err(error) => {
-                let reason = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                tracing::warn!(server = %self.server, %error, reason, "trying again later");
-                self.agent.handle_disconnected(now);
-            }
+            LinkEvent::Nothing => {}
+            LinkEvent::Dead => return Err(DeviceError::System(io::Error::other("the network thread died"))),
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, route: Route) -> Option<&mut Link> {
+        match route {
+            Route::Server => Some(&mut self.server),
+            Route::Gateway => self.gateway.as_mut(),
         }
     }
 
@@ -231,7 +202,10 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         match event {
             Event::Receipt(Moment::Installed) | Event::NothingToDo if !owes => Some(Finished::Well),
             // A refused manifest may be one that nobody could be told about.
-            Event::Receipt(Moment::Failed) | Event::Refused { .. } | Event::ManifestRefused { .. }
+            Event::Receipt(Moment::Failed)
+            | Event::Refused { .. }
+            | Event::Stop
+            | Event::ManifestRefused { .. }
                 if !owes =>
             {
                 Some(Finished::NotUpdated)
@@ -240,49 +214,46 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         }
     }
 
-    fn drop_dead_session(&mut self) {
-        if !self.agent.is_connected()
-            && let Some(session) = self.peer.take()
-        {
-            self.in_flight = None;
-            self.net.close(session);
+    fn drop_dead_sessions(&mut self) {
+        for route in ROUTES {
+            let counts = self.agent.is_connected(route);
+            if let Some(link) = self.link(route).filter(|link| link.is_connected() && !counts) {
+                link.drop_session();
+            }
         }
     }
 
     fn connect(&mut self) {
-        if self.peer.is_none()
-            && self.connecting.is_none()
-            && self.agent.wants_session(self.device.clock.now())
-        {
-            let (net, server) = (self.net.clone(), self.server);
-            self.connecting = Some(Box::pin(async move { net.connect(server).await }));
+        while let Some(route) = self.agent.poll_connect(self.device.clock.now()) {
+            let uri = match route {
+                Route::Server => self.device.unit.servers.get(self.agent.server()),
+                Route::Gateway => self.device.gateway.map(|gateway| gateway.uri),
+            };
+            if let (Some(uri), Some(link)) = (uri, self.link(route)) {
+                link.connect(uri);
+            }
         }
     }
 
     fn send(&mut self) -> Result<(), DeviceError> {
-        let Some(session) = self.peer.filter(|_| self.in_flight.is_none()) else { return Ok(()) };
-        if let Some((ticket, request)) = self.agent.poll_request(self.device.clock.now())? {
-            let net = self.net.clone();
-            self.in_flight = Some(Box::pin(async move { (ticket, net.request(session, request).await) }));
+        while let Some((route, ticket, request)) = self.agent.poll_request(self.device.clock.now())? {
+            if let Some(link) = self.link(route) {
+                link.send(ticket, request);
+            }
         }
         Ok(())
     }
 
     fn count_traffic(&mut self) {
-        let now = self.net.counters().sessions.traffic;
-        let before = self.traffic_before;
-        self.device.status.traffic = Traffic {
-            application_in: before.application_in + now.application_in,
-            application_out: before.application_out + now.application_out,
-            handshake_in: before.handshake_in + now.handshake_in,
-            handshake_out: before.handshake_out + now.handshake_out,
-        };
+        let gateway = self.gateway.as_ref().map(Link::traffic);
+        self.device.status.traffic_gateway = gateway;
+        self.device.status.traffic = self.server.traffic() + gateway.unwrap_or_default();
     }
 
     fn log(&self, event: &Event) {
         let endpoint = self.device.unit.id;
         match event {
-            Event::FrameStored { number, of } => tracing::debug!(endpoint, number, of, "frame stored"),
+            Event::FrameStored { number, of, .. } => tracing::debug!(endpoint, number, of, "frame stored"),
             Event::Refused { reason } => {
                 tracing::warn!(
                     endpoint,
@@ -293,12 +264,15 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
             }
             Event::Unanswered { .. }
             | Event::Declined { .. }
+            | Event::Detour { .. }
+            | Event::Server { .. }
             | Event::ManifestRefused { .. }
             | Event::GrantUnusable(_)
             | Event::AnswerIgnored(_)
             | Event::ReceiptIgnored(_)
             | Event::FrameAltered { .. }
             | Event::ResourceGone
+            | Event::Stop
             | Event::GivenUp => tracing::warn!(endpoint, ?event, "update"),
             _ => tracing::info!(endpoint, ?event, "update"),
         }
@@ -307,33 +281,13 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
 
 /// A frame in between is no step that an observer needs: the file would be written thousands of times.
 fn is_step(event: &Event) -> bool {
-    !matches!(event, Event::FrameStored { number, of } if number % FRAMES_PER_STATUS != 0 && number + 1 != *of)
+    !matches!(
+        event,
+        Event::FrameStored { number, of, .. } if number % FRAMES_PER_STATUS != 0 && number + 1 != *of
+    )
 }
 
-/// Waits for a future that may not be there, and then for ever.
-async fn of<T>(future: &mut Option<Pin<Box<dyn Future<Output = T> + Send>>>) -> T {
-    match future {
-        Some(future) => future.await,
-        None => pending().await,
-    }
-}
-
-fn failure(error: RequestError) -> Failure {
-    match error {
-        RequestError::Failed(failure) => failure,
-        // Nothing was sent, or the session ended meanwhile: what the agent asked for is not under way.
-        _ => Failure::PeerGone,
-    }
-}
-
-/// Times that follow from the first wait, as RFC 7252 §4.8.2 derives them.
-fn coap_config(ack_timeout: Duration) -> CoapConfig {
-    let mut config = CoapConfig::default();
-    config.transmission.ack_timeout = ack_timeout;
-    config.transmission.processing_delay = ack_timeout / 2;
-    config.response_wait = config.transmission.max_transmit_wait();
-    config
-}
+const ROUTES: [Route; 2] = [Route::Server, Route::Gateway];
 
 /// Frames between two writes of the status file: 63 KiB.
 const FRAMES_PER_STATUS: u32 = 64;

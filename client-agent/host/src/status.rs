@@ -1,13 +1,15 @@
 //! The status file: how the device is, as JSON, replaced as a whole at each step.
 
 use crate::header::{Header, Kind};
-use bellwether_agent::agent::{Agent, Event};
+use bellwether_agent::agent::{Agent, Event, Route};
 use bellwether_agent::lwm2m::firmware::State;
 use bellwether_agent::platform::{Flash, Random};
-use bellwether_agent::update::Updater;
 use bellwether_agent::update::record::Place;
+use bellwether_agent::update::{AnchorsTaken, Updater};
+use bellwether_net::TrafficBytes;
 use serde::Serialize;
 use std::io::{self, Write};
+use std::ops::{Add, Sub};
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
@@ -26,19 +28,28 @@ pub(crate) struct Status {
     pub(crate) says: Option<String>,
     /// The key that is next.
     pub(crate) place: Position,
+    /// Edition of the anchors that are believed.
+    pub(crate) anchors_edition: u64,
     /// Whether a registration stands.
     pub(crate) registered: bool,
+    /// Index, among those of the unit file, of the server that is registered with or tried.
+    pub(crate) server: usize,
+    /// The gateway, where one is used.
+    pub(crate) gateway: Option<Gateway>,
     /// What was asked since the process started.
     pub(crate) asked: Asked,
     /// What the newest grant was for.
     pub(crate) got: Option<Got>,
-    /// UDP payload bytes since the process started.
+    /// UDP payload bytes since the process started, over all links.
     pub(crate) traffic: Traffic,
+    /// Those of them that went over the link to the gateway, where one is used.
+    pub(crate) traffic_gateway: Option<Traffic>,
     /// Object 5's state: `idle`, `downloading`, `downloaded`, `updating`.
     pub(crate) state: &'static str,
     /// Object 5's update result.
     pub(crate) result: u8,
-    /// The newest verdict: `nothing`, `later`, `refused`, `prove`, or another kind by its number.
+    /// The newest verdict: `nothing`, `later`, `refused`, `prove`, `go`, `stop`, `forward`, `elsewhere`, or one that was
+    /// not followed by its number.
     pub(crate) verdict: Option<String>,
     /// Number of a refusal's reason, as the server counts them.
     pub(crate) refused: Option<i64>,
@@ -50,6 +61,21 @@ pub(crate) struct Status {
     pub(crate) updated: bool,
     /// The newest event, for people.
     pub(crate) event: String,
+}
+
+/// How the gateway serves; counted since the process started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Gateway {
+    /// Whether a session stands.
+    pub(crate) connected: bool,
+    /// Update requests that went to it.
+    pub(crate) asked: u32,
+    /// Frames that came from it and were right.
+    pub(crate) frames: u32,
+    /// Frames that came from it altered.
+    pub(crate) altered: u32,
+    /// Times that it was passed by for having failed a step too often.
+    pub(crate) detours: u32,
 }
 
 /// An image that runs.
@@ -109,10 +135,47 @@ pub(crate) struct Traffic {
 #[derive(Debug)]
 pub(crate) struct StatusFile(Option<PathBuf>);
 
+impl Add for Traffic {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            application_in: self.application_in + other.application_in,
+            application_out: self.application_out + other.application_out,
+            handshake_in: self.handshake_in + other.handshake_in,
+            handshake_out: self.handshake_out + other.handshake_out,
+        }
+    }
+}
+
+impl Sub for Traffic {
+    type Output = Self;
+
+    fn sub(self, part: Self) -> Self {
+        Self {
+            application_in: self.application_in.saturating_sub(part.application_in),
+            application_out: self.application_out.saturating_sub(part.application_out),
+            handshake_in: self.handshake_in.saturating_sub(part.handshake_in),
+            handshake_out: self.handshake_out.saturating_sub(part.handshake_out),
+        }
+    }
+}
+
+impl From<TrafficBytes> for Traffic {
+    fn from(bytes: TrafficBytes) -> Self {
+        Self {
+            application_in: bytes.application_in,
+            application_out: bytes.application_out,
+            handshake_in: bytes.handshake_in,
+            handshake_out: bytes.handshake_out,
+        }
+    }
+}
+
 impl Status {
     /// Starts with what never changes.
     #[must_use]
-    pub(crate) fn new(endpoint: &str, header: &Header) -> Self {
+    pub(crate) fn new(endpoint: &str, header: &Header, gateway: bool) -> Self {
         Self {
             endpoint: endpoint.to_owned(),
             class: header.class.clone(),
@@ -121,6 +184,7 @@ impl Status {
                 Kind::Microcontroller => "microcontroller",
             },
             state: "idle",
+            gateway: gateway.then(Gateway::default),
             ..Self::default()
         }
     }
@@ -135,6 +199,7 @@ impl Status {
         };
         let record = updater.record();
         self.place = record.place.into();
+        self.anchors_edition = updater.anchors_edition();
         self.result = record.outcome.result;
         self.refused = record.outcome.refused;
         self.reports_waiting = record.reports.iter().flatten().count();
@@ -144,6 +209,7 @@ impl Status {
     pub(crate) fn read_agent<F: Flash, R: Random>(&mut self, agent: &Agent<'_, F, R>) {
         self.read_record(agent.updater());
         self.registered = agent.is_registered();
+        self.server = agent.server();
         self.state = match agent.firmware_state() {
             State::Idle => "idle",
             State::Downloading => "downloading",
@@ -152,14 +218,24 @@ impl Status {
         };
     }
 
+    /// Takes over whether a session with the gateway stands.
+    pub(crate) fn gateway_is_connected(&mut self, connected: bool) {
+        if let Some(gateway) = &mut self.gateway {
+            gateway.connected = connected;
+        }
+    }
+
     /// Takes over what happened.
     pub(crate) fn take(&mut self, event: &Event) {
+        if let Some(gateway) = &mut self.gateway {
+            gateway.take(event);
+        }
         match event {
             Event::ManifestStored => (self.verdict, self.reason) = (None, None),
             Event::ManifestRefused { result, reason } => {
                 self.reason = Some(format!("manifest refused: {reason:?}, result {result}"));
             }
-            Event::Asked { place } => {
+            Event::Asked { place, .. } => {
                 self.asked.requests += 1;
                 self.asked.place = Some((*place).into());
             }
@@ -183,11 +259,37 @@ impl Status {
                 self.reason = Some(format!("refused by the server, reason {reason}"));
             }
             Event::NothingToDo => self.verdict = Some("nothing".to_owned()),
+            Event::Go => self.verdict = Some("go".to_owned()),
+            Event::Stop => {
+                self.verdict = Some("stop".to_owned());
+                self.reason = Some("the server took the grant back".to_owned());
+            }
+            Event::Forwarded { .. } => self.verdict = Some("forward".to_owned()),
+            Event::SentElsewhere { .. } => self.verdict = Some("elsewhere".to_owned()),
+            Event::AnchorsOffered(AnchorsTaken::Refused(error)) => {
+                self.reason = Some(format!("anchors refused: {error}"));
+            }
+            Event::AnchorsOffered(AnchorsTaken::TooLong) => {
+                self.reason = Some("anchors refused: too long".to_owned());
+            }
             Event::VerdictNotFollowed { kind } => self.verdict = Some(kind.to_string()),
             Event::GivenUp => self.reason = Some("update given up".to_owned()),
             _ => {}
         }
         self.event = format!("{event:?}");
+    }
+}
+
+impl Gateway {
+    fn take(&mut self, event: &Event) {
+        let count = match event {
+            Event::Asked { route: Route::Gateway, .. } => &mut self.asked,
+            Event::FrameStored { route: Route::Gateway, .. } => &mut self.frames,
+            Event::FrameAltered { route: Route::Gateway, .. } => &mut self.altered,
+            Event::Detour { .. } => &mut self.detours,
+            _ => return,
+        };
+        *count += 1;
     }
 }
 
@@ -233,7 +335,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("status.json");
         let file = StatusFile::new(Some(path.clone()));
-        let mut status = Status::new("lamp-1", &header());
+        let mut status = Status::new("lamp-1", &header(), false);
         file.write(&status);
         status.take(&Event::Granted { base: Some([0xAB; 32]), content_bytes: 77 });
         file.write(&status);
@@ -245,10 +347,21 @@ mod tests {
 
     #[test]
     fn refusal_is_told_with_its_reason() {
-        let mut status = Status::new("meter-1", &header());
+        let mut status = Status::new("meter-1", &header(), false);
         status.take(&Event::Refused { reason: 18 });
         assert_eq!(status.verdict.as_deref(), Some("refused"));
         assert_eq!(status.reason.as_deref(), Some("refused by the server, reason 18"));
+    }
+
+    #[test]
+    fn gateway_is_told_with_what_it_served_and_only_where_there_is_one() {
+        let stored = |route| Event::FrameStored { number: 0, of: 2, route };
+        let mut status = Status::new("meter-2", &header(), true);
+        status.gateway_is_connected(true);
+        status.take(&stored(Route::Gateway));
+        status.take(&stored(Route::Server));
+        assert_eq!(status.gateway, Some(Gateway { connected: true, frames: 1, ..Gateway::default() }));
+        assert_eq!(Status::new("lamp-1", &header(), false).gateway, None);
     }
 
     #[test]

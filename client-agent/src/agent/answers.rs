@@ -1,6 +1,8 @@
-//! What the server's responses to the agent's requests mean.
+//! What the responses to the agent's requests mean.
 
-use super::{Agent, Event, Link, News, Purpose, registration};
+use super::links::{Server, Session};
+use super::route::Step;
+use super::{Agent, Event, News, Purpose, Route, registration};
 use crate::platform::{Flash, Random};
 use crate::update::{Answered, Fetched, Receipted, UpdateError, Work};
 use bellwether_coap::{Code, Instant, Response};
@@ -12,28 +14,29 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         match registration::location(response) {
             Some(location) => {
                 let update_at = now.after(registration::update_after(self.config.lifetime_s));
-                self.link = Link::Registered { location, update_at, heard_at: now };
-                self.link_gate.open();
+                self.server.state = Server::Registered { location, update_at, heard_at: now };
+                self.server.gate.open();
+                self.servers.missed = 0;
                 self.report_gate.open();
                 self.news = News::Nothing;
                 self.events.push_back(Event::Registered);
             }
-            None => self.declined(now, Purpose::Register, code),
+            None => self.decline_registration(now, Purpose::Register, code),
         }
     }
 
     pub(super) fn take_registration_update(&mut self, now: Instant, response: &Response) {
         let next = now.after(registration::update_after(self.config.lifetime_s));
-        match &mut self.link {
-            Link::Registered { update_at, .. } if response.code.is_success() => {
+        match &mut self.server.state {
+            Server::Registered { update_at, .. } if response.code.is_success() => {
                 *update_at = next;
                 self.news = News::Nothing;
             }
             // 4.04: the server has forgotten the registration, so a new one is made at once.
             _ => {
-                self.link = Link::Up;
+                self.server.state = Server::Unregistered(Session::Up);
                 if response.code != Code::NOT_FOUND {
-                    self.declined(now, Purpose::UpdateRegistration, response.code);
+                    self.decline_registration(now, Purpose::UpdateRegistration, response.code);
                 }
             }
         }
@@ -42,20 +45,21 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
     pub(super) fn take_receipt(
         &mut self,
         now: Instant,
+        route: Route,
         response: &Response,
     ) -> Result<(), UpdateError<F::Error>> {
         if !response.code.is_success() {
-            self.declined(now, Purpose::Report, response.code);
+            self.decline(now, route, Step::Report, response);
             return Ok(());
         }
         match self.updater.receipt(now.0, &response.payload)? {
             Receipted::Done(moment) => {
+                self.serve(route, Step::Report);
                 self.report_gate.open();
                 self.events.push_back(Event::Receipt(moment));
             }
             Receipted::Ignored(error) => {
-                let jitter = self.updater.jitter();
-                self.report_gate.close(now, jitter);
+                self.fail(now, route, Step::Report);
                 self.events.push_back(Event::ReceiptIgnored(error));
             }
             Receipted::Unasked => {}
@@ -66,32 +70,43 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
     pub(super) fn take_answer(
         &mut self,
         now: Instant,
+        route: Route,
         response: &Response,
     ) -> Result<(), UpdateError<F::Error>> {
         if !response.code.is_success() {
-            self.declined(now, Purpose::Ask, response.code);
-            self.wait_for_max_age(now, response);
+            self.decline(now, route, Step::Ask, response);
             return Ok(());
         }
         let mut scratch = self.scratch();
         let answered = self.updater.answer(now.0, &mut scratch, &response.payload)?;
+        if !matches!(answered, Answered::Ignored(_)) {
+            self.serve(route, Step::Ask);
+        }
+        if let Some(event) = self.follow(now, route, answered) {
+            self.events.push_back(event);
+        }
+        Ok(())
+    }
+
+    /// Sets the gates as an answer asks, and names the event.
+    fn follow(&mut self, now: Instant, route: Route, answered: Answered) -> Option<Event> {
         let jitter = self.updater.jitter();
-        let event = match answered {
+        Some(match answered {
             Answered::Granted { base, content_bytes } => {
                 self.work_gate.open();
                 Event::Granted { base, content_bytes }
             }
             Answered::SameGrant => {
                 self.work_gate.open();
-                return Ok(());
+                return None;
             }
             Answered::Prove => {
-                self.limit_proofs(now, jitter);
+                self.limit_retries(now, jitter);
                 Event::ProofAsked
             }
             Answered::Later { delay_s, jitter_s } => {
                 let wait_s = delay_s.saturating_add(jitter_s.saturating_mul(u64::from(jitter)) / 255);
-                self.work_gate.close_for(now, Duration::from_secs(wait_s.min(WAIT_S_MAX)));
+                self.work_gate.close_by_verdict(now, Duration::from_secs(wait_s.min(WAIT_S_MAX)));
                 Event::PutOff { wait_s }
             }
             Answered::Unusable(unusable) => {
@@ -101,8 +116,9 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
             Answered::Nothing => Event::NothingToDo,
             Answered::Refused { reason } => Event::Refused { reason },
             Answered::Go => {
+                self.events.push_back(Event::Go);
                 self.announce_trial();
-                return Ok(());
+                return None;
             }
             Answered::Stopped => Event::Stop,
             Answered::Forwarded { place } => {
@@ -110,7 +126,8 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
                 Event::Forwarded { place }
             }
             Answered::Elsewhere { server } => {
-                self.work_gate.close(now, jitter);
+                self.limit_retries(now, jitter);
+                self.turn_to(now, server);
                 Event::SentElsewhere { server }
             }
             Answered::NotFollowed { kind } => {
@@ -118,41 +135,38 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
                 Event::VerdictNotFollowed { kind }
             }
             Answered::Ignored(ignored) => {
-                self.work_gate.close(now, jitter);
+                self.fail(now, route, Step::Ask);
                 Event::AnswerIgnored(ignored)
             }
-        };
-        self.events.push_back(event);
-        Ok(())
+        })
     }
 
     pub(super) fn take_frame(
         &mut self,
         now: Instant,
+        route: Route,
         response: &Response,
     ) -> Result<(), UpdateError<F::Error>> {
-        if response.code == Code::NOT_FOUND {
-            self.updater.resource_is_gone();
-            let jitter = self.updater.jitter();
-            self.work_gate.close(now, jitter);
-            self.events.push_back(Event::ResourceGone);
-            return Ok(());
-        }
         if response.code != Code::CONTENT {
-            self.declined(now, Purpose::Frame, response.code);
-            self.wait_for_max_age(now, response);
+            self.decline(now, route, Step::Frame, response);
+            if response.code == Code::NOT_FOUND && self.believes_gone(now, route) {
+                self.updater.resource_is_gone();
+                self.events.push_back(Event::ResourceGone);
+            }
             return Ok(());
         }
         match self.updater.frame(&response.payload)? {
             Fetched::Stored { number, of } => {
+                self.serve(route, Step::Frame);
                 self.work_gate.open();
-                self.events.push_back(Event::FrameStored { number, of });
+                self.events.push_back(Event::FrameStored { number, of, route });
                 if self.updater.work() == Work::Install {
                     self.handle_timeout(now)?;
                 }
             }
             Fetched::Altered { number } => {
-                self.events.push_back(Event::FrameAltered { number });
+                self.events.push_back(Event::FrameAltered { number, route });
+                self.doubt(now, route);
             }
             Fetched::GivenUp => {
                 self.report_gate.open();
@@ -163,8 +177,35 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         Ok(())
     }
 
-    /// The first "prove" is answered at once; a server that goes on asking is answered ever more slowly.
-    fn limit_proofs(&mut self, now: Instant, jitter: u8) {
+    /// Asks for an altered frame again, alone and at once; of a gateway that goes on altering it, ever more slowly.
+    fn doubt(&mut self, now: Instant, route: Route) {
+        if route == Route::Server {
+            return;
+        }
+        // What a cache alters says nothing about the resource: it must not make the device give the grant up.
+        self.updater.forgive_altered();
+        self.count_failure(now, Step::Frame);
+        if self.ways.of(Step::Frame).is_detour(now) && !self.is_registered() {
+            let jitter = self.updater.jitter();
+            self.work_gate.close(now, jitter);
+        }
+    }
+
+    /// Whether "not found" means that the grant must be asked for again: the server knows, a gateway is believed
+    /// only where it goes on saying so and there is nobody else. Asking again ends nothing.
+    fn believes_gone(&self, now: Instant, route: Route) -> bool {
+        route == Route::Server || (self.ways.of(Step::Frame).is_detour(now) && !self.is_registered())
+    }
+
+    /// Takes the news that a step was served.
+    fn serve(&mut self, route: Route, step: Step) {
+        if route == Route::Gateway {
+            self.ways.of_mut(step).succeed();
+        }
+    }
+
+    /// The first "prove" or "elsewhere" is followed at once; whoever goes on saying so is asked ever more slowly.
+    fn limit_retries(&mut self, now: Instant, jitter: u8) {
         let first = self.work_gate.is_fresh();
         self.work_gate.close(now, jitter);
         if first {
@@ -172,24 +213,31 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         }
     }
 
-    fn declined(&mut self, now: Instant, purpose: Purpose, code: Code) {
+    fn decline_registration(&mut self, now: Instant, purpose: Purpose, code: Code) {
         let jitter = self.updater.jitter();
-        let gate = match purpose {
-            Purpose::Report => &mut self.report_gate,
-            Purpose::Ask | Purpose::Frame => &mut self.work_gate,
-            Purpose::Register | Purpose::UpdateRegistration | Purpose::Deregister => &mut self.link_gate,
-        };
-        gate.close(now, jitter);
-        self.events.push_back(Event::Declined { purpose, code });
+        self.server.gate.close(now, jitter);
+        self.events.push_back(Event::Declined { route: Route::Server, purpose, code });
     }
 
-    /// 5.03 with Max-Age is a hint when to ask again; it ends nothing.
-    fn wait_for_max_age(&mut self, now: Instant, response: &Response) {
-        if response.code == Code::SERVICE_UNAVAILABLE
-            && let Some(seconds) = response.max_age
-        {
-            let wait = Duration::from_secs(u64::from(seconds).clamp(1, WAIT_S_MAX));
-            self.work_gate.close_for(now, wait);
+    /// Waits as the peer asks, or with back-off. 5.03 with Max-Age is a hint when to ask again; it ends nothing.
+    fn decline(&mut self, now: Instant, route: Route, step: Step, response: &Response) {
+        let code = response.code;
+        self.events.push_back(Event::Declined { route, purpose: step.into(), code });
+        let jitter = self.updater.jitter();
+        let longest = match route {
+            Route::Server => Duration::from_secs(WAIT_S_MAX),
+            // Whoever may say it without a proof gets no longer than a silent peer would.
+            Route::Gateway => self.config.retry_longest,
+        };
+        let gate = self.gate_of(step);
+        match response.max_age.filter(|_| code == Code::SERVICE_UNAVAILABLE) {
+            Some(seconds) => {
+                gate.close_for(now, Duration::from_secs(seconds.max(1).into()).min(longest));
+            }
+            None => gate.close(now, jitter),
+        }
+        if route == Route::Gateway {
+            self.count_failure(now, step);
         }
     }
 }

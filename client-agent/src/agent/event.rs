@@ -1,7 +1,9 @@
 //! What the agent tells its shell: for logs, a status, and nothing else but [`Event::Reboot`] and [`Event::Stopped`].
 
+use super::Route;
+use super::route::Step;
 use crate::update::record::Place;
-use crate::update::{Ignored, Unusable};
+use crate::update::{AnchorsTaken, Ignored, Unusable};
 use bellwether_coap::{Code, Failure};
 use bellwether_keys::mac::OpenError;
 use bellwether_manifests::message::Moment;
@@ -13,8 +15,15 @@ use bellwether_manifests::report::Reason;
 pub enum Event {
     /// The server knows this device.
     Registered,
-    /// The server refused something; the agent tries again later.
+    /// Another server of the unit file is turned to.
+    Server {
+        /// Its index there.
+        server: usize,
+    },
+    /// The server or the gateway refused something; the agent tries again later.
     Declined {
+        /// Who.
+        route: Route,
         /// What was asked for.
         purpose: Purpose,
         /// What it answered.
@@ -22,10 +31,17 @@ pub enum Event {
     },
     /// No answer came; the session is given up.
     Unanswered {
+        /// Whose.
+        route: Route,
         /// What was asked for.
         purpose: Purpose,
         /// Why.
         failure: Failure,
+    },
+    /// The gateway failed a step too often: the server is asked for a while.
+    Detour {
+        /// Which step.
+        purpose: Purpose,
     },
     /// A manifest was verified and stored; nothing was sent since.
     ManifestStored,
@@ -40,6 +56,8 @@ pub enum Event {
     Asked {
         /// Under which key.
         place: Place,
+        /// Over which link.
+        route: Route,
     },
     /// A grant is in the record; nothing was sent since.
     Granted {
@@ -66,6 +84,8 @@ pub enum Event {
     },
     /// The device runs what it should.
     NothingToDo,
+    /// The server says that the image may be started; that it will be was written.
+    Go,
     /// The server took its word back: the grant was dropped, and its image is never started.
     Stop,
     /// An operator moved this identity on.
@@ -89,11 +109,15 @@ pub enum Event {
         number: u32,
         /// Frames that there are.
         of: u32,
+        /// Over which link it came.
+        route: Route,
     },
     /// A frame came altered and is asked for again.
     FrameAltered {
         /// Its number.
         number: u32,
+        /// Over which link it came.
+        route: Route,
     },
     /// The server does not have the resource any more.
     ResourceGone,
@@ -101,6 +125,10 @@ pub enum Event {
     Decrypted,
     /// The update was given up; the failure report is in the record.
     GivenUp,
+    /// Whether the image may be started is asked first; that was written, nothing was sent since.
+    GoWanted,
+    /// Anchors came. What was taken is in flash; nothing was sent since.
+    AnchorsOffered(AnchorsTaken),
     /// The next boot tries the new image; nothing was sent since.
     TrialBegun,
     /// A report goes out.
@@ -124,10 +152,34 @@ pub enum Purpose {
     UpdateRegistration,
     /// To end it.
     Deregister,
+    /// To show itself to the gateway.
+    Hello,
     /// To deliver a report.
     Report,
     /// To ask for an update.
     Ask,
     /// To fetch a frame.
     Frame,
+}
+
+impl Purpose {
+    /// Gives the step of an update that it is.
+    pub(super) fn step(self) -> Option<Step> {
+        match self {
+            Self::Report => Some(Step::Report),
+            Self::Ask => Some(Step::Ask),
+            Self::Frame => Some(Step::Frame),
+            Self::Register | Self::UpdateRegistration | Self::Deregister | Self::Hello => None,
+        }
+    }
+}
+
+impl From<Step> for Purpose {
+    fn from(step: Step) -> Self {
+        match step {
+            Step::Report => Self::Report,
+            Step::Ask => Self::Ask,
+            Step::Frame => Self::Frame,
+        }
+    }
 }

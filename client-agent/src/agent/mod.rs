@@ -1,32 +1,40 @@
-//! The LwM2M client, sans-IO: registers, serves objects 1, 3 and 5, and carries the update core's messages.
+//! The LwM2M client, sans-IO: registers, serves objects 1, 3, 5 and 26250, and carries the update core's messages.
 //!
-//! Feed it with `handle_*`, then drain [`Agent::poll_event`] and [`Agent::poll_request`], and call
-//! [`Agent::handle_timeout`] when [`Agent::poll_timeout`] has passed. One request of its own is under way at a time
-//! (NSTART is 1). Drain events before requests: an event that names a flash write comes before what is sent after it.
+//! It has a link to its server, and one to a gateway where the unit file names one ([`Route`]). Feed it with
+//! `handle_*`, then drain [`Agent::poll_event`], [`Agent::poll_connect`] and [`Agent::poll_request`], and call
+//! [`Agent::handle_timeout`] when [`Agent::poll_timeout`] has passed. One request of its own is under way at a time on
+//! each link (NSTART is 1), and one step of an update on both. Drain events before requests: an event that names a
+//! flash write comes before what is sent after it.
 
 mod answers;
 mod backoff;
+mod commands;
 mod event;
 mod gate;
+mod gateway;
+mod links;
 mod registration;
+mod route;
+mod servers;
+mod steps;
 mod tree;
 
 pub use event::{Event, Purpose};
+pub use route::{FAILURES_MAX, Route};
+pub use servers::MISSED_MAX;
 
 use crate::platform::{Flash, Random};
 use crate::update::record::{Granted, Stage, State};
-use crate::update::{Begun, Offered, UpdateError, Updater, Work};
+use crate::update::{UpdateError, Updater, Work};
 use alloc::collections::VecDeque;
 use alloc::string::String;
-use alloc::vec;
-use alloc::vec::Vec;
-use bellwether_coap::{Block, BlockSize, Code, Failure, Instant, Method, Request, Response};
-use bellwether_manifests::message::content_format;
-use bellwether_manifests::message::request::REQUEST_BYTES_MAX;
+use bellwether_coap::{Failure, Instant, Request, Response};
 use core::time::Duration;
 use gate::Gate;
+use links::{Gateway, Link, Server, Session};
 use lwm2m_rs::firmware::{State as FirmwareState, UpdateResult};
-use tree::{Command, Meaning, Shown};
+use route::{Step, Ways};
+use servers::Servers;
 
 /// How the agent behaves, beside what the update core knows.
 #[derive(Clone, Debug)]
@@ -44,24 +52,35 @@ pub struct Config {
     pub waiting_silence: Duration,
     /// First wait after a failure. Default 2 s, CoAP's own first timeout.
     pub retry_first: Duration,
-    /// Longest wait between tries. Default 300 s: a fleet comes back within minutes of its server.
+    /// Longest wait between tries, and the longest that a gateway can ask for. Default 300 s: a fleet comes back
+    /// within minutes of its server.
     pub retry_longest: Duration,
+    /// Whether there is a gateway.
+    pub gateway: bool,
+    /// Time between two hellos to the gateway. Default 60 s: what address translators forget is not much shorter, and
+    /// a dead gateway is noticed within it.
+    pub hello: Duration,
+    /// How long the server is asked instead of a gateway that does not serve. Default 600 s.
+    pub detour: Duration,
 }
 
 /// Names a request of the agent until it is answered.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Ticket(u64);
 
+/// A request to send: over which link, under which name, what.
+pub type Outgoing = (Route, Ticket, Request);
+
 /// The LwM2M client on one update core.
 #[derive(Debug)]
 pub struct Agent<'a, F, R> {
     updater: Updater<'a, F, R>,
     config: Config,
-    link: Link,
-    /// The one request that is under way.
-    under_way: Option<(Ticket, Purpose)>,
+    server: Link<Server>,
+    gateway: Option<Link<Gateway>>,
+    servers: Servers,
+    ways: Ways,
     tickets: u64,
-    link_gate: Gate,
     report_gate: Gate,
     work_gate: Gate,
     events: VecDeque<Event>,
@@ -89,38 +108,21 @@ enum Mode {
     Rebooting,
 }
 
-/// How far the device is connected.
-#[derive(Debug)]
-enum Link {
-    /// No session.
-    Down,
-    /// A session, and no registration.
-    Up,
-    /// Registered.
-    Registered {
-        /// Path of the registration.
-        location: Vec<String>,
-        /// When to update it.
-        update_at: Instant,
-        /// When the server answered last.
-        heard_at: Instant,
-    },
-}
-
 impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     /// Starts without a session.
     #[must_use]
     pub fn new(updater: Updater<'a, F, R>, config: Config) -> Self {
         let gate = || Gate::new(config.retry_first, config.retry_longest);
-        let (link_gate, report_gate, work_gate) = (gate(), gate(), gate());
+        let gateway = Gateway { session: Session::Down, dead: false, hello_at: Instant::default() };
         Self {
             updater,
-            link: Link::Down,
-            under_way: None,
+            server: Link::new(Server::Unregistered(Session::Down), gate()),
+            gateway: config.gateway.then(|| Link::new(gateway, gate())),
+            servers: Servers::default(),
+            ways: Ways::default(),
             tickets: 0,
-            link_gate,
-            report_gate,
-            work_gate,
+            report_gate: gate(),
+            work_gate: gate(),
             events: VecDeque::new(),
             news: News::Nothing,
             mode: Mode::Running,
@@ -128,36 +130,57 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         }
     }
 
-    /// Takes the news that a session with the server stands.
-    pub fn handle_connected(&mut self, _now: Instant) {
-        self.link = Link::Up;
-        self.under_way = None;
+    /// Names a link for which the shell should make a session now; its end is told with [`Agent::handle_connected`] or
+    /// [`Agent::handle_disconnected`].
+    pub fn poll_connect(&mut self, now: Instant) -> Option<Route> {
+        if self.mode != Mode::Running {
+            return None;
+        }
+        if self.server.state.session() == Session::Down && self.server.gate.is_open(now) {
+            self.server.state = Server::Unregistered(Session::Connecting);
+            return Some(Route::Server);
+        }
+        let gateway = self.gateway.as_mut()?;
+        if gateway.state.session == Session::Down && gateway.gate.is_open(now) {
+            gateway.state.session = Session::Connecting;
+            return Some(Route::Gateway);
+        }
+        None
     }
 
-    /// Takes the news that the session ended, or that none could be made; [`Agent::wants_session`] says when to try.
-    pub fn handle_disconnected(&mut self, now: Instant) {
-        self.link = Link::Down;
-        self.under_way = None;
-        let jitter = self.updater.jitter();
-        self.link_gate.close(now, jitter);
-        if self.mode == Mode::Stopping {
-            self.events.push_back(Event::Stopped);
+    /// Takes the news that a session stands.
+    pub fn handle_connected(&mut self, now: Instant, route: Route) {
+        match (route, &mut self.gateway) {
+            (Route::Server, _) => {
+                self.server.state = Server::Unregistered(Session::Up);
+                self.server.under_way = None;
+            }
+            (Route::Gateway, Some(gateway)) => {
+                gateway.state.session = Session::Up;
+                gateway.state.hello_at = now;
+                gateway.under_way = None;
+            }
+            (Route::Gateway, None) => {}
         }
     }
 
-    /// Answers a request of the server.
-    ///
-    /// # Errors
-    ///
-    /// [`UpdateError`]: restart the device.
-    pub fn handle_request(
-        &mut self,
-        now: Instant,
-        request: &Request,
-    ) -> Result<Response, UpdateError<F::Error>> {
-        match tree::read_request(&self.shown(), request) {
-            Meaning::Answer(response) => Ok(response),
-            Meaning::Command(command) => Ok(Response::new(self.carry_out(now, command)?)),
+    /// Takes the news that a session ended, or that none could be made; [`Agent::poll_connect`] says when to try.
+    pub fn handle_disconnected(&mut self, now: Instant, route: Route) {
+        let jitter = self.updater.jitter();
+        match route {
+            Route::Server => {
+                let was_registered = self.is_registered();
+                self.server.state = Server::Unregistered(Session::Down);
+                self.server.under_way = None;
+                self.server.gate.close(now, jitter);
+                if !was_registered {
+                    self.miss_server(now);
+                }
+                if self.mode == Mode::Stopping {
+                    self.events.push_back(Event::Stopped);
+                }
+            }
+            Route::Gateway => self.lose_gateway(now, jitter),
         }
     }
 
@@ -172,44 +195,38 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         ticket: Ticket,
         response: Response,
     ) -> Result<(), UpdateError<F::Error>> {
-        let Some(purpose) = self.take_under_way(ticket) else {
+        let Some((route, purpose)) = self.take_under_way(ticket) else {
             return Ok(());
         };
-        if let Link::Registered { heard_at, .. } = &mut self.link {
-            *heard_at = now;
-        }
+        self.hear(now, route);
         match purpose {
             Purpose::Register => self.take_registration(now, response),
             Purpose::UpdateRegistration => self.take_registration_update(now, &response),
             Purpose::Deregister => {
-                self.link = Link::Up;
+                self.server.state = Server::Unregistered(Session::Up);
                 self.events.push_back(Event::Stopped);
             }
-            Purpose::Report => self.take_receipt(now, &response)?,
-            Purpose::Ask => self.take_answer(now, &response)?,
-            Purpose::Frame => self.take_frame(now, &response)?,
+            Purpose::Hello => {}
+            Purpose::Report => self.take_receipt(now, route, &response)?,
+            Purpose::Ask => self.take_answer(now, route, &response)?,
+            Purpose::Frame => self.take_frame(now, route, &response)?,
         }
         Ok(())
     }
 
     /// Takes the end of a request without a response.
     ///
-    /// A silent server means a dead session as often as a dead server: the session is given up.
+    /// A silent peer means a dead session as often as a dead peer: the session is given up.
     pub fn handle_failure(&mut self, now: Instant, ticket: Ticket, failure: Failure) {
-        let Some(purpose) = self.take_under_way(ticket) else {
+        let Some((route, purpose)) = self.take_under_way(ticket) else {
             return;
         };
-        self.events.push_back(Event::Unanswered { purpose, failure });
-        let jitter = self.updater.jitter();
-        match purpose {
-            Purpose::Report => self.report_gate.close(now, jitter),
-            Purpose::Ask | Purpose::Frame => self.work_gate.close(now, jitter),
-            Purpose::Register | Purpose::UpdateRegistration | Purpose::Deregister => {}
-        }
-        self.handle_disconnected(now);
+        self.events.push_back(Event::Unanswered { route, purpose, failure });
+        self.miss(now, route, purpose);
+        self.handle_disconnected(now, route);
     }
 
-    /// Does what can be done without the server.
+    /// Does what can be done without a peer.
     ///
     /// # Errors
     ///
@@ -231,7 +248,7 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     /// De-registers, then says [`Event::Stopped`].
     pub fn stop(&mut self) {
         self.mode = Mode::Stopping;
-        if matches!(self.link, Link::Down | Link::Up) {
+        if !self.is_registered() {
             self.events.push_back(Event::Stopped);
         }
     }
@@ -241,58 +258,47 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         self.events.pop_front()
     }
 
-    /// Gives the next request to send, if one is due.
+    /// Gives the next request to send and the link to send it over, if one is due.
     ///
     /// # Errors
     ///
     /// [`UpdateError`]: restart the device.
-    pub fn poll_request(&mut self, now: Instant) -> Result<Option<(Ticket, Request)>, UpdateError<F::Error>> {
-        if self.under_way.is_some() || self.mode == Mode::Rebooting {
+    pub fn poll_request(&mut self, now: Instant) -> Result<Option<Outgoing>, UpdateError<F::Error>> {
+        if self.mode == Mode::Rebooting {
             return Ok(None);
         }
-        let Some((purpose, request)) = self.next_request(now)? else {
+        let Some((route, purpose, request)) = self.next_request(now)? else {
             return Ok(None);
         };
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
-        self.under_way = Some((ticket, purpose));
-        Ok(Some((ticket, request)))
+        match (route, &mut self.gateway) {
+            (Route::Gateway, Some(gateway)) => gateway.under_way = Some((ticket, purpose)),
+            _ => self.server.under_way = Some((ticket, purpose)),
+        }
+        Ok(Some((route, ticket, request)))
     }
 
     /// Tells when to call [`Agent::handle_timeout`] and poll again; `None`: only when something comes in.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.under_way.is_some() {
-            return None;
-        }
-        let (update_at, registered) = match self.update_due() {
-            None => (self.link_gate.opens(), false),
-            Some(update_at) => (update_at, true),
-        };
-        let report = self.updater.pending_report().map(|_| self.report_gate.opens());
-        let work = match self.updater.work() {
-            Work::Ask | Work::AskGo | Work::Fetch => Some(self.work_gate.opens()),
-            Work::Nothing | Work::AwaitReceipt | Work::Install | Work::AwaitExecute | Work::Reboot => None,
-        };
-        [report, work].into_iter().flatten().filter(|_| registered).chain([update_at]).min()
-    }
-
-    /// Tells whether the shell should make a session now.
-    #[must_use]
-    pub fn wants_session(&self, now: Instant) -> bool {
-        matches!(self.link, Link::Down) && self.link_gate.is_open(now) && self.mode == Mode::Running
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        [self.server_due(), self.gateway_due(), self.step_due(now)].into_iter().flatten().min()
     }
 
     /// Tells whether the agent counts on a session; where it does not, the shell drops the one that it has.
     #[must_use]
-    pub fn is_connected(&self) -> bool {
-        !matches!(self.link, Link::Down)
+    pub fn is_connected(&self, route: Route) -> bool {
+        let session = match route {
+            Route::Server => Some(self.server.state.session()),
+            Route::Gateway => self.gateway.as_ref().map(|gateway| gateway.state.session),
+        };
+        session == Some(Session::Up)
     }
 
     /// Tells whether a registration stands.
     #[must_use]
     pub fn is_registered(&self) -> bool {
-        matches!(self.link, Link::Registered { .. })
+        matches!(self.server.state, Server::Registered { .. })
     }
 
     /// Gives the update core, to look at.
@@ -327,78 +333,6 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         UpdateResult::try_from(result).unwrap_or(UpdateResult::UpdateFailed)
     }
 
-    fn shown(&self) -> Shown<'_> {
-        Shown {
-            lifetime_s: self.config.lifetime_s,
-            manufacturer: &self.config.manufacturer,
-            model: &self.config.model,
-            serial: self.updater.facts().id,
-            version: self.updater.running().version_text(),
-            state: self.firmware_state(),
-            result: self.firmware_result(),
-        }
-    }
-
-    fn carry_out(&mut self, now: Instant, command: Command) -> Result<Code, UpdateError<F::Error>> {
-        match command {
-            Command::SetLifetime(lifetime_s) => {
-                self.config.lifetime_s = lifetime_s;
-                self.news = News::Lifetime;
-            }
-            Command::UpdateRegistration if self.news == News::Nothing => self.news = News::SignOfLife,
-            Command::UpdateRegistration | Command::Nothing => {}
-            Command::Reboot => self.announce_reboot(),
-            Command::Package(envelope) => return self.take_package(now, &envelope),
-            // Errors are told in the Update Result alone: this device is pushed to.
-            Command::PackageUri => return self.drop_update(UpdateResult::UnsupportedProtocol),
-            Command::Reset => return self.drop_update(UpdateResult::Initial),
-            Command::Cancel => return self.drop_update(UpdateResult::Cancelled),
-            Command::Install => return self.begin_trial(),
-        }
-        Ok(Code::CHANGED)
-    }
-
-    fn take_package(&mut self, now: Instant, envelope: &[u8]) -> Result<Code, UpdateError<F::Error>> {
-        match self.updater.offer(now.0, envelope)? {
-            Offered::Stored => {
-                self.work_gate.open();
-                self.events.push_back(Event::ManifestStored);
-            }
-            Offered::Known => self.work_gate.open(),
-            Offered::Refused { result, reason } => {
-                self.events.push_back(Event::ManifestRefused { result, reason });
-            }
-            Offered::Busy => return Ok(Code::SERVICE_UNAVAILABLE),
-        }
-        Ok(Code::CHANGED)
-    }
-
-    fn drop_update(&mut self, result: UpdateResult) -> Result<Code, UpdateError<F::Error>> {
-        // LwM2M object 5: Cancel is refused once the update is being installed.
-        let dropped = self.updater.drop_update(result as u8)?;
-        Ok(if dropped { Code::CHANGED } else { Code::METHOD_NOT_ALLOWED })
-    }
-
-    fn begin_trial(&mut self) -> Result<Code, UpdateError<F::Error>> {
-        match self.updater.begin_trial()? {
-            Begun::Trial => self.announce_trial(),
-            Begun::GoFirst => self.work_gate.open(),
-            Begun::NotNow => return Ok(Code::METHOD_NOT_ALLOWED),
-        }
-        Ok(Code::CHANGED)
-    }
-
-    fn install(&mut self) -> Result<(), UpdateError<F::Error>> {
-        match self.updater.install()? {
-            crate::update::Installed::Verified => self.events.push_back(Event::Decrypted),
-            crate::update::Installed::GivenUp => self.events.push_back(Event::GivenUp),
-            crate::update::Installed::Unasked => {}
-        }
-        self.report_gate.open();
-        self.work_gate.open();
-        Ok(())
-    }
-
     fn announce_trial(&mut self) {
         self.events.push_back(Event::TrialBegun);
         self.announce_reboot();
@@ -411,92 +345,69 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         }
     }
 
-    fn take_under_way(&mut self, ticket: Ticket) -> Option<Purpose> {
-        let (_, purpose) = self.under_way.take_if(|(under_way, _)| *under_way == ticket)?;
-        Some(purpose)
+    fn take_under_way(&mut self, ticket: Ticket) -> Option<(Route, Purpose)> {
+        if let Some(purpose) = self.server.take_under_way(ticket) {
+            return Some((Route::Server, purpose));
+        }
+        let purpose = self.gateway.as_mut()?.take_under_way(ticket)?;
+        Some((Route::Gateway, purpose))
     }
 
-    /// Registration first, then what is owed, then new work.
-    fn next_request(&mut self, now: Instant) -> Result<Option<(Purpose, Request)>, UpdateError<F::Error>> {
-        let update_at = self.update_due().unwrap_or(now);
-        let location = match &self.link {
-            Link::Down => return Ok(None),
-            Link::Up if self.mode == Mode::Stopping || !self.link_gate.is_open(now) => return Ok(None),
-            Link::Up => {
-                let request = registration::register(&self.config.endpoint, self.config.lifetime_s);
-                return Ok(Some((Purpose::Register, request)));
+    fn hear(&mut self, now: Instant, route: Route) {
+        match (route, &mut self.server.state, &mut self.gateway) {
+            (Route::Server, Server::Registered { heard_at, .. }, _) => *heard_at = now,
+            (Route::Gateway, _, Some(gateway)) => {
+                gateway.state.dead = false;
+                gateway.gate.open();
             }
-            Link::Registered { location, .. } => location,
-        };
-        if self.mode == Mode::Stopping {
-            return Ok(Some((Purpose::Deregister, registration::deregister(location))));
-        }
-        if self.news != News::Nothing || update_at <= now {
-            let lifetime = (self.news == News::Lifetime).then_some(self.config.lifetime_s);
-            return Ok(Some((Purpose::UpdateRegistration, registration::update(location, lifetime))));
-        }
-        if let Some(report) = self.next_report(now) {
-            return Ok(Some((Purpose::Report, report)));
-        }
-        if !self.work_gate.is_open(now) {
-            return Ok(None);
-        }
-        match self.updater.work() {
-            Work::Ask | Work::AskGo => Ok(self.next_ask(now)?.map(|request| (Purpose::Ask, request))),
-            Work::Fetch => Ok(self.next_frame().map(|request| (Purpose::Frame, request))),
-            Work::Nothing | Work::AwaitReceipt | Work::Install | Work::AwaitExecute | Work::Reboot => {
-                Ok(None)
-            }
+            _ => {}
         }
     }
 
-    /// Tells when the registration must be updated; `None` where there is none.
-    fn update_due(&self) -> Option<Instant> {
-        let Link::Registered { update_at, heard_at, .. } = &self.link else { return None };
-        let waits = self.updater.work() == Work::AwaitExecute;
-        let silent_at = waits.then(|| heard_at.after(self.config.waiting_silence));
-        Some(silent_at.map_or(*update_at, |silent_at| silent_at.min(*update_at)))
-    }
-
-    fn next_report(&mut self, now: Instant) -> Option<Request> {
-        if !self.report_gate.is_open(now) {
-            return None;
+    /// Ends the session with the gateway; what was under way failed with it.
+    fn lose_gateway(&mut self, now: Instant, jitter: u8) {
+        let Some(gateway) = &mut self.gateway else { return };
+        gateway.state.dead |= gateway.state.session == Session::Connecting;
+        gateway.state.session = Session::Down;
+        gateway.gate.close(now, jitter);
+        if let Some((_, purpose)) = gateway.under_way.take() {
+            self.miss(now, Route::Gateway, purpose);
         }
-        let (report, path) = self.updater.pending_report()?;
-        let request = Request::new(Method::Post, &alloc::format!("{path}/r"))
-            .with_payload(content_format::REPORT, report.to_vec());
-        let moment = self.updater.record().reports.first()?.as_ref()?.moment;
-        self.events.push_back(Event::Reporting(moment));
-        Some(request)
     }
 
-    fn next_ask(&mut self, now: Instant) -> Result<Option<Request>, UpdateError<F::Error>> {
-        let Some(path) = self.updater.request_path().map(String::from) else {
-            return Ok(None);
-        };
-        let mut out = vec![0; REQUEST_BYTES_MAX];
-        let mut scratch = self.scratch();
-        let Some(length) = self.updater.ask(now.0, &mut scratch, &mut out)? else {
-            self.events.push_back(Event::GivenUp);
-            return Ok(None);
-        };
-        out.truncate(length);
-        self.events.push_back(Event::Asked { place: self.updater.record().place });
-        Ok(Some(Request::new(Method::Post, &path).with_payload(content_format::REQUEST, out)))
+    /// Takes the news that a request got no response.
+    fn miss(&mut self, now: Instant, route: Route, purpose: Purpose) {
+        match (purpose.step(), &mut self.gateway) {
+            (Some(step), _) => self.fail(now, route, step),
+            (None, Some(gateway)) if purpose == Purpose::Hello => gateway.state.dead = true,
+            _ => {}
+        }
     }
 
-    fn next_frame(&self) -> Option<Request> {
-        let wanted = self.updater.frame_wanted()?;
-        let path = crate::update::fetch::frames_path(&wanted.root);
-        // One CoAP block is one frame: 2^(SZX + 4) bytes.
-        let size = (0..=6)
-            .filter_map(|exponent| BlockSize::from_exponent(exponent).ok())
-            .find(|size| size.bytes() == wanted.frame_bytes)?;
-        Some(Request::new(Method::Get, path.as_text()).with_block2(Block::ask(wanted.number, size)))
+    /// Closes the gate of a step that failed. One that the gateway has failed often enough goes to the server at once.
+    fn fail(&mut self, now: Instant, route: Route, step: Step) {
+        let jitter = self.updater.jitter();
+        self.gate_of(step).close(now, jitter);
+        if route == Route::Gateway {
+            self.count_failure(now, step);
+        }
     }
 
-    fn scratch(&self) -> Vec<u8> {
-        vec![0; self.updater.manifest_bytes_max() as usize]
+    fn count_failure(&mut self, now: Instant, step: Step) {
+        if !self.ways.of_mut(step).fail(now, self.config.detour) {
+            return;
+        }
+        if self.is_registered() {
+            self.gate_of(step).open_once(now);
+            self.events.push_back(Event::Detour { purpose: step.into() });
+        }
+    }
+
+    fn gate_of(&mut self, step: Step) -> &mut Gate {
+        match step {
+            Step::Report => &mut self.report_gate,
+            Step::Ask | Step::Frame => &mut self.work_gate,
+        }
     }
 }
 

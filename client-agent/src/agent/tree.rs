@@ -1,4 +1,4 @@
-//! The device's LwM2M objects 1, 3 and 5: what a Read, Discover, Write or Execute of them means.
+//! The device's LwM2M objects 1, 3, 5 and 26250: what a Read, Discover, Write or Execute of them means.
 //!
 //! Reading is answered here; what changes something comes out as a [`Command`], for the agent to carry out.
 
@@ -8,7 +8,9 @@ use bellwether_coap::{Code, Method, Request, Response};
 use core::fmt::Write as _;
 use lwm2m_rs::codec::{self, DecodeError};
 use lwm2m_rs::firmware::{State, UpdateResult};
-use lwm2m_rs::table::{self, Operations, device, firmware_update as firmware, server};
+use lwm2m_rs::table::{
+    self, Operations, bellwether_update as private, device, firmware_update as firmware, server,
+};
 use lwm2m_rs::{ContentFormat, Path, Value};
 
 /// What the objects show.
@@ -28,6 +30,10 @@ pub(crate) struct Shown<'a> {
     pub(crate) state: State,
     /// `/5/0/5`.
     pub(crate) result: UpdateResult,
+    /// `/26250/0/1`.
+    pub(crate) anchors_edition: u64,
+    /// `/26250/0/2`.
+    pub(crate) stable_answers: &'a [u8],
 }
 
 /// What a server wants to be done.
@@ -49,6 +55,8 @@ pub(crate) enum Command {
     Install,
     /// Execute of `/5/0/10`.
     Cancel,
+    /// Write of `/26250/0/0`.
+    Anchors(Vec<u8>),
     /// Nothing beyond the answer, such as a value that was set to what it is.
     Nothing,
 }
@@ -84,13 +92,16 @@ pub(crate) fn read_request(shown: &Shown<'_>, request: &Request) -> Meaning {
 /// The body of a registration.
 ///
 /// Source: OMA LwM2M Core 1.1, §6.2.1 (object list), and the media types that Read answers with.
-pub(crate) const REGISTERED_OBJECTS: &str = "</>;rt=\"oma.lwm2m\";ct=\"0 40 42 11542\",</1/0>,</3/0>,</5/0>";
+pub(crate) const REGISTERED_OBJECTS: &str =
+    "</>;rt=\"oma.lwm2m\";ct=\"0 40 42 11542\",</1/0>,</3/0>,</5/0>,</26250/0>";
 
 fn values(shown: &Shown<'_>) -> Vec<(Path, Value)> {
     let text = |value: &str| Value::String(value.to_string());
     let one = |resource, value| (Path::Resource(1, 0, resource), value);
     let three = |resource, value| (Path::Resource(3, 0, resource), value);
     let five = |resource, value| (Path::Resource(5, 0, resource), value);
+    let ours = |resource, value| (Path::Resource(OURS, 0, resource), value);
+    let edition = i64::try_from(shown.anchors_edition).unwrap_or(i64::MAX);
     alloc::vec![
         one(server::SHORT_SERVER_ID, Value::Integer(SHORT_SERVER_ID)),
         one(server::LIFETIME, Value::Integer(i64::from(shown.lifetime_s))),
@@ -106,17 +117,20 @@ fn values(shown: &Shown<'_>) -> Vec<(Path, Value)> {
         five(firmware::STATE, Value::Integer(shown.state.into())),
         five(firmware::UPDATE_RESULT, Value::Integer(shown.result.into())),
         five(firmware::FIRMWARE_UPDATE_DELIVERY_METHOD, Value::Integer(DELIVERY_PUSH)),
+        ours(private::ANCHORS_EDITION, Value::Integer(edition)),
+        ours(private::STABLE_ANSWERS, Value::Opaque(shown.stable_answers.to_vec())),
     ]
 }
 
 /// Resources without a value to read.
-const NOT_READ: [Path; 6] = [
+const NOT_READ: [Path; 7] = [
     Path::Resource(1, 0, server::REGISTRATION_UPDATE_TRIGGER),
     Path::Resource(3, 0, device::REBOOT),
     Path::Resource(5, 0, firmware::PACKAGE),
     Path::Resource(5, 0, firmware::UPDATE),
     Path::Resource(5, 0, firmware::CANCEL),
     Path::Resource(3, 0, device::ERROR_CODE),
+    Path::Resource(OURS, 0, private::ANCHORS),
 ];
 
 fn exists(shown: &Shown<'_>, path: Path) -> bool {
@@ -137,8 +151,11 @@ fn read(shown: &Shown<'_>, path: Path, accept: Option<ContentFormat>) -> Respons
     if found.is_empty() {
         return Response::new(Code::METHOD_NOT_ALLOWED);
     }
-    let single = matches!(found.as_slice(), [(known, _)] if *known == path);
-    let format = accept.unwrap_or(if single { ContentFormat::TEXT } else { ContentFormat::TLV });
+    let format = accept.unwrap_or(match found.as_slice() {
+        [(known, Value::Opaque(_))] if *known == path => ContentFormat::OCTET_STREAM,
+        [(known, _)] if *known == path => ContentFormat::TEXT,
+        _ => ContentFormat::TLV,
+    });
     match codec::encode(format, path, &found) {
         Ok(body) => Response::new(Code::CONTENT).with_payload(format.0, body),
         Err(_) => Response::new(Code::NOT_ACCEPTABLE),
@@ -169,6 +186,8 @@ fn discover(path: Path) -> Response {
         version: "",
         state: State::Idle,
         result: UpdateResult::Initial,
+        anchors_edition: 0,
+        stable_answers: &[],
     };
     let mut resources: Vec<Path> =
         values(&empty).into_iter().map(|(known, _)| known).chain(NOT_READ).collect();
@@ -219,6 +238,9 @@ fn write_value(path: Path, value: &Value) -> Result<Command, Code> {
             Ok(Command::Reset)
         }
         (Path::Resource(5, 0, firmware::PACKAGE_URI), Value::String(_)) => Ok(Command::PackageUri),
+        (Path::Resource(OURS, 0, private::ANCHORS), Value::Opaque(bytes)) => {
+            Ok(Command::Anchors(bytes.clone()))
+        }
         _ => Err(Code::METHOD_NOT_ALLOWED),
     }
 }
@@ -237,6 +259,9 @@ fn execute(path: Path) -> Result<Command, Code> {
         _ => Err(Code::METHOD_NOT_ALLOWED),
     }
 }
+
+/// Number of the private object.
+const OURS: u16 = private::OBJECT.id;
 
 /// The one server of this device. Source: object 1, range 1 ..= 65534.
 const SHORT_SERVER_ID: i64 = 1;
@@ -262,6 +287,8 @@ mod tests {
         version: "1.0.0",
         state: State::Downloaded,
         result: UpdateResult::Initial,
+        anchors_edition: 3,
+        stable_answers: &[0x80],
     };
 
     fn answer(method: Method, path: &str, accept: Option<ContentFormat>) -> Response {
@@ -292,7 +319,7 @@ mod tests {
 
     #[test]
     fn object_is_read_as_tlv_and_comes_back_by_the_tables() {
-        for path in ["/1", "/3/0", "/5/0"] {
+        for path in ["/1", "/3/0", "/5/0", "/26250/0"] {
             let response = answer(Method::Get, path, None);
             assert_eq!(response.content_format, Some(ContentFormat::TLV.0));
             let at: Path = path.parse().unwrap();
@@ -300,6 +327,14 @@ mod tests {
             shown.retain(|(known, _)| is_within(at, *known));
             assert_eq!(codec::decode(ContentFormat::TLV, at, &response.payload).unwrap(), shown);
         }
+    }
+
+    #[test]
+    fn single_opaque_value_is_read_as_octets() {
+        let response = answer(Method::Get, "/26250/0/2", None);
+        assert_eq!((response.content_format, response.payload.as_slice()), (Some(42), b"\x80".as_slice()));
+        assert_eq!(answer(Method::Get, "/26250/0/1", None).payload, b"3");
+        assert_eq!(answer(Method::Get, "/26250/0/0", None).code, Code::METHOD_NOT_ALLOWED);
     }
 
     #[test]

@@ -116,6 +116,11 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         }
     }
 
+    /// Forgets altered frames that came from a cache: what it does to them says nothing about the resource.
+    pub fn forgive_altered(&mut self) {
+        self.altered = 0;
+    }
+
     pub(super) fn is_fetched(&self) -> bool {
         self.accepted().is_some() && self.frame_wanted().is_none()
     }

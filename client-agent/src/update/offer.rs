@@ -65,6 +65,16 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(Offered::Stored)
     }
 
+    /// Tells whether a manifest would replace the one that is worked on without coming after it. A server may want
+    /// that; whoever only passes manifests on may not.
+    #[must_use]
+    pub fn is_behind(&self, uptime: Duration, envelope: &[u8]) -> bool {
+        let (Ok(offered), Some(current)) = (self.examine(envelope, uptime), self.record.manifest()) else {
+            return false;
+        };
+        *offered.manifest != current.digest && offered.sequence <= current.sequence
+    }
+
     /// Drops what is worked on, as object 5's Cancel and its reset ask; a grant is reported failed.
     ///
     /// False where it cannot be dropped now: an image is on trial, or no report slot is free.

@@ -1,162 +1,6 @@
-//! The agent against a server: registration, objects, and updates from the push to the receipt.
+//! A device without a gateway.
 
-use super::{Agent, Config, Event, Purpose};
-use crate::testing::server::{Said, Serve};
-use crate::testing::{Author, CountingRandom, MemoryFlash, Server, device, new_image, sha256, start};
-use crate::update::trial;
-use bellwether_coap::{Code, Failure, Instant, Method, Request, Response};
-use bellwether_manifests::message::Moment;
-use core::time::Duration;
-use lwm2m_rs::firmware::{State, UpdateResult};
-use std::string::{String, ToString};
-use std::vec::Vec;
-
-/// One device and one server, and the time that they share.
-struct World<'a> {
-    author: &'a Author,
-    server: Server<'a>,
-    agent: Agent<'static, MemoryFlash, CountingRandom>,
-    now: Instant,
-    /// Requests that reached the server, as `METHOD path?query`.
-    seen: Vec<String>,
-    events: Vec<Event>,
-    registrations: u32,
-    /// Frames that are served altered, once each.
-    alter_frames: Vec<u32>,
-}
-
-fn config() -> Config {
-    Config {
-        endpoint: "lamp-1".to_string(),
-        lifetime_s: 300,
-        manufacturer: "example.com".to_string(),
-        model: "lamp".to_string(),
-        waiting_silence: Duration::from_mins(1),
-        retry_first: Duration::from_secs(2),
-        retry_longest: Duration::from_mins(5),
-    }
-}
-
-impl<'a> World<'a> {
-    fn new(author: &'a Author) -> Self {
-        let mut world = Self {
-            author,
-            server: Server::new(author, new_image()),
-            agent: Agent::new(device(author), config()),
-            now: Instant(Duration::from_secs(1)),
-            seen: Vec::new(),
-            events: Vec::new(),
-            registrations: 0,
-            alter_frames: Vec::new(),
-        };
-        world.agent.handle_connected(world.now);
-        world
-    }
-
-    /// Carries messages until nothing is due now.
-    fn settle(&mut self) {
-        loop {
-            self.agent.handle_timeout(self.now).unwrap();
-            while let Some(event) = self.agent.poll_event() {
-                self.events.push(event);
-            }
-            let Some((ticket, request)) = self.agent.poll_request(self.now).unwrap() else {
-                return;
-            };
-            let response = self.respond(&request);
-            self.agent.handle_response(self.now, ticket, response).unwrap();
-        }
-    }
-
-    /// Lets the time pass until the agent wants to be woken, and carries messages.
-    fn wait(&mut self) {
-        self.now = self.agent.poll_timeout().expect("something to wait for").max(self.now);
-        self.settle();
-    }
-
-    fn respond(&mut self, request: &Request) -> Response {
-        let path = request.path.join("/");
-        self.seen.push(std::format!("{:?} {path}?{}", request.method, request.query.join("&")));
-        match (request.method, path.as_str()) {
-            (Method::Post, "rd") => {
-                self.registrations += 1;
-                let mut response = Response::new(Code::CREATED);
-                response.location_path = std::vec!["rd".into(), self.registrations.to_string()];
-                response
-            }
-            (Method::Post, "u") => {
-                Response::new(Code::CHANGED).with_payload(65101, self.server.answer(&request.payload))
-            }
-            (Method::Post, "u/r") => match self.server.receipt(&request.payload) {
-                Ok(receipt) => Response::new(Code::CHANGED).with_payload(65104, receipt),
-                Err(_) => Response::new(Code::UNAUTHORIZED),
-            },
-            (Method::Post, location) if location == std::format!("rd/{}", self.registrations) => {
-                Response::new(Code::CHANGED)
-            }
-            (Method::Delete, _) => Response::new(Code::DELETED),
-            (Method::Get, frames) => self.frame(frames, request.block2.expect("an explicit block").number),
-            _ => Response::new(Code::NOT_FOUND),
-        }
-    }
-
-    fn frame(&mut self, path: &str, number: u32) -> Response {
-        let hex = path.strip_prefix("f/").unwrap();
-        let mut root = [0; 32];
-        for (byte, at) in root.iter_mut().zip((0..64).step_by(2)) {
-            *byte = u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
-        }
-        let Some(mut frame) = self.server.frame(&root, number) else {
-            return Response::new(Code::NOT_FOUND);
-        };
-        if let Some(at) = self.alter_frames.iter().position(|altered| *altered == number) {
-            self.alter_frames.remove(at);
-            frame[0] ^= 1;
-        }
-        Response::new(Code::CONTENT).with_payload(42, frame)
-    }
-
-    fn ask_device(&mut self, method: Method, path: &str, body: Option<(u16, Vec<u8>)>) -> Response {
-        let mut request = Request::new(method, path);
-        if let Some((format, body)) = body {
-            request = request.with_payload(format, body);
-        }
-        self.agent.handle_request(self.now, &request).unwrap()
-    }
-
-    fn push(&mut self, manifest: Vec<u8>) -> Code {
-        self.ask_device(Method::Put, "/5/0/0", Some((42, manifest))).code
-    }
-
-    fn push_manifest(&mut self) {
-        let manifest = self.server.manifest(1);
-        assert_eq!(self.push(manifest), Code::CHANGED);
-    }
-
-    fn read(&mut self, path: &str) -> String {
-        String::from_utf8(self.ask_device(Method::Get, path, None).payload).unwrap()
-    }
-
-    /// Boots what the boot state chooses and registers again.
-    fn reboot(&mut self, self_test: bool) {
-        let agent = core::mem::replace(&mut self.agent, Agent::new(device(self.author), config()));
-        let mut flash = agent.into_updater().into_flash();
-        if trial::select(&mut flash).unwrap().on_trial {
-            if self_test {
-                trial::confirm(&mut flash).unwrap();
-            } else {
-                trial::roll_back(&mut flash).unwrap();
-            }
-        }
-        self.agent = Agent::new(start(flash, self.author), config());
-        self.agent.handle_connected(self.now);
-        self.settle();
-    }
-
-    fn count(&self, what: &str) -> usize {
-        self.seen.iter().filter(|seen| seen.starts_with(what)).count()
-    }
-}
+use super::*;
 
 #[test]
 fn push_to_receipt_goes_through_the_states_of_object_5() {
@@ -250,8 +94,8 @@ fn challenged_device_proves_itself_at_once_and_keeps_the_refusal() {
     world.settle();
     world.server.serve = Serve::Verdict(Said::Prove(b"echo".to_vec()));
     world.push_manifest();
-    let (ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
-    let response = world.respond(&request);
+    let (_, ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
+    let response = world.deliver(Route::Server, &request).unwrap();
     world.agent.handle_response(world.now, ticket, response).unwrap();
     world.server.serve = Serve::Verdict(Said::Refused(18));
     world.settle();
@@ -287,7 +131,7 @@ fn later_is_kept() {
     world.push_manifest();
     world.settle();
     assert_eq!(world.count("Post u?"), 1);
-    assert_eq!(world.agent.poll_timeout(), Some(world.now.after(Duration::from_secs(40))));
+    assert_eq!(world.agent.poll_timeout(world.now), Some(world.now.after(Duration::from_secs(40))));
 }
 
 #[test]
@@ -344,25 +188,29 @@ fn unanswered_request_gives_the_session_up_and_a_new_one_goes_on() {
     let mut world = World::new(&author);
     world.settle();
     world.push_manifest();
-    let (ticket, _) = world.agent.poll_request(world.now).unwrap().unwrap();
+    let (_, ticket, _) = world.agent.poll_request(world.now).unwrap().unwrap();
     world.agent.handle_failure(world.now, ticket, Failure::TimedOut);
-    assert!(!world.agent.wants_session(world.now));
-    world.now = world.agent.poll_timeout().unwrap();
-    assert!(world.agent.wants_session(world.now));
-    world.agent.handle_connected(world.now);
+    assert_eq!(world.agent.poll_connect(world.now), None);
+    world.now = world.agent.poll_timeout(world.now).unwrap();
+    assert_eq!(world.agent.poll_connect(world.now), Some(Route::Server));
+    world.agent.handle_connected(world.now, Route::Server);
     world.settle();
     world.wait();
     assert_eq!(world.agent.firmware_state(), State::Downloaded);
-    assert!(world.events.contains(&Event::Unanswered { purpose: Purpose::Ask, failure: Failure::TimedOut }));
+    assert!(world.events.contains(&Event::Unanswered {
+        route: Route::Server,
+        purpose: Purpose::Ask,
+        failure: Failure::TimedOut
+    }));
 }
 
 #[test]
 fn response_to_a_request_of_an_older_session_is_dropped() {
     let author = Author::new();
     let mut world = World::new(&author);
-    let (ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
-    world.agent.handle_disconnected(world.now);
-    let response = world.respond(&request);
+    let (_, ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
+    world.agent.handle_disconnected(world.now, Route::Server);
+    let response = world.deliver(Route::Server, &request).unwrap();
     world.agent.handle_response(world.now, ticket, response).unwrap();
     assert!(!world.agent.is_registered());
 }
@@ -375,8 +223,8 @@ fn lost_receipt_makes_the_same_report_go_out_again() {
     world.push_manifest();
     let mut first = None;
     while first.is_none() {
-        let (ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
-        let response = world.respond(&request);
+        let (_, ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
+        let response = world.deliver(Route::Server, &request).unwrap();
         if request.path == ["u", "r"] {
             first = Some(request.payload);
             world.agent.handle_failure(world.now, ticket, Failure::TimedOut);
@@ -384,8 +232,9 @@ fn lost_receipt_makes_the_same_report_go_out_again() {
             world.agent.handle_response(world.now, ticket, response).unwrap();
         }
     }
-    world.now = world.agent.poll_timeout().unwrap();
-    world.agent.handle_connected(world.now);
+    world.now = world.agent.poll_timeout(world.now).unwrap();
+    assert_eq!(world.agent.poll_connect(world.now), Some(Route::Server));
+    world.agent.handle_connected(world.now, Route::Server);
     world.settle();
     assert_eq!(world.agent.updater().pending_report(), None);
     assert_eq!(world.server.reported.len(), 1);
@@ -399,10 +248,10 @@ fn failed_update_is_asked_for_again_only_after_the_receipt_of_its_report() {
     world.settle();
     world.server.alter = Some(|parts| parts.installed[0] ^= 1);
     world.push_manifest();
-    let (ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
-    let response = world.respond(&request);
+    let (_, ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
+    let response = world.deliver(Route::Server, &request).unwrap();
     world.agent.handle_response(world.now, ticket, response).unwrap();
-    let (ticket, report) = world.agent.poll_request(world.now).unwrap().unwrap();
+    let (_, ticket, report) = world.agent.poll_request(world.now).unwrap().unwrap();
     assert_eq!(report.path, ["u", "r"]);
     world.agent.handle_response(world.now, ticket, Response::new(Code::SERVICE_UNAVAILABLE)).unwrap();
     world.push_manifest();
@@ -419,8 +268,8 @@ fn resource_that_is_gone_is_asked_for_again() {
     world.settle();
     world.push_manifest();
     for _ in 0..5 {
-        let (ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
-        let response = world.respond(&request);
+        let (_, ticket, request) = world.agent.poll_request(world.now).unwrap().unwrap();
+        let response = world.deliver(Route::Server, &request).unwrap();
         world.agent.handle_response(world.now, ticket, response).unwrap();
     }
     world.server.forget_resources();
