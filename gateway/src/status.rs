@@ -1,5 +1,6 @@
 //! The status file: how the gateway is, as JSON, replaced as a whole.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use tokio::time::sleep;
 use crate::counters::Counters;
 use crate::disk::{self, Durable};
 use crate::gateway::Gateway;
+use crate::held::HeldBundle;
 
 /// How a gateway is; never a secret.
 #[derive(Debug, Serialize)]
@@ -49,6 +51,10 @@ pub struct BundleStatus {
     pub edition: u64,
     /// Grants in it.
     pub grants: usize,
+    /// Resources that its descriptors name.
+    pub resources: usize,
+    /// Those of them that are whole in memory: fetched, or read from the disk, since the process started.
+    pub fetched: usize,
     /// Whether the campaign is withdrawn.
     pub withdrawn: bool,
     /// Until when it may be used, seconds since 1970.
@@ -83,22 +89,30 @@ impl<'g> Status<'g> {
             name,
             uplink: gateway.uplink.is_up(),
             children: Children { listed: gateway.family.len(), connected: gateway.connected() },
-            bundles: bundles
-                .iter()
-                .map(|bundle| BundleStatus {
-                    campaign: bundle.campaign.clone(),
-                    edition: bundle.edition,
-                    grants: bundle.grants(),
-                    withdrawn: bundle.withdrawn,
-                    not_after: bundle.not_after,
-                })
-                .collect(),
+            bundles: bundles.iter().map(|bundle| BundleStatus::of(gateway, bundle)).collect(),
             counters: &gateway.counters,
             outbox: OutboxStatus { reports, receipts },
             cache: CacheStatus {
                 disk_bytes: gateway.cache.disk_bytes(),
                 memory_bytes: gateway.cache.memory_bytes(),
             },
+        }
+    }
+}
+
+impl BundleStatus {
+    fn of(gateway: &Gateway, bundle: &HeldBundle) -> Self {
+        let roots = bundle.descriptors.values().flat_map(|descriptor| &descriptor.roots);
+        let roots: BTreeSet<_> = roots.collect();
+        let fetched = roots.iter().filter(|root| gateway.cache.is_whole_in_memory(root)).count();
+        Self {
+            campaign: bundle.campaign.clone(),
+            edition: bundle.edition,
+            grants: bundle.grants(),
+            resources: roots.len(),
+            fetched,
+            withdrawn: bundle.withdrawn,
+            not_after: bundle.not_after,
         }
     }
 }

@@ -138,6 +138,13 @@ impl FrameCache {
         self.locked().entries.contains_key(root)
     }
 
+    /// Whether a resource is in memory from its first frame to its last; not counted as a use of it.
+    #[must_use]
+    pub fn is_whole_in_memory(&self, root: &Digest) -> bool {
+        let open = self.locked().entries.get(root).and_then(|entry| entry.open.clone());
+        open.is_some_and(|resource| resource.total().is_some())
+    }
+
     /// Brings a resource into memory: reads and verifies what the disk has, or starts with nothing. It waits for the
     /// disk. `now` is what the file system is told of the use.
     #[must_use]

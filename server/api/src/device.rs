@@ -64,6 +64,8 @@ pub struct Device {
     pub index: u16,
     /// Whether it is registered right now, and from where.
     pub registered: Option<String>,
+    /// Whether it has told in this registration what it is, so that a bundle for its gateway may have a grant for it.
+    pub told: bool,
     /// What it said it runs, in its last request or report: digest in hexadecimal.
     pub runs: Option<String>,
     /// The version of that, where the catalogue knows it.

@@ -183,6 +183,7 @@ impl Core {
             epoch: place.epoch,
             index: place.index,
             registered: self.registry.find(endpoint, clock::now()).map(|found| found.address.to_string()),
+            told: self.registry.stable_answers(endpoint, clock::now()).is_some(),
             runs: runs.map(hex::encode),
             version,
         })
