@@ -7,8 +7,9 @@ mod verify;
 #[cfg(feature = "author")]
 mod write;
 
+pub use verify::{Count, Standing};
 #[cfg(feature = "author")]
-pub use write::{AnchorsDraft, RoleDraft, WriteError};
+pub use write::{AnchorsDraft, RoleDraft, WriteError, cosign};
 
 use crate::cbor::{CborError, KeyOrder, Kind, Reader};
 use crate::cose::sign1::{CoseError, SignatureError};

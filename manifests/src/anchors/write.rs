@@ -1,7 +1,7 @@
 //! Writing and signing an anchors document: the work of root holders.
 
 use super::{ANCHORS_AAD, Anchors, AnchorsError, RoleName};
-use crate::cose::{PrivateKey, PublicKey, sign};
+use crate::cose::{PrivateKey, PublicKey, Sign, add_signers, sign};
 use alloc::vec::Vec;
 use minicbor::Encoder;
 use minicbor::encode::{Error, Write};
@@ -63,6 +63,17 @@ impl AnchorsDraft {
         Ok(document)
     }
 
+    /// Signs the document by `keys`, which may be fewer than it needs: the others are added by [`cosign`].
+    ///
+    /// # Errors
+    ///
+    /// [`WriteError::NotBelieved`] for a document that no signature could make believed.
+    pub fn sign_in_part(&self, keys: &[PrivateKey]) -> Result<Vec<u8>, WriteError> {
+        let document = sign(&self.encode(), &[ANCHORS_AAD], keys);
+        Anchors::standing(&document, None)?;
+        Ok(document)
+    }
+
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
         encoder.array(6)?.u8(1)?.u64(self.edition)?.u64(self.issued)?.bytes(&self.vendor)?;
         encoder.array(self.roles.len() as u64)?;
@@ -71,6 +82,25 @@ impl AnchorsDraft {
         }
         encoder.map(0).map(drop)
     }
+}
+
+/// Adds signatures by `keys` to a document; a key that has signed it already signs no second time.
+///
+/// # Errors
+///
+/// [`WriteError::NotBelieved`] for a document that is malformed or altered, or for more signatures than one has.
+pub fn cosign(document: &[u8], keys: &[PrivateKey]) -> Result<Vec<u8>, WriteError> {
+    let signed = Sign::parse(document).map_err(AnchorsError::from)?;
+    let new = |key: &&PrivateKey| signed.signers().all(|signer| signer.kid() != key.public().kid());
+    let mut missing: Vec<PrivateKey> = Vec::new();
+    for key in keys.iter().filter(new) {
+        if missing.iter().all(|known| known.public() != key.public()) {
+            missing.push(key.clone());
+        }
+    }
+    let document = add_signers(&signed, &[ANCHORS_AAD], &missing);
+    Anchors::standing(&document, None)?;
+    Ok(document)
 }
 
 impl RoleDraft {

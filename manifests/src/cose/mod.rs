@@ -13,9 +13,9 @@ pub(crate) mod structure;
 pub use key::{Algorithm, KeyError, KeyId, P256, PublicKey, SignatureVerifier};
 #[cfg(feature = "author")]
 pub use private_key::{PrivateKey, PrivateKeyError};
-#[cfg(feature = "author")]
-pub use sign::sign;
 pub use sign::{Sign, Signer};
+#[cfg(feature = "author")]
+pub use sign::{add_signers, sign};
 pub use sign1::{CoseError, DetachedSign1, Sign1, SignatureError};
 #[cfg(feature = "author")]
 pub use sign1::{sign1, sign1_detached};

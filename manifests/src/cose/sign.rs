@@ -115,7 +115,7 @@ impl<'a> Signer<'a> {
 
 #[cfg(feature = "author")]
 mod author {
-    use super::{SIGN_TAG, sign_digest};
+    use super::{SIGN_TAG, Sign, sign_digest};
     use crate::cose::PrivateKey;
     use crate::cose::sign1::own_protected;
     use alloc::vec::Vec;
@@ -130,20 +130,47 @@ mod author {
         let written = (|| -> Result<(), Error<_>> {
             encoder.tag(Tag::new(SIGN_TAG))?.array(4)?.bytes(&[])?.map(0)?.bytes(payload)?;
             encoder.array(keys.len() as u64)?;
-            for key in keys {
-                let protected = own_protected(key.public().kid());
-                let signature = key.sign_digest(&sign_digest(&protected, aad, payload));
-                encoder.array(3)?.bytes(&protected)?.map(0)?.bytes(&signature)?;
-            }
             Ok(())
         })();
         // Writing into a vector does not fail.
+        let mut message = written.map_or_else(|_| Vec::new(), |()| encoder.into_writer());
+        for key in keys {
+            message.extend(signer(payload, aad, key));
+        }
+        message
+    }
+
+    /// Adds signatures by `keys` to a message that was signed before; `aad` is the `external_aad` in parts.
+    #[must_use]
+    pub fn add_signers(signed: &Sign<'_>, aad: &[&[u8]], keys: &[PrivateKey]) -> Vec<u8> {
+        let mut encoder = Encoder::new(Vec::new());
+        let written = (|| -> Result<(), Error<_>> {
+            encoder.tag(Tag::new(SIGN_TAG))?.array(4)?.bytes(&[])?.map(0)?.bytes(signed.payload)?;
+            encoder.array((signed.count + keys.len()) as u64)?;
+            Ok(())
+        })();
+        let mut message = written.map_or_else(|_| Vec::new(), |()| encoder.into_writer());
+        message.extend_from_slice(signed.signers);
+        for key in keys {
+            message.extend(signer(signed.payload, aad, key));
+        }
+        message
+    }
+
+    fn signer(payload: &[u8], aad: &[&[u8]], key: &PrivateKey) -> Vec<u8> {
+        let mut encoder = Encoder::new(Vec::new());
+        let protected = own_protected(key.public().kid());
+        let signature = key.sign_digest(&sign_digest(&protected, aad, payload));
+        let written = (|| -> Result<(), Error<_>> {
+            encoder.array(3)?.bytes(&protected)?.map(0)?.bytes(&signature)?;
+            Ok(())
+        })();
         written.map_or_else(|_| Vec::new(), |()| encoder.into_writer())
     }
 }
 
 #[cfg(feature = "author")]
-pub use author::sign;
+pub use author::{add_signers, sign};
 
 #[cfg(test)]
 mod tests {
@@ -161,6 +188,17 @@ mod tests {
             assert_eq!(signer.verify(&[b"bw1 anchors"], &keys[1 - n].public()), Err(SignatureError));
             assert_eq!(signer.verify(&[b"bw1 bundle"], &keys[n].public()), Err(SignatureError));
         }
+    }
+
+    #[test]
+    fn signers_that_are_added_one_by_one_make_the_message_that_all_sign_at_once() {
+        let keys = [1u8, 2, 3].map(|n| PrivateKey::from_random(&[n; 32]).unwrap());
+        let aad: &[&[u8]] = &[b"bw1 anchors"];
+        let mut message = sign(b"payload", aad, &keys[..1]);
+        for key in &keys[1..] {
+            message = add_signers(&Sign::parse(&message).unwrap(), aad, core::slice::from_ref(key));
+        }
+        assert_eq!(message, sign(b"payload", aad, &keys));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use bellwether_manifests::anchors::Anchors;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -237,6 +238,54 @@ fn anchors_whose_threshold_no_root_reaches_are_not_signed() {
     desk.done("keys new second.key");
     let signed = desk.json(&format!("{again} --threshold 2 --root second.key"));
     assert_eq!(signed["root"].as_array().expect("a list").len(), 2);
+}
+
+#[test]
+fn root_keys_sign_in_steps_until_none_is_missing() {
+    let desk = Desk::with_anchors();
+    desk.done("keys new a.key");
+    desk.done("keys new b.key");
+    let next = "keys anchors --vendor example.com --edition 2 --root a.key --root b.pub --threshold root=2 \
+                --author author.pub --distributor distributor.pub --replacing anchors.cose --out next.cose";
+    let signed = desk.json(next);
+    assert_eq!((&signed["missing"]["own"], &signed["missing"]["replaced"]), (&1.into(), &1.into()));
+    let both = desk
+        .json("keys sign-anchors next.cose --key b.key --key b.key --replacing anchors.cose --out both.cose");
+    assert_eq!((&both["missing"]["own"], &both["missing"]["replaced"]), (&0.into(), &1.into()));
+    let all = desk.json("keys sign-anchors both.cose --key root.key --replacing anchors.cose --out all.cose");
+    assert_eq!((&all["missing"]["own"], &all["missing"]["replaced"]), (&0.into(), &0.into()));
+    let old = desk.file("anchors.cose");
+    let old = Anchors::initial(&old).expect("the first anchors");
+    assert!(Anchors::replacing(&desk.file("all.cose"), &old).is_ok());
+    assert!(Anchors::replacing(&desk.file("both.cose"), &old).is_err());
+    assert!(Anchors::initial(&desk.file("next.cose")).is_err());
+}
+
+#[test]
+fn anchors_of_a_lower_edition_or_another_vendor_replace_nothing() {
+    let desk = Desk::with_anchors();
+    let again = ANCHORS.replace("anchors.cose", "b.cose");
+    let said = desk.refused(&format!("{again} --replacing anchors.cose"));
+    assert!(said.contains("higher --edition"), "{said}");
+    let other = again.replace("example.com", "other.example");
+    let said = desk.refused(&format!("{other} --edition 2 --replacing anchors.cose"));
+    assert!(said.contains("vendor"), "{said}");
+    let said = desk.refused(&format!("{again} --threshold boss=2"));
+    assert!(said.contains("root, author or distributor"), "{said}");
+    desk.refused(&format!("{again} --threshold 0"));
+    let said = desk.refused(&again.replace("root.key", "root.pub"));
+    assert!(said.contains("nobody signs"), "{said}");
+}
+
+#[test]
+fn altered_anchors_are_not_signed() {
+    let desk = Desk::with_anchors();
+    let mut altered = desk.file("anchors.cose");
+    let middle = altered.len() / 2;
+    altered[middle] ^= 1;
+    desk.put("altered.cose", altered);
+    desk.refused("keys sign-anchors altered.cose --key root.key --out b.cose");
+    assert!(!desk.has("b.cose"));
 }
 
 #[test]
