@@ -204,6 +204,13 @@ impl<'a> Server<'a> {
         answer
     }
 
+    /// Reads the selector of an update request, encoded.
+    pub(crate) fn selector_of(&self, request: &[u8]) -> Vec<u8> {
+        let place = mac::peek_place(request).unwrap();
+        let request = mac::open_request(&self.up_key(place), "/u", request).unwrap();
+        cbor::to_vec(&request.selector).unwrap()
+    }
+
     /// Takes a report and gives its receipt: the same for the same report.
     pub(crate) fn receipt(&mut self, report: &[u8]) -> Result<Vec<u8>, OpenError> {
         let place = mac::peek_report_place(report)?;

@@ -1,8 +1,9 @@
 //! A device with a gateway: honest, silent, away, lying.
 
 use super::*;
-use crate::testing::{self, UPTIME};
+use crate::testing::{self, UPTIME, device};
 use crate::update::Ignored;
+use bellwether_manifests::message::GrantOptions;
 
 fn frames_of_new_image() -> usize {
     new_image().len().div_ceil(992)
@@ -381,4 +382,45 @@ fn device_that_ends_tells_the_server_alone() {
     assert_eq!(world.seen.last().unwrap(), "Delete rd/1?");
     assert_eq!(world.events.last(), Some(&Event::Stopped));
     assert_eq!(world.count_at_gateway(""), told);
+}
+
+#[test]
+fn go_is_asked_over_the_gateway_after_its_execute() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.settle();
+    world.server.options = GrantOptions { ask_go: Some(true), ..GrantOptions::default() };
+    world.push_manifest();
+    world.settle();
+    world.server.serve = Serve::Verdict(Said::Later(40));
+    assert_eq!(world.ask_device_over(Route::Gateway, Method::Post, "/5/0/2", None).code, Code::CHANGED);
+    world.settle();
+    assert!(world.events.contains(&Event::GoWanted) && !world.events.contains(&Event::TrialBegun));
+    world.server.serve = Serve::Verdict(Said::Go);
+    world.wait_until(|world| world.events.last() == Some(&Event::Reboot));
+    assert!(world.events.ends_with(&[Event::Go, Event::TrialBegun, Event::Reboot]));
+    assert_eq!((world.count_at_gateway("Post u?"), world.count("Post u?")), (3, 0));
+    world.reboot(true);
+    assert_eq!(world.agent.updater().running().digest, sha256(&new_image()));
+}
+
+#[test]
+fn gateway_cannot_take_a_grant_back() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.settle();
+    world.server.options = GrantOptions { ask_go: Some(true), ..GrantOptions::default() };
+    world.push_manifest();
+    world.settle();
+    world.ask_device(Method::Post, "/5/0/2", None);
+    // What a twin of the device is told is authentic, and not for this device's question.
+    let mut twin = device(&author);
+    twin.offer(UPTIME, &world.server.manifest(1)).unwrap();
+    world.server.serve = Serve::Verdict(Said::Refused(18));
+    let others = [0; 9].map(|_| testing::request(&mut twin));
+    let replayed = world.server.answer(&others[8]);
+    world.server.serve = Serve::Verdict(Said::Go);
+    world.conduct(Conduct::Answer(replayed));
+    world.wait_until(|world| world.events.last() == Some(&Event::Reboot));
+    assert_eq!((world.count_at_gateway("Post u?"), world.count("Post u?")), (4, 1));
 }

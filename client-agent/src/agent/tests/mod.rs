@@ -3,11 +3,14 @@
 
 mod gateway;
 mod server;
+mod servers;
 
 use super::{Agent, Config, Event, Purpose, Route};
 use crate::testing::server::{Said, Serve};
-use crate::testing::{Author, CountingRandom, MemoryFlash, Server, device, new_image, sha256, start};
-use crate::update::trial;
+use crate::testing::{
+    Author, CountingRandom, Device, MemoryFlash, Server, factory_flash, facts, new_image, sha256,
+};
+use crate::update::{Facts, Updater, trial};
 use bellwether_coap::{Code, Failure, Instant, Method, Request, Response};
 use bellwether_manifests::message::Moment;
 use core::time::Duration;
@@ -20,6 +23,12 @@ struct World<'a> {
     author: &'a Author,
     server: Server<'a>,
     server_is_away: bool,
+    /// Servers of the unit file that sessions were tried with.
+    tried: Vec<usize>,
+    /// The one of them that cannot be reached.
+    unreachable: Option<usize>,
+    /// What the next update request is answered with, once.
+    said_once: Option<Said>,
     gateway: Option<Gateway>,
     agent: Agent<'static, MemoryFlash, CountingRandom>,
     now: Instant,
@@ -90,7 +99,10 @@ impl<'a> World<'a> {
             author,
             server: Server::new(author, new_image()),
             server_is_away: false,
-            agent: Agent::new(device(author), config(gateway.is_some())),
+            tried: Vec::new(),
+            unreachable: None,
+            said_once: None,
+            agent: Agent::new(two_servers(factory_flash(), author), config(gateway.is_some())),
             gateway,
             now: Instant(Duration::from_secs(1)),
             seen: Vec::new(),
@@ -106,7 +118,10 @@ impl<'a> World<'a> {
     fn connect(&mut self) {
         while let Some(route) = self.agent.poll_connect(self.now) {
             let fails = match route {
-                Route::Server => self.server_is_away,
+                Route::Server => {
+                    self.tried.push(self.agent.server());
+                    self.server_is_away || self.unreachable == Some(self.agent.server())
+                }
                 Route::Gateway => self.gateway.as_ref().unwrap().conduct == Conduct::Away,
             };
             if fails {
@@ -198,7 +213,13 @@ impl<'a> World<'a> {
                 response
             }
             (Method::Post, "u") => {
-                Response::new(Code::CHANGED).with_payload(65101, self.server.answer(&request.payload))
+                let serve = self.server.serve.clone();
+                if let Some(said) = self.said_once.take() {
+                    self.server.serve = Serve::Verdict(said);
+                }
+                let answer = self.server.answer(&request.payload);
+                self.server.serve = serve;
+                Response::new(Code::CHANGED).with_payload(65101, answer)
             }
             (Method::Post, "u/r") => match self.server.receipt(&request.payload) {
                 Ok(receipt) => Response::new(Code::CHANGED).with_payload(65104, receipt),
@@ -267,7 +288,8 @@ impl<'a> World<'a> {
     /// Boots what the boot state chooses and registers again.
     fn reboot(&mut self, self_test: bool) {
         let config = || config(self.gateway.is_some());
-        let agent = core::mem::replace(&mut self.agent, Agent::new(device(self.author), config()));
+        let blank = Agent::new(two_servers(factory_flash(), self.author), config());
+        let agent = core::mem::replace(&mut self.agent, blank);
         let mut flash = agent.into_updater().into_flash();
         if trial::select(&mut flash).unwrap().on_trial {
             if self_test {
@@ -276,7 +298,7 @@ impl<'a> World<'a> {
                 trial::roll_back(&mut flash).unwrap();
             }
         }
-        self.agent = Agent::new(start(flash, self.author), config());
+        self.agent = Agent::new(two_servers(flash, self.author), config());
         self.settle();
     }
 
@@ -296,6 +318,13 @@ impl<'a> World<'a> {
     fn moments(&self) -> Vec<Moment> {
         self.server.reported.iter().map(|(moment, _)| *moment).collect()
     }
+}
+
+/// A device whose unit file names two servers.
+fn two_servers(flash: MemoryFlash, author: &Author) -> Device {
+    let servers = &["coaps://server.example:5684", "coaps://second.example:5684"];
+    let facts = Facts { servers, ..facts(author) };
+    Updater::start(flash, CountingRandom(7), facts, Duration::ZERO).unwrap()
 }
 
 fn line(request: &Request) -> String {
