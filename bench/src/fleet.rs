@@ -156,6 +156,8 @@ impl Fleet {
             manifest: hex::encode(manifest),
             targets: Targets { classes: Vec::new(), endpoints },
             policy: Policy::default(),
+            who: None,
+            why: None,
         };
         self.core.launch(&campaign).await?;
         Ok(())

@@ -2,12 +2,16 @@
 //!
 //! Every key's doc says its unit and what raising it costs. Nonsense is refused with the key's name.
 
+mod mqtt;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde::Deserialize;
 use thiserror::Error;
+
+pub use mqtt::{Mqtt, MqttBroker, MqttVersion, Password};
 
 /// Everything that the server is told, resolved.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,6 +30,8 @@ pub struct Config {
     pub master_key_command: Option<String>,
     /// Seconds that a grant can be used.
     pub grant_lifetime_s: u64,
+    /// The broker that fleet managers speak through.
+    pub mqtt: Mqtt,
     /// DTLS sessions kept; beyond it the one idle longest is closed. About 8 KiB of memory each.
     pub sessions_max: u64,
     /// Seconds before a device's transaction is sent again for the first time (RFC 7252 `ACK_TIMEOUT`).
@@ -59,6 +65,8 @@ pub struct Flags {
     /// Seconds that a grant can be used [default: 604800]
     #[arg(long, env = "BELLWETHER_GRANT_LIFETIME_S")]
     grant_lifetime_s: Option<u64>,
+    #[command(flatten)]
+    mqtt: mqtt::Flags,
     /// DTLS sessions kept at the same time, about 8 KiB of memory each [default: 100000]
     #[arg(long, env = "BELLWETHER_SESSIONS_MAX")]
     sessions_max: Option<u64>,
@@ -77,6 +85,10 @@ struct File {
     public_uri: Option<String>,
     master_key_command: Option<String>,
     grant_lifetime_s: Option<u64>,
+    mqtt: Option<String>,
+    mqtt_listen: Option<SocketAddr>,
+    mqtt_version: Option<MqttVersion>,
+    mqtt_password_file: Option<PathBuf>,
     sessions_max: Option<u64>,
     ack_timeout_ms: Option<u64>,
 }
@@ -127,6 +139,15 @@ impl Config {
             public_uri: flags.public_uri.or(file.public_uri),
             master_key_command: flags.master_key_command.or(file.master_key_command),
             grant_lifetime_s: flags.grant_lifetime_s.or(file.grant_lifetime_s).unwrap_or(GRANT_LIFETIME_S),
+            mqtt: mqtt::resolve(
+                flags.mqtt,
+                mqtt::Keys {
+                    mqtt: file.mqtt,
+                    listen: file.mqtt_listen,
+                    version: file.mqtt_version,
+                    password_file: file.mqtt_password_file,
+                },
+            )?,
             sessions_max: flags.sessions_max.or(file.sessions_max).unwrap_or(SESSIONS_MAX),
             ack_timeout_ms: flags.ack_timeout_ms.or(file.ack_timeout_ms).unwrap_or(ACK_TIMEOUT_MS),
         };

@@ -111,6 +111,11 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The embedded broker does not start.
+    #[error(
+        "the embedded broker does not start: {0}; name your own with --mqtt, or switch it off with --mqtt off"
+    )]
+    Broker(String),
     /// Small secrets can't be kept.
     #[error(transparent)]
     Secret(#[from] crate::secret_file::SecretFileError),
@@ -171,6 +176,14 @@ impl Core {
         core.load_gateways().await?;
         core.load_dtls_keys().await?;
         Ok(core)
+    }
+}
+
+impl Core {
+    /// Names this server among a broker's clients: the same after every start, another one for every data folder.
+    #[must_use]
+    pub(crate) fn mqtt_name(&self) -> String {
+        format!("bellwether-{}", hex::encode(self.descriptors.public_key().kid()))
     }
 }
 

@@ -42,7 +42,8 @@ async fn main() -> ExitCode {
 
 fn log(filter: &str, json: bool) {
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+        // What the broker's library says of each connection is for its own developers.
+        .with_env_filter(EnvFilter::new(format!("rumqttd=off,rumqttc=error,{filter}")))
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     if json {

@@ -1,6 +1,6 @@
 //! Why a fleet manager's request was not done, in words that reach the fleet manager.
 
-use bellwether_api::ErrorCode;
+use bellwether_api::{ErrorBody, ErrorCode};
 use thiserror::Error;
 
 /// A refusal that its reader can act on. What no reader can act on is [`Refusal::internal`].
@@ -46,6 +46,15 @@ impl Refusal {
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let message = "the server failed; its log says why".to_owned();
         Self { code: ErrorCode::Internal, message, source: Some(source.into()) }
+    }
+
+    /// Gives what its reader gets, and leaves what failed below in the log.
+    #[must_use]
+    pub fn body(&self) -> ErrorBody {
+        if let Some(source) = std::error::Error::source(self) {
+            tracing::error!(error = source, "a request failed");
+        }
+        ErrorBody { code: self.code, message: self.message.clone() }
     }
 
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bellwether_decide::device::Endpoint;
 use bellwether_net::{Peer, SessionId, ShardHandle};
+use tokio::sync::broadcast;
 
 /// A registered device.
 #[derive(Clone)]
@@ -41,9 +42,34 @@ pub enum Told {
     Answers(Arc<[u8]>),
 }
 
+/// A device came or went.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// Its name.
+    pub endpoint: Endpoint,
+    /// Where it is; `None`: it can't be reached any more.
+    pub address: Option<SocketAddr>,
+}
+
 /// Keeps registrations by location and by name.
 #[derive(Default)]
 pub struct Registry(RwLock<Kept>);
+
+/// Where changes are told; who does not listen fast enough misses the oldest.
+struct Changes(broadcast::Sender<Change>);
+
+impl Default for Changes {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(CHANGES_MAX))
+    }
+}
+
+impl Changes {
+    fn tell(&self, endpoint: &Endpoint, address: Option<SocketAddr>) {
+        // Nobody listens where there is no broker.
+        let _ = self.0.send(Change { endpoint: endpoint.clone(), address });
+    }
+}
 
 #[derive(Default)]
 struct Kept {
@@ -51,9 +77,16 @@ struct Kept {
     locations: HashMap<Endpoint, String>,
     /// The last two addresses of each device, newest last: they outlive registrations, for alarms.
     addresses: HashMap<Endpoint, [Option<SocketAddr>; 2]>,
+    changes: Changes,
 }
 
 impl Registry {
+    /// Listens to who comes and goes from now on.
+    #[must_use]
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).changes.0.subscribe()
+    }
+
     /// Registers a device under a location that nobody can guess; an older registration of it ends.
     pub fn register(&self, location: String, registration: Registration) {
         let mut kept = self.write();
@@ -61,6 +94,7 @@ impl Registry {
         if let Some(old) = kept.locations.insert(registration.endpoint.clone(), location.clone()) {
             kept.by_location.remove(&old);
         }
+        kept.changes.tell(&registration.endpoint, Some(registration.address));
         kept.by_location.insert(location, registration);
     }
 
@@ -93,6 +127,7 @@ impl Registry {
         };
         kept.by_location.remove(location);
         kept.locations.remove(&endpoint);
+        kept.changes.tell(&endpoint, None);
         true
     }
 
@@ -108,6 +143,7 @@ impl Registry {
         if kept.by_location.get(&location).is_some_and(|registration| registration.session == session) {
             kept.by_location.remove(&location);
             kept.locations.remove(&endpoint);
+            kept.changes.tell(&endpoint, None);
         }
     }
 
@@ -167,8 +203,14 @@ impl Registry {
         let mut kept = self.write();
         let before = kept.by_location.len();
         kept.by_location.retain(|_, registration| registration.expires >= now);
-        let Kept { by_location, locations, .. } = &mut *kept;
-        locations.retain(|_, location| by_location.contains_key(location));
+        let Kept { by_location, locations, changes, .. } = &mut *kept;
+        locations.retain(|endpoint, location| {
+            let is_kept = by_location.contains_key(location);
+            if !is_kept {
+                changes.tell(endpoint, None);
+            }
+            is_kept
+        });
         before - by_location.len()
     }
 
@@ -214,6 +256,9 @@ impl Kept {
         }
     }
 }
+
+/// Changes that wait for who listens: a fleet that comes back at once after an outage, at 100 bytes each.
+const CHANGES_MAX: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
@@ -263,6 +308,19 @@ mod tests {
         assert_eq!(registry.count(), 1);
         assert!(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW).is_none());
         assert!(registry.update("b", (&shard, &peer(2, "lamp-1")), None, NOW).is_some());
+    }
+
+    #[test]
+    fn who_comes_and_who_goes_is_told() {
+        let shard = shard();
+        let registry = Registry::default();
+        let mut changes = registry.changes();
+        add(&registry, &shard, "a", 1, 5);
+        add(&registry, &shard, "b", 2, 6);
+        registry.sweep(NOW + 61);
+        let told: Vec<_> = std::iter::from_fn(|| changes.try_recv().ok()).collect();
+        let ports: Vec<_> = told.iter().map(|one| one.address.map(|address| address.port())).collect();
+        assert_eq!(ports, [Some(5), Some(6), None]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::core::{Core, StartError};
 use crate::frames::{FrameCache, FrameService};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
-use crate::{campaign, clock, secret_file};
+use crate::{campaign, clock, mqtt, secret_file};
 
 /// What a running server leaves in its data folder, so that tools on the same machine find it.
 #[derive(Serialize)]
@@ -25,6 +25,7 @@ struct Listening {
     http: String,
     coaps: String,
     coap: Option<String>,
+    mqtt: Option<String>,
 }
 
 /// Runs the server until it is told to stop.
@@ -56,16 +57,19 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
         }
     };
     let campaigns = tokio::spawn(campaign::run(Arc::clone(&core)));
+    let mqtt = mqtt::start(&core).await?;
     let listening = Listening {
         http: http_address.to_string(),
         coaps: coaps.local_addr().to_string(),
         coap: coap.as_ref().map(|shard| shard.local_addr().to_string()),
+        mqtt: mqtt.as_ref().map(|running| running.address.clone()),
     };
     announce(&core, &listening)?;
 
     let router = http::router(Arc::clone(&core), http::Token::new(token));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
     campaigns.abort();
+    drop(mqtt);
     coaps.stop();
     if let Some(coap) = coap {
         coap.stop();

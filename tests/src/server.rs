@@ -142,6 +142,9 @@ fn command_at(data: &Path, coaps: SocketAddr, http: SocketAddr, extra: &[String]
 fn launch(data: &Path, log: &Path, coaps: SocketAddr, http: SocketAddr, extra: &[String]) -> Program {
     let mut command = command_at(data, coaps, http, extra);
     command.args(extra);
+    if extra.iter().all(|flag| flag != "--mqtt" && flag != "--mqtt-listen") {
+        command.args(["--mqtt", "off"]);
+    }
     Program::start(command, log)
 }
 

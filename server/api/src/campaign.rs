@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Asks for a campaign: `POST /v1/campaigns`.
+/// Asks for a campaign: `POST /v1/campaigns`, `commands/campaigns/launch`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchCampaign {
@@ -18,6 +18,12 @@ pub struct LaunchCampaign {
     /// How fast, and when to stop.
     #[serde(default)]
     pub policy: Policy,
+    /// Who asks, as they say themselves; kept in the ledger. At most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Why; kept in the ledger. At most 512 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// Chooses devices. Everything empty: every device of the classes that the manifest serves.
@@ -41,9 +47,16 @@ pub struct Policy {
     /// Finished devices that are needed before the share counts; absent: 1.
     pub abort_sample_min: Option<u32>,
     /// Gives every device a new epoch of keys with its update.
+    #[serde(skip_serializing_if = "is_unset")]
     pub reseed: bool,
     /// Lets devices ask before they start the new image, and start only on the server's word.
+    #[serde(skip_serializing_if = "is_unset")]
     pub ask_go: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unset(flag: &bool) -> bool {
+    !flag
 }
 
 /// A campaign with its progress: `GET /v1/campaigns/{id}`.

@@ -1,4 +1,4 @@
-//! Wire types of the HTTP interface: what the command line and every other fleet manager's tool speak.
+//! Wire types of HTTP and MQTT: what the command line and every other fleet manager's tool speak.
 //!
 //! Bytes are hexadecimal text, times are seconds since 1970 (UTC), shares are per mille. Unknown fields in
 //! a request are refused by name, so a misspelt policy never runs as the default.
@@ -8,8 +8,10 @@
 
 mod alarm;
 mod campaign;
+mod command;
 mod device;
 mod error;
+mod event;
 mod gateway;
 mod release;
 mod status;
@@ -19,8 +21,13 @@ pub use campaign::{
     Campaign, CampaignDevice, CampaignState, ClassProgress, DeviceOutcome, Got, LaunchCampaign, Policy,
     Targets,
 };
+pub use command::{
+    AskDevice, CampaignExplanation, CampaignPage, DevicePage, ExplainCampaign, ListCampaigns, ListDevices,
+    NotDone, OrderCampaign, Reply,
+};
 pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};
+pub use event::{Event, Progress, Registration, ServerStatus};
 pub use gateway::{AddGateway, Gateway, NewGateway};
 pub use release::{Anchors, FrameCount, Manifest, ManifestClass, Release};
 pub use status::{Distributor, Health};

@@ -63,7 +63,7 @@ enum Noun {
     /// Gateways: caches near the devices: enrol, list, show, remove
     #[command(subcommand)]
     Gateway(gateway::Command),
-    /// Campaigns: launch, watch, cancel
+    /// Campaigns: launch, watch, pause, resume, cancel, retry-failed, list, explain
     #[command(subcommand)]
     Campaign(campaign::Command),
     /// Alarms: what needs a person's eye

@@ -1,4 +1,4 @@
-//! Campaigns: launch, progress, cancel.
+//! Campaigns: launch, progress, why not.
 
 use std::collections::BTreeSet;
 
@@ -6,16 +6,17 @@ use bellwether_api as api;
 use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
-use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets};
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets, why};
 use bellwether_decide::device::{Device, Endpoint};
-use bellwether_store::campaign::{Command, Launch, Launched, MoveError};
+use bellwether_decide::explain;
+use bellwether_store::campaign::{Launch, Launched};
 use bellwether_store::error::AddError;
 use bellwether_store::ledger::{Recorded, Scope};
-use sha2::{Digest as _, Sha256};
 
-use super::devices::endpoint;
+use super::devices::{endpoint, time};
+use super::digest;
+use super::request::{by, command, limit, other_body};
 use super::trust::refused;
-use super::{digest, releases::named};
 use crate::book::Page;
 use crate::clock;
 use crate::core::Core;
@@ -28,45 +29,49 @@ impl Core {
     ///
     /// [`Refusal::conflict`] where the request id was used with another body.
     pub async fn launch(&self, asked: &api::LaunchCampaign) -> Result<api::Campaign, Refusal> {
-        named("request_id", &asked.request_id)?;
+        if let Some(reply) = self.answered(LAUNCH, &asked.request_id, asked).await? {
+            return Ok(reply);
+        }
+        let by = by(asked.who.as_ref(), asked.why.as_ref())?;
         let manifest = digest(&asked.manifest)?;
         let page = self.book.page(&manifest).await.map_err(refused)?;
-        let page = page.ok_or_else(|| Refusal::not_found("no such manifest was published"))?;
+        let page = page.ok_or_else(|| Refusal::not_found("manifest: none with this digest was published"))?;
         let devices = self.targeted(&asked.targets, &page).await?;
         if devices.is_empty() {
             return Err(Refusal::invalid(
-                "no enrolled device is among the targets; see `bellwether device list`",
+                "targets: no enrolled device is among them; see `bellwether device list`",
             ));
         }
         let id = self.store.next_campaign_id(&self.tenant).await.map_err(Refusal::internal)?;
-        let now = clock::now();
         let campaign = Campaign {
             id,
             manifest,
             targets: kept_targets(&asked.targets, &devices),
             policy: policy(&asked.policy)?,
-            launched_at: now,
+            launched_at: clock::now(),
             state: CampaignState::Running,
         };
-        let body = serde_json::to_vec(asked).map_err(Refusal::internal)?;
-        let command = Command {
-            request_id: asked.request_id.clone(),
-            body: Sha256::digest(&body).into(),
-            reply: id.0.to_string().into_bytes(),
-            at: now,
-        };
-        let events = launch_events(id, &devices, now);
-        let launch = Launch { campaign: &campaign, events: &events, command: Some(&command) };
+        let events = launch_events(&campaign, &devices, by);
+        self.launched(asked, &campaign, &events).await
+    }
+
+    /// Writes a launch down, with what it is answered.
+    async fn launched(
+        &self,
+        asked: &api::LaunchCampaign,
+        campaign: &Campaign,
+        events: &[Event],
+    ) -> Result<api::Campaign, Refusal> {
+        let reply = changed(campaign, &Progress::of(campaign.id, events));
+        let command = command(LAUNCH, &asked.request_id, asked, &reply)?;
+        let launch = Launch { campaign, events, command: Some(&command) };
         match self.store.launch(&self.tenant, launch).await {
             Ok(Launched::New { .. }) => {
                 self.wake.notify_one();
-                self.campaign(&id.0.to_string()).await
+                Ok(reply)
             }
-            Ok(Launched::Repeated { reply }) => self.campaign(&String::from_utf8_lossy(&reply)).await,
-            Ok(Launched::OtherBody) => Err(Refusal::conflict(format!(
-                "request id {:?} was used for another campaign; choose a new one",
-                asked.request_id
-            ))),
+            Ok(Launched::Repeated { reply }) => self.repeated(&reply).await,
+            Ok(Launched::OtherBody) => Err(other_body(&asked.request_id)),
             Err(AddError::Exists) => Err(Refusal::conflict("the campaign's number is taken; try again")),
             Err(error) => Err(Refusal::internal(error)),
         }
@@ -108,20 +113,72 @@ impl Core {
         }
     }
 
-    /// Lists campaigns, the oldest first, without their devices.
+    /// Lists a page of campaigns, the oldest first, without their devices.
     ///
     /// # Errors
     ///
-    /// [`Refusal::internal`].
-    pub async fn campaigns(&self) -> Result<Vec<api::Campaign>, Refusal> {
-        let campaigns =
-            self.store.campaigns(&self.tenant, None, None, PAGE).await.map_err(Refusal::internal)?;
-        let mut described = Vec::with_capacity(campaigns.len());
-        for campaign in campaigns {
+    /// [`Refusal::invalid`] for a page that can't be.
+    pub async fn campaigns(&self, asked: &api::ListCampaigns) -> Result<api::CampaignPage, Refusal> {
+        let limit = limit(asked.limit)?;
+        let after = asked.after.as_deref().map(campaign_id).transpose()?;
+        let state = asked.state.map(decided_state);
+        let rows =
+            self.store.campaigns(&self.tenant, state, after, limit).await.map_err(Refusal::internal)?;
+        let is_full = rows.len() == limit as usize;
+        let next = rows.last().filter(|_| is_full).map(|last| last.id.0.to_string());
+        let mut campaigns = Vec::with_capacity(rows.len());
+        for campaign in rows {
             let progress = self.progress(campaign.id).await?;
-            described.push(describe(&campaign, &progress, Vec::new()));
+            campaigns.push(describe(&campaign, &progress, Vec::new()));
         }
-        Ok(described)
+        Ok(api::CampaignPage { campaigns, next })
+    }
+
+    /// Tells how a campaign stands, what was ordered by whom, and why its devices are not done.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::not_found`].
+    pub async fn explain_campaign(
+        &self,
+        asked: &api::ExplainCampaign,
+    ) -> Result<api::CampaignExplanation, Refusal> {
+        let (id, limit) = (campaign_id(&asked.campaign)?, limit(asked.limit)? as usize);
+        let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
+        let campaign = campaign.ok_or_else(|| missing(id))?;
+        let progress = self.progress(id).await?;
+        let reachable: BTreeSet<Endpoint> = self.registry.reachable(clock::now()).into_iter().collect();
+        let mut lines = why::standing(&campaign, &progress, |endpoint| reachable.contains(endpoint));
+        lines.extend(self.ordered_so_far(id).await?);
+        let after = asked.after.as_deref().unwrap_or_default();
+        let mut not_done =
+            progress.tracks.iter().filter(|(endpoint, _)| endpoint.as_str() > after).filter_map(
+                |(endpoint, track)| {
+                    let why = why::not_done(&campaign, track, reachable.contains(endpoint))?;
+                    let (endpoint, outcome) = (endpoint.to_string(), outcome(track.stage));
+                    Some(api::NotDone { endpoint, outcome, why })
+                },
+            );
+        let devices: Vec<_> = not_done.by_ref().take(limit).collect();
+        let next = not_done.next().and_then(|_| devices.last().map(|last| last.endpoint.clone()));
+        Ok(api::CampaignExplanation { campaign: id.0.to_string(), lines, devices, next })
+    }
+
+    /// What happened to a campaign as a whole, in sentences.
+    async fn ordered_so_far(&self, id: CampaignId) -> Result<Vec<String>, Refusal> {
+        let events =
+            self.store.events(&self.tenant, Scope::Whole(id), 0, PAGE).await.map_err(Refusal::internal)?;
+        let told =
+            events.iter().map(|one| format!("{}  {}", time(one.event.at), explain::happened(&one.event)));
+        Ok(told.collect())
+    }
+
+    /// Shows a campaign as it stands now, without its devices; `None` where there is none.
+    pub(crate) async fn campaign_in_short(&self, id: CampaignId) -> Result<Option<api::Campaign>, Refusal> {
+        let Some(campaign) = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)? else {
+            return Ok(None);
+        };
+        Ok(Some(describe(&campaign, &self.progress(id).await?, Vec::new())))
     }
 
     /// Shows one campaign with all its devices.
@@ -141,7 +198,7 @@ impl Core {
         Ok(describe(&campaign, &progress, devices))
     }
 
-    async fn progress(&self, id: CampaignId) -> Result<Progress, Refusal> {
+    pub(super) async fn progress(&self, id: CampaignId) -> Result<Progress, Refusal> {
         let progress = self.store.progress(&self.tenant, id).await.map_err(Refusal::internal)?;
         progress.ok_or_else(|| missing(id))
     }
@@ -188,33 +245,6 @@ impl Core {
             }
         })
     }
-
-    /// Ends a campaign: no new offers and no new grants.
-    ///
-    /// # Errors
-    ///
-    /// [`Refusal::conflict`] where it is over already.
-    pub async fn cancel(&self, id: &str) -> Result<api::Campaign, Refusal> {
-        let number = campaign_id(id)?;
-        let campaign = self.store.campaign(&self.tenant, number).await.map_err(Refusal::internal)?;
-        let state = campaign.ok_or_else(|| missing(number))?.state;
-        if !matches!(state, CampaignState::Running | CampaignState::Halted) {
-            return Err(Refusal::conflict(format!("campaign {id} is {} already", state.name())));
-        }
-        let event = Event {
-            at: clock::now(),
-            campaign: Some(number),
-            device: None,
-            kind: EventKind::Cancelled { by: By::default() },
-        };
-        match self.store.move_campaign(&self.tenant, number, state, &[event]).await {
-            Ok(_) => self.campaign(id).await,
-            Err(MoveError::Conflict { found }) => {
-                Err(Refusal::conflict(format!("campaign {id} became {} meanwhile; look again", found.name())))
-            }
-            Err(error) => Err(Refusal::internal(error)),
-        }
-    }
 }
 
 /// What the campaign is kept as being for: names where names were asked for, else classes. Which devices these are
@@ -228,14 +258,10 @@ fn kept_targets(asked: &api::Targets, devices: &[Device]) -> Targets {
     Targets::Endpoints(devices.iter().map(|device| device.endpoint.clone()).collect())
 }
 
-fn launch_events(id: CampaignId, devices: &[Device], at: u64) -> Vec<Event> {
+fn launch_events(campaign: &Campaign, devices: &[Device], by: By) -> Vec<Event> {
+    let (id, at) = (campaign.id, campaign.launched_at);
     let targeted = u32::try_from(devices.len()).unwrap_or(u32::MAX);
-    let launched = Event {
-        at,
-        campaign: Some(id),
-        device: None,
-        kind: EventKind::Launched { targeted, by: By::default() },
-    };
+    let launched = Event { at, campaign: Some(id), device: None, kind: EventKind::Launched { targeted, by } };
     let target = |device: &Device| Event {
         at,
         campaign: Some(id),
@@ -258,13 +284,13 @@ fn policy(asked: &api::Policy) -> Result<Policy, Refusal> {
     Ok(Policy { in_flight_max: asked.at_most, failure_per_mille_max, failure_sample_min, reseed, ask_go })
 }
 
-fn campaign_id(text: &str) -> Result<CampaignId, Refusal> {
+pub(super) fn campaign_id(text: &str) -> Result<CampaignId, Refusal> {
     let number =
         text.parse().map_err(|_| Refusal::invalid(format!("{text:?} is no campaign: a number is")))?;
     Ok(CampaignId(number))
 }
 
-fn missing(id: CampaignId) -> Refusal {
+pub(super) fn missing(id: CampaignId) -> Refusal {
     Refusal::not_found(format!("there is no campaign {}", id.0))
 }
 
@@ -297,6 +323,23 @@ fn describe(campaign: &Campaign, progress: &Progress, devices: Vec<api::Campaign
     }
 }
 
+/// Describes a campaign for the reply to a change, which is kept: classes beyond what a kept reply holds are left out.
+pub(super) fn changed(campaign: &Campaign, progress: &Progress) -> api::Campaign {
+    let mut reply = describe(campaign, progress, Vec::new());
+    reply.classes.truncate(REPLY_CLASSES_MAX);
+    reply
+}
+
+fn decided_state(state: api::CampaignState) -> CampaignState {
+    match state {
+        api::CampaignState::Running => CampaignState::Running,
+        api::CampaignState::Paused => CampaignState::Paused,
+        api::CampaignState::Halted => CampaignState::Halted,
+        api::CampaignState::Cancelled => CampaignState::Cancelled,
+        api::CampaignState::Finished => CampaignState::Finished,
+    }
+}
+
 fn outcome(stage: Stage) -> api::DeviceOutcome {
     match stage {
         Stage::Waiting => api::DeviceOutcome::Waiting,
@@ -309,6 +352,12 @@ fn outcome(stage: Stage) -> api::DeviceOutcome {
         Stage::Refused => api::DeviceOutcome::Refused,
     }
 }
+
+/// Names the verb in what a request's digest is made over: nothing, as it was before there were other verbs.
+const LAUNCH: &str = "";
+
+/// Classes in a kept reply: 250 bytes each, and the store keeps 64 KiB.
+const REPLY_CLASSES_MAX: usize = 200;
 
 /// Rows read at a time.
 const PAGE: u32 = 1_000;

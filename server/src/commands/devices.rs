@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use bellwether_api::{AddDevice, Device, Explanation, NewDevice, Security};
+use bellwether_api::{AddDevice, Device, DevicePage, Explanation, ListDevices, NewDevice, Security};
 use bellwether_decide::campaign::event::{Delivery, EventKind};
 use bellwether_decide::device::{self, Endpoint};
 use bellwether_decide::explain::{self, Known};
@@ -19,6 +19,7 @@ use bellwether_store::ledger::Scope;
 
 use super::gateways::name_of;
 use super::releases::named;
+use super::request::limit;
 use crate::clock;
 use crate::core::{Core, StartError};
 use crate::refusal::Refusal;
@@ -148,6 +149,25 @@ impl Core {
             }
         }
         Ok(devices)
+    }
+
+    /// Lists a page of devices by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::invalid`] for a page that can't be.
+    pub async fn device_page(&self, asked: &ListDevices) -> Result<DevicePage, Refusal> {
+        let limit = limit(asked.limit)?;
+        let after = asked.after.as_deref().map(endpoint).transpose()?;
+        let rows =
+            self.store.devices(&self.tenant, after.as_ref(), limit).await.map_err(Refusal::internal)?;
+        let is_full = rows.len() == limit as usize;
+        let next = rows.last().filter(|_| is_full).map(|last| last.device.endpoint.to_string());
+        let mut devices = Vec::with_capacity(rows.len());
+        for enrolled in &rows {
+            devices.push(self.describe(enrolled).await?);
+        }
+        Ok(DevicePage { devices, next })
     }
 
     /// Shows one device.
@@ -286,7 +306,7 @@ fn unknown(name: &str) -> Refusal {
 }
 
 /// Writes seconds since 1970 as `2026-11-21 13:04:50Z`; what no calendar has as the number.
-fn time(at: u64) -> String {
+pub(super) fn time(at: u64) -> String {
     // The library writes years up to 9999.
     match UNIX_EPOCH.checked_add(Duration::from_secs(at)) {
         Some(time) if at < YEAR_10000 => {

@@ -2,8 +2,11 @@
 
 mod campaigns;
 mod devices;
+pub mod dispatch;
 mod gateways;
+mod orders;
 mod releases;
+pub(crate) mod request;
 mod trust;
 
 use bellwether_store::Digest;

@@ -5,6 +5,7 @@
 
 mod alarms;
 mod campaigns;
+mod commands;
 mod devices;
 mod document;
 mod gateways;
@@ -83,7 +84,7 @@ fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
         .routes(routes!(gateways::show, gateways::remove))
         .routes(routes!(campaigns::launch, campaigns::list))
         .routes(routes!(campaigns::show))
-        .routes(routes!(campaigns::cancel))
+        .routes(routes!(commands::run))
         .routes(routes!(alarms::list))
 }
 
@@ -136,9 +137,6 @@ where
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        if let Some(source) = std::error::Error::source(&self) {
-            tracing::error!(error = source, "a request failed");
-        }
         let status = match self.code {
             ErrorCode::Invalid => StatusCode::BAD_REQUEST,
             ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -148,7 +146,7 @@ impl IntoResponse for Refusal {
             ErrorCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        answer_error(status, ErrorBody { code: self.code, message: self.message })
+        answer_error(status, self.body())
     }
 }
 

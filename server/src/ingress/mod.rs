@@ -3,3 +3,4 @@
 pub mod coap;
 mod gateway;
 pub mod http;
+pub mod mqtt;

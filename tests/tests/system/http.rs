@@ -1,6 +1,6 @@
 //! The HTTP interface under wrong tokens, misspelt fields, repeated and oversized requests, and forged documents.
 
-use bellwether_api::{Campaign, Health};
+use bellwether_api::{Campaign, CampaignPage, Health};
 use bellwether_tests::meters::Meters;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -86,7 +86,7 @@ fn values_out_of_bounds_are_refused_by_their_names() {
     assert_eq!(long.0, 400, "{}", long.1);
     let refused = http.post("/v1/campaigns", &json!({"request_id": "r", "manifest": "zz"})).refusal();
     assert!(matches!(&refused, (400, message) if message.contains("digest")), "{refused:?}");
-    let campaigns: Vec<Campaign> = http.read("/v1/campaigns");
+    let CampaignPage { campaigns, .. } = http.read("/v1/campaigns");
     assert!(campaigns.is_empty());
 }
 
@@ -104,7 +104,7 @@ fn launch_is_done_once_per_request_id_and_another_body_is_refused() {
     let (status, message) = http.post("/v1/campaigns", &other).refusal();
     assert_eq!(status, 409);
     assert!(message.contains("once"), "{message}");
-    let campaigns: Vec<Campaign> = http.read("/v1/campaigns");
+    let CampaignPage { campaigns, .. } = http.read("/v1/campaigns");
     assert_eq!(campaigns.len(), 1);
 }
 

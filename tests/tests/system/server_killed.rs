@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use bellwether_api::{Campaign, CampaignState, Device, DeviceOutcome, Release};
+use bellwether_api::{Campaign, CampaignPage, CampaignState, Device, DeviceOutcome, Release};
 use bellwether_manifests::message::{Moment, content_format};
 use bellwether_net::coap::{Code, Method, Request, Response};
 use bellwether_tests::agent::Agent;
@@ -101,7 +101,7 @@ fn killed_server_keeps_everything_that_a_fleet_manager_was_told_is_done() {
 
     meters.fleet.cli.done(&format!("campaign cancel {campaign}"));
     meters.fleet.kill_and_restart();
-    let campaigns: Vec<Campaign> = meters.fleet.server.http().read("/v1/campaigns");
+    let CampaignPage { campaigns, .. } = meters.fleet.server.http().read("/v1/campaigns");
     assert_eq!((campaigns.len(), campaigns[0].state), (1, CampaignState::Cancelled));
 }
 

@@ -1,11 +1,11 @@
-//! `bellwether campaign`: launch, watch, cancel.
+//! `bellwether campaign`: launch, watch, pause, resume, cancel, retry, explain.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bellwether_api::{
-    Campaign, CampaignDevice, CampaignState, ClassProgress, DeviceOutcome, Got, LaunchCampaign, Manifest,
-    Policy, Targets,
+    Campaign, CampaignDevice, CampaignExplanation, CampaignPage, CampaignState, ClassProgress, DeviceOutcome,
+    ExplainCampaign, Got, LaunchCampaign, ListCampaigns, Manifest, NotDone, OrderCampaign, Policy, Targets,
 };
 use clap::{Args, Subcommand};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -28,11 +28,48 @@ pub(crate) enum Command {
         /// The campaign's name [default: the newest]
         id: Option<String>,
     },
-    /// Ends a campaign: no new offers and no new grants; devices that have a grant may finish
-    Cancel {
+    /// Stops a campaign for a while: nothing is offered, granted or started
+    Pause(Order),
+    /// Lets a paused campaign go on
+    Resume(Order),
+    /// Ends a campaign: no new offers and no new grants
+    Cancel(Order),
+    /// Puts the failed and refused devices of a campaign back to the start
+    RetryFailed(Order),
+    /// Lists campaigns, the oldest first
+    List {
+        /// Only those that stand so: running, paused, halted, cancelled, finished
+        #[arg(long, value_name = "STATE", value_parser = state)]
+        state: Option<CampaignState>,
+    },
+    /// Tells how a campaign stands, who ordered what, and why devices are not done
+    Explain {
         /// The campaign's name
         id: String,
     },
+}
+
+/// An order to a campaign.
+#[derive(Args, Debug)]
+pub(crate) struct Order {
+    /// The campaign's name
+    id: String,
+    #[command(flatten)]
+    by: By,
+}
+
+/// Who asks, and why: kept in the ledger.
+#[derive(Args, Debug)]
+pub(crate) struct By {
+    /// Who asks
+    #[arg(long, env = "USER", value_name = "NAME", hide_env_values = true)]
+    who: Option<String>,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    why: Option<String>,
+    /// Name of this request: the same again changes nothing more [default: random]
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
 }
 
 /// What to launch.
@@ -62,9 +99,8 @@ pub(crate) struct Launch {
     /// Let devices ask before they start the new image
     #[arg(long)]
     ask_go: bool,
-    /// Name of this request: the same again launches nothing new [default: random]
-    #[arg(long, value_name = "ID")]
-    request_id: Option<String>,
+    #[command(flatten)]
+    by: By,
     /// Watch it until it ends
     #[arg(long)]
     watch: bool,
@@ -100,19 +136,120 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             };
             watch(&client, &id, output).await
         }
-        Command::Cancel { id } => {
-            let path = format!("/v1/campaigns/{}/cancel", percent_encoded(&id));
-            let campaign: Campaign = client.post(&path, &()).await?;
-            output.print(&campaign, |campaign| format!("Cancelled campaign {}.", campaign.id));
+        Command::Pause(asked) => order(&client, "pause", asked, output, "Paused").await,
+        Command::Resume(asked) => order(&client, "resume", asked, output, "Resumed").await,
+        Command::Cancel(asked) => order(&client, "cancel", asked, output, "Cancelled").await,
+        Command::RetryFailed(asked) => {
+            order(&client, "retry-failed", asked, output, "Put back the failed devices of").await
+        }
+        Command::List { state } => {
+            output.print(&all(&client, state).await?, |campaigns| list(campaigns));
             Ok(())
         }
+        Command::Explain { id } => explain(&client, id, output).await,
     }
+}
+
+async fn order(client: &Client, verb: &str, asked: Order, output: Output, done: &str) -> Result<(), Failure> {
+    let Order { id: campaign, by: By { who, why, request_id } } = asked;
+    let request_id = request_id.map_or_else(random_id, Ok)?;
+    let asked = OrderCampaign { request_id, campaign, who, why };
+    let campaign: Campaign = client.post(&format!("/v1/commands/campaigns/{verb}"), &asked).await?;
+    output.print(&campaign, |campaign| {
+        format!("{done} campaign {}; it is {} now.", campaign.id, state_name(campaign.state))
+    });
+    Ok(())
+}
+
+/// Reads page after page.
+async fn all(client: &Client, state: Option<CampaignState>) -> Result<Vec<Campaign>, Failure> {
+    let mut asked = ListCampaigns { state, ..ListCampaigns::default() };
+    let mut campaigns = Vec::new();
+    loop {
+        let page: CampaignPage = client.post("/v1/commands/campaigns/list", &asked).await?;
+        campaigns.extend(page.campaigns);
+        asked.after = page.next;
+        if asked.after.is_none() {
+            return Ok(campaigns);
+        }
+    }
+}
+
+fn list(campaigns: &[Campaign]) -> String {
+    let row = |campaign: &Campaign| {
+        let sum =
+            |count: fn(&ClassProgress) -> u64| campaign.classes.iter().map(count).sum::<u64>().to_string();
+        vec![
+            campaign.id.clone(),
+            state_name(campaign.state).to_owned(),
+            sum(|class| class.targeted),
+            sum(|class| class.installed),
+            sum(|class| class.failed),
+        ]
+    };
+    table(
+        &["CAMPAIGN", "STATE", "DEVICES", "INSTALLED", "FAILED"],
+        &campaigns.iter().map(row).collect::<Vec<_>>(),
+    )
+}
+
+/// Tells how a campaign stands; devices page by page, as one list.
+async fn explain(client: &Client, campaign: String, output: Output) -> Result<(), Failure> {
+    let mut asked = ExplainCampaign { request_id: None, campaign, after: None, limit: None };
+    let mut told: Option<CampaignExplanation> = None;
+    loop {
+        let page: CampaignExplanation = client.post("/v1/commands/campaigns/explain", &asked).await?;
+        asked.after.clone_from(&page.next);
+        match &mut told {
+            None => told = Some(page),
+            Some(told) => {
+                told.devices.extend(page.devices);
+                told.next = page.next;
+            }
+        }
+        if asked.after.is_none() {
+            break;
+        }
+    }
+    if let Some(told) = told {
+        output.print(&told, explanation);
+    }
+    Ok(())
+}
+
+fn explanation(told: &CampaignExplanation) -> String {
+    let row = |device: &NotDone| {
+        vec![device.endpoint.clone(), outcome(device.outcome).to_owned(), device.why.clone()]
+    };
+    let lines = told.lines.join("\n");
+    if told.devices.is_empty() {
+        return lines;
+    }
+    let rows: Vec<_> = told.devices.iter().map(row).collect();
+    format!("{lines}\n\n{}", table(&["DEVICE", "OUTCOME", "WHY NOT"], &rows))
+}
+
+fn state_name(state: CampaignState) -> &'static str {
+    match state {
+        CampaignState::Running => "running",
+        CampaignState::Paused => "paused",
+        CampaignState::Halted => "halted",
+        CampaignState::Cancelled => "cancelled",
+        CampaignState::Finished => "finished",
+    }
+}
+
+fn state(text: &str) -> Result<CampaignState, String> {
+    use CampaignState::{Cancelled, Finished, Halted, Paused, Running};
+    let states = [Running, Paused, Halted, Cancelled, Finished];
+    let found = states.into_iter().find(|state| state_name(*state) == text);
+    found.ok_or_else(|| format!("one of {}", states.map(state_name).join(", ")))
 }
 
 async fn start(client: &Client, launch: &Launch) -> Result<Campaign, Failure> {
     let envelope = file::read(&launch.manifest)?;
     let manifest: Manifest = client.upload(Method::POST, "/v1/manifests", &[], envelope).await?;
-    let request_id = launch.request_id.clone().map_or_else(random_id, Ok)?;
+    let request_id = launch.by.request_id.clone().map_or_else(random_id, Ok)?;
     let policy = Policy {
         at_most: launch.at_most,
         abort_failed_per_mille: launch.abort_at.map(|percent| percent * 10),
@@ -121,8 +258,12 @@ async fn start(client: &Client, launch: &Launch) -> Result<Campaign, Failure> {
         ask_go: launch.ask_go,
     };
     let targets = Targets { classes: launch.class.clone(), endpoints: launch.device.clone() };
+    let (who, why) = (launch.by.who.clone(), launch.by.why.clone());
     client
-        .post("/v1/campaigns", &LaunchCampaign { request_id, manifest: manifest.digest, targets, policy })
+        .post(
+            "/v1/campaigns",
+            &LaunchCampaign { request_id, manifest: manifest.digest, targets, policy, who, why },
+        )
         .await
 }
 
@@ -133,7 +274,7 @@ fn random_id() -> Result<String, Failure> {
 }
 
 async fn newest(client: &Client) -> Result<String, Failure> {
-    let campaigns: Vec<Campaign> = client.get("/v1/campaigns").await?;
+    let campaigns = all(client, None).await?;
     let newest = campaigns.into_iter().max_by_key(|campaign| campaign.created);
     newest.map(|campaign| campaign.id).ok_or_else(|| Failure::Usage("there is no campaign yet".to_owned()))
 }

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
-use bellwether_api::{Campaign, LaunchCampaign};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use bellwether_api::{Campaign, CampaignPage, LaunchCampaign, ListCampaigns};
 
 use super::{Answer, Checked};
 use crate::core::Core;
+use crate::refusal::Refusal;
 
 /// Launches a campaign, once per request id.
 #[utoipa::path(post, path = "/v1/campaigns", tag = "campaigns", request_body = LaunchCampaign,
@@ -19,10 +21,16 @@ pub(super) async fn launch(
     core.launch(&asked).await.map(Json)
 }
 
-/// Lists campaigns, the oldest first, without their devices.
-#[utoipa::path(get, path = "/v1/campaigns", tag = "campaigns", responses((status = 200, body = [Campaign])))]
-pub(super) async fn list(State(core): State<Arc<Core>>) -> Answer<Vec<Campaign>> {
-    core.campaigns().await.map(Json)
+/// Lists a page of campaigns, the oldest first, without their devices.
+#[utoipa::path(get, path = "/v1/campaigns", tag = "campaigns",
+    params(("state" = Option<String>, Query), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
+    responses((status = 200, body = CampaignPage)))]
+pub(super) async fn list(
+    State(core): State<Arc<Core>>,
+    query: Result<Query<ListCampaigns>, QueryRejection>,
+) -> Answer<CampaignPage> {
+    let Query(asked) = query.map_err(|error| Refusal::invalid(error.body_text()))?;
+    core.campaigns(&asked).await.map(Json)
 }
 
 /// Shows one campaign with all its devices.
@@ -30,11 +38,4 @@ pub(super) async fn list(State(core): State<Arc<Core>>) -> Answer<Vec<Campaign>>
     responses((status = 200, body = Campaign)))]
 pub(super) async fn show(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Answer<Campaign> {
     core.campaign(&id).await.map(Json)
-}
-
-/// Ends a campaign: no new offers and no new grants.
-#[utoipa::path(post, path = "/v1/campaigns/{id}/cancel", tag = "campaigns", params(("id" = String, Path)),
-    responses((status = 200, body = Campaign)))]
-pub(super) async fn cancel(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Answer<Campaign> {
-    core.cancel(&id).await.map(Json)
 }

@@ -4,13 +4,17 @@ use std::sync::LazyLock;
 
 use axum::Json;
 use bellwether_api::ErrorBody;
-use utoipa::openapi::path::{Operation, PathItem};
+use utoipa::ToSchema;
+use utoipa::openapi::path::{HttpMethod, Operation, PathItem};
+use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::response::ResponseBuilder;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ComponentsBuilder, ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::openapi::{
+    ComponentsBuilder, Content, ContentBuilder, InfoBuilder, OpenApi, Ref, RefOr, Required,
+};
 
 use super::{Answer, described};
+use crate::commands::dispatch::{self, VERBS};
 
 /// Gives the `OpenAPI` document of all routes.
 #[utoipa::path(get, path = "/v1/openapi.json", tag = "server", responses((status = 200, body = Object)))]
@@ -26,6 +30,7 @@ pub fn openapi() -> OpenApi {
     for operation in operations(&mut document) {
         operation.security = Some(vec![SecurityRequirement::new(TOKEN, NO_SCOPES)]);
     }
+    spell_out_verbs(&mut document);
     document.merge(open);
     document.info = InfoBuilder::new()
         .title("Bellwether")
@@ -39,13 +44,37 @@ pub fn openapi() -> OpenApi {
         name_apart(operation);
     }
     let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
-    components.schemas.insert(ErrorBody::name().into_owned(), ErrorBody::schema());
-    let mut inner = Vec::new();
-    ErrorBody::schemas(&mut inner);
-    components.schemas.extend(inner);
+    components.schemas.extend(dispatch::schemas::<ErrorBody>());
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     components.security_schemes.insert(TOKEN.to_owned(), RefOr::T(bearer));
     document
+}
+
+/// One handler takes every verb; the document has a path for each, with its own types.
+fn spell_out_verbs(document: &mut OpenApi) {
+    let Some(any) = document.paths.paths.remove(ANY_VERB).and_then(|item| item.post) else {
+        return;
+    };
+    let components = document.components.get_or_insert_with(|| ComponentsBuilder::new().build());
+    for verb in VERBS {
+        let mut operation = any.clone();
+        operation.summary = Some(verb.summary.to_owned());
+        operation.operation_id = Some(format!("{}_{}", verb.noun, verb.name.replace('-', "_")));
+        operation.parameters = None;
+        let body = RequestBodyBuilder::new().content(JSON, json((verb.request.name)()));
+        operation.request_body = Some(RefOr::T(body.required(Some(Required::True)).build()));
+        let reply =
+            ResponseBuilder::new().description("done").content(JSON, json((verb.reply.name)())).build();
+        operation.responses.responses.insert("200".to_owned(), RefOr::T(reply));
+        let path = ANY_VERB.replace("{noun}", verb.noun).replace("{verb}", verb.name);
+        document.paths.paths.insert(path, PathItem::new(HttpMethod::Post, operation));
+        components.schemas.extend((verb.request.schemas)());
+        components.schemas.extend((verb.reply.schemas)());
+    }
+}
+
+fn json(schema: String) -> Content {
+    ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build()
 }
 
 /// Handlers are named within their noun, operations within the document.
@@ -56,10 +85,8 @@ fn name_apart(operation: &mut Operation) {
 }
 
 fn refusal() -> RefOr<utoipa::openapi::Response> {
-    let body = Ref::from_schema_name(ErrorBody::name());
-    let content = ContentBuilder::new().schema(Some(body)).build();
-    let refusal =
-        ResponseBuilder::new().description("why not, and what to do").content("application/json", content);
+    let content = json(ErrorBody::name().into_owned());
+    let refusal = ResponseBuilder::new().description("why not, and what to do").content(JSON, content);
     RefOr::T(refusal.build())
 }
 
@@ -70,6 +97,8 @@ fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
     })
 }
 
+const ANY_VERB: &str = "/v1/commands/{noun}/{verb}";
+const JSON: &str = "application/json";
 const TOKEN: &str = "token";
 const NO_SCOPES: [&str; 0] = [];
 
@@ -132,6 +161,17 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn every_verb_has_a_path_with_its_own_types() {
+        let document = document();
+        for verb in VERBS {
+            let operation = &document["paths"][format!("/v1/commands/{}/{}", verb.noun, verb.name)]["post"];
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+            assert_eq!(*body, format!("#/components/schemas/{}", (verb.request.name)()));
+            assert_eq!(operation["summary"], verb.summary);
+        }
     }
 
     // A handler that comes in by `routes!` has its line in the document, or does not compile.

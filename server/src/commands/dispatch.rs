@@ -1,0 +1,161 @@
+//! Every verb in one table: what MQTT and HTTP carry out, and what both documents tell of.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bellwether_api::{
+    AskDevice, Campaign, CampaignExplanation, CampaignPage, Device, DevicePage, ExplainCampaign, Explanation,
+    LaunchCampaign, ListCampaigns, ListDevices, OrderCampaign,
+};
+use bellwether_decide::campaign::order::Order;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use super::request::read;
+use crate::core::Core;
+use crate::refusal::Refusal;
+
+/// What fleet managers may ask for, under one name everywhere: the topic `commands/<noun>/<verb>`, the path
+/// `/v1/commands/<noun>/<verb>`.
+pub struct Verb {
+    /// What it is about.
+    pub noun: &'static str,
+    /// What is to be done.
+    pub name: &'static str,
+    /// One sentence.
+    pub summary: &'static str,
+    /// Whether it changes anything; then a request id is required, and the same request is carried out once.
+    pub is_change: bool,
+    /// What it takes.
+    pub request: Described,
+    /// What it is answered with.
+    pub reply: Described,
+    run: Run,
+}
+
+type Run = for<'a> fn(&'a Arc<Core>, &'a [u8]) -> Running<'a>;
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send + 'a>>;
+
+/// A wire type, as the documents need it.
+pub struct Described {
+    /// Name of the type.
+    pub name: fn() -> String,
+    /// The type with all types in it.
+    pub schemas: fn() -> Vec<(String, RefOr<Schema>)>,
+}
+
+impl Described {
+    const fn of<T: ToSchema + PartialSchema>() -> Self {
+        Self { name: || T::name().into_owned(), schemas: schemas::<T> }
+    }
+}
+
+/// Collects the schema of a type and of the types in it, by name.
+pub fn schemas<T: ToSchema + PartialSchema>() -> Vec<(String, RefOr<Schema>)> {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    schemas
+}
+
+impl Verb {
+    /// Finds a verb.
+    #[must_use]
+    pub fn find(noun: &str, name: &str) -> Option<&'static Self> {
+        VERBS.iter().find(|verb| verb.noun == noun && verb.name == name)
+    }
+
+    /// Carries a command out: its JSON in, the reply's JSON out. What it changed is on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] names the field, or says why the state of things forbids it.
+    pub async fn carry_out(&self, core: &Arc<Core>, body: &[u8]) -> Result<Value, Refusal> {
+        if body.len() > COMMAND_BYTES_MAX {
+            let text =
+                format!("the command is {} bytes long; at most {COMMAND_BYTES_MAX} are taken", body.len());
+            return Err(Refusal::too_large(text));
+        }
+        (self.run)(core, body).await
+    }
+}
+
+fn value(reply: impl Serialize) -> Result<Value, Refusal> {
+    serde_json::to_value(reply).map_err(Refusal::internal)
+}
+
+macro_rules! verb {
+    ($noun:literal $name:literal $summary:literal, $change:expr, $request:ty => $reply:ty, $core:ident, $asked:ident, $run:expr) => {
+        Verb {
+            noun: $noun,
+            name: $name,
+            summary: $summary,
+            is_change: $change,
+            request: Described::of::<$request>(),
+            reply: Described::of::<$reply>(),
+            run: |$core, body| {
+                Box::pin(async move {
+                    let $asked: $request = read(body)?;
+                    let reply: $reply = $run.await?;
+                    value(reply)
+                })
+            },
+        }
+    };
+}
+
+/// Every verb.
+pub static VERBS: &[Verb] = &[
+    verb!("campaigns" "launch" "Launches a campaign for a published manifest.", true,
+        LaunchCampaign => Campaign, core, asked, core.launch(&asked)),
+    verb!("campaigns" "pause" "Stops a campaign for a while: nothing is offered, granted or started.", true,
+        OrderCampaign => Campaign, core, asked, core.order(Order::Pause, &asked)),
+    verb!("campaigns" "resume" "Lets a paused campaign go on.", true,
+        OrderCampaign => Campaign, core, asked, core.order(Order::Resume, &asked)),
+    verb!("campaigns" "cancel" "Ends a campaign: no new offers and no new grants.", true,
+        OrderCampaign => Campaign, core, asked, core.order(Order::Cancel, &asked)),
+    verb!("campaigns" "retry-failed" "Puts the failed and refused devices of a campaign back to the start.", true,
+        OrderCampaign => Campaign, core, asked, core.order(Order::RetryFailed, &asked)),
+    verb!("campaigns" "list" "Lists campaigns, the oldest first, without their devices.", false,
+        ListCampaigns => CampaignPage, core, asked, core.campaigns(&asked)),
+    verb!("campaigns" "explain" "Tells how a campaign stands and why its devices are not done.", false,
+        ExplainCampaign => CampaignExplanation, core, asked, core.explain_campaign(&asked)),
+    verb!("devices" "list" "Lists devices by name.", false,
+        ListDevices => DevicePage, core, asked, core.device_page(&asked)),
+    verb!("devices" "show" "Shows one device.", false,
+        AskDevice => Device, core, asked, core.device(&asked.endpoint)),
+    verb!("devices" "explain" "Tells the story of a device.", false,
+        AskDevice => Explanation, core, asked, core.explain(&asked.endpoint)),
+];
+
+/// Bytes of a command's JSON: 900 endpoint names of 64 bytes, or a class list of any fleet in sight.
+pub const COMMAND_BYTES_MAX: usize = 64 * 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_are_found_by_noun_and_name_and_no_two_share_them() {
+        for verb in VERBS {
+            let found = Verb::find(verb.noun, verb.name).expect("itself");
+            assert!(std::ptr::eq(found, verb), "{} {}", verb.noun, verb.name);
+        }
+        assert!(Verb::find("campaigns", "explode").is_none());
+    }
+
+    #[test]
+    fn changes_require_a_request_id_and_questions_do_not() {
+        for verb in VERBS {
+            let name = (verb.request.name)();
+            let schemas = (verb.request.schemas)();
+            let (_, schema) = schemas.iter().find(|(known, _)| *known == name).expect("its own schema");
+            let schema = serde_json::to_value(schema).expect("JSON");
+            assert!(schema["properties"]["request_id"].is_object(), "{name}");
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            assert_eq!(required.contains(&Value::from("request_id")), verb.is_change, "{name}");
+            assert_eq!(schema["additionalProperties"], Value::from(false), "{name} takes unknown fields");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! What happens, as others see it: events and progress over MQTT. Writes nothing but how far it has come.
+
+mod messages;
+mod publisher;
+pub(crate) mod topics;
+
+pub use publisher::run;
