@@ -81,7 +81,7 @@ impl<'a> Anchors<'a> {
         let own = anchors.root()?;
         let replaced = current.map(Anchors::root).transpose()?;
         let roots = [Some(own), replaced];
-        check_signatures(&P256, &signed, roots.iter().flatten())?;
+        check_signatures(&P256, &signed, &roots.iter().flatten())?;
         let count = |root: Role<'_>| Count { signed: count(&signed, &root), threshold: root.threshold() };
         Ok(Standing { anchors, own: count(own), replaced: replaced.map(count) })
     }
@@ -125,7 +125,7 @@ fn check_signers(
     signed: &Sign<'_>,
     roots: &[Role<'_>],
 ) -> Result<(), AnchorsError> {
-    check_signatures(verifier, signed, roots.iter())?;
+    check_signatures(verifier, signed, &roots.iter())?;
     // From here on every signer with a listed key id has verified.
     let has_signed = |kid: KeyId| signed.signers().any(|signer| signer.kid() == kid);
     let enough = roots.iter().all(|root| root.allows_signatures() && root.reaches_threshold(has_signed));
@@ -135,7 +135,7 @@ fn check_signers(
 fn check_signatures<'r, 'a: 'r>(
     verifier: &impl SignatureVerifier,
     signed: &Sign<'_>,
-    roots: impl Iterator<Item = &'r Role<'a>> + Clone,
+    roots: &(impl Iterator<Item = &'r Role<'a>> + Clone),
 ) -> Result<(), AnchorsError> {
     for signer in signed.signers() {
         if let Some(key) = roots.clone().find_map(|root| root.key(signer.kid())) {

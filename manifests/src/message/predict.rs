@@ -45,7 +45,7 @@ pub fn selector(
     if definition.options().authentication == Some(SIGN1) {
         return Err(PredictError::Signed);
     }
-    let mut collected: Vec<(Option<u32>, Vec<(i64, Vec<u8>)>)> = Vec::new();
+    let mut collected: Vec<Scope<Vec<u8>>> = Vec::new();
     for scope in definition.scopes() {
         let component = scope.component.map(u32::try_from).transpose();
         let component = component.map_err(|_| EncodeError::Invalid)?;
@@ -59,7 +59,7 @@ pub fn selector(
         }
         collected.push((component, answers));
     }
-    let borrowed: Vec<(Option<u32>, Vec<(i64, &[u8])>)> = collected
+    let borrowed: Vec<Scope<&[u8]>> = collected
         .iter()
         .map(|(component, answers)| {
             (*component, answers.iter().map(|(id, value)| (*id, &value[..])).collect())
@@ -71,6 +71,9 @@ pub fn selector(
     }
     Ok(cbor::to_vec(&Selector { manifest, scopes: List::new(&scopes) })?)
 }
+
+/// A component, or the whole device, with its answers by id.
+type Scope<V> = (Option<u32>, Vec<(i64, V)>);
 
 /// Writes an answer by the method that the item asks for.
 fn written(item: &Item, value: &[u8], manifest: &Digest) -> Result<Vec<u8>, EncodeError> {

@@ -1,10 +1,11 @@
 //! Which server is registered with, and what it reads and writes in the private object.
 
 use super::*;
-use crate::testing::UPTIME;
+use crate::testing::{NOW, UPTIME};
 use crate::update::AnchorsTaken;
-use bellwether_manifests::message::StableAnswers;
-use bellwether_manifests::message::selector::Selector;
+use crate::update::verify::{Against, verify};
+use bellwether_manifests::definition::DEFINITION_BYTES_MAX;
+use bellwether_manifests::message::{StableAnswers, predict};
 
 const SECOND: &str = "coaps://second.example:5684/u";
 
@@ -106,7 +107,7 @@ fn anchors_that_no_longer_know_the_author_end_his_update_with_a_report() {
 }
 
 #[test]
-fn stable_answers_are_those_of_a_request() {
+fn stable_answers_foretell_the_selector_of_a_request() {
     let author = Author::new();
     let mut world = World::new(&author);
     world.settle();
@@ -116,14 +117,20 @@ fn stable_answers_are_those_of_a_request() {
     let mut twin = two_servers(factory_flash(), &author);
     twin.offer(UPTIME, &world.server.manifest(1)).unwrap();
     let request = crate::testing::request(&mut twin);
-    let selector = world.server.selector_of(&request);
-    let selector = Selector::decode(&selector).unwrap();
-    assert!(selector.scopes.iter().map(|scope| scope.answers.len()).sum::<usize>() >= 3);
-    for scope in selector.scopes {
-        for (id, value) in &scope.answers {
-            assert_eq!(told.answer(scope.component, id), Some(value), "{id}");
-        }
-    }
+    let envelope = world.server.manifest(1);
+    let against = Against {
+        facts: twin.facts(),
+        anchors: twin.anchors(),
+        running: twin.running(),
+        sequence: 0,
+        now: NOW,
+        slot_bytes: u32::MAX,
+    };
+    let followed = verify(&envelope, &against).unwrap();
+    let mut scratch = [0; DEFINITION_BYTES_MAX];
+    let definition = followed.component.definition(&mut scratch).unwrap().unwrap();
+    let foretold = predict::selector(&definition, &told, followed.manifest).unwrap();
+    assert_eq!(foretold, world.server.selector_of(&request));
 }
 
 #[test]
