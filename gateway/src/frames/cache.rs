@@ -424,12 +424,12 @@ impl Resource {
 
     /// Says how far a device wants it, in bytes.
     pub(super) fn want(&self, bytes: u64) {
-        self.asked.fetch_max(bytes, Ordering::AcqRel);
+        self.asked.fetch_max(bytes, Ordering::SeqCst);
     }
 
     /// How far devices want it, in bytes.
     pub(super) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Acquire)
+        self.asked.load(Ordering::SeqCst)
     }
 
     /// Follows how far it is there.

@@ -147,7 +147,7 @@ impl Frames {
         }
         self.check_altered(root)?;
         resource.pace.store(pace, Ordering::Relaxed);
-        resource.ahead.store(true, Ordering::Release);
+        resource.ahead.store(true, Ordering::SeqCst);
         self.fly(&resource);
         let ended = progress.wait_for(|now| now.complete || now.failures > failures).await;
         let ended = ended.map(|now| *now).map_err(|_| FetchError::Away)?;
@@ -176,7 +176,7 @@ impl Frames {
 
     /// Sets out for what is wanted, unless somebody is on the way.
     fn fly(self: &Arc<Self>, resource: &Arc<Resource>) {
-        if resource.flying.swap(true, Ordering::AcqRel) {
+        if resource.flying.swap(true, Ordering::SeqCst) {
             return;
         }
         let (frames, resource) = (Arc::clone(self), Arc::clone(resource));
@@ -186,7 +186,7 @@ impl Frames {
     async fn flight(&self, resource: &Resource) {
         loop {
             let flown = self.fetch_wanted(resource).await;
-            resource.flying.store(false, Ordering::Release);
+            resource.flying.store(false, Ordering::SeqCst);
             if let Err(failure) = flown {
                 resource.ahead.store(false, Ordering::Release);
                 tracing::info!(root = hex::encode(resource.root()), %failure, "frames can't be fetched");
@@ -194,8 +194,9 @@ impl Frames {
                 self.cache.forget_empty(resource.root());
                 return;
             }
-            // Who asked for more between the last look and the landing found the flight under way.
-            if Self::has_reached(resource) || resource.flying.swap(true, Ordering::AcqRel) {
+            // Who asked for more between the last look and the landing found the flight under way. Each side writes
+            // one and reads the other, so that only one order of all four (SeqCst) leaves nobody behind.
+            if Self::has_reached(resource) || resource.flying.swap(true, Ordering::SeqCst) {
                 return;
             }
         }
@@ -228,7 +229,7 @@ impl Frames {
         // The first frames that a device asks for are a sign that it will want the next ones.
         let asked = resource.asked();
         let wanted = if asked == 0 { 0 } else { asked.saturating_add(READ_AHEAD_BYTES) };
-        !resource.ahead.load(Ordering::Acquire) && resource.len() >= wanted
+        !resource.ahead.load(Ordering::SeqCst) && resource.len() >= wanted
     }
 
     /// Keeps the pace of what nobody waits for.
