@@ -116,16 +116,12 @@ async fn question(gateway: &Gateway, child: &str, request: &Request) -> Response
         }
         return passed_on(&response);
     }
-    match from_kept(gateway, &question) {
-        Some(answer) => {
-            gateway.counters.requests.from_kept.one();
-            answered(answer)
-        }
-        None => {
-            gateway.counters.requests.put_off.one();
-            put_off()
-        }
+    if let Some(answer) = from_kept(gateway, &question) {
+        gateway.counters.requests.from_kept.one();
+        return answered(answer);
     }
+    gateway.counters.requests.put_off.one();
+    put_off()
 }
 
 fn from_bundle(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {

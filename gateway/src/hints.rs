@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn batch_that_was_not_sent_goes_first_the_next_time() {
         let queue = HintQueue::default();
-        (0..HINTS_MAX + 1).for_each(|n| queue.add(hint(n)));
+        (0..=HINTS_MAX).for_each(|n| queue.add(hint(n)));
         let batch = queue.take();
         assert_eq!(batch.len(), HINTS_MAX);
         queue.put_back(batch.clone());

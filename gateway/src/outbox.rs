@@ -77,16 +77,19 @@ impl Outbox {
         disk::make_folder(&receipts_folder)?;
         let mut kept = Kept::default();
         for (name, bytes) in disk::read_all(&reports_folder, FILE_BYTES_MAX)? {
-            match (u64::from_str_radix(&name, 16), decode_report(&bytes)) {
-                (Ok(number), Ok(report)) => kept.add(number, report),
-                _ => tracing::warn!(name, "a kept report is not readable"),
+            if let (Ok(number), Ok(report)) = (u64::from_str_radix(&name, 16), decode_report(&bytes)) {
+                kept.add(number, report);
+            } else {
+                tracing::warn!(name, "a kept report is not readable");
             }
         }
         for (name, bytes) in disk::read_all(&receipts_folder, FILE_BYTES_MAX)? {
             let mut digest = [0; 32];
-            match (hex::decode_to_slice(&name, &mut digest), decode_receipt(&bytes)) {
-                (Ok(()), Ok(receipt)) => drop(kept.receipts.insert(digest, receipt)),
-                _ => tracing::warn!(name, "a kept receipt is not readable"),
+            if let (Ok(()), Ok(receipt)) = (hex::decode_to_slice(&name, &mut digest), decode_receipt(&bytes))
+            {
+                kept.receipts.insert(digest, receipt);
+            } else {
+                tracing::warn!(name, "a kept receipt is not readable");
             }
         }
         Ok(Self { reports_folder, receipts_folder, kept: Mutex::new(kept) })

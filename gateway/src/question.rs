@@ -101,11 +101,11 @@ mod tests {
         let world = testing::World::new();
         let fresh = |ask: &Ask| Question::read(&world.request(ask)).unwrap().fresh;
         assert!(!fresh(&Ask::default()));
-        assert!(fresh(&Ask { echo: true, ..Ask::default() }));
-        assert!(fresh(&Ask { go: true, ..Ask::default() }));
-        assert!(fresh(&Ask { unconfirmed: true, ..Ask::default() }));
-        assert!(fresh(&Ask { wrap_to: true, ..Ask::default() }));
-        assert!(fresh(&Ask { share: true, ..Ask::default() }));
+        assert!(fresh(&Ask { options: &[1], ..Ask::default() }));
+        assert!(fresh(&Ask { options: &[5], ..Ask::default() }));
+        assert!(fresh(&Ask { options: &[7], ..Ask::default() }));
+        assert!(fresh(&Ask { options: &[4], ..Ask::default() }));
+        assert!(fresh(&Ask { options: &[6], ..Ask::default() }));
     }
 
     proptest! {

@@ -159,8 +159,8 @@ async fn fetch_children(gateway: &Arc<Gateway>) -> Result<(), String> {
         return Err(format!("the server answered {}", response.code));
     }
     let list = zeroize::Zeroizing::new(response.payload);
-    let taker = Arc::clone(gateway);
-    let taken = tokio::task::spawn_blocking(move || taker.family.take(&list)).await;
+    let room = Arc::clone(gateway);
+    let taken = tokio::task::spawn_blocking(move || room.family.take(&list)).await;
     let gone = taken.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     tracing::info!(children = gateway.family.len(), gone = gone.len(), "list of children");
     gateway.part_with(&gone);
@@ -196,9 +196,8 @@ async fn answer(gateway: &Arc<Gateway>, shard: &ShardHandle, exchange: ExchangeI
 }
 
 async fn take_bundle(gateway: &Arc<Gateway>, message: Vec<u8>) -> Code {
-    let taker = Arc::clone(gateway);
-    let taken =
-        tokio::task::spawn_blocking(move || taker.shelf.take(&message, &taker.trust.document())).await;
+    let room = Arc::clone(gateway);
+    let taken = tokio::task::spawn_blocking(move || room.shelf.take(&message, &room.trust.document())).await;
     match taken {
         Ok(Ok(bundle)) => {
             let (campaign, edition) = (&bundle.campaign, bundle.edition);
@@ -238,11 +237,11 @@ fn refusal_of_bundle(gateway: &Gateway, error: &ShelfError) -> Code {
 }
 
 async fn take_anchors(gateway: &Arc<Gateway>, document: Vec<u8>) -> Code {
-    let taker = Arc::clone(gateway);
+    let room = Arc::clone(gateway);
     let taken = tokio::task::spawn_blocking(move || {
-        let edition = taker.trust.replace(&document)?;
-        taker.forget_descriptors();
-        if let Err(error) = taker.shelf.verify_again(&taker.trust.document()) {
+        let edition = room.trust.replace(&document)?;
+        room.forget_descriptors();
+        if let Err(error) = room.shelf.verify_again(&room.trust.document()) {
             tracing::error!(%error, "bundles can't be verified again");
         }
         Ok(edition)
@@ -285,7 +284,7 @@ const IN_FLIGHT_MAX: usize = 64;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Longest wait before the server is called again.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Wait before the list of children is asked for again.
 const CHILDREN_RETRY: Duration = Duration::from_secs(2);

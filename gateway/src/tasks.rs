@@ -215,7 +215,7 @@ const GATHER: Duration = Duration::from_millis(500);
 const DELIVERIES_MAX: usize = 2;
 
 /// Longest wait before it is looked whether a report waits.
-const DELIVERY_ROUND: Duration = Duration::from_secs(60);
+const DELIVERY_ROUND: Duration = Duration::from_mins(1);
 
 /// Longest wait before what could not be fetched is tried again.
 const AHEAD_ROUND: Duration = Duration::from_secs(30);
@@ -224,4 +224,4 @@ const AHEAD_ROUND: Duration = Duration::from_secs(30);
 const PASSED_BYTES_PER_S: u64 = 64 * 1024;
 
 /// Longest wait before the server is asked again.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_mins(1);

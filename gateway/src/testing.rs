@@ -131,31 +131,19 @@ pub(crate) struct Ask<'a> {
     pub(crate) id: &'a str,
     pub(crate) index: u16,
     pub(crate) counter: u64,
-    pub(crate) echo: bool,
-    pub(crate) wrap_to: bool,
-    pub(crate) go: bool,
-    pub(crate) share: bool,
-    pub(crate) unconfirmed: bool,
+    /// Numbers of the options.
+    pub(crate) options: &'a [u8],
 }
 
 impl Default for Ask<'_> {
     fn default() -> Self {
-        Self {
-            id: "lamp-1",
-            index: 0,
-            counter: 1,
-            echo: false,
-            wrap_to: false,
-            go: false,
-            share: false,
-            unconfirmed: false,
-        }
+        Self { id: "lamp-1", index: 0, counter: 1, options: &[] }
     }
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with_content(&[0x5a; 20_000])
+        Self::with_content(&vec![0x5a; 20_000])
     }
 
     pub(crate) fn with_content(content: &[u8]) -> Self {
@@ -266,11 +254,11 @@ impl World {
     pub(crate) fn request(&self, ask: &Ask<'_>) -> Vec<u8> {
         let cose_key = key(200).public().encode();
         let options = RequestOptions {
-            echo: ask.echo.then_some(&[1; 8]),
-            wrap_to: ask.wrap_to.then_some(&cose_key),
-            go: ask.go.then_some(GRANT),
-            share: ask.share.then_some(&cose_key),
-            unconfirmed: ask.unconfirmed.then_some(Unconfirmed { grant: GRANT, report: &[9; 32] }),
+            echo: ask.options.contains(&1).then_some(&[1; 8]),
+            wrap_to: ask.options.contains(&4).then_some(&cose_key),
+            go: ask.options.contains(&5).then_some(GRANT),
+            share: ask.options.contains(&6).then_some(&cose_key),
+            unconfirmed: ask.options.contains(&7).then_some(Unconfirmed { grant: GRANT, report: &[9; 32] }),
             ..RequestOptions::default()
         };
         self.with_selector(|selector| {

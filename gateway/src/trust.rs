@@ -44,7 +44,7 @@ impl Trust {
         Anchors::initial(unit)?;
         let mut documents: Vec<Arc<[u8]>> = vec![unit.into()];
         for document in kept(path)? {
-            let newest = documents.last().map(|newest| Arc::clone(newest)).unwrap_or_default();
+            let newest = documents.last().map(Arc::clone).unwrap_or_default();
             let replaces = |current: &Anchors<'_>| Anchors::replacing(&document, current).map(drop);
             match Anchors::initial(&newest).and_then(|current| replaces(&current)) {
                 Ok(()) => documents.push(document.into()),

@@ -226,7 +226,7 @@ impl FrameCache {
             return;
         }
         if !self.make_room(bytes.len() as u64, Some(&resource.root)) {
-            return self.leave_disk(resource);
+            return Self::leave_disk(resource);
         }
         let written = {
             let file = resource.file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,13 +242,13 @@ impl FrameCache {
             }
             Err(error) => {
                 self.refused(&resource.root, &error);
-                self.leave_disk(resource);
+                Self::leave_disk(resource);
             }
         }
     }
 
     /// Goes on without the disk for this resource; what it has there stays, and is verified when it is read.
-    fn leave_disk(&self, resource: &Resource) {
+    fn leave_disk(resource: &Resource) {
         resource.file.lock().unwrap_or_else(PoisonError::into_inner).take();
         tracing::warn!(root = hex::encode(resource.root), "no room on disk: served from memory alone");
     }
@@ -261,7 +261,7 @@ impl FrameCache {
     /// Forgets a resource of which nothing has come.
     pub fn forget_empty(&self, root: &Digest) {
         let mut index = self.locked();
-        let is_empty = |entry: &Entry| entry.open.as_ref().is_some_and(|resource| resource.len() == 0);
+        let is_empty = |entry: &Entry| entry.open.as_ref().is_some_and(|resource| resource.is_empty());
         if index.entries.get(root).is_some_and(is_empty) {
             index.remove(root);
             drop(index);

@@ -36,7 +36,7 @@ impl RootLimit {
 pub const ROOTS_PER_CHILD_MAX: usize = 16;
 
 /// Seconds that a root is remembered.
-const WINDOW_S: u64 = 3_600;
+pub const WINDOW_S: u64 = 3_600;
 
 #[cfg(test)]
 mod tests {

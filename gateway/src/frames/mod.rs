@@ -90,10 +90,9 @@ impl Frames {
         let resource = self.bring(root).await;
         match self.wait_for(&resource, request).await {
             Ok(response) => response,
-            Err(FetchError::Unknown) => Response::new(Code::NOT_FOUND),
+            Err(FetchError::Unknown | FetchError::TooLarge) => Response::new(Code::NOT_FOUND),
             Err(FetchError::Altered) => unavailable(Code::BAD_GATEWAY, ALTERED_S),
             Err(FetchError::Away) => unavailable(Code::SERVICE_UNAVAILABLE, AWAY_S),
-            Err(FetchError::TooLarge) => Response::new(Code::NOT_FOUND),
         }
     }
 
@@ -286,7 +285,7 @@ const TRIES_MAX: u32 = 3;
 const READ_AHEAD_BYTES: u64 = 64 * 1024;
 
 /// Longest pause between two blocks that nobody waits for, however slow the pace is: less than a session's idle time.
-const PAUSE_MAX: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_mins(1);
 
 /// Roots that are remembered from descriptors: 128 campaigns of 32 resources.
 const ANNOUNCED_MAX: usize = 4_096;

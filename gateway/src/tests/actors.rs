@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// Comes back where it was, with what it knew.
-    pub(super) async fn again(address: SocketAddr, seen: Arc<Mutex<Seen>>) -> Self {
+    pub(super) fn again(address: SocketAddr, seen: Arc<Mutex<Seen>>) -> Self {
         seen.lock().unwrap().session = None;
         Self::start_at(address, seen)
     }
@@ -214,7 +214,7 @@ impl Site {
     /// Starts a gateway that calls the server.
     pub(super) async fn start(server: &Server) -> Self {
         let mut site = Self::prepare(server.address());
-        site.boot().await;
+        site.boot();
         let gateway = Arc::clone(&site.running().gateway);
         let wanted = server.seen().children.len();
         until("the list of children", || gateway.family.len() == wanted && gateway.uplink.is_up()).await;
@@ -244,14 +244,14 @@ impl Site {
         Self { _folder: folder, config, running: None }
     }
 
-    pub(super) async fn boot(&mut self) {
+    pub(super) fn boot(&mut self) {
         self.running = Some(shell::start(self.config.clone()).unwrap());
     }
 
     /// Ends the gateway without a word, as the end of its process does, and starts it again.
     pub(super) async fn reboot(&mut self) {
         self.halt().await;
-        self.boot().await;
+        self.boot();
     }
 
     pub(super) async fn halt(&mut self) {

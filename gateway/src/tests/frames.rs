@@ -66,7 +66,7 @@ async fn other_body_under_the_same_name_is_not_taken_and_the_first_stands() {
     let site = Site::start(&server).await;
     let device = Device::connect(&site, "lamp-1").await;
     let first = device.frame(&world.root(), 0).await;
-    let other = World::with_content(&[0xee; 200_000]);
+    let other = World::with_content(&vec![0xee; 200_000]);
     server.seen().bodies.insert(world.root(), other.chain().framed());
     assert_eq!(device.frame(&world.root(), 0).await.payload, first.payload);
     assert_eq!(device.frame(&other.root(), 0).await.code, Code::NOT_FOUND);
@@ -84,7 +84,7 @@ async fn file_altered_while_the_gateway_was_off_is_fetched_again() {
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[10_000] ^= 0x80;
     std::fs::write(&path, bytes).unwrap();
-    site.boot().await;
+    site.boot();
     let gateway = Arc::clone(&site.running().gateway);
     until("the server", || gateway.uplink.is_up()).await;
     let device = Device::connect(&site, "lamp-1").await;
@@ -96,7 +96,7 @@ async fn file_altered_while_the_gateway_was_off_is_fetched_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_survive_a_restart_in_the_middle_and_are_not_fetched_twice() {
-    let (server, world) = (Server::start(&["lamp-1"]), World::with_content(&[1; 150_000]));
+    let (server, world) = (Server::start(&["lamp-1"]), World::with_content(&vec![1; 150_000]));
     server.offer(&world);
     let mut site = Site::start(&server).await;
     let device = Device::connect(&site, "lamp-1").await;
@@ -117,7 +117,7 @@ async fn full_disk_is_served_past_from_memory() {
     let mut site = Site::prepare(server.address());
     std::fs::create_dir_all(site.data().join("frames")).unwrap();
     std::os::unix::fs::symlink("/dev/full", site.frame_file(&world.root())).unwrap();
-    site.boot().await;
+    site.boot();
     let gateway = Arc::clone(&site.running().gateway);
     until("the server", || gateway.family.len() == 1).await;
     let device = Device::connect(&site, "lamp-1").await;

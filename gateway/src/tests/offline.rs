@@ -1,5 +1,6 @@
 //! What goes on while the server is away, and what is made up for when it is back.
 
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
 use bellwether_manifests::message::{Answer, Moment, content_format};
@@ -71,8 +72,8 @@ async fn kept_reports_are_delivered_in_order_after_a_restart_and_their_receipts_
     assert_eq!(device.report(decrypted.clone()).await.code, Code::SERVICE_UNAVAILABLE);
     assert_eq!(site.counters().reports.kept.get(), 2);
     site.halt().await;
-    let server = Server::again(address, seen).await;
-    site.boot().await;
+    let server = Server::again(address, seen);
+    site.boot();
     until("the reports", || server.seen().reports.len() == 2).await;
     let gateway = Arc::clone(&site.running().gateway);
     until("the receipts", || gateway.outbox.len() == (0, 2)).await;
@@ -98,7 +99,7 @@ async fn server_that_comes_and_goes_is_found_again_each_time() {
         let (address, seen) = away(&site, server).await;
         let report = World::report("lamp-1", 7, Moment::Failed, round);
         assert_eq!(device.report(report.clone()).await.code, Code::SERVICE_UNAVAILABLE);
-        server = Server::again(address, seen).await;
+        server = Server::again(address, seen);
         until("the server", || gateway.uplink.is_up()).await;
         until("the report", || server.seen().reports.contains(&report)).await;
         let request = world.request(&Ask { counter: u64::from(round), ..Ask::default() });
@@ -186,7 +187,6 @@ async fn data_folder_holds_keys_of_links_in_one_file_and_nowhere_else() {
         }
     }
     assert_eq!(holding, [site.data().join("children")]);
-    use std::os::unix::fs::MetadataExt;
     assert_eq!(std::fs::metadata(&holding[0]).unwrap().mode() & 0o777, 0o600);
     assert_eq!(std::fs::metadata(site.data()).unwrap().mode() & 0o777, 0o700);
 }

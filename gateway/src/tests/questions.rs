@@ -37,9 +37,9 @@ async fn what_the_bundle_does_not_hold_is_forwarded_as_it_came() {
         // Another device, another place, and what only the server can act on.
         (&second, world.request(&Ask { id: "lamp-2", ..Ask::default() })),
         (&first, world.request(&Ask { index: 1, ..Ask::default() })),
-        (&first, world.request(&Ask { echo: true, ..Ask::default() })),
-        (&first, world.request(&Ask { go: true, ..Ask::default() })),
-        (&first, world.request(&Ask { unconfirmed: true, ..Ask::default() })),
+        (&first, world.request(&Ask { options: &[1], ..Ask::default() })),
+        (&first, world.request(&Ask { options: &[5], ..Ask::default() })),
+        (&first, world.request(&Ask { options: &[7], ..Ask::default() })),
     ];
     for (device, request) in &asked {
         assert_eq!(grant_in(&device.ask(request.clone()).await.payload), GRANT + 1);
