@@ -38,6 +38,10 @@ fn work(updater: &mut Updater<'_, Ram, Ram>) -> Option<()> {
     let (mut scratch, mut message) = ([0; MANIFEST_BYTES_MAX], [0; MESSAGE_BYTES_MAX]);
     match updater.work() {
         Work::Nothing => {
+            // What replaces nothing is refused, and so is what is no manifest.
+            let mut document = [0; ANCHORS_BYTES_MAX];
+            let document = exchange(&[], &mut document)?;
+            updater.take_anchors(uptime(), &mut scratch, document).ok()?;
             let manifest = exchange(&[], &mut scratch)?;
             updater.offer(uptime(), manifest).ok()?;
         }

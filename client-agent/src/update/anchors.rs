@@ -42,7 +42,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     /// Gives the edition of the anchors in force.
     #[must_use]
     pub fn anchors_edition(&self) -> u64 {
-        self.anchors().edition()
+        self.facts.anchors.edition().max(self.kept_anchors.edition)
     }
 
     /// Takes a signed anchors document that replaces the one in force.
@@ -69,7 +69,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             Ok(anchors) => anchors.edition(),
             Err(error) => return Ok(AnchorsTaken::Refused(error)),
         };
-        self.kept_anchors.store(&mut self.flash, document)?;
+        self.kept_anchors.store(&mut self.flash, document, edition)?;
         self.enforce_anchors(uptime, scratch)?;
         Ok(AnchorsTaken::Taken { edition })
     }
@@ -105,7 +105,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     fn distributors_are_believed(&self, followed: &Followed<'_>) -> bool {
         let anchors = self.anchors();
         self.record.granted().is_none_or(|granted| {
-            [&granted.descriptor.as_slice(), &granted.grant.as_slice()]
+            [granted.descriptor.as_slice(), granted.grant.as_slice()]
                 .into_iter()
                 .all(|message| signer_is_believed(message, &anchors, followed))
         })
@@ -117,6 +117,8 @@ pub(super) struct KeptAnchors {
     journal: Journal,
     document: [u8; COPY_BYTES_MAX],
     length: usize,
+    /// Its edition, so that it is not read anew at every step; 0 without a document.
+    edition: u64,
 }
 
 impl KeptAnchors {
@@ -126,12 +128,13 @@ impl KeptAnchors {
             journal: Journal::new(Region::Anchors, COPY_BYTES_MAX),
             document: [0; COPY_BYTES_MAX],
             length: 0,
+            edition: 0,
         };
         let Self { journal, document, .. } = &mut kept;
         let length = journal.load(flash, document).map_err(from_journal)?.unwrap_or(0);
         // Damage or a later program's form: none. The edition in the record then stops the device, if it counted.
-        if Anchors::verified_before(&kept.document[..length]).is_ok() {
-            kept.length = length;
+        if let Ok(anchors) = Anchors::verified_before(&kept.document[..length]) {
+            (kept.length, kept.edition) = (length, anchors.edition());
         }
         Ok(kept)
     }
@@ -141,14 +144,21 @@ impl KeptAnchors {
     }
 
     fn newer_than(&self, edition: u64) -> Option<Anchors<'_>> {
-        let kept = Anchors::verified_before(self.document()).ok()?;
-        (kept.edition() > edition).then_some(kept)
+        if self.edition <= edition {
+            return None;
+        }
+        Anchors::verified_before(self.document()).ok()
     }
 
-    fn store<F: Flash>(&mut self, flash: &mut F, document: &[u8]) -> Result<(), UpdateError<F::Error>> {
+    fn store<F: Flash>(
+        &mut self,
+        flash: &mut F,
+        document: &[u8],
+        edition: u64,
+    ) -> Result<(), UpdateError<F::Error>> {
         self.journal.store(flash, document).map_err(from_journal)?;
         self.document[..document.len()].copy_from_slice(document);
-        self.length = document.len();
+        (self.length, self.edition) = (document.len(), edition);
         Ok(())
     }
 }
