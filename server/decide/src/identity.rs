@@ -24,7 +24,7 @@ pub struct Place {
 }
 
 /// State of one identity. Written by compare-and-set on `revision`, before any answer leaves.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct IdentityState {
     /// Version for compare-and-set: a decision that changes anything raises it by one.
     pub revision: u64,
@@ -66,7 +66,7 @@ pub struct IdentityState {
 }
 
 /// What an operator allowed an identity, beyond the table.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Permits {
     /// Last second in which a device that is ahead may be believed, once; seconds since 1970.
     pub resync_until: Option<u64>,
@@ -77,7 +77,7 @@ pub struct Permits {
 }
 
 /// Leave for a device that lost its state to go on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ForwardPermit {
     /// Last second, seconds since 1970.
     pub until: u64,
@@ -86,7 +86,7 @@ pub struct ForwardPermit {
 }
 
 /// The last accepted request and the bytes that answered it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct LastAnswer {
     /// SHA-256 of the request's bytes, with its MAC.
     pub request: Digest,
@@ -95,7 +95,7 @@ pub struct LastAnswer {
 }
 
 /// One grant that was given.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Grant {
     /// Its number: higher than any before it for this identity.
     pub number: u64,
@@ -126,14 +126,14 @@ pub struct Grant {
 }
 
 /// A new seed that a grant leads to.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Reseed {
     /// The shares that are mixed into it; without them it follows from the old seed alone.
     pub shares: Option<Shares>,
 }
 
 /// Public shares of a seed, each an encoded `COSE_Key`.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Shares {
     /// The server's.
     pub server: Vec<u8>,
@@ -142,7 +142,7 @@ pub struct Shares {
 }
 
 /// One resource that a grant opens.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Content {
     /// Index of the component in the manifest.
     pub component: u64,
@@ -153,7 +153,7 @@ pub struct Content {
 }
 
 /// What became of a grant.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum GrantState {
     /// Given; nothing was heard since.
     Open,
@@ -168,7 +168,7 @@ pub enum GrantState {
 }
 
 /// Which reports a grant asks for, and which of them moves the index. The numbers go over the wire.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Confirm {
     /// 1: the *decrypted* report moves the index.
     Decrypted,
@@ -190,7 +190,7 @@ pub enum Moment {
 }
 
 /// What moved the index away from one place.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Confirmed {
     /// Number of the grant.
     pub grant: u64,
@@ -209,7 +209,7 @@ pub struct Confirmed {
 }
 
 /// One report that was received, with the receipt that answered it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct KeptReport {
     /// SHA-256 of the encoded Report.
     pub digest: Digest,
@@ -226,7 +226,7 @@ pub struct KeptReport {
 }
 
 /// A "prove" verdict that is out.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Prove {
     /// What the device has to send back.
     pub token: Token,
@@ -241,7 +241,7 @@ pub struct Prove {
 }
 
 /// Rows that issue a "prove".
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ProveRow {
     /// Row 3: at s, counter not above the highest.
     R3,

@@ -19,6 +19,11 @@
 //!   seed can compute the next one, and would have the server forget the keys of the device that still needs them.
 //! - "Forward" closes the open grant, whose number the device would refuse, and from then on a counter that may be a
 //!   replay of what the device sent before it lost its state has to be proved (row 18).
+//! - The leave for it reaches a device that stands at s with another fork head (row 15), too: it lost its state after a
+//!   confirm and confirmed again.
+//! - A grant that moved the index when *decrypted* is not given again once it expired, since a device that lost it could
+//!   not take it: then the policy's number of new grants counts. And where the *installed* report of such a grant may
+//!   have overtaken the request, "already sent" and its alarm wait for a proof (row 7).
 //! - An operator's reissue counts before "the same grant again" (row 7), for a device that lost that grant.
 
 mod ahead;

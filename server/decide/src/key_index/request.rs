@@ -87,12 +87,7 @@ fn forward(mut state: IdentityState, request: &Request) -> Decision {
 
 fn at_place(mut state: IdentityState, request: &Request, context: &Context, proved: bool) -> Decision {
     if request.fork != state.fork {
-        // The head was moved over a report of which only the device knows whether it was the confirming one.
-        return if state.fork_unsure {
-            row_13(state, request, context, proved)
-        } else {
-            row_15(state, request)
-        };
+        return other_head(state, request, context, proved);
     }
     if state.counter_highest.is_some_and(|highest| request.counter <= highest) {
         return row_3(state, request, context);
@@ -102,7 +97,7 @@ fn at_place(mut state: IdentityState, request: &Request, context: &Context, prov
     }
     heard(&mut state, context);
     state.counter_highest = Some(request.counter);
-    accepted(state, request, context)
+    accepted(state, request, context, proved)
 }
 
 /// Tells whether even a counter above the highest may be a replay: after a restore of the store or of the device.
@@ -117,6 +112,19 @@ fn heard(state: &mut IdentityState, context: &Context) {
         state.unknown_at = Some(state.place);
     }
     state.fork_unsure = false;
+}
+
+/// At s with another fork head: row 15, but for a head that is not sure, and where an operator lets a device go on.
+fn other_head(state: IdentityState, request: &Request, context: &Context, proved: bool) -> Decision {
+    if state.fork_unsure {
+        // It was moved over a report of which only the device knows whether it was the confirming one.
+        return row_13(state, request, context, proved);
+    }
+    if state.permits.forward.is_some_and(|permit| context.now <= permit.until) {
+        // It lost its state after a confirm and confirmed again: the echo goes to row 18, and takes the head from there.
+        return challenge(state, Row::R15, ProveRow::R14, request, context);
+    }
+    row_15(state, request)
 }
 
 fn row_15(state: IdentityState, request: &Request) -> Decision {
@@ -136,7 +144,7 @@ fn row_3(state: IdentityState, request: &Request, context: &Context) -> Decision
 }
 
 /// Rows 17, 5, 6, 7 and 4: the request is fresh and comes from the right place; its answer is kept.
-fn accepted(mut state: IdentityState, request: &Request, context: &Context) -> Decision {
+fn accepted(mut state: IdentityState, request: &Request, context: &Context, proved: bool) -> Decision {
     if state.permits.forward.is_some_and(|permit| permit.used) {
         state.permits.forward = None;
     }
@@ -149,7 +157,7 @@ fn accepted(mut state: IdentityState, request: &Request, context: &Context) -> D
         rows_5_and_6(state, &open, request, context)
     } else if let Some((place, confirmed)) = state.confirmed_manifest(&request.manifest) {
         let confirmed = confirmed.clone();
-        row_7(state, place, &confirmed, request, context)
+        row_7(state, place, &confirmed, request, context, proved)
     } else {
         grant(Row::R4, state, request, context)
     };
@@ -194,6 +202,7 @@ fn row_7(
     confirmed: &Confirmed,
     request: &Request,
     context: &Context,
+    proved: bool,
 ) -> Decision {
     if confirmed.installed.is_empty() {
         // The grant was lost with a restored store, so resolution has to say whether this is what the device runs.
@@ -208,11 +217,18 @@ fn row_7(
     let failed = state.reported(place, confirmed.grant, Moment::Failed);
     let installed =
         confirmed.confirm != Confirm::Decrypted || state.reported(place, confirmed.grant, Moment::Installed);
-    if !failed && !installed && state.grant(place, confirmed.grant).is_some() {
+    // A device that lost the grant can't take it once it expired; one that holds it has no need to ask.
+    let usable = |grant: &Grant| context.now <= grant.not_after;
+    if !failed && !installed && state.grant(place, confirmed.grant).is_some_and(usable) {
         return Decision::new(Row::R7, state, Reply::HeldGrant { place, number: confirmed.grant });
     }
-    if failed && confirmed.given_again < context.given_again_max {
+    if (failed || !installed) && confirmed.given_again < context.given_again_max {
         return grant(Row::R7, state, request, context).leading(|new| new.again = Some(place));
+    }
+    // The *installed* report of a place that *decrypted* had left may have overtaken this request.
+    let overtaken = !failed && confirmed.confirm == Confirm::Decrypted && confirmed.leads_to == state.place;
+    if overtaken && !proved {
+        return challenge(state, Row::R7, ProveRow::R3, request, context);
     }
     let cause =
         format!("it asks again for an update that it confirmed at {}, and does not run it", shown(place));
@@ -252,7 +268,7 @@ fn ahead(state: IdentityState, request: &Request, context: &Context, proved: boo
     match led_here {
         Some((_, report)) if fork_after(state.fork, &report) != request.fork => row_15(state, request),
         Some((grant, report)) if proved || !state.is_stale(context.restores) => {
-            row_12(state, &grant, report, request, context)
+            row_12(state, &grant, report, request, context, proved)
         }
         _ => row_13(state, request, context, proved),
     }
@@ -265,11 +281,12 @@ fn row_12(
     report: Digest,
     request: &Request,
     context: &Context,
+    proved: bool,
 ) -> Decision {
     super::answer::advance(&mut state, grant, report);
     heard(&mut state, context);
     state.counter_highest = state.counter_highest.max(Some(request.counter));
-    let decision = accepted(state, request, context);
+    let decision = accepted(state, request, context, proved);
     Decision { row: Row::R12, ..decision }
 }
 
@@ -299,7 +316,7 @@ fn resync(mut state: IdentityState, request: &Request, context: &Context) -> Dec
     (state.restores, state.unknown_at) = (context.restores, Some(request.place));
     let alarm = report::run_kept(&mut state, context);
     let decision = if state.place == request.place {
-        accepted(state, request, context)
+        accepted(state, request, context, true)
     } else {
         challenge(state, Row::R13, ProveRow::R14, request, context)
     };

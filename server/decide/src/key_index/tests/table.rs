@@ -508,6 +508,17 @@ const TABLE: &[Case] = &[
         asking(restored(Pair::updated()), |request| request.fork = [0; 8])
     }, SUSPECT, Some(AlarmKind::Clone), 1),
 
+    case(Row::R15, "another fork head, but an operator lets a device go on", || {
+        let mut pair = Pair::updated();
+        pair.state = operator::forward(&pair.state, NOW + 5);
+        asking(pair, |request| request.fork = [0; 8])
+    }, Expected::Prove, None, 1),
+    case(Row::R15, "another fork head, and the operator's leave is over", || {
+        let mut pair = Pair::updated();
+        pair.state = operator::forward(&pair.state, NOW - 1);
+        asking(pair, |request| request.fork = [0; 8])
+    }, SUSPECT, Some(AlarmKind::Clone), 1),
+
     case(Row::R17, "may swap: its grant is open", || {
         asking(Pair::new().granted(), |request| request.go = Some(NOW))
     }, Expected::Go(NOW), None, 0),
@@ -553,6 +564,15 @@ const TABLE: &[Case] = &[
         pair.state = operator::forward(&pair.state, NOW + 5);
         (pair, arrival)
     }, Expected::Forward(0, NOW), None, 0),
+    case(Row::R18, "goes on at s with the fork head of the server, by an operator's leave", || {
+        let mut pair = Pair::updated();
+        pair.state = operator::forward(&pair.state, NOW + 5);
+        let mut request = pair.request();
+        request.fork = [0; 8];
+        request.echo = Some(pair.challenged(request.clone()));
+        request.counter += 1;
+        (pair, request.into())
+    }, Expected::Forward(1, NOW), None, 1),
     case(Row::R18, "an operator's leave that is over", || {
         clone_proving(|pair, _| pair.state = operator::forward(&pair.state, NOW - 1))
     }, SUSPECT, Some(AlarmKind::CloneOrRolledBack), 1),
