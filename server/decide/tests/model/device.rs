@@ -3,7 +3,6 @@
 use bellwether_decide::fork::fork_after;
 use bellwether_decide::identity::{Digest, ForkHead, Moment, Place};
 
-use crate::scenario::UPDATES;
 use crate::world::{Act, Ask, Down, Granted, Party, Tell, Up, Verdict, leads_to};
 
 /// The record, and what a power cut takes.
@@ -46,7 +45,7 @@ pub(crate) struct Pending {
 }
 
 impl Device {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(goal: u8) -> Self {
         Self {
             party: Party::Original,
             place: Place::default(),
@@ -59,7 +58,7 @@ impl Device {
             told: 0,
             failures: 0,
             life: 0,
-            goal: UPDATES,
+            goal,
             asking: None,
             may_swap: false,
         }
@@ -71,9 +70,9 @@ impl Device {
         match act {
             Act::Ask => self.asking.is_none() && self.wanted().is_some(),
             Act::Tell => !self.pending.is_empty(),
-            Act::Decrypt => self.open.is_some_and(|open| {
-                !open.decrypted && (free > 0 || !open.grant.tells_decrypted)
-            }),
+            Act::Decrypt => {
+                self.open.is_some_and(|open| !open.decrypted && (free > 0 || !open.grant.tells_decrypted))
+            }
             Act::Install => {
                 let open = self.open.filter(|open| open.decrypted);
                 free > 0 && open.is_some_and(|open| !open.grant.go || self.may_swap)
@@ -92,9 +91,8 @@ impl Device {
     /// The manifest to ask for: one that failed only after the receipt of its failure report.
     pub(crate) fn wanted(&self) -> Option<u8> {
         let manifest = (self.running < self.goal).then_some(self.running + 1)?;
-        let failed = |pending: &Pending| {
-            pending.tell.moment == Moment::Failed && pending.tell.manifest == manifest
-        };
+        let failed =
+            |pending: &Pending| pending.tell.moment == Moment::Failed && pending.tell.manifest == manifest;
         (!self.pending.iter().any(failed)).then_some(manifest)
     }
 
@@ -178,7 +176,8 @@ impl Device {
     /// Report, place and fork head move in one write.
     fn report(&mut self, grant: &Granted, moment: Moment) {
         let Granted { number, place, manifest, .. } = *grant;
-        let tell = Tell { by: self.party, nth: self.life << 4 | self.told, place, grant: number, moment, manifest };
+        let tell =
+            Tell { by: self.party, nth: self.life << 4 | self.told, place, grant: number, moment, manifest };
         self.told += 1;
         let confirms = moment == grant.moves && place == self.place;
         if confirms {
@@ -245,6 +244,11 @@ impl Device {
         self.asking = None;
         None
     }
+}
+
+/// Which of its maker's reports has this digest.
+pub(crate) fn nth(digest: &Digest) -> u8 {
+    digest[2]
 }
 
 /// The digest of a report's bytes.

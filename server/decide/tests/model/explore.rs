@@ -5,9 +5,11 @@ use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+use bellwether_decide::identity::IdentityState;
 use bellwether_decide::key_index::Row;
 
 use crate::check;
+use crate::device;
 use crate::fair::{self, Needed};
 use crate::scenario::Scenario;
 use crate::server::Answered;
@@ -32,7 +34,8 @@ impl fmt::Display for Explored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { states, steps, depth, runs, with_operator, .. } = self;
         let rows: Vec<_> = self.rows.iter().map(|row| row.name()).collect();
-        let faults = self.faults.map_or("not all without a".to_owned(), |faults| format!("all within {faults}"));
+        let faults =
+            self.faults.map_or("not all without a".to_owned(), |faults| format!("all within {faults}"));
         write!(
             f,
             "{states} states ({faults} faults), {steps} steps, to {depth} deep; {runs} runs to the end, {with_operator} \
@@ -54,11 +57,18 @@ struct Node {
     depth: usize,
 }
 
+/// A step that is a fault, and where it may happen: made only when its turn comes, since most states lead to several.
+struct Fault {
+    at: Rc<Node>,
+    step: Step,
+}
+
 /// An exploration that goes on.
 struct Search<'a> {
     scenario: &'a Scenario,
-    visited: HashSet<u128>,
-    ended: HashSet<u128>,
+    states_max: usize,
+    visited: HashSet<u64>,
+    ended: HashSet<u64>,
     seen: Explored,
 }
 
@@ -68,50 +78,56 @@ struct Search<'a> {
 ///
 /// Where something that is asserted does not hold, with the steps that lead there.
 pub(crate) fn explore(scenario: &Scenario, states_max: usize) -> Explored {
-    let seen = Explored::default();
-    let mut search = Search { scenario, visited: HashSet::new(), ended: HashSet::new(), seen };
-    let mut level = vec![Node { world: World::new(), trace: None, depth: 0 }];
-    for faults in 0.. {
-        let Some(next) = search.close(level, states_max) else {
-            return search.seen;
-        };
-        search.seen.faults = Some(faults);
-        if next.is_empty() {
-            return search.seen;
+    let (visited, ended, seen) = (HashSet::new(), HashSet::new(), Explored::default());
+    let mut search = Search { scenario, states_max, visited, ended, seen };
+    let mut faults = Vec::new();
+    let first = Node { world: World::new(scenario), trace: None, depth: 0 };
+    let mut is_whole = search.close(Rc::new(first), &mut faults);
+    for count in 0.. {
+        if !is_whole {
+            break;
         }
-        level = next;
+        search.seen.faults = Some(count);
+        let mut level = std::mem::take(&mut faults);
+        // Mixed, so that a bound cuts no kind of state off.
+        level.sort_by_cached_key(|fault| fingerprint(&fault.at.world));
+        if level.is_empty() {
+            break;
+        }
+        is_whole = level.into_iter().all(|Fault { at, step }| {
+            let node = search.follow(&at, step);
+            search.close(node, &mut faults)
+        });
     }
     search.seen
 }
 
 impl Search<'_> {
-    /// Sees every state that follows from these without a fault; gives those that follow by one.
-    fn close(&mut self, level: Vec<Node>, states_max: usize) -> Option<Vec<Node>> {
-        let mut beyond = Vec::new();
-        let mut waiting = VecDeque::from(level);
+    /// Sees every state that follows from this one without a fault; `false` at the bound of states.
+    fn close(&mut self, node: Rc<Node>, faults: &mut Vec<Fault>) -> bool {
+        let mut waiting = VecDeque::from([node]);
         while let Some(node) = waiting.pop_front() {
             if !self.visited.insert(fingerprint(&node.world)) {
                 continue;
             }
-            if self.seen.states >= states_max {
-                return None;
+            if self.seen.states >= self.states_max {
+                return false;
             }
             self.seen.states += 1;
             self.seen.depth = self.seen.depth.max(node.depth);
             self.end(&node);
             for Possible { step, is_fault } in node.world.steps(self.scenario) {
-                let next = self.follow(&node, step);
                 if is_fault {
-                    beyond.push(next);
+                    faults.push(Fault { at: Rc::clone(&node), step });
                 } else {
-                    waiting.push_back(next);
+                    waiting.push_back(self.follow(&node, step));
                 }
             }
         }
-        Some(beyond)
+        true
     }
 
-    fn follow(&mut self, node: &Node, step: Step) -> Node {
+    fn follow(&mut self, node: &Node, step: Step) -> Rc<Node> {
         self.seen.steps += 1;
         let mut world = node.world.clone();
         let answered = world.apply(self.scenario, &step);
@@ -123,7 +139,7 @@ impl Search<'_> {
         if let Err(violation) = checked {
             panic!("{}: {violation}{}", self.scenario.name, told(&trace));
         }
-        Node { world, trace: Some(trace), depth: node.depth + 1 }
+        Rc::new(Node { world, trace: Some(trace), depth: node.depth + 1 })
     }
 
     /// Runs the world to its end with a network that delivers, from a state that no run began from.
@@ -162,7 +178,7 @@ impl World {
                 if *left == Left::Nothing {
                     self.down.remove(message);
                 }
-                let answer = self.party_mut(*party).and_then(|device| device.take(message));
+                let answer = self.change(*party, |device| device.take(message)).flatten();
                 self.up.extend(answer);
             }
             Step::LoseUp(message) => {
@@ -172,20 +188,19 @@ impl World {
                 self.down.remove(message);
             }
             Step::Act(party, act) => {
-                let message = self.party_mut(*party).and_then(|device| device.act(*act));
+                let message = self.change(*party, |device| device.act(*act)).flatten();
                 self.up.extend(message);
             }
             Step::Pass => self.passed += 1,
-            Step::BackUp => self.backup = Some(Box::new(self.server.clone())),
+            Step::BackUp => self.backup = Some(self.server.clone()),
             Step::Restore => self.restore(),
-            Step::Save => self.older = Some(Box::new(self.device.clone())),
+            Step::Save => self.older = Some(self.device.clone()),
             Step::RollBack => self.roll_back(),
             Step::Copy => self.copy(),
-            Step::Resync => self.server.state = operator::resync(&self.server.state, u64::MAX),
-            Step::Forward => self.server.state = operator::forward(&self.server.state, u64::MAX),
+            Step::Resync => self.operate(|state| operator::resync(state, u64::MAX)),
+            Step::Forward => self.operate(|state| operator::forward(state, u64::MAX)),
             Step::Reissue => self.reissue(),
         }
-        self.server.state.revision = 0;
         None
     }
 
@@ -204,52 +219,56 @@ impl World {
 
     /// Notes whose update moved the identity, if the other one did not make it, too.
     fn moved(&mut self, message: &Up) {
-        let (by, report) = match message {
-            Up::Ask(ask) => (ask.by, ask.unconfirmed.map(|(_, report)| report)),
-            Up::Tell(tell) => (tell.by, Some(crate::device::digest(tell))),
+        let (by, nth) = match message {
+            Up::Ask(ask) => (ask.by, ask.unconfirmed.map(|(_, report)| device::nth(&report))),
+            Up::Tell(tell) => (tell.by, Some(tell.nth)),
         };
-        if self.clone.is_some() && report.is_some_and(|report| !self.common.contains(&report)) {
-            self.server.moved_by[by as usize] = true;
+        if self.clone.is_some() && nth.is_some_and(|nth| nth >= self.common) {
+            self.server.change(|server| server.moved_by[by as usize] = true);
         }
     }
 
     fn restore(&mut self) {
         if let Some(backup) = self.backup.take() {
-            self.server = *backup;
+            self.server = backup;
             self.restores += 1;
         }
     }
 
     fn roll_back(&mut self) {
-        if let Some(older) = self.older.as_deref() {
+        if let Some(older) = self.older.clone() {
             let life = self.device.life + 1;
-            self.device = crate::device::Device { life, asking: None, may_swap: false, ..older.clone() };
+            self.device = older;
+            self.device.change(|device| (device.life, device.asking, device.may_swap) = (life, None, false));
             self.rolled_back = true;
         }
     }
 
     fn copy(&mut self) {
         let mut clone = self.device.clone();
-        (clone.party, clone.asking, clone.may_swap) = (Party::Clone, None, false);
-        self.common = clone.pending.iter().map(|pending| crate::device::digest(&pending.tell)).collect();
+        clone.change(|clone| (clone.party, clone.asking, clone.may_swap) = (Party::Clone, None, false));
+        self.common = clone.told;
         self.clone = Some(clone);
     }
 
     pub(crate) fn reissue(&mut self) {
         let wanted = self.device.wanted().map(|manifest| [manifest; 32]);
         if let Some(Ok(state)) = wanted.map(|manifest| operator::reissue(&self.server.state, manifest)) {
-            self.server.state = state;
+            self.operate(|_| state);
         }
+    }
+
+    /// An operator changes the state; its revision counts steps, and would keep states apart that are the same.
+    pub(crate) fn operate(&mut self, verb: impl FnOnce(&IdentityState) -> IdentityState) {
+        self.server.change(|server| server.state = IdentityState { revision: 0, ..verb(&server.state) });
     }
 }
 
-fn fingerprint(world: &World) -> u128 {
-    let half = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, world).hash(&mut hasher);
-        u128::from(hasher.finish())
-    };
-    half(0) << 64 | half(1)
+/// Two of a million states share one with a chance of one in ten million; then one of them is not gone on from.
+fn fingerprint(world: &World) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    world.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn told(trace: &Trace) -> String {

@@ -3,7 +3,7 @@
 use bellwether_decide::alarm::AlarmKind;
 use bellwether_decide::operator;
 
-use crate::scenario::{Scenario, UPDATES};
+use crate::scenario::Scenario;
 use crate::world::{Act, Down, Left, Party, Step, Up, World};
 
 /// Whose help a run needed.
@@ -20,9 +20,10 @@ pub(crate) fn alone(world: &World, party: Party) -> Option<World> {
     alone.up.clear();
     alone.down.clear();
     (alone.backup, alone.older) = (None, None);
-    let device = alone.party_mut(party)?;
-    device.act(Act::Forget);
-    device.goal = UPDATES + 1;
+    alone.change(party, |device| {
+        device.act(Act::Forget);
+        device.goal += 1;
+    })?;
     Some(alone)
 }
 
@@ -65,13 +66,15 @@ fn done(scenario: &Scenario, other_confirmed: bool, needed: Needed) -> Result<Ne
 
 /// The device does what is due, and every message arrives.
 fn turn(scenario: &Scenario, world: &mut World, party: Party) -> Result<(), String> {
-    let device = world.party_mut(party).ok_or("there is no such device")?;
-    device.asking = None;
     let due = [Act::Tell, Act::Install, Act::Decrypt, Act::Ask];
-    let Some(act) = due.into_iter().find(|act| device.can(*act)) else {
-        return Err(format!("{party:?} has nothing to do: {device:#?}"));
+    let acted = world.change(party, |device| {
+        device.asking = None;
+        let act = due.into_iter().find(|act| device.can(*act))?;
+        Some((act, device.act(act), device.open))
+    });
+    let Some((act, mut message, had)) = acted.flatten() else {
+        return Err(format!("{party:?} has nothing to do: {:#?}", world.party(party)));
     };
-    let (mut message, had) = (device.act(act), device.open);
     while let Some(up) = message.take() {
         message = exchanged(scenario, world, party, &up);
     }
@@ -87,22 +90,21 @@ fn exchanged(scenario: &Scenario, world: &mut World, party: Party, up: &Up) -> O
     let answered = world.apply(scenario, &Step::Reach(up.clone(), Left::Nothing))?;
     world.down.clear();
     let answer: &Down = &answered.answer;
-    let device = world.party_mut(party)?;
-    if device.heeds(answer) { device.take(answer) } else { None }
+    let heeds = world.party(party)?.heeds(answer);
+    if heeds { world.change(party, |device| device.take(answer)).flatten() } else { None }
 }
 
 /// Operators answer to alarms, except to those of two devices.
 fn operate(world: &mut World) -> bool {
     if world.raised(AlarmKind::AheadOfServer) {
-        world.server.state = operator::resync(&world.server.state, u64::MAX);
+        world.operate(|state| operator::resync(state, u64::MAX));
     } else if world.raised(AlarmKind::RepeatedRequest) {
         world.reissue();
     } else if world.rolled_back && !world.alarms.is_empty() {
-        world.server.state = operator::forward(&world.server.state, u64::MAX);
+        world.operate(|state| operator::forward(state, u64::MAX));
     } else {
         return false;
     }
-    world.server.state.revision = 0;
     true
 }
 

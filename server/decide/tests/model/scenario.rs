@@ -6,6 +6,8 @@ use bellwether_decide::identity::Confirm;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
+    /// Updates that the device is to get.
+    pub(crate) updates: u8,
     /// Which report of a grant moves the index.
     pub(crate) confirm: Confirm,
     /// Whether grants lead to a new seed.
@@ -42,6 +44,7 @@ impl Default for Scenario {
     fn default() -> Self {
         Self {
             name: "",
+            updates: 2,
             confirm: Confirm::Both,
             reseed: false,
             go: false,
@@ -52,12 +55,12 @@ impl Default for Scenario {
 }
 
 impl Scenario {
-    /// The scenario with each kind of grant: what our server gives, re-seeding ones, and those that *decrypted* confirms.
-    pub(crate) fn of_every_grant(self) -> [Self; 4] {
+    /// The scenario with each kind of grant: the one that this server gives, one that re-seeds and demands "go?", and one
+    /// that *decrypted* confirms.
+    pub(crate) fn of_every_grant(self) -> [Self; 3] {
         [
             self,
-            Self { reseed: true, ..self },
-            Self { confirm: Confirm::Installed, go: true, ..self },
+            Self { confirm: Confirm::Installed, reseed: true, go: true, ..self },
             Self { confirm: Confirm::Decrypted, ..self },
         ]
     }
@@ -66,9 +69,6 @@ impl Scenario {
         (self.faults.restores, self.faults.rollbacks, self.faults.copies) == (0, 0, 0)
     }
 }
-
-/// Updates that the device is to get: two, so that every row sees a place before and after it.
-pub(crate) const UPDATES: u8 = 2;
 
 /// Indices of a chain: the second update of one epoch is granted at its last place, from where every grant re-seeds.
 pub(crate) const CHAIN_LENGTH: u16 = 2;

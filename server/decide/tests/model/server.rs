@@ -89,41 +89,50 @@ impl World {
     }
 
     fn answer(&mut self, scenario: &Scenario, message: &Up, decision: Decision) -> Answered {
-        let answer = match (&decision.reply, message) {
-            (Reply::Repeat(_), Up::Ask(_)) => self.server.last.clone().expect("there was an answer"),
-            (Reply::Repeat(_) | Reply::Receipt, Up::Tell(tell)) => Down::Receipt(device::digest(tell)),
-            (Reply::NewGrant(new), Up::Ask(ask)) => {
-                self.server.state = decision.granted(new, details(scenario, self.now(), ask), &[]);
+        let now = self.now();
+        let answer = self.server.change(|server| match message {
+            Up::Ask(ask) => server.answer(scenario, now, ask, &decision),
+            Up::Tell(tell) => server.receipt(tell, &decision),
+        });
+        Answered { decision, answer }
+    }
+}
+
+impl Server {
+    fn answer(&mut self, scenario: &Scenario, now: u64, ask: &Ask, decision: &Decision) -> Down {
+        let answer = match &decision.reply {
+            Reply::Repeat(_) => return self.last.clone().expect("there was an answer"),
+            Reply::NewGrant(new) => {
+                self.state = decision.granted(new, details(scenario, now, ask), &[]);
                 self.granted(new.place, new.number)
             }
-            (Reply::HeldGrant { place, number }, Up::Ask(_)) => {
-                self.server.state = decision.answered(&[]);
+            Reply::HeldGrant { place, number } => {
+                self.state = decision.answered(&[]);
                 self.granted(*place, *number)
             }
-            (Reply::Verdict(verdict), Up::Ask(ask)) => {
-                self.server.state = decision.answered(&[]);
+            Reply::Verdict(verdict) => {
+                self.state = decision.answered(&[]);
                 Down::Verdict(ask.by, ask.nonce, told(*verdict, ask.place))
             }
-            (reply, _) => panic!("{reply:?} answers {message:?}"),
+            Reply::Receipt => panic!("a receipt answers a request"),
         };
-        match (&decision.reply, message) {
-            (Reply::Receipt, Up::Tell(tell)) => {
-                self.server.state = decision.receipted(&report(tell), &[]);
-            }
-            (Reply::Repeat(_), _) | (_, Up::Tell(_)) => {}
-            (_, Up::Ask(ask)) => {
-                let keeps = self.server.state.last.as_ref().is_some_and(|last| last.request == request(ask).digest);
-                if keeps {
-                    self.server.last = Some(answer.clone());
-                }
-            }
+        if self.state.last.as_ref().is_some_and(|last| last.request == request(ask).digest) {
+            self.last = Some(answer.clone());
         }
-        self.server.state.revision = 0;
-        Answered { decision, answer }
+        answer
+    }
+
+    fn receipt(&mut self, tell: &Tell, decision: &Decision) -> Down {
+        match decision.reply {
+            Reply::Receipt => self.state = decision.receipted(&report(tell), &[]),
+            Reply::Repeat(_) => {}
+            _ => panic!("{:?} answers a report", decision.reply),
+        }
+        Down::Receipt(device::digest(tell))
     }
 
     fn granted(&self, place: Place, number: u64) -> Down {
-        let grant = self.server.state.grant(place, number).expect("a grant that is given is kept");
+        let grant = self.state.grant(place, number).expect("a grant that is given is kept");
         Down::Grant(Granted {
             number,
             place,
@@ -138,9 +147,9 @@ impl World {
 
 fn told(verdict: key_index::Verdict, place: Place) -> Verdict {
     match verdict {
-        key_index::Verdict::Nothing
-        | key_index::Verdict::Later { .. }
-        | key_index::Verdict::Refused(_) => Verdict::No,
+        key_index::Verdict::Nothing | key_index::Verdict::Later { .. } | key_index::Verdict::Refused(_) => {
+            Verdict::No
+        }
         key_index::Verdict::Prove(token) => Verdict::Prove(place, token),
         key_index::Verdict::Go { grant } => Verdict::Go(grant),
         key_index::Verdict::Stop { grant } => Verdict::Stop(grant),

@@ -6,6 +6,7 @@ use bellwether_decide::alarm::AlarmKind;
 use bellwether_decide::identity::{Confirm, Digest, ForkHead, Moment, Place, Token};
 
 use crate::device::Device;
+use crate::kept::Kept;
 use crate::scenario::{CHAIN_LENGTH, Faults, Scenario};
 use crate::server::Server;
 
@@ -94,19 +95,19 @@ pub(crate) enum Verdict {
 }
 
 /// Everything that a step may depend on.
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Hash)]
 pub(crate) struct World {
-    pub(crate) server: Server,
-    pub(crate) backup: Option<Box<Server>>,
+    pub(crate) server: Kept<Server>,
+    pub(crate) backup: Option<Kept<Server>>,
     pub(crate) restores: u64,
     /// Lives of a grant that have passed.
     pub(crate) passed: u8,
-    pub(crate) device: Device,
-    pub(crate) older: Option<Box<Device>>,
+    pub(crate) device: Kept<Device>,
+    pub(crate) older: Option<Kept<Device>>,
     pub(crate) rolled_back: bool,
-    pub(crate) clone: Option<Device>,
-    /// Reports that both made, before they were two.
-    pub(crate) common: Vec<Digest>,
+    pub(crate) clone: Option<Kept<Device>>,
+    /// Reports that the device had made before there were two.
+    pub(crate) common: u8,
     pub(crate) up: BTreeSet<Up>,
     pub(crate) down: BTreeSet<Down>,
     pub(crate) alarms: BTreeSet<&'static str>,
@@ -163,17 +164,17 @@ pub(crate) enum Act {
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(scenario: &Scenario) -> Self {
         Self {
-            server: Server::new(),
+            server: Kept::new(Server::new()),
             backup: None,
             restores: 0,
             passed: 0,
-            device: Device::new(),
+            device: Kept::new(Device::new(scenario.updates)),
             older: None,
             rolled_back: false,
             clone: None,
-            common: Vec::new(),
+            common: 0,
             up: BTreeSet::new(),
             down: BTreeSet::new(),
             alarms: BTreeSet::new(),
@@ -183,14 +184,15 @@ impl World {
     pub(crate) fn party(&self, party: Party) -> Option<&Device> {
         match party {
             Party::Original => Some(&self.device),
-            Party::Clone => self.clone.as_ref(),
+            Party::Clone => self.clone.as_deref(),
         }
     }
 
-    pub(crate) fn party_mut(&mut self, party: Party) -> Option<&mut Device> {
+    /// Changes a device; `None` if there is no such one.
+    pub(crate) fn change<R>(&mut self, party: Party, change: impl FnOnce(&mut Device) -> R) -> Option<R> {
         match party {
-            Party::Original => Some(&mut self.device),
-            Party::Clone => self.clone.as_mut(),
+            Party::Original => Some(self.device.change(change)),
+            Party::Clone => self.clone.as_mut().map(|clone| clone.change(change)),
         }
     }
 
@@ -278,8 +280,8 @@ impl World {
         ];
         for (possible, step) in possible {
             if possible {
-                // A backup alone changes nothing.
-                let is_fault = !matches!(step, Step::BackUp | Step::Save);
+                // A backup is made for being restored: the two are one fault.
+                let is_fault = !matches!(step, Step::Restore | Step::RollBack);
                 steps.push(Possible { step, is_fault });
             }
         }
