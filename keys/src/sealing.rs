@@ -8,7 +8,9 @@ use core::fmt;
 
 use aes_gcm::aead::{Aead, Payload};
 use aes_gcm::{Aes256Gcm, KeyInit};
+use hkdf::Hkdf;
 use minicbor::encode::{Encode, Encoder, Error as EncoderError, Write};
+use sha2::Sha256;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -88,6 +90,19 @@ impl MasterKey {
         self.cipher().decrypt(nonce.into(), payload).map(Zeroizing::new).map_err(|_| SealingError::Integrity)
     }
 
+    /// Derives a secret of its own for this label, which is not stored anywhere.
+    ///
+    /// # Errors
+    ///
+    /// [`SealingError::Length`], which no label ends in.
+    pub fn derive(&self, label: &Label<'_>) -> Result<Secret<32>, SealingError> {
+        // The label stands in the salt: the cipher above never hashes, so the two uses of the key stay apart.
+        let hkdf = Hkdf::<Sha256>::new(Some(&label.encode()?), self.0.expose());
+        let mut secret = Secret::new([0; 32]);
+        hkdf.expand(b"bw1 derived", secret.expose_mut()).map_err(|_| SealingError::Length)?;
+        Ok(secret)
+    }
+
     fn cipher(&self) -> Aes256Gcm {
         Aes256Gcm::new(self.0.expose().into())
     }
@@ -147,6 +162,15 @@ mod tests {
             assert_eq!(master.open(&label, &sealed()), Err(SealingError::Integrity), "{label}");
         }
         assert_eq!(MasterKey::new([3; 32]).open(&LABEL, &sealed()), Err(SealingError::Integrity));
+    }
+
+    #[test]
+    fn derived_secret_is_another_for_each_label_and_master_key() {
+        let derived = |key, label: &Label<'_>| MasterKey::new([key; 32]).derive(label).unwrap();
+        assert_eq!(derived(1, &LABEL), derived(1, &LABEL));
+        for other in [derived(2, &LABEL), derived(1, &Label { id: "meter-2", ..LABEL })] {
+            assert_ne!(derived(1, &LABEL), other);
+        }
     }
 
     #[test]

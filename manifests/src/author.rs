@@ -94,6 +94,8 @@ pub struct ManifestDraft {
     pub devices: Vec<[u8; 16]>,
     /// Seconds since 1970 after which no device may follow it.
     pub use_before: Option<u64>,
+    /// How urgent it is; smaller is more urgent. A more urgent manifest replaces the open grant of another one.
+    pub priority: Option<i64>,
     /// Version, for people; in the text element. Devices take it as theirs where their class states none.
     pub version: Option<String>,
 }
@@ -166,6 +168,7 @@ impl ManifestDraft {
             severing: Severing::default(),
             devices: Vec::new(),
             use_before: None,
+            priority: None,
             version: None,
         }
     }

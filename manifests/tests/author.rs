@@ -283,3 +283,16 @@ proptest! {
         prop_assert_eq!(summary.asked, vec![(Some(0), vec![id])]);
     }
 }
+
+#[test]
+fn more_urgent_manifest_outranks_another_and_one_without_priority_none() {
+    let summary = |priority| {
+        let signed = ManifestDraft { priority, ..draft() }.sign(&key()).unwrap();
+        let envelope = Envelope::parse(&signed).unwrap();
+        ManifestSummary::unverified(&envelope).unwrap()
+    };
+    let [urgent, usual, unsaid] = [Some(-5), Some(0), None].map(summary);
+    assert_eq!([urgent.priority, usual.priority, unsaid.priority], [Some(-5), Some(0), None]);
+    assert!(urgent.outranks(&usual) && urgent.outranks(&unsaid) && usual.outranks(&unsaid));
+    assert!(!usual.outranks(&urgent) && !usual.outranks(&usual) && !unsaid.outranks(&unsaid));
+}

@@ -1,10 +1,11 @@
 //! The rooms of the server under one roof, and how they are opened.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bellwether_manifests::cose::PrivateKey;
 use bellwether_net::PskTable;
+use bellwether_store::device::Restores;
 use bellwether_store::error::{OpenError, StoreError};
 use bellwether_store::images::{ImageError, Images};
 use bellwether_store::sqlite::SqliteStore;
@@ -56,6 +57,8 @@ pub struct Core {
     pub spreading: tokio::sync::Mutex<()>,
     /// Wakes the campaigns: something happened.
     pub wake: Notify,
+    /// What operators said about the whole store, as it stands there.
+    pub restores: RwLock<Restores>,
     /// When the server started, seconds since 1970.
     pub started: u64,
     /// What devices are told to call.
@@ -150,6 +153,7 @@ impl Core {
             Arc::clone(&vault),
             Arc::clone(&frames),
         );
+        let restores = RwLock::new(store.restores(&tenant).await?);
         let core = Arc::new(Self {
             config,
             tenant,
@@ -167,6 +171,7 @@ impl Core {
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
+            restores,
             started: clock::now(),
             public_uri,
         });
@@ -184,6 +189,12 @@ impl Core {
     #[must_use]
     pub(crate) fn mqtt_name(&self) -> String {
         format!("bellwether-{}", hex::encode(self.descriptors.public_key().kid()))
+    }
+
+    /// What operators said about the whole store.
+    #[must_use]
+    pub fn restores(&self) -> Restores {
+        *self.restores.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

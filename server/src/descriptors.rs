@@ -1,4 +1,5 @@
-//! Descriptors: signed once per selector, equal for all devices with equal selectors.
+//! What the distributor signs: descriptors, once per selector, equal for all devices with equal selectors; and grants
+//! with shares.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bellwether_manifests::cbor;
 use bellwether_manifests::cose::{PrivateKey, PublicKey, sign1};
 use bellwether_manifests::message::descriptor::{Chain, Descriptor, Patch, Resource, ResourceKind};
-use bellwether_manifests::message::{List, Skipped, word};
+use bellwether_manifests::message::{Grant, List, Skipped, word};
 use bellwether_store::Digest;
 use bellwether_store::catalogue;
 use thiserror::Error;
@@ -111,6 +112,15 @@ impl Descriptors {
         let message: Arc<[u8]> = self.sign(manifest, selector, described, (now, expires))?.into();
         self.locked().keep(name, Signed { message: Arc::clone(&message), expires });
         Ok(message)
+    }
+
+    /// Signs a grant that carries shares for the next seed.
+    ///
+    /// # Errors
+    ///
+    /// [`DescriptorError::Encode`] where it breaks a bound.
+    pub fn sign_grant(&self, grant: &Grant<'_>) -> Result<Vec<u8>, DescriptorError> {
+        Ok(sign1(&cbor::to_vec(grant)?, &[word::GRANT], &self.key))
     }
 
     fn sign(

@@ -20,6 +20,7 @@ pub mod frames;
 pub mod gateways;
 mod hints;
 pub mod ingress;
+mod keyring;
 mod mqtt;
 pub mod refusal;
 pub mod registry;

@@ -6,12 +6,12 @@ use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::{IdentityState, Moment, Place};
-use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply, Report};
+use bellwether_decide::key_index::{self, Arrival, Decision, Reply, Report};
 use bellwether_keys::mac::{self, VerifiedReport};
 use bellwether_manifests::message::{self, Receipt};
 use bellwether_manifests::report::{Outcome, SuitReport};
 use bellwether_store::Digest;
-use bellwether_store::device::{Identity, Transition};
+use bellwether_store::device::{Identity, KeyStep, Transition};
 use sha2::{Digest as _, Sha256};
 
 use crate::clock;
@@ -25,6 +25,14 @@ struct Said {
     report: Report,
     manifest: Digest,
     reason: Option<String>,
+}
+
+/// What a report changes.
+struct Step<'a> {
+    said: &'a Said,
+    decision: &'a Decision,
+    state: &'a IdentityState,
+    keys: KeyStep<'a>,
 }
 
 /// What a report is answered by, and what is due once that answer has left.
@@ -48,17 +56,22 @@ impl Core {
         let place = Place { epoch: claimed.epoch, index: claimed.index };
         for _ in 0..CONFLICTS_MAX {
             let identity = self.identity_of(sender, claimed.id).await?;
-            let keys = self.keys(&identity, place)?;
-            let said = self.open_report(&keys, bytes)?;
-            let decision =
-                key_index::decide(&identity.state, &Arrival::Report(said.report), &context(&identity)?);
-            if let Reply::Repeat(receipt) = decision.reply {
-                return Ok(Receipted { receipt, start: None });
+            let verify = |keys: &PlaceKeys| mac::open_report(&keys.up, bytes);
+            let (keyed, verified) = self.keyed(&identity, place, verify)?;
+            let said = self.read_report(&verified, bytes)?;
+            let context = self.plain_context(&identity)?;
+            let decision = key_index::decide(&identity.state, &Arrival::Report(said.report), &context);
+            if let Reply::Repeat(receipt) = &decision.reply
+                && !decision.changes(&identity.state)
+            {
+                return Ok(Receipted { receipt: receipt.clone(), start: None });
             }
-            let receipt = seal_receipt(&keys, &identity, &said.report)?;
-            let state = decision.receipted(&said.report, &receipt);
+            let entered = self.entered(&identity, &decision, &keyed)?;
+            let (receipt, state) = Self::receipted(&identity, &keyed.keys, &said, &decision)?;
             let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
-            if self.recorded(sender, &identity, &said, &tracked, &decision, &state).await? {
+            let keys = KeyStep { added: &entered, destroyed_up_to: decision.destroy_seed_of };
+            let step = Step { said: &said, decision: &decision, state: &state, keys };
+            if self.recorded(sender, &identity, &tracked, &step).await? {
                 self.wake.notify_one();
                 let start = starts(&said, &tracked).then_some(identity.endpoint);
                 return Ok(Receipted { receipt, start });
@@ -67,9 +80,23 @@ impl Core {
         Err(failed("the identity changes faster than it can be decided on"))
     }
 
-    fn open_report(&self, keys: &PlaceKeys, bytes: &[u8]) -> Result<Said, RequestError> {
-        let VerifiedReport { report, suit_report } =
-            mac::open_report(&keys.up, bytes).map_err(|error| self.turned(&error))?;
+    /// Makes the receipt, or finds the one that the same report got, and the state that keeps it.
+    fn receipted(
+        identity: &Identity,
+        keys: &PlaceKeys,
+        said: &Said,
+        decision: &Decision,
+    ) -> Result<(Vec<u8>, IdentityState), RequestError> {
+        if let Reply::Repeat(receipt) = &decision.reply {
+            return Ok((receipt.clone(), decision.state.clone()));
+        }
+        let receipt = seal_receipt(keys, identity, &said.report)?;
+        let state = decision.receipted(&said.report, &receipt);
+        Ok((receipt, state))
+    }
+
+    fn read_report(&self, verified: &VerifiedReport<'_>, bytes: &[u8]) -> Result<Said, RequestError> {
+        let VerifiedReport { report, suit_report } = verified;
         let body = SuitReport::parse(suit_report).map_err(|_| self.malformed("no SUIT_Report"))?;
         let reason = match body.outcome {
             Outcome::Success => None,
@@ -93,19 +120,25 @@ impl Core {
         &self,
         sender: &Sender,
         identity: &Identity,
-        said: &Said,
         tracked: &[(Campaign, Track)],
-        decision: &Decision,
-        state: &IdentityState,
+        step: &Step<'_>,
     ) -> Result<bool, RequestError> {
+        let said = step.said;
         let campaigns = concerned(tracked, &said.manifest, said.report.grant);
         let events: Vec<Event> = match campaigns.as_slice() {
+            // The same report again says nothing new.
+            _ if matches!(step.decision.reply, Reply::Repeat(_)) => Vec::new(),
             [] => vec![event(None, identity, reported(said))],
             some => some.iter().map(|campaign| event(Some(*campaign), identity, reported(said))).collect(),
         };
-        let alarms: Vec<_> = self.occurrence(sender, identity, decision).into_iter().collect();
-        let expected_revision = identity.state.revision;
-        self.write(identity, Transition { expected_revision, state, events: &events, alarms: &alarms }).await
+        let alarms: Vec<_> = self.occurrence(sender, identity, step.decision).into_iter().collect();
+        let transition = Transition {
+            events: &events,
+            alarms: &alarms,
+            keys: step.keys,
+            ..Transition::new(identity.state.revision, step.state)
+        };
+        self.write(identity, transition).await
     }
 }
 
@@ -113,19 +146,6 @@ impl Core {
 fn starts(said: &Said, tracked: &[(Campaign, Track)]) -> bool {
     let mut offered = tracked.iter().filter(|(one, _)| one.manifest == said.manifest).map(|(one, _)| one);
     said.report.moment == Moment::Decrypted && offered.any(may_start)
-}
-
-fn context(identity: &Identity) -> Result<Context, RequestError> {
-    Ok(Context {
-        now: clock::now(),
-        token: clock::random().map_err(failed)?,
-        chain_length: identity.chain_length,
-        given_again_max: 0,
-        reseed_wanted: false,
-        restores: 0,
-        resync_all_until: None,
-        open: OpenGrant { bytes_present: false, cancelled: false, outranked: false },
-    })
 }
 
 fn reported(said: &Said) -> EventKind {

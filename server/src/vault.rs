@@ -1,5 +1,8 @@
 //! The only room that sees seeds: opens what is sealed, derives keys, and keeps few of them in memory.
 
+mod epoch;
+
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,12 +13,15 @@ use bellwether_keys::chain::{self, ChainError, ChainLength, LINK_BYTES, Link, SP
 use bellwether_keys::derive::{self, DeriveError, DownKey, UpKey, WrapKey};
 use bellwether_keys::sealing::{Label, MasterKey, SealingError};
 use bellwether_keys::seed::Seed;
+use bellwether_keys::share::ShareError;
 use bellwether_keys::wrap::WrapAlgorithm;
 use bellwether_manifests::message;
 use bellwether_store::Sealed;
 use bellwether_store::device::Identity;
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
+
+pub use epoch::NextSeed;
 
 use crate::clock;
 use crate::secret_file::{self, SecretFileError};
@@ -53,6 +59,17 @@ pub enum VaultError {
     /// The name or place gives no key.
     #[error(transparent)]
     Derive(#[from] DeriveError),
+    /// A share for the next seed is none.
+    #[error(transparent)]
+    Share(#[from] ShareError),
+    /// The grant carries a share of another vault.
+    #[error(
+        "the grant's share was not made under this master key: restore the key that belongs to this database"
+    )]
+    OtherShare,
+    /// The secret of the shares was not derived.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
 }
 
 /// What is made for a new identity.
@@ -159,10 +176,7 @@ impl Vault {
         let seed = Seed::new(drawn);
         drawn.zeroize();
         let psk = Zeroizing::new(clock::random::<32>()?);
-        let mut links = Zeroizing::new(Vec::with_capacity(spaced_count(length) * LINK_BYTES));
-        for link in chain::spaced_links(&seed, length) {
-            links.extend_from_slice(link.expose());
-        }
+        let links = spaced_bytes(&seed, length);
         Ok(NewSecrets {
             sealed_seed: self.seal(SEED, id, seed.expose())?,
             sealed_links: self.seal(LINKS, id, &links)?,
@@ -191,43 +205,42 @@ impl Vault {
         self.open_sealed(DTLS_KEY, endpoint, sealed)
     }
 
-    /// Gives the keys of an identity at a place of its epoch: from memory, else by opening its links.
+    /// Gives the keys of an identity at a place of an epoch that is kept: from memory, else by opening its links.
+    /// `None` for another epoch or an index past the chain's end.
     ///
     /// # Errors
     ///
-    /// [`VaultError::Chain`] for an index past the chain's end, [`VaultError::Sealed`].
-    pub fn keys(&self, identity: &Identity, place: Place) -> Result<Arc<PlaceKeys>, VaultError> {
+    /// [`VaultError::Sealed`].
+    pub fn keys(&self, identity: &Identity, place: Place) -> Result<Option<Arc<PlaceKeys>>, VaultError> {
+        let Some(epoch) = identity.epoch(place.epoch).filter(|_| place.index < identity.chain_length) else {
+            return Ok(None);
+        };
         let name = (identity.id.as_str().to_owned(), place);
         if let Some(keys) = self.locked().keys.get(&name) {
-            return Ok(Arc::clone(keys));
+            return Ok(Some(Arc::clone(keys)));
         }
-        let keys = Arc::new(self.derive(identity, place)?);
+        let id = identity.id.as_str();
+        let length = ChainLength::try_from(u64::from(identity.chain_length))?;
+        let link = self.spaced_link(id, length, &epoch.links, place)?.earlier(place.index)?;
+        let keys = Arc::new(place_keys(id, &link, place)?);
         self.locked().keep(name, &keys);
-        Ok(keys)
-    }
-
-    fn derive(&self, identity: &Identity, place: Place) -> Result<PlaceKeys, VaultError> {
-        let link = self.spaced_link(identity, place.index)?.earlier(place.index)?;
-        let at = message::Place { id: identity.id.as_str(), epoch: place.epoch, index: place.index };
-        Ok(PlaceKeys {
-            up: derive::up(&link, &at)?,
-            down: derive::down(&link, &at)?,
-            wrap: derive::wrap(&link, &at, WrapAlgorithm::A256Kw)?,
-        })
+        Ok(Some(keys))
     }
 
     /// Opens the stored link from which an index is reached in the fewest steps.
-    fn spaced_link(&self, identity: &Identity, index: u16) -> Result<Link, VaultError> {
-        let length = ChainLength::try_from(u64::from(identity.chain_length))?;
-        if index > length.last_index() {
-            return Err(ChainError::PastEnd(index).into());
-        }
-        let links = self.open_sealed(LINKS, identity.id.as_str(), &identity.links)?;
+    fn spaced_link(
+        &self,
+        id: &str,
+        length: ChainLength,
+        links: &Sealed,
+        place: Place,
+    ) -> Result<Link, VaultError> {
+        let links = self.open_sealed(&kind_of(LINKS, place.epoch), id, links)?;
         // They are stored from the end of the chain down, one for each SPACING indices.
-        let from_end = usize::from(length.last_index() / SPACING - index / SPACING);
+        let from_end = usize::from(length.last_index() / SPACING - place.index / SPACING);
         let stored = links.chunks_exact(LINK_BYTES).nth(from_end).and_then(|link| link.try_into().ok());
-        let mut secret: [u8; LINK_BYTES] = stored.ok_or(ChainError::PastEnd(index))?;
-        let link = Link::new(length.spaced_index(index), secret);
+        let mut secret: [u8; LINK_BYTES] = stored.ok_or(ChainError::PastEnd(place.index))?;
+        let link = Link::new(length.spaced_index(place.index), secret);
         secret.zeroize();
         Ok(link)
     }
@@ -254,8 +267,29 @@ impl Derived {
     }
 }
 
-fn spaced_count(length: ChainLength) -> usize {
-    usize::from(length.last_index() / SPACING) + 1
+fn place_keys(id: &str, link: &Link, place: Place) -> Result<PlaceKeys, VaultError> {
+    let at = message::Place { id, epoch: place.epoch, index: place.index };
+    Ok(PlaceKeys {
+        up: derive::up(link, &at)?,
+        down: derive::down(link, &at)?,
+        wrap: derive::wrap(link, &at, WrapAlgorithm::A256Kw)?,
+    })
+}
+
+/// The label of an epoch's secret: what is sealed for one epoch does not open as another's.
+fn kind_of(kind: &'static str, epoch: u16) -> Cow<'static, str> {
+    // The factory's epoch is labelled as it was when there was no other.
+    if epoch == 0 { Cow::Borrowed(kind) } else { Cow::Owned(format!("{kind} of epoch {epoch}")) }
+}
+
+/// The links of a chain that are stored, one after the other, from its end down.
+fn spaced_bytes(seed: &Seed, length: ChainLength) -> Zeroizing<Vec<u8>> {
+    let count = usize::from(length.last_index() / SPACING) + 1;
+    let mut links = Zeroizing::new(Vec::with_capacity(count * LINK_BYTES));
+    for link in chain::spaced_links(seed, length) {
+        links.extend_from_slice(link.expose());
+    }
+    links
 }
 
 fn from_command(command: &str) -> Result<Zeroizing<String>, VaultError> {
@@ -303,6 +337,7 @@ mod tests {
     use bellwether_decide::device::Endpoint;
     use bellwether_decide::identity::IdentityState;
     use bellwether_keys::mac;
+    use bellwether_store::device::EpochKeys;
 
     use super::*;
 
@@ -312,14 +347,16 @@ mod tests {
 
     fn identity(secrets: &NewSecrets, chain_length: u16) -> Identity {
         let id = Endpoint::try_from("lamp-1").expect("a name");
-        let (seed, links) = (secrets.sealed_seed.clone(), secrets.sealed_links.clone());
-        Identity { endpoint: id.clone(), id, chain_length, seed, links, state: IdentityState::new(0) }
+        let (seed, links) = (Some(secrets.sealed_seed.clone()), secrets.sealed_links.clone());
+        let keys = vec![EpochKeys { epoch: 0, seed, links }];
+        Identity { endpoint: id.clone(), id, chain_length, keys, state: IdentityState::new(0) }
     }
 
     #[test]
     fn keys_from_stored_links_are_those_from_the_seed_at_every_index() {
-        let vault = vault();
         for length in [1, 63, 64, 65, 130] {
+            // One for each: it remembers the keys of a name.
+            let vault = vault();
             let chain_length = ChainLength::try_from(u64::from(length)).expect("in bounds");
             let secrets = vault.new_secrets("lamp-1", chain_length).expect("drawn");
             let identity = identity(&secrets, length);
@@ -329,7 +366,8 @@ mod tests {
                 let receipt = message::Receipt { place: at, report: &[1; 32], now: 2 };
                 let expected =
                     mac::seal_receipt_to_vec(&derive::down(&link, &at).expect("derived"), &receipt);
-                let keys = vault.derive(&identity, Place { epoch: 0, index }).expect("derived");
+                let keys =
+                    vault.keys(&identity, Place { epoch: 0, index }).expect("derived").expect("in the chain");
                 assert_eq!(
                     mac::seal_receipt_to_vec(&keys.down, &receipt),
                     expected,
@@ -340,11 +378,12 @@ mod tests {
     }
 
     #[test]
-    fn index_past_the_chain_has_no_keys() {
+    fn index_past_the_chain_and_epoch_that_is_not_kept_have_no_keys() {
         let vault = vault();
         let secrets = vault.new_secrets("lamp-1", ChainLength::DEFAULT).expect("drawn");
-        let place = Place { epoch: 0, index: 1024 };
-        assert!(matches!(vault.keys(&identity(&secrets, 1024), place), Err(VaultError::Chain(_))));
+        for place in [Place { epoch: 0, index: 1024 }, Place { epoch: 1, index: 0 }] {
+            assert!(vault.keys(&identity(&secrets, 1024), place).expect("looked").is_none());
+        }
     }
 
     #[test]

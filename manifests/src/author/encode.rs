@@ -92,6 +92,9 @@ fn shared(draft: &ManifestDraft) -> Vec<u8> {
         commands.set(&[(4, &|encoder| uint(encoder, time))]);
         commands.condition(4);
     }
+    if let Some(priority) = draft.priority {
+        commands.set(&[(27, &|encoder| encoder.i64(priority).map(drop))]);
+    }
     commands.into_sequence()
 }
 

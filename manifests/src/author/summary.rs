@@ -30,6 +30,8 @@ pub struct ManifestSummary {
     pub devices: Vec<[u8; 16]>,
     /// Version in its text.
     pub version: Option<String>,
+    /// How urgent its author calls it; smaller is more urgent. The most urgent of several.
+    pub priority: Option<i64>,
     /// Where devices ask for their resources.
     pub request_identifier: Option<String>,
     /// Encoded characteristic definition.
@@ -96,6 +98,7 @@ impl ManifestSummary {
         let mut summary = Self::plain(manifest);
         summary.vendors.clone_from(&mentions.vendors);
         summary.devices.clone_from(&mentions.devices);
+        summary.priority = mentions.priority;
         for vendor in &mentions.vendors {
             for class in &mentions.classes {
                 summary.add_class(manifest, vendor, class, mentions.devices.first())?;
@@ -116,6 +119,12 @@ impl ManifestSummary {
         Ok(summary)
     }
 
+    /// Tells whether its author calls this manifest more urgent than that one; one without priority is the least.
+    #[must_use]
+    pub fn outranks(&self, other: &Self) -> bool {
+        self.priority.is_some_and(|ours| other.priority.is_none_or(|theirs| ours < theirs))
+    }
+
     fn plain(manifest: &VerifiedManifest<'_>) -> Self {
         let components = manifest.manifest().components().iter();
         Self {
@@ -127,6 +136,7 @@ impl ManifestSummary {
             classes: Vec::new(),
             devices: Vec::new(),
             version: manifest.text().and_then(text::version),
+            priority: None,
             request_identifier: None,
             definition: None,
             asked: Vec::new(),
@@ -182,6 +192,7 @@ struct Mentions {
     vendors: Vec<[u8; 16]>,
     classes: Vec<[u8; 16]>,
     devices: Vec<[u8; 16]>,
+    priority: Option<i64>,
 }
 
 impl Mentions {
@@ -215,6 +226,9 @@ impl Mentions {
     }
 
     fn add(&mut self, parameter: Parameter<'_>) {
+        if let Parameter::UpdatePriority(priority) = parameter {
+            self.priority = Some(self.priority.map_or(priority, |before| before.min(priority)));
+        }
         let (list, id) = match parameter {
             Parameter::VendorId(id) => (&mut self.vendors, id),
             Parameter::ClassId(id) => (&mut self.classes, id),

@@ -1,6 +1,6 @@
 //! Parameters that commands set. An unknown one makes the manifest invalid.
 //!
-//! Source: draft-ietf-suit-manifest-37 §8.4.8; 4 and 28 from draft-ietf-suit-update-management; -257 is our own.
+//! Source: draft-ietf-suit-manifest-37 §8.4.8; 4, 27 and 28 from draft-ietf-suit-update-management; -257 is our own.
 
 use super::{ManifestError, read_digest};
 use crate::cbor::{KeyOrder, Reader};
@@ -36,6 +36,8 @@ pub enum Parameter<'a> {
     DeviceId(&'a [u8; 16]),
     /// 25: arguments for fetch; a map with the characteristic definition under 1 (profile S).
     FetchArguments(&'a [u8]),
+    /// 27: how urgent the update is; smaller is more urgent. No condition looks at it here.
+    UpdatePriority(i64),
     /// 28: version of the installed image, or what one is compared with. No condition looks at it here.
     Version(VersionMatch<'a>),
     /// -257: characteristic definition (profile P).
@@ -72,6 +74,7 @@ impl<'a> Parameters<'a> {
             21 => Parameter::Uri(reader.text()?),
             24 => Parameter::DeviceId(reader.bytes_exact()?),
             FETCH_ARGUMENTS => Parameter::FetchArguments(reader.bytes()?),
+            27 => Parameter::UpdatePriority(reader.int()?),
             28 => Parameter::Version(VersionMatch::parse(reader.bytes()?)?),
             CHARACTERISTICS => Parameter::Characteristics(reader.bytes()?),
             other => return Err(ManifestError::Parameter(other)),

@@ -253,6 +253,6 @@ fn set<'a>(plan: &mut ComponentPlan<'a>, asked: &mut Asked<'a>, parameter: &Para
         Parameter::Uri(uri) => plan.uri = Some(uri),
         Parameter::Characteristics(definition) => plan.characteristics = Some(definition),
         Parameter::FetchArguments(arguments) => plan.fetch_arguments = Some(arguments),
-        Parameter::StrictOrder(_) | Parameter::SoftFailure(_) => {}
+        Parameter::StrictOrder(_) | Parameter::SoftFailure(_) | Parameter::UpdatePriority(_) => {}
     }
 }

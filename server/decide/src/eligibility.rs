@@ -101,6 +101,15 @@ fn conditions(facts: &Facts<'_>, findings: &mut Vec<Finding>) -> Result<Campaign
     Ok(campaign.id)
 }
 
+/// Finds the campaign that an update of this manifest belongs to, among those that a device is a target of.
+#[must_use]
+pub fn preferred<'a>(
+    manifest: &Digest,
+    campaigns: impl Iterator<Item = &'a Campaign>,
+) -> Option<&'a Campaign> {
+    campaigns.filter(|one| one.manifest == *manifest).max_by_key(|one| preference(one))
+}
+
 /// A running campaign before a paused one, before a finished one, before one that ended early; then the newest.
 fn preference(campaign: &Campaign) -> (u8, CampaignId) {
     let state = match campaign.state {

@@ -2,15 +2,17 @@
 
 use bellwether_decide::identity::Place;
 use bellwether_decide::key_index::{Request, Unconfirmed};
-use bellwether_keys::mac;
+use bellwether_keys::{PublicShare, mac};
 use bellwether_manifests::message::UpdateRequest;
 use bellwether_store::Digest;
+use bellwether_store::device::Identity;
 use sha2::{Digest as _, Sha256};
 
 use super::{RequestError, failed};
 use crate::answers::Answers;
 use crate::book::Page;
 use crate::core::Core;
+use crate::keyring::Keyed;
 use crate::vault::PlaceKeys;
 
 /// What a verified request says, owned.
@@ -26,16 +28,24 @@ pub(super) struct Asked {
 }
 
 impl Core {
-    /// Verifies and reads a request; only what comes out of here is believed.
+    /// Verifies and reads a request at `place`; only what comes out of here is believed.
     pub(super) fn open_request(
         &self,
-        keys: &PlaceKeys,
+        identity: &Identity,
+        place: Place,
         page: &Page,
         bytes: &[u8],
-    ) -> Result<Asked, RequestError> {
-        let request = mac::open_request(&keys.up, page.request_identifier(), bytes);
-        let request = request.map_err(|error| self.turned(&error))?;
-        let answers = Answers::read(&request).ok_or_else(|| self.malformed("answers of a wrong type"))?;
+    ) -> Result<(Keyed, Asked), RequestError> {
+        let verify = |keys: &PlaceKeys| mac::open_request(&keys.up, page.request_identifier(), bytes);
+        let (keyed, request) = self.keyed(identity, place, verify)?;
+        Ok((keyed, self.read_request(&request, bytes)?))
+    }
+
+    fn read_request(&self, request: &UpdateRequest<'_>, bytes: &[u8]) -> Result<Asked, RequestError> {
+        if request.options.share.is_some_and(|share| PublicShare::parse(share).is_err()) {
+            return Err(self.malformed("a share that is no point of P-256"));
+        }
+        let answers = Answers::read(request).ok_or_else(|| self.malformed("answers of a wrong type"))?;
         let held = request.options.held.map(|held| held.iter().copied().collect()).unwrap_or_default();
         let unconfirmed =
             request.options.unconfirmed.map(|kept| Unconfirmed { grant: kept.grant, report: *kept.report });
@@ -51,7 +61,7 @@ impl Core {
                 selector: request.selector.hash().map_err(failed)?,
                 running: answers.running.clone(),
                 echo: request.options.echo.map(<[u8]>::to_vec),
-                keys: keys_digest(&request),
+                keys: keys_digest(request),
                 device_share: request.options.share.map(<[u8]>::to_vec),
                 go: request.options.go,
                 unconfirmed,

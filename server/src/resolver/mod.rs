@@ -5,24 +5,29 @@
 
 mod asked;
 mod components;
+pub(crate) mod grant;
 mod turn;
 
 use std::sync::Arc;
 
 use bellwether_decide::campaign::event::{Event, EventKind};
-use bellwether_decide::campaign::{CampaignId, CampaignState};
+use bellwether_decide::campaign::stage::Track;
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
+use bellwether_decide::eligibility;
 use bellwether_decide::identity::Place;
 use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply};
 use bellwether_keys::mac::{self, OpenError};
 use bellwether_manifests::cose::mac0::Mac0;
 use bellwether_manifests::message::UpdateRequest;
-use bellwether_store::device::{Identity, Transition};
+use bellwether_store::Digest;
+use bellwether_store::device::{EpochKeys, Identity, KeyStep, Transition};
 use bellwether_store::error::UpdateError;
 use thiserror::Error;
 
+use self::asked::Asked;
 use self::turn::{Outcome, Turn};
-use crate::book::Page;
+use crate::book::{BookError, Page};
 use crate::clock;
 use crate::core::{Core, Counters};
 use crate::vault::PlaceKeys;
@@ -71,25 +76,30 @@ impl Core {
         let mut identity = self.identity_of(sender, claimed.id).await?;
         let page = self.page_of(path, bytes).await?;
         for _ in 0..CONFLICTS_MAX {
-            let keys = self.keys(&identity, place)?;
-            let asked = self.open_request(&keys, &page, bytes)?;
-            let context = self.context(&identity).await?;
+            let (keyed, asked) = self.open_request(&identity, place, &page, bytes)?;
+            let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
+            let context = self.context(&identity, &asked, &tracked).await?;
             let arrival = Arrival::Request(asked.request.clone());
             let decision = key_index::decide(&identity.state, &arrival, &context);
             tracing::debug!(device = %identity.endpoint, row = decision.row.name(), "an update request");
-            if let Reply::Repeat(answer) = &decision.reply {
+            if let Reply::Repeat(answer) = &decision.reply
+                && !decision.changes(&identity.state)
+            {
                 return Ok(answer.clone());
             }
+            let entered = self.entered(&identity, &decision, &keyed)?;
             let turn = Turn {
                 core: self,
                 identity: &identity,
-                keys: &keys,
+                keys: &keyed.keys,
                 page: &page,
                 asked: &asked,
                 decision: &decision,
+                tracked: &tracked,
             };
-            let outcome = turn.carry_out().await?;
-            if self.stored(sender, &identity, &decision, &outcome).await? {
+            let mut outcome = turn.carry_out().await?;
+            outcome.state.epochs_shared.extend(keyed.shared_epoch(&decision));
+            if self.stored(sender, &identity, &decision, &entered, &outcome).await? {
                 self.wake.notify_one();
                 return Ok(outcome.answer);
             }
@@ -102,8 +112,14 @@ impl Core {
     async fn page_of(&self, path: &[String], bytes: &[u8]) -> Result<Arc<Page>, RequestError> {
         let message = Mac0::decode(bytes).map_err(|_| self.malformed("no COSE_Mac0"))?;
         let request = UpdateRequest::decode(message.payload).map_err(|_| self.malformed("no request"))?;
-        let page = self.book.page(request.selector.manifest).await.map_err(failed)?;
-        let page = page.ok_or_else(|| self.malformed("unknown manifest"))?;
+        let page = match self.book.page(request.selector.manifest).await {
+            Ok(page) => page.ok_or_else(|| self.malformed("unknown manifest"))?,
+            // Its author was one when it was published, and is none any more.
+            Err(BookError::Verify(_)) => {
+                return Err(self.malformed("a manifest that the anchors do not allow"));
+            }
+            Err(error) => return Err(failed(error)),
+        };
         if path_of(page.request_identifier()) == path {
             return Ok(page);
         }
@@ -128,38 +144,74 @@ impl Core {
         Err(self.not_authentic())
     }
 
-    /// Derives the keys of a claimed place. A place that has no key can't have made a right MAC.
+    /// Derives the keys of a place of an epoch that is kept.
     pub(crate) fn keys(&self, identity: &Identity, place: Place) -> Result<Arc<PlaceKeys>, RequestError> {
-        if place.epoch != identity.state.place.epoch || place.index >= identity.chain_length {
-            return Err(self.not_authentic());
-        }
-        self.vault.keys(identity, place).map_err(failed)
+        let keys = self.vault.keys(identity, place).map_err(failed)?;
+        keys.ok_or_else(|| self.not_authentic())
     }
 
-    async fn context(&self, identity: &Identity) -> Result<Context, RequestError> {
+    async fn context(
+        &self,
+        identity: &Identity,
+        asked: &Asked,
+        tracked: &[(Campaign, Track)],
+    ) -> Result<Context, RequestError> {
+        let offering = eligibility::preferred(&asked.request.manifest, tracked.iter().map(|(one, _)| one));
+        let reseed_wanted = offering.is_some_and(|campaign| campaign.policy.reseed);
+        Ok(Context {
+            given_again_max: GIVEN_AGAIN_MAX,
+            reseed_wanted,
+            open: self.open_grant(identity, asked, tracked).await?,
+            ..self.plain_context(identity)?
+        })
+    }
+
+    /// What is known without looking at campaigns: all that a report needs.
+    pub(crate) fn plain_context(&self, identity: &Identity) -> Result<Context, RequestError> {
+        let restores = self.restores();
         Ok(Context {
             now: clock::now(),
             token: clock::random().map_err(failed)?,
             chain_length: identity.chain_length,
-            given_again_max: GIVEN_AGAIN_MAX,
+            given_again_max: 0,
             reseed_wanted: false,
-            restores: 0,
-            resync_all_until: None,
-            open: self.open_grant(identity).await?,
+            restores: restores.count,
+            resync_all_until: (restores.resync_until > 0).then_some(restores.resync_until),
+            open: OpenGrant { bytes_present: false, cancelled: false, outranked: false },
         })
     }
 
-    /// What is known of the open grant beside the state: its bytes and its campaigns.
-    async fn open_grant(&self, identity: &Identity) -> Result<OpenGrant, RequestError> {
+    /// What is known of the open grant beside the state: its bytes, its campaigns and its manifest's priority.
+    async fn open_grant(
+        &self,
+        identity: &Identity,
+        asked: &Asked,
+        tracked: &[(Campaign, Track)],
+    ) -> Result<OpenGrant, RequestError> {
         let Some(grant) = identity.state.open_grant() else {
             return Ok(OpenGrant { bytes_present: false, cancelled: false, outranked: false });
         };
-        let bytes_present = self.granted_resources(grant).await?.is_some();
-        let offered = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
-        let mut of_grant = offered.iter().filter(|(one, _)| one.manifest == grant.manifest).peekable();
-        let ended = |state| matches!(state, CampaignState::Cancelled | CampaignState::Halted);
-        let cancelled = of_grant.peek().is_some() && of_grant.all(|(one, _)| ended(one.state));
-        Ok(OpenGrant { bytes_present, cancelled, outranked: false })
+        Ok(OpenGrant {
+            bytes_present: self.granted_resources(grant).await?.is_some(),
+            cancelled: is_cancelled(&grant.manifest, tracked),
+            outranked: self.outranks(&asked.request.manifest, &grant.manifest).await?,
+        })
+    }
+
+    /// Tells whether the author of one manifest calls it more urgent than another.
+    async fn outranks(&self, asked: &Digest, open: &Digest) -> Result<bool, RequestError> {
+        if asked == open {
+            return Ok(false);
+        }
+        let asked = self.book.page(asked).await.map_err(failed)?;
+        match self.book.page(open).await {
+            Ok(open) => {
+                Ok(asked.zip(open).is_some_and(|(asked, open)| asked.summary.outranks(&open.summary)))
+            }
+            // A manifest that the anchors no longer allow holds up nobody.
+            Err(BookError::Verify(_)) => Ok(true),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Writes the outcome; `false` where somebody else wrote first.
@@ -168,6 +220,7 @@ impl Core {
         sender: &Sender,
         identity: &Identity,
         decision: &Decision,
+        entered: &[EpochKeys],
         outcome: &Outcome,
     ) -> Result<bool, RequestError> {
         let alarms: Vec<_> = self.occurrence(sender, identity, decision).into_iter().collect();
@@ -177,10 +230,10 @@ impl Core {
             return Ok(true);
         }
         let transition = Transition {
-            expected_revision: identity.state.revision,
-            state: &outcome.state,
             events: &outcome.events,
             alarms: &alarms,
+            keys: KeyStep { added: entered, destroyed_up_to: decision.destroy_seed_of },
+            ..Transition::new(identity.state.revision, &outcome.state)
         };
         self.write(identity, transition).await
     }
@@ -215,6 +268,13 @@ impl Core {
             _ => self.malformed("the message is refused"),
         }
     }
+}
+
+/// Tells whether every campaign that offered a manifest has ended early.
+fn is_cancelled(manifest: &Digest, tracked: &[(Campaign, Track)]) -> bool {
+    let mut offering = tracked.iter().filter(|(one, _)| one.manifest == *manifest).peekable();
+    let ended = |state| matches!(state, CampaignState::Cancelled | CampaignState::Halted);
+    offering.peek().is_some() && offering.all(|(one, _)| ended(one.state))
 }
 
 /// Turns a failure below into one that the device is told as 5.03.

@@ -8,16 +8,15 @@ use bellwether_decide::eligibility::{self, Facts};
 use bellwether_decide::identity::{Confirm, Content, IdentityState, Place};
 use bellwether_decide::key_index::{Decision, GrantDetails, NewGrant, Reply, Verdict};
 use bellwether_decide::refusal::Refusal;
-use bellwether_keys::{mac, wrap};
+use bellwether_keys::mac;
 use bellwether_manifests::cbor;
-use bellwether_manifests::message::grant::{Grant, GrantOptions, GrantedResource};
 use bellwether_manifests::message::verdict::{Detail, Later};
 use bellwether_manifests::message::{self, Answer, List};
-use bellwether_store::catalogue::Encryption;
 use bellwether_store::device::Identity;
 
 use super::asked::Asked;
 use super::components::Resolved;
+use super::grant::{Terms, placed};
 use super::{RequestError, event, failed};
 use crate::book::Page;
 use crate::clock;
@@ -33,6 +32,8 @@ pub(super) struct Turn<'a> {
     pub(super) page: &'a Page,
     pub(super) asked: &'a Asked,
     pub(super) decision: &'a Decision,
+    /// Campaigns that the device is a target of.
+    pub(super) tracked: &'a [(Campaign, Track)],
 }
 
 /// What a request became: the answer's bytes, the state to store, the events to write.
@@ -48,8 +49,12 @@ impl Turn<'_> {
         match &self.decision.reply {
             Reply::NewGrant(new) => self.new_grant(new).await,
             Reply::HeldGrant { place, number } => self.held_grant(*place, *number).await,
-            Reply::Verdict(verdict) => self.verdict(*verdict, self.ending_events(*verdict).await?),
-            Reply::Repeat(_) | Reply::Receipt => Err(failed("no such reply to a request")),
+            Reply::Verdict(verdict) => self.verdict(*verdict, self.ending_events(*verdict)),
+            Reply::Repeat(answer) => {
+                let (answer, state) = (answer.clone(), self.decision.state.clone());
+                Ok(Outcome { answer, state, events: Vec::new() })
+            }
+            Reply::Receipt => Err(failed("no such reply to a request")),
         }
     }
 
@@ -57,8 +62,7 @@ impl Turn<'_> {
         let device =
             self.core.store.device(&self.core.tenant, &self.identity.endpoint).await.map_err(failed)?;
         let device = device.ok_or(RequestError::Unknown)?.device;
-        let tracked = self.tracked().await?;
-        let campaigns: Vec<Campaign> = tracked.iter().map(|(campaign, _)| campaign.clone()).collect();
+        let campaigns: Vec<Campaign> = self.tracked.iter().map(|(campaign, _)| campaign.clone()).collect();
         let manifest = &self.asked.request.manifest;
         // That it was sent before is row 7's, which the table has decided already.
         let facts = Facts { device: Some(&device), manifest, campaigns: &campaigns, sent_before: false };
@@ -69,55 +73,57 @@ impl Turn<'_> {
             }
             Err(refusal) => {
                 let refused = EventKind::Refused { reason: refusal.text().to_owned() };
-                return self.verdict(Verdict::Refused(refusal), self.events(&tracked, &refused));
+                return self.verdict(Verdict::Refused(refusal), self.events(&refused));
             }
         };
         let asked = self.event(Some(campaign), EventKind::Asked);
         match self.core.resolve_components(self.page, self.asked).await? {
             Resolved::Verdict(verdict @ Verdict::Later { .. }, _) => self.verdict(verdict, vec![asked]),
             Resolved::Verdict(verdict, kind) => {
-                let mut events = self.events(&tracked, &kind);
+                let mut events = self.events(&kind);
                 events.insert(0, asked);
                 self.verdict(verdict, events)
             }
             Resolved::Resources(described) => {
                 let resolved = self.event(Some(campaign), resolved_event(new.number, &described));
-                self.grant(new, &described, vec![asked, resolved])
+                let go = campaigns.iter().any(|one| one.id == campaign && one.policy.ask_go);
+                self.grant(new, go, &described, vec![asked, resolved])
             }
         }
     }
 
-    async fn tracked(&self) -> Result<Vec<(Campaign, Track)>, RequestError> {
-        self.core.store.campaigns_for(&self.core.tenant, &self.identity.endpoint).await.map_err(failed)
-    }
-
     /// What the ledger is told of a verdict that the table gave by itself: a device that will not ask again must not
     /// be waited for. A doubted identity (rows 15 and 18) says nothing about the device.
-    async fn ending_events(&self, verdict: Verdict) -> Result<Vec<Event>, RequestError> {
+    fn ending_events(&self, verdict: Verdict) -> Vec<Event> {
         let kind = match verdict {
             Verdict::Nothing => EventKind::AlreadyCurrent,
             Verdict::Refused(
                 refusal @ (Refusal::AlreadySent | Refusal::AheadOfServer | Refusal::ChainEnd),
             ) => EventKind::Refused { reason: refusal.text().to_owned() },
-            _ => return Ok(Vec::new()),
+            _ => return Vec::new(),
         };
-        Ok(self.events(&self.tracked().await?, &kind))
+        self.events(&kind)
     }
 
     /// One event for each campaign that it counts in.
-    fn events(&self, tracked: &[(Campaign, Track)], kind: &EventKind) -> Vec<Event> {
-        let campaigns = concerned(tracked, &self.asked.request.manifest, 0);
+    fn events(&self, kind: &EventKind) -> Vec<Event> {
+        let campaigns = concerned(self.tracked, &self.asked.request.manifest, 0);
         campaigns.into_iter().map(|campaign| self.event(Some(campaign), kind.clone())).collect()
     }
 
     fn grant(
         &self,
         new: &NewGrant,
+        go: bool,
         described: &[Described],
         events: Vec<Event>,
     ) -> Result<Outcome, RequestError> {
         let not_after = clock::now() + self.core.config.grant_lifetime_s;
-        let message = self.grant_message(new, described, not_after)?;
+        let shares = self.core.shares(self.identity, new)?;
+        let request = &self.asked.request;
+        let (manifest, selector) = (&request.manifest, &request.selector);
+        let terms = Terms { new, manifest, selector, not_after, shares: shares.as_ref(), go };
+        let message = self.core.grant_message(self.identity, self.keys, &terms, described)?;
         let content = |described: &Described| Content {
             component: u64::from(described.component),
             content: described.resource.content,
@@ -125,41 +131,9 @@ impl Turn<'_> {
         };
         let answer = self.answer(&message, described)?;
         let contents = described.iter().map(content).collect();
-        let details =
-            GrantDetails { contents, not_after, confirm: Confirm::Both, shares: None, go: false, message };
+        let details = GrantDetails { contents, not_after, confirm: Confirm::Both, shares, go, message };
         let state = self.decision.granted(new, details, &answer);
         Ok(Outcome { answer, state, events })
-    }
-
-    fn grant_message(
-        &self,
-        new: &NewGrant,
-        described: &[Described],
-        not_after: u64,
-    ) -> Result<Vec<u8>, RequestError> {
-        let mut wrapped = Vec::with_capacity(described.len());
-        for described in described {
-            let encryption = encryption(described)?;
-            let key =
-                self.core.builder.content_key(&described.resource.content, encryption).map_err(failed)?;
-            wrapped.push((encryption, wrap::wrap(&self.keys.wrap, &key).map_err(failed)?));
-        }
-        let resources: Vec<GrantedResource<'_>> = described
-            .iter()
-            .zip(&wrapped)
-            .map(|(described, (encryption, wrapped))| granted(described, encryption, wrapped))
-            .collect();
-        let grant = Grant {
-            place: self.place(new.place),
-            grant: new.number,
-            manifest: &self.asked.request.manifest,
-            selector: &self.asked.request.selector,
-            resources: List::new(&resources),
-            not_after,
-            confirm: message::Confirm::Both,
-            options: GrantOptions::default(),
-        };
-        mac::seal_grant_to_vec(&self.keys.down, &grant).map_err(failed)
     }
 
     async fn held_grant(&self, place: Place, number: u64) -> Result<Outcome, RequestError> {
@@ -188,7 +162,21 @@ impl Turn<'_> {
     }
 
     fn verdict(&self, verdict: Verdict, events: Vec<Event>) -> Result<Outcome, RequestError> {
-        let (token, fork);
+        let message = match verdict {
+            Verdict::Forward { place, fork, grant } => {
+                // Under the key of where the device is to go on, which proves that the server stands there.
+                let keys = self.core.keys(self.identity, place)?;
+                self.sealed_verdict(&keys, place, Detail::Forward { fork: &fork, grant })?
+            }
+            other => self.verdict_in_place(other)?,
+        };
+        let answer = cbor::to_vec(&Answer { message: &message, descriptor: None }).map_err(failed)?;
+        let state = self.decision.answered(&answer);
+        Ok(Outcome { answer, state, events })
+    }
+
+    fn verdict_in_place(&self, verdict: Verdict) -> Result<Vec<u8>, RequestError> {
+        let token;
         let detail = match verdict {
             Verdict::Nothing => Detail::Nothing,
             Verdict::Later { delay_s } => Detail::Later(later(u64::from(delay_s))),
@@ -199,21 +187,20 @@ impl Turn<'_> {
             }
             Verdict::Go { grant } => Detail::Go(grant),
             Verdict::Stop { grant } => Detail::Stop(grant),
-            Verdict::Forward { fork: head, grant, .. } => {
-                fork = head;
-                Detail::Forward { fork: &fork, grant }
-            }
+            Verdict::Forward { .. } => return Err(failed("a forward is sealed at its own place")),
         };
-        let place = self.place(self.asked.request.place);
-        let verdict = message::Verdict { place, nonce: &self.asked.nonce, now: clock::now(), detail };
-        let message = mac::seal_verdict_to_vec(&self.keys.down, &verdict).map_err(failed)?;
-        let answer = cbor::to_vec(&Answer { message: &message, descriptor: None }).map_err(failed)?;
-        let state = self.decision.answered(&answer);
-        Ok(Outcome { answer, state, events })
+        self.sealed_verdict(self.keys, self.asked.request.place, detail)
     }
 
-    fn place(&self, place: Place) -> message::Place<'_> {
-        message::Place { id: self.identity.id.as_str(), epoch: place.epoch, index: place.index }
+    fn sealed_verdict(
+        &self,
+        keys: &PlaceKeys,
+        place: Place,
+        detail: Detail<'_>,
+    ) -> Result<Vec<u8>, RequestError> {
+        let place = placed(self.identity, place);
+        let verdict = message::Verdict { place, nonce: &self.asked.nonce, now: clock::now(), detail };
+        mac::seal_verdict_to_vec(&keys.down, &verdict).map_err(failed)
     }
 
     fn event(&self, campaign: Option<CampaignId>, kind: EventKind) -> Event {
@@ -232,25 +219,6 @@ fn resolved_event(grant: u64, described: &[Described]) -> EventKind {
     let content = described.first().map_or([0; 32], |described| described.resource.content);
     let bytes = described.iter().map(|described| described.resource.content_size).sum();
     EventKind::Resolved { delivery, grant, content, bytes }
-}
-
-fn granted<'a>(
-    described: &'a Described,
-    encryption: &'a Encryption,
-    wrapped: &'a wrap::WrappedKey,
-) -> GrantedResource<'a> {
-    GrantedResource {
-        component: described.component,
-        content: &described.resource.content,
-        installed: &described.installed,
-        algorithm: encryption.algorithm,
-        iv: &encryption.iv,
-        key: wrapped.get(),
-    }
-}
-
-fn encryption(described: &Described) -> Result<&Encryption, RequestError> {
-    described.resource.encryption.as_ref().ok_or_else(|| failed("the resource is not encrypted"))
 }
 
 /// Wait for a device that asks while its campaign is paused: people pause for minutes to days, and a device that asks

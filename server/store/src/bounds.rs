@@ -42,3 +42,8 @@ pub const BUSY_WAIT_MS: u64 = 5_000;
 /// 1024 kept reports of about 250 bytes and 32 grants of about 500 are the bulk; a factor of four is room for long
 /// answers.
 pub const STATE_BYTES_MAX: usize = 1_024 * 1_024;
+
+/// Epochs whose keys are kept per identity; the oldest is forgotten past it.
+///
+/// A report is repeated until its receipt comes, over days; 64 re-seedings take years, and 64 rows are read in one go.
+pub const EPOCHS_MAX: u16 = 64;

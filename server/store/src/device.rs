@@ -6,6 +6,7 @@ use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::identity::IdentityState;
 
+use crate::campaign::Command;
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::gateway::GatewayLink;
 use crate::sealed::Sealed;
@@ -43,7 +44,7 @@ pub struct NewIdentity {
     pub id: Endpoint,
     /// Links in its key chain, 1 to 4096.
     pub chain_length: u16,
-    /// The seed, sealed.
+    /// The seed of the epoch that it starts in, sealed.
     pub seed: Sealed,
     /// The sparse links of the chain, sealed.
     pub links: Sealed,
@@ -60,12 +61,30 @@ pub struct Identity {
     pub endpoint: Endpoint,
     /// Links in its key chain.
     pub chain_length: u16,
-    /// The seed, sealed.
-    pub seed: Sealed,
-    /// The sparse links of the chain, sealed.
-    pub links: Sealed,
+    /// Its keys, by epoch; at most [`crate::bounds::EPOCHS_MAX`], the newest.
+    pub keys: Vec<EpochKeys>,
     /// Its state, with the revision to expect in the next [`Transition`].
     pub state: IdentityState,
+}
+
+/// The keys of one epoch of an identity.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochKeys {
+    /// Which seed: 0 from the factory.
+    pub epoch: u16,
+    /// The seed, sealed; `None` once it was destroyed.
+    pub seed: Option<Sealed>,
+    /// The sparse links of its chain, sealed.
+    pub links: Sealed,
+}
+
+/// What a [`Transition`] does to the keys of its identity.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct KeyStep<'a> {
+    /// Keys of further epochs; those of one that is kept already are never replaced.
+    pub added: &'a [EpochKeys],
+    /// Destroys the seeds of this epoch and of all before it; their links stay.
+    pub destroyed_up_to: Option<u16>,
 }
 
 /// One step of an identity and all that has to be written with it.
@@ -79,6 +98,28 @@ pub struct Transition<'a> {
     pub events: &'a [Event],
     /// Alarms that the step raises.
     pub alarms: &'a [Occurrence],
+    /// What becomes of the identity's keys.
+    pub keys: KeyStep<'a>,
+    /// The operator's command that the step carries out.
+    pub command: Option<&'a Command>,
+}
+
+impl<'a> Transition<'a> {
+    /// Makes a step to this state that writes nothing else.
+    #[must_use]
+    pub fn new(expected_revision: u64, state: &'a IdentityState) -> Self {
+        let keys = KeyStep { added: &[], destroyed_up_to: None };
+        Self { expected_revision, state, events: &[], alarms: &[], keys, command: None }
+    }
+}
+
+/// What operators said about the whole store.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Restores {
+    /// How often it was restored from a backup.
+    pub count: u64,
+    /// Last second in which the places that devices prove are taken, seconds since 1970; 0: none are.
+    pub resync_until: u64,
 }
 
 /// What a committed [`Transition`] has written.
@@ -160,16 +201,41 @@ pub trait Devices {
     /// Reads the identities that a device holds, ordered by name.
     async fn identities_of(&self, tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<Identity>, StoreError>;
 
-    /// Writes a transition: state, events and alarms, all or nothing, on disk when it returns.
+    /// Writes a transition: state, keys, events, alarms and command, all or nothing, on disk when it returns.
     ///
     /// # Errors
     ///
     /// [`UpdateError::Conflict`] if another revision than the expected one is kept: read, decide again.
-    /// [`UpdateError::NotRaised`] if the new state's revision is not above it. [`UpdateError::Missing`].
+    /// [`UpdateError::NotRaised`] if the new state's revision is not above it. [`UpdateError::EpochKept`] and
+    /// [`UpdateError::CommandKept`] if what is added is there already. [`UpdateError::Missing`].
     async fn update_identity(
         &self,
         tenant: &Tenant,
         id: &Endpoint,
         transition: Transition<'_>,
     ) -> Result<Updated, UpdateError>;
+
+    /// Reads what operators said about the whole store.
+    async fn restores(&self, tenant: &Tenant) -> Result<Restores, StoreError>;
+
+    /// Counts one more restore, sets until when proved places are taken, and writes events and command with it.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::CommandKept`] if the command was carried out before.
+    async fn add_restore(
+        &self,
+        tenant: &Tenant,
+        resync_until: u64,
+        events: &[Event],
+        command: &Command,
+    ) -> Result<Restores, UpdateError>;
+}
+
+impl Identity {
+    /// Finds the keys of an epoch, if they are kept.
+    #[must_use]
+    pub fn epoch(&self, epoch: u16) -> Option<&EpochKeys> {
+        self.keys.iter().find(|keys| keys.epoch == epoch)
+    }
 }

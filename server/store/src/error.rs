@@ -77,6 +77,12 @@ pub enum UpdateError {
     /// There is no such row.
     #[error("there is no such row")]
     Missing,
+    /// The identity has keys of this epoch, which would be lost. Do not retry.
+    #[error("keys of epoch {0} are kept already")]
+    EpochKept(u16),
+    /// A command with this request id was carried out before. Read what it was answered.
+    #[error("a command with this request id was carried out before")]
+    CommandKept,
     /// See [`StoreError`].
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -42,8 +42,7 @@ async fn write(path: &Path) {
             ..state.clone()
         };
         let events = [event(1, "lamp-1", EventKind::Installed { grant: next.revision })];
-        let step =
-            Transition { expected_revision: state.revision, state: &next, events: &events, alarms: &[] };
+        let step = Transition { events: &events, ..Transition::new(state.revision, &next) };
         store.update_identity(&tenant, &id, step).await.unwrap();
         println!("{}", next.revision);
         std::io::stdout().flush().unwrap();

@@ -4,11 +4,13 @@
 use std::path::{Path, PathBuf};
 
 use bellwether_decide::campaign::event::EventKind;
-use bellwether_store::conformance::sample::{NOW, child, device, endpoint, event, gateway, identity, tenant};
+use bellwether_store::conformance::sample::{
+    NOW, child, device, endpoint, event, full_state, gateway, identity, tenant,
+};
 use bellwether_store::conformance::{
     campaigns, catalogue, commands, devices, gateways, ledger, publication, settings,
 };
-use bellwether_store::device::{Devices, EnrolledDevice, Security};
+use bellwether_store::device::{Devices, EnrolledDevice, EpochKeys, KeyStep, Security, Transition};
 use bellwether_store::gateway::Gateways;
 use bellwether_store::ledger::{Ledger, Scope};
 use bellwether_store::settings::Settings;
@@ -138,6 +140,57 @@ async fn every_table_has_the_tenant_first_in_its_primary_key() {
     for (table, first) in tables {
         assert_eq!(first.as_deref(), Some("tenant"), "{table}");
     }
+}
+
+/// Makes a file of the first schema with an identity in it, whose state is given as the first server wrote it.
+async fn with_one_seed_per_identity(path: &Path, state: Vec<u8>) {
+    of_the_first_schema(path).await;
+    let mut connection = raw(path).await;
+    sqlx::query("INSERT INTO identity VALUES ('default', 'lamp-1', 'lamp-1', 1024, ?, ?, 0, ?)")
+        .bind(&b"sealed seed"[..])
+        .bind(&b"sealed links"[..])
+        .bind(state)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn identity_of_the_first_schema_keeps_its_keys_and_its_place_and_can_go_on() {
+    let (_other_folder, other) = filled().await;
+    let mut connection = raw(&other).await;
+    let state: Vec<u8> =
+        sqlx::query_scalar("SELECT state FROM identity").fetch_one(&mut connection).await.unwrap();
+    let (_folder, path) = place();
+    with_one_seed_per_identity(&path, state).await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    let kept = store.identity(&Tenant::default(), &endpoint("lamp-1")).await.unwrap().unwrap();
+    let new = identity("lamp-1");
+    assert_eq!(kept.keys, [EpochKeys { epoch: 0, seed: Some(new.seed), links: new.links }]);
+    assert_eq!((kept.chain_length, &kept.state), (1_024, &new.state));
+    let state = full_state(1);
+    let next = EpochKeys { epoch: 1, ..kept.keys[0].clone() };
+    let keys = KeyStep { added: &[next], destroyed_up_to: Some(0) };
+    let step = Transition { keys, ..Transition::new(0, &state) };
+    store.update_identity(&Tenant::default(), &endpoint("lamp-1"), step).await.unwrap();
+    let moved = store.identity(&Tenant::default(), &endpoint("lamp-1")).await.unwrap().unwrap();
+    assert_eq!((moved.keys.len(), &moved.keys[0].seed), (2, &None));
+}
+
+#[tokio::test]
+async fn destroyed_seed_is_nowhere_in_the_file() {
+    let (_folder, path) = filled().await;
+    let sought = identity("lamp-1").seed.as_bytes().to_vec();
+    let found = |path: &Path| std::fs::read(path).unwrap().windows(sought.len()).any(|bytes| bytes == sought);
+    assert!(found(&path), "the test looks in the wrong place");
+    let store = SqliteStore::open(&path).await.unwrap();
+    let state = full_state(1);
+    let keys = KeyStep { added: &[], destroyed_up_to: Some(0) };
+    let step = Transition { keys, ..Transition::new(0, &state) };
+    store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.unwrap();
+    store.close().await;
+    assert!(!found(&path));
 }
 
 #[cfg(unix)]

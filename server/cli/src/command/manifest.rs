@@ -89,6 +89,9 @@ pub(crate) struct Make {
     /// Seconds since 1970 after which no device may follow it, e.g. $(date -d '+90 days' +%s)
     #[arg(long, value_name = "SECONDS")]
     use_before: Option<u64>,
+    /// How urgent it is: a smaller number replaces an open update of a larger one, or of none, on the device
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    priority: Option<i64>,
     /// Where the envelope goes
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
@@ -209,6 +212,7 @@ fn draft(make: &Make, now: u64) -> Result<ManifestDraft, Failure> {
         request_identifier: make.uri.clone(),
         profile,
         use_before: make.use_before,
+        priority: make.priority,
         version: version_text(&make.images),
         ..ManifestDraft::new(make.sequence, vendor, classes.collect::<Result<_, _>>()?, reference)
     })

@@ -187,7 +187,7 @@ pub async fn transition_of_an_identity_moves_its_track(store: &dyn Store) {
     let state = full_state(1);
     let events =
         [event(1, "lamp-1", EventKind::Asked), event(1, "lamp-1", EventKind::Installed { grant: 1 })];
-    let step = Transition { expected_revision: 0, state: &state, events: &events, alarms: &[] };
+    let step = Transition { events: &events, ..Transition::new(0, &state) };
     store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.unwrap();
     let late = Transition { expected_revision: 9, ..step };
     let refused = store.update_identity(&tenant(), &endpoint("lamp-2"), late).await;

@@ -1,11 +1,14 @@
 //! Devices and identities.
 
-use bellwether_decide::campaign::event::EventKind;
+use bellwether_decide::campaign::event::{Event, EventKind};
 
-use super::sample::{NOW, device, endpoint, event, full_state, identity, occurrence, other_tenant, tenant};
+use super::sample::{
+    NOW, command, device, endpoint, event, full_state, identity, occurrence, other_tenant, tenant,
+};
 use crate::Store;
-use crate::bounds::{BLOB_BYTES_MAX, STATE_BYTES_MAX};
-use crate::device::{EnrolledDevice, Security, Transition};
+use crate::bounds::{BLOB_BYTES_MAX, EPOCHS_MAX, STATE_BYTES_MAX};
+use crate::campaign::Command;
+use crate::device::{EnrolledDevice, EpochKeys, KeyStep, Restores, Security, Transition};
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::ledger::Scope;
 use crate::sealed::Sealed;
@@ -17,7 +20,8 @@ pub async fn added_device_and_identity_read_back(store: &dyn Store) {
     let kept = store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap();
     let added = identity("lamp-1");
     assert_eq!(kept.endpoint, endpoint("lamp-1"));
-    assert_eq!((kept.chain_length, &kept.seed, &kept.links), (1_024, &added.seed, &added.links));
+    let keys = EpochKeys { epoch: 0, seed: Some(added.seed), links: added.links };
+    assert_eq!((kept.chain_length, &kept.keys), (1_024, &vec![keys]));
     assert_eq!(kept.state, added.state);
     assert_eq!(store.identities_of(&tenant(), &endpoint("lamp-1")).await.unwrap(), vec![kept]);
     assert_eq!(store.device(&tenant(), &endpoint("lamp-2")).await.unwrap(), None);
@@ -122,7 +126,7 @@ pub async fn transition_writes_state_events_and_alarms_together(store: &dyn Stor
     let events = [event(1, "lamp-1", EventKind::Asked), event(1, "lamp-1", EventKind::AlreadyCurrent)];
     let alarms = [occurrence("lamp-1", NOW)];
     let state = full_state(1);
-    let step = Transition { expected_revision: 0, state: &state, events: &events, alarms: &alarms };
+    let step = Transition { events: &events, alarms: &alarms, ..Transition::new(0, &state) };
     let updated = store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.unwrap();
     assert_eq!((updated.revision, updated.seq), (1, 3));
     assert_eq!(updated.alarms_new, vec![alarms[0].key()]);
@@ -139,7 +143,7 @@ pub async fn of_two_writers_of_one_revision_one_wins(store: &dyn Store) {
     let (mut left, mut right) = (full_state(1), full_state(1));
     left.grant_highest = 11;
     right.grant_highest = 12;
-    let step = |state| Transition { expected_revision: 0, state, events: &[], alarms: &[] };
+    let step = |state| Transition::new(0, state);
     let (tenant, id) = (tenant(), endpoint("lamp-1"));
     let (first, second) = tokio::join!(
         store.update_identity(&tenant, &id, step(&left)),
@@ -159,7 +163,7 @@ pub async fn conflicting_transition_writes_nothing_at_all(store: &dyn Store) {
     let state = full_state(6);
     let events = [event(1, "lamp-1", EventKind::Asked)];
     let alarms = [occurrence("lamp-1", NOW)];
-    let step = Transition { expected_revision: 5, state: &state, events: &events, alarms: &alarms };
+    let step = Transition { events: &events, alarms: &alarms, ..Transition::new(5, &state) };
     let refused = store.update_identity(&tenant(), &endpoint("lamp-1"), step).await;
     assert!(matches!(refused, Err(UpdateError::Conflict { expected: 5, found: 0 })));
     assert_eq!(store.events(&tenant(), Scope::All, 0, 10).await.unwrap(), vec![]);
@@ -170,7 +174,7 @@ pub async fn conflicting_transition_writes_nothing_at_all(store: &dyn Store) {
 pub async fn transition_that_does_not_raise_the_revision_is_refused(store: &dyn Store) {
     store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
     let state = full_state(0);
-    let step = Transition { expected_revision: 0, state: &state, events: &[], alarms: &[] };
+    let step = Transition::new(0, &state);
     let refused = store.update_identity(&tenant(), &endpoint("lamp-1"), step).await;
     assert!(matches!(refused, Err(UpdateError::NotRaised { expected: 0, given: 0 })));
 }
@@ -180,7 +184,7 @@ pub async fn transition_without_a_change_only_writes_its_events(store: &dyn Stor
     let new = identity("lamp-1");
     store.add_device(&tenant(), &device("lamp-1"), &new).await.unwrap();
     let events = [event(1, "lamp-1", EventKind::Asked)];
-    let step = Transition { expected_revision: 0, state: &new.state, events: &events, alarms: &[] };
+    let step = Transition { events: &events, ..Transition::new(0, &new.state) };
     let updated = store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.unwrap();
     assert_eq!((updated.revision, updated.seq), (0, 1));
     assert_eq!(store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state, new.state);
@@ -189,7 +193,7 @@ pub async fn transition_without_a_change_only_writes_its_events(store: &dyn Stor
 /// No identity springs from a transition.
 pub async fn transition_of_a_stranger_is_missing(store: &dyn Store) {
     let state = full_state(1);
-    let step = Transition { expected_revision: 0, state: &state, events: &[], alarms: &[] };
+    let step = Transition::new(0, &state);
     let missing = store.update_identity(&tenant(), &endpoint("lamp-1"), step).await;
     assert!(matches!(missing, Err(UpdateError::Missing)));
 }
@@ -199,7 +203,7 @@ pub async fn state_past_its_bound_is_refused(store: &dyn Store) {
     store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
     let mut state = full_state(1);
     state.grants[0].message = vec![0; STATE_BYTES_MAX];
-    let step = Transition { expected_revision: 0, state: &state, events: &[], alarms: &[] };
+    let step = Transition::new(0, &state);
     let refused = store.update_identity(&tenant(), &endpoint("lamp-1"), step).await;
     assert!(matches!(refused, Err(UpdateError::Store(StoreError::OutOfBounds { .. }))));
     assert_eq!(store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state.revision, 0);
@@ -214,9 +218,103 @@ pub async fn tenants_have_devices_of_the_same_name(store: &dyn Store) {
     assert_eq!(store.devices(&other_tenant(), None, 10).await.unwrap(), vec![]);
     store.add_device(&other_tenant(), &theirs, &identity("lamp-1")).await.unwrap();
     let state = full_state(1);
-    let step = Transition { expected_revision: 0, state: &state, events: &[], alarms: &[] };
+    let step = Transition::new(0, &state);
     store.update_identity(&other_tenant(), &endpoint("lamp-1"), step).await.unwrap();
     assert_eq!(store.device(&tenant(), &endpoint("lamp-1")).await.unwrap(), Some(device("lamp-1")));
     assert_eq!(store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state.revision, 0);
     assert_eq!(store.identity(&other_tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state, state);
+}
+
+fn epoch_keys(epoch: u16) -> EpochKeys {
+    let seed = Some(Sealed::new(format!("sealed seed {epoch}").into_bytes()));
+    EpochKeys { epoch, seed, links: Sealed::new(format!("sealed links {epoch}").into_bytes()) }
+}
+
+/// Adds a further epoch's keys and gives the revision that is kept then.
+async fn add_epoch(store: &dyn Store, keys: &EpochKeys, expected: u64) -> Result<u64, UpdateError> {
+    let state = full_state(expected + 1);
+    let added = KeyStep { added: std::slice::from_ref(keys), destroyed_up_to: None };
+    let step = Transition { keys: added, ..Transition::new(expected, &state) };
+    store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.map(|updated| updated.revision)
+}
+
+async fn kept_keys(store: &dyn Store) -> Vec<EpochKeys> {
+    store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().keys
+}
+
+/// The keys of the next epoch come with the step that leads there, and not without it.
+pub async fn keys_of_the_next_epoch_are_added_with_their_transition(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    store.add_device(&tenant(), &device("lamp-2"), &identity("lamp-2")).await.unwrap();
+    let refused = add_epoch(store, &epoch_keys(1), 5).await;
+    assert!(matches!(refused, Err(UpdateError::Conflict { .. })));
+    assert_eq!(kept_keys(store).await.len(), 1);
+    add_epoch(store, &epoch_keys(1), 0).await.unwrap();
+    let kept = store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap();
+    assert_eq!((kept.state.revision, kept.epoch(1)), (1, Some(&epoch_keys(1))));
+    assert_eq!(kept.keys.iter().map(|keys| keys.epoch).collect::<Vec<_>>(), [0, 1]);
+    let other = store.identity(&tenant(), &endpoint("lamp-2")).await.unwrap().unwrap();
+    assert_eq!(other.keys.len(), 1);
+    assert_eq!(store.identities_of(&tenant(), &endpoint("lamp-1")).await.unwrap(), vec![kept]);
+}
+
+/// Keys that are there may be all that opens a device's reports: nothing takes their place, and nothing is written.
+pub async fn keys_of_a_kept_epoch_are_never_replaced(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    add_epoch(store, &epoch_keys(1), 0).await.unwrap();
+    let other = EpochKeys { links: Sealed::new(b"others".to_vec()), ..epoch_keys(1) };
+    assert!(matches!(add_epoch(store, &other, 1).await, Err(UpdateError::EpochKept(1))));
+    let kept = store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap();
+    assert_eq!((kept.state.revision, kept.epoch(1)), (1, Some(&epoch_keys(1))));
+}
+
+/// A destroyed seed is gone, its links stay; later seeds stay.
+pub async fn destroyed_seed_leaves_its_links(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    add_epoch(store, &epoch_keys(1), 0).await.unwrap();
+    let state = full_state(2);
+    let keys = KeyStep { added: &[], destroyed_up_to: Some(0) };
+    let step = Transition { keys, ..Transition::new(1, &state) };
+    store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.unwrap();
+    let kept = kept_keys(store).await;
+    assert_eq!(kept, [EpochKeys { epoch: 0, seed: None, links: identity("lamp-1").links }, epoch_keys(1)]);
+}
+
+/// Past the bound the oldest epoch is forgotten.
+pub async fn epochs_past_their_bound_are_forgotten(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    for epoch in 1..=EPOCHS_MAX {
+        add_epoch(store, &epoch_keys(epoch), u64::from(epoch) - 1).await.unwrap();
+    }
+    let kept: Vec<_> = kept_keys(store).await.iter().map(|keys| keys.epoch).collect();
+    assert_eq!(kept, (1..=EPOCHS_MAX).collect::<Vec<_>>());
+}
+
+/// The operator's command is kept with the step that it asked for, and asks for no second one.
+pub async fn command_is_kept_with_its_transition_once(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    let (first, second, command) = (full_state(1), full_state(2), command(1));
+    let step = Transition { command: Some(&command), ..Transition::new(0, &first) };
+    store.update_identity(&tenant(), &endpoint("lamp-1"), step).await.unwrap();
+    assert_eq!(store.command(&tenant(), &command.request_id).await.unwrap().as_ref(), Some(&command));
+    let again = Transition { command: Some(&command), ..Transition::new(1, &second) };
+    let refused = store.update_identity(&tenant(), &endpoint("lamp-1"), again).await;
+    assert!(matches!(refused, Err(UpdateError::CommandKept)));
+    assert_eq!(store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state.revision, 1);
+}
+
+/// Restores are counted within a tenant, each command once; the latest date counts.
+pub async fn restores_are_counted_once_per_command(store: &dyn Store) {
+    assert_eq!(store.restores(&tenant()).await.unwrap(), Restores::default());
+    let restored = [Event { campaign: None, ..event(1, "lamp-1", EventKind::Asked) }];
+    let one = store.add_restore(&tenant(), NOW + 60, &restored, &command(1)).await.unwrap();
+    assert_eq!(one, Restores { count: 1, resync_until: NOW + 60 });
+    let again = store.add_restore(&tenant(), NOW + 90, &restored, &command(1)).await;
+    assert!(matches!(again, Err(UpdateError::CommandKept)));
+    assert_eq!(store.restores(&tenant()).await.unwrap(), one);
+    let other = Command { request_id: "request-2".into(), ..command(1) };
+    let two = store.add_restore(&tenant(), NOW, &[], &other).await.unwrap();
+    assert_eq!(two, Restores { count: 2, resync_until: NOW });
+    assert_eq!(store.restores(&other_tenant()).await.unwrap(), Restores::default());
+    assert_eq!(store.events(&tenant(), Scope::All, 0, 10).await.unwrap().len(), 1);
 }

@@ -14,7 +14,7 @@ use super::{SqliteStore, event, track};
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered};
 use crate::codec::campaign as codec;
-use crate::error::{AddError, StoreError};
+use crate::error::{AddError, StoreError, UpdateError};
 use crate::tenant::Tenant;
 
 #[async_trait]
@@ -237,6 +237,22 @@ async fn insert_command(
         .await
         .map_err(backend)?;
     Ok(())
+}
+
+/// Writes a command down that a transaction carries out.
+///
+/// # Errors
+///
+/// [`UpdateError::CommandKept`] if its request id was used before, whatever for.
+pub(super) async fn keep_new_command(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    command: &Command,
+) -> Result<(), UpdateError> {
+    match keep_command(tx, tenant, command).await? {
+        None => Ok(()),
+        Some(_) => Err(UpdateError::CommandKept),
+    }
 }
 
 #[derive(FromRow)]

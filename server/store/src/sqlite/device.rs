@@ -1,6 +1,7 @@
 //! Rows of devices.
 
 use async_trait::async_trait;
+use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::{Device, Endpoint};
 use sqlx::{FromRow, Sqlite, Transaction};
 
@@ -9,7 +10,10 @@ use super::value::{
 };
 use super::{SqliteStore, gateway, identity};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
-use crate::device::{Devices, EnrolledDevice, Identity, NewIdentity, Security, Transition, Updated};
+use crate::campaign::Command;
+use crate::device::{
+    Devices, EnrolledDevice, Identity, NewIdentity, Restores, Security, Transition, Updated,
+};
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::gateway::GatewayLink;
 use crate::sealed::Sealed;
@@ -129,6 +133,20 @@ impl Devices for SqliteStore {
         transition: Transition<'_>,
     ) -> Result<Updated, UpdateError> {
         identity::update(self, tenant, id, transition).await
+    }
+
+    async fn restores(&self, tenant: &Tenant) -> Result<Restores, StoreError> {
+        identity::restores(&self.readers, tenant).await
+    }
+
+    async fn add_restore(
+        &self,
+        tenant: &Tenant,
+        resync_until: u64,
+        events: &[Event],
+        command: &Command,
+    ) -> Result<Restores, UpdateError> {
+        identity::add_restore(self, tenant, resync_until, events, command).await
     }
 }
 

@@ -1,14 +1,16 @@
 //! Rows of identities, and the step that moves one.
 
+use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::IdentityState;
 use sqlx::{FromRow, Sqlite, SqlitePool, Transaction};
 
 use super::value::{backend, bounded, column, endpoint, not_added, number, unreadable};
-use super::{SqliteStore, alarm, event};
-use crate::bounds::{BLOB_BYTES_MAX, STATE_BYTES_MAX};
+use super::{SqliteStore, alarm, campaign, event};
+use crate::bounds::{BLOB_BYTES_MAX, EPOCHS_MAX, STATE_BYTES_MAX};
+use crate::campaign::Command;
 use crate::codec::state;
-use crate::device::{Identity, NewIdentity, Transition, Updated};
+use crate::device::{EpochKeys, Identity, KeyStep, NewIdentity, Restores, Transition, Updated};
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
@@ -19,24 +21,41 @@ pub(super) async fn insert(
     endpoint: &Endpoint,
     identity: &NewIdentity,
 ) -> Result<(), AddError> {
-    bounded(identity.seed.as_bytes().len(), BLOB_BYTES_MAX, "sealed seed")?;
-    bounded(identity.links.as_bytes().len(), BLOB_BYTES_MAX, "sealed links")?;
     bounded(identity.chain_length.into(), CHAIN_LENGTH_MAX, "length of a key chain")?;
     sqlx::query(
-        "INSERT INTO identity (tenant, id, endpoint, chain_length, seed_sealed, links_sealed, revision, state) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO identity (tenant, id, endpoint, chain_length, revision, state) VALUES (?, ?, ?, ?, ?, ?)",
     )
     .bind(tenant.as_str())
     .bind(identity.id.as_str())
     .bind(endpoint.as_str())
     .bind(identity.chain_length)
-    .bind(identity.seed.as_bytes())
-    .bind(identity.links.as_bytes())
     .bind(column(identity.state.revision, "revision")?)
     .bind(written(&identity.state)?)
     .execute(&mut **tx)
     .await
     .map_err(not_added)?;
+    let (seed, links) = (Some(identity.seed.clone()), identity.links.clone());
+    let keys = EpochKeys { epoch: identity.state.place.epoch, seed, links };
+    insert_epoch(tx, tenant, &identity.id, &keys).await
+}
+
+async fn insert_epoch(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    id: &Endpoint,
+    keys: &EpochKeys,
+) -> Result<(), AddError> {
+    bounded(keys.seed.as_ref().map_or(0, |seed| seed.as_bytes().len()), BLOB_BYTES_MAX, "sealed seed")?;
+    bounded(keys.links.as_bytes().len(), BLOB_BYTES_MAX, "sealed links")?;
+    sqlx::query("INSERT INTO epoch (tenant, id, epoch, seed_sealed, links_sealed) VALUES (?, ?, ?, ?, ?)")
+        .bind(tenant.as_str())
+        .bind(id.as_str())
+        .bind(keys.epoch)
+        .bind(keys.seed.as_ref().map(Sealed::as_bytes))
+        .bind(keys.links.as_bytes())
+        .execute(&mut **tx)
+        .await
+        .map_err(not_added)?;
     Ok(())
 }
 
@@ -45,13 +64,20 @@ pub(super) async fn read(
     tenant: &Tenant,
     id: &Endpoint,
 ) -> Result<Option<Identity>, StoreError> {
-    let row: Option<IdentityRow> = sqlx::query_as("SELECT * FROM identity WHERE tenant = ? AND id = ?")
-        .bind(tenant.as_str())
-        .bind(id.as_str())
-        .fetch_optional(readers)
-        .await
-        .map_err(backend)?;
-    row.map(Identity::try_from).transpose()
+    // One statement, so that state and keys are of one commit.
+    let rows: Vec<IdentityRow> = sqlx::query_as(
+        "SELECT i.id, i.endpoint, i.chain_length, i.revision, \
+         CASE WHEN row_number() OVER (ORDER BY e.epoch) = 1 THEN i.state END AS state, \
+         e.epoch, e.seed_sealed, e.links_sealed \
+         FROM identity i JOIN epoch e ON e.tenant = i.tenant AND e.id = i.id \
+         WHERE i.tenant = ? AND i.id = ? ORDER BY e.epoch",
+    )
+    .bind(tenant.as_str())
+    .bind(id.as_str())
+    .fetch_all(readers)
+    .await
+    .map_err(backend)?;
+    Ok(gathered(rows)?.pop())
 }
 
 pub(super) async fn read_of(
@@ -59,15 +85,20 @@ pub(super) async fn read_of(
     tenant: &Tenant,
     endpoint: &Endpoint,
 ) -> Result<Vec<Identity>, StoreError> {
-    let rows: Vec<IdentityRow> =
-        sqlx::query_as("SELECT * FROM identity WHERE tenant = ? AND endpoint = ? ORDER BY id LIMIT ?")
-            .bind(tenant.as_str())
-            .bind(endpoint.as_str())
-            .bind(super::value::page(u32::MAX))
-            .fetch_all(readers)
-            .await
-            .map_err(backend)?;
-    rows.into_iter().map(Identity::try_from).collect()
+    let rows: Vec<IdentityRow> = sqlx::query_as(
+        "SELECT i.id, i.endpoint, i.chain_length, i.revision, \
+         CASE WHEN row_number() OVER (PARTITION BY i.id ORDER BY e.epoch) = 1 THEN i.state END AS state, \
+         e.epoch, e.seed_sealed, e.links_sealed \
+         FROM identity i JOIN epoch e ON e.tenant = i.tenant AND e.id = i.id \
+         WHERE i.tenant = ? AND i.endpoint = ? ORDER BY i.id, e.epoch LIMIT ?",
+    )
+    .bind(tenant.as_str())
+    .bind(endpoint.as_str())
+    .bind(super::value::page(u32::MAX))
+    .fetch_all(readers)
+    .await
+    .map_err(backend)?;
+    gathered(rows)
 }
 
 pub(super) async fn update(
@@ -79,6 +110,10 @@ pub(super) async fn update(
     let state = written(transition.state)?;
     let mut tx = store.begin().await?;
     compare_and_set(&mut tx, tenant, id, transition, state).await?;
+    step_keys(&mut tx, tenant, id, transition.keys).await?;
+    if let Some(command) = transition.command {
+        campaign::keep_new_command(&mut tx, tenant, command).await?;
+    }
     let mut seq = event::append(&mut tx, tenant, transition.events).await?;
     let alarms_new = alarm::raise(&mut tx, tenant, transition.alarms).await?;
     if !alarms_new.is_empty() {
@@ -124,38 +159,121 @@ async fn compare_and_set(
     Ok(())
 }
 
+/// Adds the keys of a further epoch, and destroys seeds and epochs that nobody needs any more.
+async fn step_keys(
+    tx: &mut Transaction<'_, Sqlite>,
+    tenant: &Tenant,
+    id: &Endpoint,
+    step: KeyStep<'_>,
+) -> Result<(), UpdateError> {
+    for keys in step.added {
+        insert_epoch(tx, tenant, id, keys).await.map_err(|error| match error {
+            AddError::Exists => UpdateError::EpochKept(keys.epoch),
+            AddError::Store(error) => error.into(),
+        })?;
+        sqlx::query("DELETE FROM epoch WHERE tenant = ? AND id = ? AND epoch <= ?")
+            .bind(tenant.as_str())
+            .bind(id.as_str())
+            .bind(i64::from(keys.epoch) - i64::from(EPOCHS_MAX))
+            .execute(&mut **tx)
+            .await
+            .map_err(backend)?;
+    }
+    if let Some(epoch) = step.destroyed_up_to {
+        sqlx::query(
+            "UPDATE epoch SET seed_sealed = NULL \
+             WHERE tenant = ? AND id = ? AND epoch <= ? AND seed_sealed IS NOT NULL",
+        )
+        .bind(tenant.as_str())
+        .bind(id.as_str())
+        .bind(epoch)
+        .execute(&mut **tx)
+        .await
+        .map_err(backend)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn restores(readers: &SqlitePool, tenant: &Tenant) -> Result<Restores, StoreError> {
+    let row: Option<(i64, i64)> = sqlx::query_as("SELECT count, resync_until FROM restore WHERE tenant = ?")
+        .bind(tenant.as_str())
+        .fetch_optional(readers)
+        .await
+        .map_err(backend)?;
+    row.map_or(Ok(Restores::default()), read_restores)
+}
+
+pub(super) async fn add_restore(
+    store: &SqliteStore,
+    tenant: &Tenant,
+    resync_until: u64,
+    events: &[Event],
+    command: &Command,
+) -> Result<Restores, UpdateError> {
+    let mut tx = store.begin().await?;
+    campaign::keep_new_command(&mut tx, tenant, command).await?;
+    let row: (i64, i64) = sqlx::query_as(
+        "INSERT INTO restore (tenant, count, resync_until) VALUES (?, 1, ?) ON CONFLICT (tenant) \
+         DO UPDATE SET count = count + 1, resync_until = excluded.resync_until RETURNING count, resync_until",
+    )
+    .bind(tenant.as_str())
+    .bind(column(resync_until, "time")?)
+    .fetch_one(&mut *tx)
+    .await
+    .map_err(backend)?;
+    event::append(&mut tx, tenant, events).await?;
+    tx.commit().await.map_err(backend)?;
+    Ok(read_restores(row)?)
+}
+
+fn read_restores((count, resync_until): (i64, i64)) -> Result<Restores, StoreError> {
+    Ok(Restores { count: number(count, "restore")?, resync_until: number(resync_until, "restore")? })
+}
+
 fn written(state: &IdentityState) -> Result<Vec<u8>, StoreError> {
     let bytes = state::encode(state);
     bounded(bytes.len(), STATE_BYTES_MAX, "state of an identity")?;
     Ok(bytes)
 }
 
+/// One epoch of an identity; the identity's first row has its state.
 #[derive(FromRow)]
 struct IdentityRow {
     id: String,
     endpoint: String,
     chain_length: i64,
-    seed_sealed: Vec<u8>,
-    links_sealed: Vec<u8>,
     revision: i64,
-    state: Vec<u8>,
+    state: Option<Vec<u8>>,
+    epoch: u16,
+    seed_sealed: Option<Vec<u8>>,
+    links_sealed: Vec<u8>,
 }
 
-impl TryFrom<IdentityRow> for Identity {
-    type Error = StoreError;
-
-    fn try_from(row: IdentityRow) -> Result<Self, StoreError> {
+/// Gathers the rows of each identity, which stand together, the oldest epoch first.
+fn gathered(rows: Vec<IdentityRow>) -> Result<Vec<Identity>, StoreError> {
+    let mut identities: Vec<Identity> = Vec::new();
+    for row in rows {
+        let keys = EpochKeys {
+            epoch: row.epoch,
+            seed: row.seed_sealed.map(Sealed::new),
+            links: Sealed::new(row.links_sealed),
+        };
+        let Some(state) = row.state else {
+            let last = identities.last_mut().ok_or_else(|| unreadable("identity", "it has no state"))?;
+            last.keys.push(keys);
+            continue;
+        };
         let revision = number(row.revision, "identity")?;
-        Ok(Self {
+        identities.push(Identity {
             id: endpoint(row.id, "identity")?,
             endpoint: endpoint(row.endpoint, "identity")?,
             chain_length: row.chain_length.try_into().map_err(|cause| unreadable("identity", cause))?,
-            seed: Sealed::new(row.seed_sealed),
-            links: Sealed::new(row.links_sealed),
-            state: state::decode(&row.state, revision)
+            keys: vec![keys],
+            state: state::decode(&state, revision)
                 .map_err(|cause| unreadable("state of an identity", cause))?,
-        })
+        });
     }
+    Ok(identities)
 }
 
 /// Links of the longest key chain: the update protocol's N.

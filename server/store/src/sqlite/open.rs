@@ -78,6 +78,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .create_if_missing(false)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // A seed that is destroyed is overwritten with zeros in its page, not only unlinked from it.
+        .pragma("secure_delete", "FAST")
         .busy_timeout(Duration::from_millis(BUSY_WAIT_MS))
 }
 
