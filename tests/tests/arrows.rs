@@ -75,6 +75,33 @@ fn nothing_depends_on_demo_bench_or_tests() {
     }
 }
 
+/// Everything that a crate is linked with, however far away.
+fn linked_with(name: &str) -> BTreeSet<String> {
+    let metadata =
+        MetadataCommand::new().manifest_path(root().join("Cargo.toml")).exec().expect("cargo metadata");
+    let graph = metadata.resolve.as_ref().expect("the dependency graph");
+    let start = metadata.packages.iter().find(|package| package.name.as_str() == name).expect("the crate");
+    let (mut found, mut left) = (BTreeSet::new(), vec![start.id.clone()]);
+    while let Some(id) = left.pop() {
+        let node = graph.nodes.iter().find(|node| node.id == id).expect("a node of every package");
+        let linked = node
+            .deps
+            .iter()
+            .filter(|dependency| dependency.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal));
+        left.extend(linked.map(|dependency| dependency.pkg.clone()).filter(|id| found.insert(id.clone())));
+    }
+    found.iter().map(|id| metadata[id].name.to_string()).collect()
+}
+
+#[test]
+fn no_key_code_and_no_ledger_is_linked_into_the_gateway() {
+    let linked = linked_with("bellwether-gateway");
+    assert!(linked.contains("bellwether-manifests") && linked.contains("mbedtls-rs-sys"), "{linked:?}");
+    for code in ["bellwether-keys", "bellwether-store", "bellwether-agent", "bellwether-server", "sqlx"] {
+        assert!(!linked.contains(code), "{code} is linked into the gateway");
+    }
+}
+
 #[test]
 fn sql_sockets_and_seeds_stay_in_their_rooms() {
     let metadata = MetadataCommand::new()
