@@ -59,7 +59,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         scratch: &mut [u8],
         document: &[u8],
     ) -> Result<AnchorsTaken, UpdateError<F::Error>> {
-        if self.kept_anchors.document() == document {
+        if !document.is_empty() && self.kept_anchors.document() == document {
             return Ok(AnchorsTaken::Known);
         }
         if document.len() > ANCHORS_BYTES_MAX {

@@ -19,7 +19,8 @@ pub enum Begun {
     Trial,
     /// The grant wants "go?" to be asked first; that the image may be started is in the record.
     GoFirst,
-    /// No verified image waits, or the report that the trial will owe has no slot.
+    /// No verified image waits, the report that the trial will owe has no slot, or new anchors are still to be
+    /// enforced.
     NotNow,
 }
 
@@ -74,8 +75,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ///
     /// See [`UpdateError`].
     pub fn begin_trial(&mut self) -> Result<Begun, UpdateError<F::Error>> {
-        // No trial begins without a free slot for the report that it will owe.
-        let Some(granted) = self.record.granted().filter(|_| self.record.has_free_report()) else {
+        // No trial begins without a free slot for the report that it will owe, nor before anchors that came are enforced.
+        let may_begin = self.record.has_free_report() && !self.must_enforce_anchors();
+        let Some(granted) = self.record.granted().filter(|_| may_begin) else {
             return Ok(Begun::NotNow);
         };
         match granted.stage {

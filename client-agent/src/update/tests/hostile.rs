@@ -2,16 +2,19 @@
 
 use crate::testing::server::{Said, Serve};
 use crate::testing::{
-    Author, BUILT, Device, NOW, Server, ask, device, fetch, new_image, old_image, report, request, sha256,
-    start, take,
+    Author, BUILT, Device, MemoryFlash, NOW, Server, UPTIME, ask, device, fetch, new_image, old_image,
+    report, request, sha256, start, take,
 };
 use crate::update::fetch::ALTERED_MAX;
 use crate::update::record::State;
-use crate::update::{Answered, Begun, Fetched, Ignored, Installed, Work, trial};
+use crate::update::{AnchorsTaken, Answered, Begun, Fetched, Ignored, Installed, Receipted, Work, trial};
 use bellwether_keys::mac::OpenError;
 use bellwether_manifests::cbor;
 use bellwether_manifests::message::{Answer, Confirm, Moment};
+use core::cell::RefCell;
 use core::time::Duration;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use std::vec::Vec;
 
 fn offered(author: &Author) -> (Device, Server<'_>) {
@@ -214,6 +217,43 @@ fn higher_grant_is_not_kept_once_the_trial_has_begun() {
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     assert_eq!(take(&mut device, &second), Answered::Ignored(Ignored::Busy));
     assert_eq!(device.record().grant_highest, NOW + 1);
+}
+
+#[test]
+fn any_answer_any_receipt_and_any_anchors_are_read_without_panic() {
+    let author = Author::new();
+    let (mut device, mut server) = offered(&author);
+    let answer = server.answer(&request(&mut device));
+    let anchors = author.replacing(&author.edition(2));
+    let (device, mut scratch) = (RefCell::new(device), std::vec![0; 8192]);
+    let scratch = RefCell::new(&mut scratch);
+    let pieces = (0..3_usize, any::<prop::sample::Index>(), proptest::collection::vec(any::<u8>(), 0..60));
+    TestRunner::new(Config::with_cases(400))
+        .run(&pieces, |(of, at, bytes)| {
+            let (mut device, mut scratch) = (device.borrow_mut(), scratch.borrow_mut());
+            // Nothing, an answer or a document, of which a piece was replaced.
+            let mut message = [&[][..], &answer, &anchors][of].to_vec();
+            let at = at.index(message.len() + 1);
+            let end = (at + bytes.len()).min(message.len());
+            message.splice(at..end, bytes);
+            if message == answer || message == anchors {
+                return Ok(());
+            }
+            let answered = device.answer(UPTIME, &mut scratch, &message).unwrap();
+            prop_assert!(matches!(answered, Answered::Ignored(_)), "{answered:?}");
+            prop_assert_eq!(device.receipt(UPTIME, &message).unwrap(), Receipted::Unasked);
+            let taken = device.take_anchors(UPTIME, &mut scratch, &message).unwrap();
+            prop_assert!(matches!(taken, AnchorsTaken::Refused(_)), "{taken:?}");
+            Ok(())
+        })
+        .unwrap();
+    assert_eq!(device.borrow().work(), Work::Ask);
+}
+
+#[test]
+fn update_core_needs_less_memory_than_nine_kilobytes() {
+    let bytes = size_of::<Device>() - size_of::<MemoryFlash>();
+    assert!(bytes < 9 * 1024, "{bytes} bytes");
 }
 
 #[test]
