@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bellwether_manifests::anchors::Anchors;
 use bellwether_manifests::message::Digest;
 use bellwether_net::{PskTable, SessionId, ShardHandle};
 use thiserror::Error;
@@ -15,6 +14,7 @@ use tokio::sync::Notify;
 use crate::children::{ChildrenError, Family};
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::descriptors::Descriptors;
 use crate::disk;
 use crate::frames::Frames;
 use crate::frames::cache::{CacheBounds, FrameCache};
@@ -23,7 +23,6 @@ use crate::hints::HintQueue;
 use crate::notes::Notes;
 use crate::outbox::Outbox;
 use crate::push::Pushes;
-use crate::recent::Recent;
 use crate::shelf::{Shelf, ShelfError};
 use crate::trust::{Trust, TrustError};
 use crate::uplink::Uplink;
@@ -64,8 +63,8 @@ pub struct Gateway {
     pub ahead_wake: Notify,
     /// The server's list of children must be read again.
     pub children_wake: Notify,
-    /// Descriptors that passed through, verified, by manifest and selector.
-    descriptors: Mutex<Recent<(Digest, Digest), Arc<HeldDescriptor>>>,
+    /// Descriptors that passed through.
+    pub descriptors: Descriptors,
     /// Roots of descriptors that passed through and are still to be fetched ahead.
     passed_roots: Mutex<Vec<Digest>>,
 }
@@ -113,6 +112,8 @@ impl Gateway {
         let trust = Trust::open(&data.join("anchors"), unit_anchors)?;
         let uplink = Arc::new(Uplink::new(config.answer_wait()));
         let frames = Arc::new(Frames::new(Arc::clone(&cache), Arc::clone(&uplink), Arc::clone(&counters)));
+        let kept = data.join("descriptors");
+        let descriptors = Descriptors::open(&kept, &trust.document(), Arc::clone(&counters))?;
         let gateway = Self {
             family: Family::open(&data.join("children"), keys)?,
             shelf: Shelf::open(&data.join("bundles"), &trust.document())?,
@@ -131,11 +132,14 @@ impl Gateway {
             outbox_wake: Notify::new(),
             ahead_wake: Notify::new(),
             children_wake: Notify::new(),
-            descriptors: Mutex::new(Recent::new(DESCRIPTORS_MAX)),
+            descriptors,
             passed_roots: Mutex::default(),
         };
         for bundle in gateway.shelf.all() {
             gateway.announce(&bundle);
+        }
+        for root in gateway.descriptors.roots() {
+            gateway.frames.announce(root);
         }
         Ok(gateway)
     }
@@ -171,43 +175,32 @@ impl Gateway {
     /// Finds a verified descriptor, of a bundle or one that passed through.
     #[must_use]
     pub fn descriptor(&self, manifest: &Digest, selector: &Digest) -> Option<Arc<HeldDescriptor>> {
-        let passed = {
-            let descriptors = self.descriptors.lock().unwrap_or_else(PoisonError::into_inner);
-            descriptors.get(&(*manifest, *selector)).map(Arc::clone)
-        };
+        let passed = self.descriptors.get(manifest, selector);
         passed.or_else(|| self.shelf.descriptor(manifest, selector).map(Arc::new))
     }
 
     /// Keeps a descriptor that passed through, if a distributor that is believed has signed it.
     pub fn keep_descriptor(&self, message: &[u8]) {
-        let mut descriptors = self.descriptors.lock().unwrap_or_else(PoisonError::into_inner);
-        // One serves many devices: it is verified once.
-        if descriptors.values().any(|known| known.message == message) {
-            return;
-        }
-        let document = self.trust.document();
-        let held =
-            Anchors::initial(&document).ok().and_then(|anchors| HeldDescriptor::read(message, &anchors));
-        let Some(held) = held else {
-            self.counters.malformed.one();
-            return;
-        };
-        let roots = held.roots.clone();
-        descriptors.put((held.manifest, held.selector), Arc::new(held));
-        drop(descriptors);
+        let Some(roots) = self.descriptors.keep(message, &self.trust.document()) else { return };
         for root in &roots {
             self.frames.announce(*root);
         }
         let mut passed = self.passed_roots.lock().unwrap_or_else(PoisonError::into_inner);
         passed.extend(roots);
-        passed.truncate(DESCRIPTORS_MAX);
+        passed.truncate(PASSED_MAX);
         drop(passed);
         self.ahead_wake.notify_one();
     }
 
-    /// Forgets descriptors that were verified under anchors that are replaced.
-    pub fn forget_descriptors(&self) {
-        self.descriptors.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, _| false);
+    /// Drops what was signed by somebody whom the newest anchors don't name any more.
+    ///
+    /// # Errors
+    ///
+    /// [`ShelfError`] if bundles can't be verified or taken away.
+    pub fn verify_again(&self) -> Result<(), ShelfError> {
+        let document = self.trust.document();
+        self.descriptors.verify_again(&document);
+        self.shelf.verify_again(&document)
     }
 
     /// Takes the roots of descriptors that passed through since the last call.
@@ -252,5 +245,5 @@ impl Gateway {
 /// Memory for frames that are served: eight images of 4 MiB, or hundreds of deltas.
 const MEMORY_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// Descriptors that passed through, about 600 bytes each.
-const DESCRIPTORS_MAX: usize = 1_024;
+/// Roots that wait to be fetched ahead: two updates of eight resources for each of 64 devices.
+const PASSED_MAX: usize = 1_024;

@@ -12,6 +12,7 @@
 //! | `children` | names of the devices and the keys of the *links* to them | could stand in for this gateway towards them |
 //! | `anchors` | anchors that replaced the unit file's | public |
 //! | `bundles/` | signed bundles: manifest, descriptors, grants | each grant's device alone |
+//! | `descriptors/` | descriptors that passed through | public |
 //! | `devices/` | grants that passed through, what was asked | each grant's device alone |
 //! | `frames/` | frames by root: ciphertext | whoever holds a grant |
 //! | `reports/`, `receipts/` | reports on their way up, receipts on their way down | authenticated end to end |
@@ -29,6 +30,7 @@ pub mod children;
 pub mod clock;
 pub mod config;
 pub mod counters;
+pub mod descriptors;
 pub mod devices;
 pub mod disk;
 pub mod frames;

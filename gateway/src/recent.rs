@@ -18,16 +18,17 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         Self { values: HashMap::new(), order: VecDeque::new(), entries_max }
     }
 
-    /// Puts a value, in the place of an older one under the same key.
-    pub fn put(&mut self, key: K, value: V) {
+    /// Puts a value, in the place of an older one under the same key. Gives the keys that had to make room.
+    pub fn put(&mut self, key: K, value: V) -> Vec<K> {
         if self.values.insert(key.clone(), value).is_none() {
             self.order.push_back(key);
         }
-        while self.order.len() > self.entries_max {
-            if let Some(oldest) = self.order.pop_front() {
-                self.values.remove(&oldest);
-            }
+        let surplus = self.order.len().saturating_sub(self.entries_max);
+        let dropped: Vec<K> = self.order.drain(..surplus).collect();
+        for key in &dropped {
+            self.values.remove(key);
         }
+        dropped
     }
 
     /// Finds a value.
@@ -58,7 +59,7 @@ mod tests {
         recent.put('a', 1);
         recent.put('b', 2);
         recent.put('a', 3);
-        recent.put('c', 4);
+        assert_eq!(recent.put('c', 4), ['a']);
         assert_eq!((recent.get(&'a'), recent.get(&'b'), recent.get(&'c')), (None, Some(&2), Some(&4)));
         recent.retain(|key, _| *key != 'b');
         recent.put('d', 5);

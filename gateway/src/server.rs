@@ -240,8 +240,7 @@ async fn take_anchors(gateway: &Arc<Gateway>, document: Vec<u8>) -> Code {
     let room = Arc::clone(gateway);
     let taken = tokio::task::spawn_blocking(move || {
         let edition = room.trust.replace(&document)?;
-        room.forget_descriptors();
-        if let Err(error) = room.shelf.verify_again(&room.trust.document()) {
+        if let Err(error) = room.verify_again() {
             tracing::error!(%error, "bundles can't be verified again");
         }
         Ok(edition)

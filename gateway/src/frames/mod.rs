@@ -73,7 +73,7 @@ impl Frames {
 
     /// Says that a verified descriptor names this root.
     pub fn announce(&self, root: Digest) {
-        self.announced.lock().unwrap_or_else(PoisonError::into_inner).put(root, ());
+        let _ = self.announced.lock().unwrap_or_else(PoisonError::into_inner).put(root, ());
     }
 
     /// Forgets what devices asked for that are not the gateway's any more.
@@ -208,7 +208,7 @@ impl Frames {
                 Err(FetchError::Altered) if altered + 1 < TRIES_MAX => altered += 1,
                 Err(FetchError::Altered) => {
                     let mut map = self.altered.lock().unwrap_or_else(PoisonError::into_inner);
-                    map.put(*resource.root(), clock::steady());
+                    let _ = map.put(*resource.root(), clock::steady());
                     return Err(FetchError::Altered);
                 }
                 Err(error) => return Err(error),
