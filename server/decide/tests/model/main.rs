@@ -5,7 +5,18 @@
 //! gateway can do without keys, too: hold, replay, delay), power cuts, a restore of the server's store to a backup, a
 //! restore of the device to an older record, and operators.
 //!
-//! What is asserted of every step and every state is in `check.rs`. A violation prints the steps that lead to it.
+//! What is asserted of every step is in `check.rs`, of every state in `fair.rs`. A violation prints the steps that
+//! lead to it.
+//!
+//! States are seen by the number of faults that lead to them: a loss, a repetition, a power cut, a failure, a grant's
+//! expiry, a copy, a backup that is restored. Delay and reordering are none: every order of the other steps is seen.
+//! Not in it: shares of a seed (the table's tests have them), devices with a wrong clock, several manifests at a time.
+
+#![expect(
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test stops at the first thing that is not as it must be"
+)]
 
 mod check;
 mod device;
@@ -52,7 +63,7 @@ fn restored_store_doubts_no_honest_device_and_a_resync_frees_it() {
     let faults = Faults { restores: 1, ..Faults::default() };
     for resync_all in [false, true] {
         let name = if resync_all { "restore, all may resync" } else { "restore, one by one" };
-        let scenario = Scenario { faults, resync_all, ..without_faults(name) };
+        let scenario = Scenario { resync_all, faults, ..without_faults(name) };
         for scenario in scenario.of_every_grant() {
             run(&scenario);
         }
@@ -62,7 +73,7 @@ fn restored_store_doubts_no_honest_device_and_a_resync_frees_it() {
 #[test]
 fn restored_device_goes_on_by_an_operators_leave() {
     let faults = Faults { rollbacks: 1, ..Faults::default() };
-    for scenario in (Scenario { faults, updates: 1, ..without_faults("device restored") }).of_every_grant() {
+    for scenario in (Scenario { updates: 1, faults, ..without_faults("device restored") }).of_every_grant() {
         run(&scenario);
     }
 }
@@ -70,7 +81,7 @@ fn restored_device_goes_on_by_an_operators_leave() {
 #[test]
 fn clone_gets_nothing_unseen_once_either_has_confirmed() {
     let faults = Faults { copies: 1, ..Faults::default() };
-    for scenario in (Scenario { faults, updates: 1, ..without_faults("clone") }).of_every_grant() {
+    for scenario in (Scenario { updates: 1, faults, ..without_faults("clone") }).of_every_grant() {
         run(&scenario);
     }
 }
@@ -78,7 +89,7 @@ fn clone_gets_nothing_unseen_once_either_has_confirmed() {
 #[test]
 fn clone_gets_nothing_unseen_across_a_restore_of_the_store() {
     let faults = Faults { copies: 1, restores: 1, ..Faults::default() };
-    for scenario in (Scenario { faults, updates: 1, resync_all: true, ..without_faults("clone and restore") })
+    for scenario in (Scenario { updates: 1, resync_all: true, faults, ..without_faults("clone and restore") })
         .of_every_grant()
     {
         run(&scenario);

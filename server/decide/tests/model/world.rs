@@ -209,7 +209,7 @@ impl World {
         let mut steps = Vec::new();
         self.deliveries(&mut steps);
         self.acts(scenario, &mut steps);
-        self.faults(&scenario.faults, &mut steps);
+        self.faults(scenario.faults, &mut steps);
         self.operators(&mut steps);
         steps
     }
@@ -244,10 +244,13 @@ impl World {
                 continue;
             };
             for act in [Act::Ask, Act::Tell, Act::Decrypt, Act::Install, Act::Fail, Act::Forget] {
-                let sends = matches!(act, Act::Ask | Act::Tell);
-                let failed_enough = act == Act::Fail && device.failures >= scenario.faults.failures;
-                let asked_enough = act == Act::Ask && device.counter >= COUNTER_MAX;
-                if device.can(act) && !(sends && self.up.len() >= UP_MAX) && !failed_enough && !asked_enough {
+                let within_bounds = match act {
+                    Act::Ask => self.up.len() < UP_MAX && device.counter < COUNTER_MAX,
+                    Act::Tell => self.up.len() < UP_MAX,
+                    Act::Fail => device.failures < scenario.faults.failures,
+                    _ => true,
+                };
+                if within_bounds && device.can(act) {
                     let is_fault = match act {
                         Act::Ask => device.has_what_it_asked_for(),
                         Act::Fail | Act::Forget => true,
@@ -268,7 +271,7 @@ impl World {
         }
     }
 
-    fn faults(&self, faults: &Faults, steps: &mut Vec<Possible>) {
+    fn faults(&self, faults: Faults, steps: &mut Vec<Possible>) {
         let restored = self.restores >= u64::from(faults.restores);
         let possible = [
             (self.passed < faults.passes, Step::Pass),

@@ -202,6 +202,20 @@ fn forward_takes_the_counter_of_the_device_and_has_replays_proved() {
 }
 
 #[test]
+fn clone_that_overhears_a_request_gets_its_grant_and_is_seen_once_either_confirms() {
+    // The fork head is all that tells two devices with one seed apart, so its secrecy is what a clone lacks.
+    let mut pair = Pair::updated();
+    let mut overheard = pair.request();
+    overheard.manifest = OTHER_MANIFEST;
+    let by_clone = Request { counter: overheard.counter + 1, digest: [0xEE; 32], ..overheard };
+    assert!(matches!(pair.take(by_clone).reply, Reply::NewGrant(_)), "the limit that the protocol states");
+    let confirmed = pair.report(Moment::Installed);
+    pair.take(confirmed);
+    let second = Report { digest: [0xEF; 32], ..confirmed };
+    assert_eq!(pair.decide(second).alarm.map(|alarm| alarm.kind), Some(AlarmKind::Clone));
+}
+
+#[test]
 fn block_leaves_reports_and_challenges_as_they_are() {
     let mut pair = blocked(Pair::new().granted()).reported(Moment::Installed);
     assert_eq!(pair.state.place.index, 1);

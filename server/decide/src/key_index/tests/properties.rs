@@ -2,8 +2,9 @@
 
 use super::pair::{OLD_IMAGE, OTHER_MANIFEST, Pair, stored};
 use crate::fork::fork_after;
-use crate::identity::{Confirm, Moment, Place};
+use crate::identity::{Confirm, IdentityState, Moment, Place};
 use crate::key_index::{Arrival, Decision, Reply, Report, Request, Unconfirmed};
+use crate::operator;
 use proptest::prelude::*;
 
 /// One step of a sequence.
@@ -17,6 +18,21 @@ enum Step {
     Replay(usize),
     /// Time passes; the open grant's circumstances change.
     Pass { seconds: u32, bytes_present: bool, cancelled: bool, outranked: bool },
+    /// The policy of the campaign changes.
+    Reseed(bool),
+    /// The store was restored; its state is as old as it was.
+    Restore,
+    /// An operator does something, for so many seconds.
+    Operate(Verb, u32),
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Verb {
+    Resync,
+    Reissue,
+    Forward,
+    Block,
+    Unblock,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +74,30 @@ fn step() -> impl Strategy<Value = Step> {
                 seconds, bytes_present, cancelled, outranked,
             }
         ),
+        1 => any::<bool>().prop_map(Step::Reseed),
+        1 => Just(Step::Restore),
+        1 => (verb(), 0_u32..100_000).prop_map(|(verb, for_s)| Step::Operate(verb, for_s)),
     ]
+}
+
+fn verb() -> impl Strategy<Value = Verb> {
+    prop_oneof![
+        Just(Verb::Resync),
+        Just(Verb::Reissue),
+        Just(Verb::Forward),
+        Just(Verb::Block),
+        Just(Verb::Unblock),
+    ]
+}
+
+fn operated(state: &IdentityState, verb: Verb, until: u64) -> IdentityState {
+    match verb {
+        Verb::Resync => operator::resync(state, until),
+        Verb::Reissue => operator::reissue(state, super::pair::MANIFEST).unwrap_or_else(|_| state.clone()),
+        Verb::Forward => operator::forward(state, until),
+        Verb::Block => operator::block(state, until),
+        Verb::Unblock => operator::unblock(state),
+    }
 }
 
 fn moved(place: Place, by: i8) -> Place {
@@ -121,6 +160,8 @@ fn check_one(pair: &Pair, arrival: &Arrival, decision: &Decision) -> Result<(), 
     {
         prop_assert_eq!(request.place, after.place, "granted at another place");
         prop_assert_eq!(request.fork, after.fork, "granted to another fork head");
+        prop_assert!(!after.is_blocked(pair.context.now), "granted to a blocked identity");
+        prop_assert!(!after.is_stale(pair.context.restores), "granted to a stale identity");
     }
     if let Reply::NewGrant(new) = &decision.reply {
         prop_assert!(new.number > before.grant_highest);
@@ -168,6 +209,18 @@ fn run(steps: &[Step], confirm: Confirm) -> Result<(), TestCaseError> {
                 let open = &mut pair.context.open;
                 (open.bytes_present, open.cancelled, open.outranked) =
                     (*bytes_present, *cancelled, *outranked);
+                continue;
+            }
+            Step::Reseed(wanted) => {
+                pair.context.reseed_wanted = *wanted;
+                continue;
+            }
+            Step::Restore => {
+                pair.context.restores += 1;
+                continue;
+            }
+            Step::Operate(verb, for_s) => {
+                pair.state = operated(&pair.state, *verb, pair.context.now + u64::from(*for_s));
                 continue;
             }
         };
