@@ -8,6 +8,7 @@ need_rust="1.95"
 declare -A package=(
     [clang]=clang [cmake]=cmake [make]=make [cc]=gcc [git]=git
     [coap-client-openssl]=libcoap3-bin [coap-client-gnutls]=libcoap3-bin
+    [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
     [python3]=python3 [pip]=python3-pip [valgrind]=valgrind
 )
 
@@ -37,7 +38,8 @@ want_libclang() {
 check_rust
 case "${1:-build}" in
 build) ;;
-test) want coap-client-openssl; want coap-client-gnutls; want git ;;
+test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitto_pub
+    command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
 bench) want valgrind ;;
 *) echo "usage: scripts/tools.sh build | test | bench" >&2; exit 2 ;;
 esac

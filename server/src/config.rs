@@ -66,7 +66,7 @@ pub struct Flags {
     #[arg(long, env = "BELLWETHER_GRANT_LIFETIME_S")]
     grant_lifetime_s: Option<u64>,
     #[command(flatten)]
-    mqtt: mqtt::Flags,
+    mqtt: mqtt::MqttFlags,
     /// DTLS sessions kept at the same time, about 8 KiB of memory each [default: 100000]
     #[arg(long, env = "BELLWETHER_SESSIONS_MAX")]
     sessions_max: Option<u64>,
@@ -204,6 +204,11 @@ mod tests {
         let path = dir.path().join("server.toml");
         std::fs::write(&path, text).expect("written");
         (dir, Flags { config: Some(path), ..Flags::default() })
+    }
+
+    #[test]
+    fn flags_fit_together() {
+        <Flags as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]

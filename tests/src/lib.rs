@@ -19,6 +19,8 @@ pub mod http;
 pub mod images;
 pub mod meddler;
 pub mod meters;
+pub mod mosquitto;
+pub mod mqtt;
 pub mod program;
 pub mod raw_device;
 pub mod rounds;

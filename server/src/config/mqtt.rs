@@ -94,10 +94,10 @@ impl MqttBroker {
     }
 }
 
-/// Flags about the broker.
+/// MqttFlags about the broker.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "The broker")]
-pub(super) struct Flags {
+pub(super) struct MqttFlags {
     /// The broker: `embedded`, `off`, or a URL `mqtt://USER@HOST:PORT` of your own [default: embedded]
     ///
     /// The embedded broker is for one machine: it listens on loopback, has one generated login (DATA/mqtt.json) and no
@@ -130,7 +130,7 @@ pub(super) struct Keys {
 }
 
 /// Resolves flags, environment and file.
-pub(super) fn resolve(flags: Flags, file: Keys) -> Result<Mqtt, ConfigError> {
+pub(super) fn resolve(flags: MqttFlags, file: Keys) -> Result<Mqtt, ConfigError> {
     let version = flags.mqtt_version.or(file.version).unwrap_or_default();
     let listen = flags.mqtt_listen.or(file.listen);
     let chosen = flags.mqtt.or(file.mqtt);
@@ -247,10 +247,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("password");
         std::fs::write(&path, "from file\n").expect("written");
-        let flags = Flags {
+        let flags = MqttFlags {
             mqtt: Some("mqtt://me:from-url@host".to_owned()),
             mqtt_password_file: Some(path),
-            ..Flags::default()
+            ..MqttFlags::default()
         };
         let Ok(Mqtt::Broker(broker)) = resolve(flags, Keys::default()) else { panic!("no broker") };
         assert_eq!(broker.password.reveal(), "from file");
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn embedded_broker_listens_on_loopback_alone() {
-        let flags = Flags { mqtt_listen: Some(([0, 0, 0, 0], 1883).into()), ..Flags::default() };
+        let flags = MqttFlags { mqtt_listen: Some(([0, 0, 0, 0], 1883).into()), ..MqttFlags::default() };
         let error = resolve(flags, Keys::default()).expect_err("refused");
         assert!(error.to_string().starts_with("mqtt_listen"), "{error}");
     }

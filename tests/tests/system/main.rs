@@ -14,6 +14,8 @@ mod frames;
 mod http;
 mod manifests;
 mod meddling;
+mod mqtt;
+mod mqtt_faults;
 mod places;
 mod plain;
 mod reports;
