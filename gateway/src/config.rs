@@ -38,15 +38,21 @@ pub struct Config {
 }
 
 impl Config {
+    /// First wait for an acknowledgement.
+    #[must_use]
+    pub fn ack_timeout(&self) -> Duration {
+        Duration::from_millis(self.ack_timeout_ms)
+    }
+
     /// Longest wait for an answer of the server: three retransmissions (2 + 4 + 8 times the first wait) and a little.
     #[must_use]
     pub fn answer_wait(&self) -> Duration {
-        Duration::from_millis(self.ack_timeout_ms.saturating_mul(8))
+        self.ack_timeout().saturating_mul(8)
     }
 
     /// Time that the server is told to count on this gateway's presence; it is told again in half of it.
     #[must_use]
     pub fn lifetime(&self) -> Duration {
-        Duration::from_millis(self.ack_timeout_ms.saturating_mul(60)).max(Duration::from_secs(2))
+        self.ack_timeout().saturating_mul(60).max(Duration::from_secs(2))
     }
 }

@@ -121,7 +121,7 @@ async fn question(gateway: &Gateway, child: &str, request: &Request) -> Response
         return answered(answer);
     }
     gateway.counters.requests.put_off.one();
-    put_off()
+    put_off(gateway)
 }
 
 fn from_bundle(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
@@ -192,7 +192,7 @@ async fn report(gateway: &Arc<Gateway>, child: &str, request: &Request) -> (Resp
         }
     };
     let kept = keep_report(gateway, child, request, digest).await;
-    (put_off(), kept && !reached && may_start(gateway, child, &report))
+    (put_off(gateway), kept && !reached && may_start(gateway, child, &report))
 }
 
 /// Whether the server says that it can't act now: what it was told must be told again.
@@ -266,8 +266,9 @@ fn passed_on(response: &Response) -> Response {
     }
 }
 
-fn put_off() -> Response {
-    Response { max_age: Some(PUT_OFF_S), ..Response::new(Code::SERVICE_UNAVAILABLE) }
+fn put_off(gateway: &Gateway) -> Response {
+    let max_age = Some(gateway.uplink.retry_s());
+    Response { max_age, ..Response::new(Code::SERVICE_UNAVAILABLE) }
 }
 
 /// Path of the greeting that devices repeat.
@@ -276,6 +277,3 @@ const HELLO: &str = "h";
 /// Requests that wait for the disk or the server at the same time; more wait in the shard's channel, and beyond that
 /// they are answered 5.03.
 const REQUESTS_AT_WORK_MAX: usize = 1_024;
-
-/// Seconds after which a device may ask again while the server is away.
-const PUT_OFF_S: u32 = 15;

@@ -11,6 +11,7 @@ use bellwether_net::{PskTable, SessionId, ShardHandle};
 use thiserror::Error;
 use tokio::sync::Notify;
 
+use crate::backoff::Backoff;
 use crate::children::{ChildrenError, Family};
 use crate::config::Config;
 use crate::counters::Counters;
@@ -238,7 +239,13 @@ impl Gateway {
     /// The wait after which something is tried again, at first.
     #[must_use]
     pub fn first_wait(&self) -> Duration {
-        Duration::from_millis(self.config.ack_timeout_ms)
+        self.config.ack_timeout()
+    }
+
+    /// Waits between tries: from the first wait to a minute with the usual `ACK_TIMEOUT` of two seconds.
+    #[must_use]
+    pub fn backoff(&self) -> Backoff {
+        Backoff::new(self.first_wait(), self.first_wait() * 30)
     }
 }
 

@@ -13,7 +13,6 @@ use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::backoff::Backoff;
 use crate::clock;
 use crate::gateway::Gateway;
 use crate::shelf::ShelfError;
@@ -49,7 +48,7 @@ enum Ended {
 
 /// Keeps a session with the server until the task is dropped.
 pub async fn run(gateway: Arc<Gateway>, credential: Credential) {
-    let mut backoff = Backoff::new(gateway.first_wait(), WAIT_MAX);
+    let mut backoff = gateway.backoff();
     for uri in credential.servers.iter().cycle() {
         let mut was_up = false;
         let ended = one_session(&gateway, &credential, uri, &mut was_up).await;
@@ -113,7 +112,10 @@ async fn open(
     config.coap.transmission.nstart = NSTART;
     config.coap.in_flight_max = IN_FLIGHT_MAX;
     config.coap.body_bytes_max = BODY_BYTES_MAX;
-    config.dtls = DtlsConfig { retransmit_first: gateway.first_wait() / 2, ..DtlsConfig::default() };
+    // Three retransmissions, as for any other answer: a line that comes back is noticed with the next handshake.
+    let handshake_timeout = gateway.config.answer_wait();
+    let retransmit_first = gateway.first_wait() / 2;
+    config.dtls = DtlsConfig { retransmit_first, handshake_timeout, ..DtlsConfig::default() };
     let (shard, events) = Shard::spawn(config, Box::new(NoService)).map_err(Ended::Socket)?;
     let socket = Socket(shard.clone());
     let peer = shard.connect(server).await?;
@@ -281,9 +283,6 @@ const IN_FLIGHT_MAX: usize = 64;
 
 /// Bytes of one body: a signed bundle.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-
-/// Longest wait before the server is called again.
-const WAIT_MAX: Duration = Duration::from_mins(1);
 
 /// Wait before the list of children is asked for again.
 const CHILDREN_RETRY: Duration = Duration::from_secs(2);

@@ -12,7 +12,6 @@ use lwm2m_rs::{ContentFormat, Path};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::backoff::Backoff;
 use crate::clock;
 use crate::devices::is_failure;
 use crate::frames::FetchError;
@@ -98,7 +97,7 @@ const fn is_refusal(result: UpdateResult) -> bool {
 
 /// Tells the server of pushes, in batches.
 pub async fn tell(gateway: Arc<Gateway>) {
-    let mut backoff = Backoff::new(gateway.first_wait(), WAIT_MAX);
+    let mut backoff = gateway.backoff();
     loop {
         gateway.hints.added().await;
         // A little later there is more to tell at once.
@@ -122,7 +121,7 @@ pub async fn tell(gateway: Arc<Gateway>) {
 
 /// Brings kept reports to the server, the oldest first.
 pub async fn deliver(gateway: Arc<Gateway>) {
-    let mut backoff = Backoff::new(gateway.first_wait(), WAIT_MAX);
+    let mut backoff = gateway.backoff();
     loop {
         gateway.outbox.expire(clock::now());
         while gateway.uplink.is_up() {
@@ -222,6 +221,3 @@ const AHEAD_ROUND: Duration = Duration::from_secs(30);
 
 /// Bytes per second at which resources are fetched ahead that no bundle's policy speaks of.
 const PASSED_BYTES_PER_S: u64 = 64 * 1024;
-
-/// Longest wait before the server is asked again.
-const WAIT_MAX: Duration = Duration::from_mins(1);

@@ -85,6 +85,12 @@ impl Uplink {
         self.link.subscribe()
     }
 
+    /// Seconds after which a device may ask again while the server does not answer: as long as it is waited for here.
+    #[must_use]
+    pub fn retry_s(&self) -> u32 {
+        u32::try_from(self.wait.as_secs()).unwrap_or(u32::MAX).max(1)
+    }
+
     /// Waits until a request was not answered.
     pub async fn suspected(&self) {
         self.suspect.notified().await;

@@ -92,7 +92,7 @@ impl Frames {
             Ok(response) => response,
             Err(FetchError::Unknown | FetchError::TooLarge) => Response::new(Code::NOT_FOUND),
             Err(FetchError::Altered) => unavailable(Code::BAD_GATEWAY, ALTERED_S),
-            Err(FetchError::Away) => unavailable(Code::SERVICE_UNAVAILABLE, AWAY_S),
+            Err(FetchError::Away) => unavailable(Code::SERVICE_UNAVAILABLE, self.uplink.retry_s()),
         }
     }
 
@@ -290,9 +290,7 @@ const PAUSE_MAX: Duration = Duration::from_mins(1);
 /// Roots that are remembered from descriptors: 128 campaigns of 32 resources.
 const ANNOUNCED_MAX: usize = 4_096;
 
-/// Seconds after which a device may ask again: while the server is away, …
-const AWAY_S: u32 = 15;
-/// … after the server gave an altered content, …
+/// Seconds after which a device may ask again: after the server gave an altered content, …
 const ALTERED_S: u32 = 5;
 /// … and after it asked for too many roots.
 const REFUSED_S: u32 = 600;
