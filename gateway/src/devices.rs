@@ -43,7 +43,7 @@ pub async fn run(gateway: Arc<Gateway>, shard: ShardHandle, mut events: mpsc::Re
 
 fn greet(gateway: &Gateway, shard: &ShardHandle, peer: &Peer) {
     let Some(name) = peer.identity.as_deref() else { return };
-    let session = Session { id: peer.session, shard: shard.clone() };
+    let session = Session { id: peer.session, shard: shard.clone(), heard: clock::steady() };
     let mut connected = gateway.connected.lock().unwrap_or_else(PoisonError::into_inner);
     let news = connected.insert(name.to_owned(), session).is_none_or(|old| old.id != peer.session);
     drop(connected);

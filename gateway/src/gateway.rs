@@ -10,9 +10,11 @@ use bellwether_manifests::message::Digest;
 use bellwether_net::{PskTable, SessionId, ShardHandle};
 use thiserror::Error;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::children::{ChildrenError, Family};
+use crate::clock;
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::descriptors::Descriptors;
@@ -77,6 +79,15 @@ pub struct Session {
     pub id: SessionId,
     /// The socket.
     pub shard: ShardHandle,
+    /// When the device was last heard to be there.
+    pub heard: Instant,
+}
+
+impl Session {
+    /// A device that is switched off ends no session; one that is there says so every minute.
+    fn is_live(&self) -> bool {
+        clock::steady().saturating_duration_since(self.heard) < LIVE
+    }
 }
 
 /// Why a gateway does not start.
@@ -216,10 +227,17 @@ impl Gateway {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner).get(endpoint).cloned()
     }
 
-    /// Number of devices that are connected.
+    /// The newest session of a device that was heard lately.
+    #[must_use]
+    pub fn reachable(&self, endpoint: &str) -> Option<Session> {
+        self.session(endpoint).filter(Session::is_live)
+    }
+
+    /// Number of devices that were heard lately.
     #[must_use]
     pub fn connected(&self) -> usize {
-        self.connected.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let connected = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        connected.values().filter(|session| session.is_live()).count()
     }
 
     /// Closes the sessions of devices that are no children any more and forgets what was kept of them.
@@ -251,6 +269,9 @@ impl Gateway {
 
 /// Memory for frames that are served: eight images of 4 MiB, or hundreds of deltas.
 const MEMORY_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// Time for which a device counts as there: three hellos.
+const LIVE: Duration = Duration::from_mins(3);
 
 /// Roots that wait to be fetched ahead: two updates of eight resources for each of 64 devices.
 const PASSED_MAX: usize = 1_024;

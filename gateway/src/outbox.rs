@@ -3,7 +3,7 @@
 //! A report is on disk before its device hears that it is kept. It is named by a number, so that the oldest goes up
 //! first, and by its digest, so that a repetition is known.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -120,10 +120,13 @@ impl Outbox {
         Ok(())
     }
 
-    /// Gives the oldest reports, at most `count`.
+    /// Gives the oldest report of each of `count` devices, leaving out those in `skipped`.
     #[must_use]
-    pub fn oldest(&self, count: usize) -> Vec<Arc<KeptReport>> {
-        self.locked().reports.values().take(count).map(Arc::clone).collect()
+    pub fn oldest(&self, count: usize, skipped: &HashSet<String>) -> Vec<Arc<KeptReport>> {
+        let mut seen = HashSet::new();
+        let kept = self.locked();
+        let wanted = kept.reports.values().filter(|report| !skipped.contains(&report.child));
+        wanted.filter(|report| seen.insert(report.child.clone())).take(count).map(Arc::clone).collect()
     }
 
     /// Whether a report waits.
@@ -338,10 +341,27 @@ mod tests {
         }
         outbox.keep(report(1, "lamp-1")).unwrap();
         let again = Outbox::open(folder.path()).unwrap();
-        let order: Vec<u8> = again.oldest(9).iter().map(|report| report.digest[0]).collect();
-        assert_eq!(order, [3, 1, 2]);
         again.keep(report(4, "lamp-1")).unwrap();
-        assert_eq!(again.oldest(9).last().unwrap().digest, [4; 32]);
+        for n in [3, 1, 2, 4] {
+            assert_eq!(oldest(&again, &[]), [n]);
+            again.settle(&[n; 32], None, 0);
+        }
+    }
+
+    fn oldest(outbox: &Outbox, skipped: &[&str]) -> Vec<u8> {
+        let skipped = skipped.iter().map(|name| (*name).to_owned()).collect();
+        outbox.oldest(9, &skipped).iter().map(|report| report.digest[0]).collect()
+    }
+
+    #[test]
+    fn oldest_of_each_device_goes_first_and_a_device_can_be_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = Outbox::open(folder.path()).unwrap();
+        for (n, child) in [(1, "a"), (2, "a"), (3, "b"), (4, "c")] {
+            outbox.keep(report(n, child)).unwrap();
+        }
+        assert_eq!(oldest(&outbox, &[]), [1, 3, 4]);
+        assert_eq!(oldest(&outbox, &["b"]), [1, 4]);
     }
 
     #[test]

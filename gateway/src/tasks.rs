@@ -1,5 +1,6 @@
 //! What goes on beside the answers: pushing, telling the server, delivering reports, fetching ahead.
 
+use std::collections::HashSet;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::server::CBOR;
 pub async fn push(gateway: Arc<Gateway>) {
     loop {
         let bundles = gateway.shelf.all();
-        let session = |name: &str| gateway.session(name).map(|session| session.id);
+        let session = |name: &str| gateway.reachable(name).map(|session| session.id);
         let has_asked = |name: &str, manifest: &_| gateway.notes.has_asked(name, manifest);
         let planned = {
             let mut pushes = gateway.pushes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,24 +125,36 @@ pub async fn deliver(gateway: Arc<Gateway>) {
     let mut backoff = gateway.backoff();
     loop {
         gateway.outbox.expire(clock::now());
-        while gateway.uplink.is_up() {
-            let batch = gateway.outbox.oldest(DELIVERIES_MAX);
-            if batch.is_empty() {
-                break;
-            }
-            let mut deliveries = JoinSet::new();
-            for report in batch {
-                deliveries.spawn(deliver_one(Arc::clone(&gateway), report));
-            }
-            let delivered = deliveries.join_all().await;
-            if delivered.iter().all(|delivered| *delivered) {
-                backoff.reset();
-            } else {
-                sleep(clock::jittered(backoff.after_failure())).await;
-            }
+        if deliver_round(&gateway).await {
+            backoff.reset();
+            let _ = timeout(DELIVERY_ROUND, gateway.outbox_wake.notified()).await;
+        } else {
+            let wait = clock::jittered(backoff.after_failure());
+            let _ = timeout(wait, gateway.outbox_wake.notified()).await;
         }
-        let _ = timeout(DELIVERY_ROUND, gateway.outbox_wake.notified()).await;
     }
+}
+
+/// Brings up what can be; a device whose report the server can't take now holds nobody else up. Tells whether all
+/// went well.
+async fn deliver_round(gateway: &Arc<Gateway>) -> bool {
+    let mut skipped = HashSet::new();
+    while gateway.uplink.is_up() {
+        let batch = gateway.outbox.oldest(DELIVERIES_MAX, &skipped);
+        if batch.is_empty() {
+            break;
+        }
+        let mut deliveries = JoinSet::new();
+        for report in batch {
+            let gateway = Arc::clone(gateway);
+            deliveries.spawn(async move {
+                let child = report.child.clone();
+                (!deliver_one(gateway, report).await).then_some(child)
+            });
+        }
+        skipped.extend(deliveries.join_all().await.into_iter().flatten());
+    }
+    skipped.is_empty()
 }
 
 /// Tells whether the report is off the list.

@@ -82,11 +82,7 @@ async fn kept_reports_are_delivered_in_order_after_a_restart_and_their_receipts_
     until("the reports", || server.seen().reports.len() == 2).await;
     let gateway = Arc::clone(&site.running().gateway);
     until("the receipts", || gateway.outbox.len() == (0, 2)).await;
-    let mut delivered = server.seen().reports.clone();
-    delivered.sort();
-    let mut told = vec![decrypted.clone(), installed];
-    told.sort();
-    assert_eq!(delivered, told);
+    assert_eq!(server.seen().reports, [decrypted.clone(), installed]);
     let device = Device::connect(&site, "lamp-1").await;
     let response = device.report(decrypted.clone()).await;
     assert_eq!((response.code, response.content_format), (Code::CHANGED, Some(content_format::RECEIPT)));
