@@ -9,14 +9,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bellwether_manifests::message::Digest;
-use tokio::sync::watch;
 
-use super::body::{Altered, Body, Piece};
+use super::body::{Altered, Body};
+use super::resource::Resource;
 use crate::counters::Counters;
 use crate::disk;
 
@@ -53,37 +52,6 @@ struct Entry {
     /// Rises with every use of any resource: the lowest was not used for the longest time.
     used: u64,
     open: Option<Arc<Resource>>,
-}
-
-/// One resource in memory.
-#[derive(Debug)]
-pub struct Resource {
-    root: Digest,
-    body: RwLock<Body>,
-    /// `None`: the disk refused, or room was needed; the resource is served from memory alone.
-    file: Mutex<Option<File>>,
-    progress: watch::Sender<Progress>,
-    /// How far devices want it, in bytes.
-    asked: AtomicU64,
-    /// Whether all of it is wanted, at a pace.
-    pub(super) ahead: AtomicBool,
-    /// Bytes per second of that pace; 0: as fast as it goes.
-    pub(super) pace: AtomicU64,
-    /// Whether somebody is fetching.
-    pub(super) flying: AtomicBool,
-}
-
-/// How far a resource is there, and how fetching it failed last.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Progress {
-    /// Verified bytes.
-    pub verified: u64,
-    /// Whether that is all.
-    pub complete: bool,
-    /// Flights that failed.
-    pub failures: u64,
-    /// Why the last of them did.
-    pub failure: Option<super::FetchError>,
 }
 
 impl FrameCache {
@@ -210,12 +178,7 @@ impl FrameCache {
     ///
     /// [`Altered`] if they are not what the chain announces.
     pub fn append(&self, resource: &Resource, bytes: &[u8], more: bool) -> Result<(), Altered> {
-        let at = {
-            let mut body = resource.body.write().unwrap_or_else(PoisonError::into_inner);
-            let at = body.len();
-            body.append(bytes, more)?;
-            at
-        };
+        let at = resource.append(bytes, more)?;
         self.write(resource, bytes, at);
         resource.tell();
         Ok(())
@@ -225,32 +188,23 @@ impl FrameCache {
         if !resource.is_on_disk() {
             return;
         }
-        if !self.make_room(bytes.len() as u64, Some(&resource.root)) {
-            return Self::leave_disk(resource);
+        if !self.make_room(bytes.len() as u64, Some(resource.root())) {
+            tracing::warn!(root = hex::encode(resource.root()), "no room on disk: served from memory alone");
+            return resource.leave_disk();
         }
-        let written = {
-            let file = resource.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.as_ref().map_or(Ok(()), |file| file.write_all_at(bytes, at))
-        };
-        match written {
+        match resource.write(bytes, at) {
             Ok(()) => {
                 let mut index = self.locked();
-                if let Some(entry) = index.entries.get_mut(&resource.root) {
+                if let Some(entry) = index.entries.get_mut(resource.root()) {
                     entry.disk_bytes += bytes.len() as u64;
                     index.disk_bytes += bytes.len() as u64;
                 }
             }
             Err(error) => {
-                self.refused(&resource.root, &error);
-                Self::leave_disk(resource);
+                self.refused(resource.root(), &error);
+                resource.leave_disk();
             }
         }
-    }
-
-    /// Goes on without the disk for this resource; what it has there stays, and is verified when it is read.
-    fn leave_disk(resource: &Resource) {
-        resource.file.lock().unwrap_or_else(PoisonError::into_inner).take();
-        tracing::warn!(root = hex::encode(resource.root), "no room on disk: served from memory alone");
     }
 
     fn refused(&self, root: &Digest, error: &io::Error) {
@@ -355,7 +309,7 @@ impl Index {
         let Some(entry) = self.entries.get_mut(root) else { return };
         self.disk_bytes -= std::mem::take(&mut entry.disk_bytes);
         match &entry.open {
-            Some(open) => drop(open.file.lock().unwrap_or_else(PoisonError::into_inner).take()),
+            Some(open) => open.leave_disk(),
             None => drop(self.entries.remove(root)),
         }
     }
@@ -373,95 +327,6 @@ impl Index {
         if let Some(entry) = self.entries.remove(root) {
             self.disk_bytes -= entry.disk_bytes;
         }
-    }
-}
-
-impl Resource {
-    fn new(body: Body, file: Option<File>) -> Self {
-        let progress = Progress { verified: body.len(), complete: body.is_complete(), ..Progress::default() };
-        Self {
-            root: *body.root(),
-            body: RwLock::new(body),
-            file: Mutex::new(file),
-            progress: watch::Sender::new(progress),
-            asked: AtomicU64::new(0),
-            ahead: AtomicBool::new(false),
-            pace: AtomicU64::new(0),
-            flying: AtomicBool::new(false),
-        }
-    }
-
-    /// The name.
-    #[must_use]
-    pub const fn root(&self) -> &Digest {
-        &self.root
-    }
-
-    /// Gives block `number` of `size` bytes, if it is there.
-    #[must_use]
-    pub fn piece(&self, number: u32, size: usize) -> Piece {
-        self.body.read().unwrap_or_else(PoisonError::into_inner).piece(number, size)
-    }
-
-    /// Verified bytes.
-    #[must_use]
-    pub fn len(&self) -> u64 {
-        self.body.read().unwrap_or_else(PoisonError::into_inner).len()
-    }
-
-    /// Whether nothing is there yet.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Number of all bytes, once it is known.
-    #[must_use]
-    pub fn total(&self) -> Option<u64> {
-        let body = self.body.read().unwrap_or_else(PoisonError::into_inner);
-        body.is_complete().then(|| body.len())
-    }
-
-    /// Says how far a device wants it, in bytes.
-    pub(super) fn want(&self, bytes: u64) {
-        self.asked.fetch_max(bytes, Ordering::SeqCst);
-    }
-
-    /// How far devices want it, in bytes.
-    pub(super) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::SeqCst)
-    }
-
-    /// Follows how far it is there.
-    #[must_use]
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.subscribe()
-    }
-
-    pub(super) fn fail(&self, failure: super::FetchError) {
-        self.progress.send_modify(|progress| {
-            progress.failures += 1;
-            progress.failure = Some(failure);
-        });
-    }
-
-    fn tell(&self) {
-        let (verified, complete) = {
-            let body = self.body.read().unwrap_or_else(PoisonError::into_inner);
-            (body.len(), body.is_complete())
-        };
-        self.progress.send_modify(|progress| {
-            progress.verified = verified;
-            progress.complete = complete;
-        });
-    }
-
-    fn is_on_disk(&self) -> bool {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner).is_some()
-    }
-
-    fn is_flying(&self) -> bool {
-        self.flying.load(Ordering::Acquire)
     }
 }
 

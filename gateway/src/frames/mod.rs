@@ -3,6 +3,7 @@
 pub mod body;
 pub mod cache;
 pub mod limit;
+pub mod resource;
 mod service;
 
 use std::sync::atomic::Ordering;
@@ -18,8 +19,9 @@ use tokio::time::Instant;
 pub use service::{FrameService, asked_root};
 
 use self::body::FETCH_BYTES;
-use self::cache::{FrameCache, RESOURCE_BYTES_MAX, Resource};
+use self::cache::{FrameCache, RESOURCE_BYTES_MAX};
 use self::limit::RootLimit;
+use self::resource::Resource;
 use crate::clock;
 use crate::counters::Counters;
 use crate::recent::Recent;

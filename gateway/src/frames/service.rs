@@ -7,7 +7,8 @@ use bellwether_net::coap::{Block, BlockSize, Code, ETag, Method, Request, Respon
 use bellwether_net::{Peer, Service};
 
 use super::body::Piece;
-use super::cache::{FrameCache, Resource};
+use super::cache::FrameCache;
+use super::resource::Resource;
 use crate::counters::Counters;
 
 /// Serves frames that are in memory; everything else goes to the gateway's tasks.
