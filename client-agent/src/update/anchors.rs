@@ -122,21 +122,22 @@ pub(super) struct KeptAnchors {
 }
 
 impl KeptAnchors {
-    /// Reads the newest document; there may be none.
-    pub(super) fn load<F: Flash>(flash: &mut F) -> Result<Self, UpdateError<F::Error>> {
-        let mut kept = Self {
-            journal: Journal::new(Region::Anchors, COPY_BYTES_MAX),
-            document: [0; COPY_BYTES_MAX],
-            length: 0,
-            edition: 0,
-        };
-        let Self { journal, document, .. } = &mut kept;
-        let length = journal.load(flash, document).map_err(from_journal)?.unwrap_or(0);
+    /// None was read yet.
+    pub(super) const EMPTY: Self = Self {
+        journal: Journal::new(Region::Anchors, COPY_BYTES_MAX),
+        document: [0; COPY_BYTES_MAX],
+        length: 0,
+        edition: 0,
+    };
+
+    /// Reads the newest document in place, since it is large to move; there may be none.
+    pub(super) fn load<F: Flash>(&mut self, flash: &mut F) -> Result<(), UpdateError<F::Error>> {
+        let length = self.journal.load(flash, &mut self.document).map_err(from_journal)?.unwrap_or(0);
         // Damage or a later program's form: none. The edition in the record then stops the device, if it counted.
-        if let Ok(anchors) = Anchors::verified_before(&kept.document[..length]) {
-            (kept.length, kept.edition) = (length, anchors.edition());
+        if let Ok(anchors) = Anchors::verified_before(&self.document[..length]) {
+            (self.length, self.edition) = (length, anchors.edition());
         }
-        Ok(kept)
+        Ok(())
     }
 
     fn document(&self) -> &[u8] {

@@ -146,7 +146,6 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         let (mut flash, mut records, mut boots) = (flash, RecordStore::new(), BootStore::new());
         let record = records.load(&mut flash)?;
         let boot = boots.load(&mut flash)?;
-        let kept_anchors = KeptAnchors::load(&mut flash)?;
         let clock = Clock { floor: record.time_floor, since: uptime };
         let mut updater = Self {
             flash,
@@ -157,7 +156,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             record,
             boots,
             boot,
-            kept_anchors,
+            kept_anchors: KeptAnchors::EMPTY,
             clock,
             asked: None,
             echo: None,
@@ -168,6 +167,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             reboot: false,
             seed_replaced: false,
         };
+        updater.kept_anchors.load(&mut updater.flash)?;
         updater.clock.raise(updater.newest_signed(), uptime);
         updater.compare_anchors()?;
         updater.settle_trial()?;

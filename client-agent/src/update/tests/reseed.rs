@@ -182,6 +182,25 @@ fn share_stays_the_same_over_restarts_while_it_is_out_and_is_new_at_the_next_pla
 }
 
 #[test]
+fn share_that_is_drawn_long_after_a_boot_is_in_flash_before_it_is_sent() {
+    let author = Author::new();
+    let mut device = device_with(&author, ShareOffer::Always, 1024);
+    let mut server = Server::new(&author, new_image());
+    server.confirm = Confirm::Decrypted;
+    // The place moves without a restart, so no counter is reserved when the next share is drawn.
+    to_decrypted(&mut device, &mut server, 1);
+    assert!(device.drop_update(10).unwrap());
+    report(&mut device, &mut server);
+    device.offer(Duration::ZERO, &server.manifest(2)).unwrap();
+    server.answer(&request(&mut device));
+    let mut device = start(device.into_flash(), &author, ShareOffer::Always);
+    server.answer(&request(&mut device));
+    let [first, .., second, third] = &server.asked[..] else { panic!("three requests") };
+    assert!(second.place.index == 1 && first.share != second.share);
+    assert_eq!(second.share, third.share);
+}
+
+#[test]
 fn share_is_offered_at_the_end_of_the_chain_always_or_never() {
     let author = Author::new();
     for (offer, length, expected) in [

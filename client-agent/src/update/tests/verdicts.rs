@@ -163,6 +163,25 @@ fn reports_of_the_place_before_are_delivered_after_forward_and_lead_nowhere_any_
 }
 
 #[test]
+fn confirm_that_led_to_a_place_is_told_no_more_once_an_operator_put_another_head_there() {
+    let author = Author::new();
+    let (mut device, mut server) = offered(&author);
+    server.confirm = Confirm::Decrypted;
+    ask(&mut device, &mut server);
+    fetch(&mut device, &server);
+    device.install().unwrap();
+    assert!(device.drop_update(10).unwrap());
+    server.image = crate::testing::image(3, 9_000);
+    device.offer(Duration::ZERO, &server.manifest(2)).unwrap();
+    server.serve = Serve::Verdict(Said::Forward(at(0, 1), HEAD, NOW + 10));
+    assert_eq!(ask(&mut device, &mut server), Answered::Forwarded { place: at(0, 1) });
+    assert!(server.asked.last().unwrap().unconfirmed.is_some());
+    server.serve = Serve::Verdict(Said::Later(1));
+    ask(&mut device, &mut server);
+    assert_eq!(server.asked.last().unwrap().unconfirmed, None);
+}
+
+#[test]
 fn other_server_is_followed_where_the_unit_file_names_it() {
     let author = Author::new();
     let (mut device, mut server) = offered(&author);
