@@ -194,14 +194,18 @@ impl Gateway {
     /// Keeps a descriptor that passed through, if a distributor that is believed has signed it.
     pub fn keep_descriptor(&self, message: &[u8]) {
         let Some(roots) = self.descriptors.keep(message, &self.trust.document()) else { return };
-        for root in &roots {
-            self.frames.announce(*root);
+        for root in roots {
+            self.frames.announce(root);
+            self.fetch_later(root);
         }
-        let mut passed = self.passed_roots.lock().unwrap_or_else(PoisonError::into_inner);
-        passed.extend(roots);
-        passed.truncate(PASSED_MAX);
-        drop(passed);
         self.ahead_wake.notify_one();
+    }
+
+    /// Remembers a root that is to be fetched ahead.
+    pub fn fetch_later(&self, root: Digest) {
+        let mut passed = self.passed_roots.lock().unwrap_or_else(PoisonError::into_inner);
+        passed.push(root);
+        passed.truncate(PASSED_MAX);
     }
 
     /// Drops what was signed by somebody whom the newest anchors don't name any more.

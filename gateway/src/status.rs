@@ -53,7 +53,7 @@ pub struct BundleStatus {
     pub grants: usize,
     /// Resources that its descriptors name.
     pub resources: usize,
-    /// Those of them that are whole in memory: fetched, or read from the disk, since the process started.
+    /// Those of them that are here as a whole: fetched, or read from the disk and verified.
     pub fetched: usize,
     /// Whether the campaign is withdrawn.
     pub withdrawn: bool,
@@ -104,7 +104,7 @@ impl BundleStatus {
     fn of(gateway: &Gateway, bundle: &HeldBundle) -> Self {
         let roots = bundle.descriptors.values().flat_map(|descriptor| &descriptor.roots);
         let roots: BTreeSet<_> = roots.collect();
-        let fetched = roots.iter().filter(|root| gateway.cache.is_whole_in_memory(root)).count();
+        let fetched = roots.iter().filter(|root| gateway.cache.is_whole(root)).count();
         Self {
             campaign: bundle.campaign.clone(),
             edition: bundle.edition,

@@ -186,10 +186,13 @@ async fn deliver_one(gateway: Arc<Gateway>, report: Arc<KeptReport>) -> bool {
 pub async fn fetch_ahead(gateway: Arc<Gateway>) {
     loop {
         let mut complete = true;
-        for (root, pace) in ahead(&gateway) {
-            match gateway.frames.fetch_ahead(&root, pace).await {
-                Ok(()) | Err(FetchError::Unknown | FetchError::TooLarge) => {}
-                Err(FetchError::Away | FetchError::Altered) => complete = false,
+        for (root, pace) in of_bundles(&gateway) {
+            complete &= is_settled(gateway.frames.fetch_ahead(&root, pace).await);
+        }
+        for root in gateway.passed_roots() {
+            if !is_settled(gateway.frames.fetch_ahead(&root, PASSED_BYTES_PER_S).await) {
+                gateway.fetch_later(root);
+                complete = false;
             }
         }
         if complete {
@@ -200,18 +203,19 @@ pub async fn fetch_ahead(gateway: Arc<Gateway>) {
     }
 }
 
-/// What to fetch and how fast.
-fn ahead(gateway: &Gateway) -> Vec<([u8; 32], u64)> {
+/// Whether it is there, or can't be had at any later time either.
+const fn is_settled(fetched: Result<(), FetchError>) -> bool {
+    !matches!(fetched, Err(FetchError::Away | FetchError::Altered))
+}
+
+/// What bundles want to be fetched, and how fast.
+fn of_bundles(gateway: &Gateway) -> Vec<([u8; 32], u64)> {
     let now = clock::now();
     let mut ahead = Vec::new();
-    if !gateway.uplink.is_up() {
-        return ahead;
-    }
     for bundle in gateway.shelf.all().iter().filter(|bundle| bundle.is_current(now)) {
         let roots = bundle.descriptors.values().flat_map(|descriptor| descriptor.roots.iter().copied());
         ahead.extend(roots.map(|root| (root, bundle.policy.bytes_per_s)));
     }
-    ahead.extend(gateway.passed_roots().into_iter().map(|root| (root, PASSED_BYTES_PER_S)));
     ahead.sort_unstable();
     ahead.dedup_by_key(|(root, _)| *root);
     ahead

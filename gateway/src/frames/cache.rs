@@ -51,6 +51,8 @@ struct Entry {
     disk_bytes: u64,
     /// Rises with every use of any resource: the lowest was not used for the longest time.
     used: u64,
+    /// Whether all of it is known to be there and right.
+    whole: bool,
     open: Option<Arc<Resource>>,
 }
 
@@ -76,7 +78,7 @@ impl FrameCache {
         for (_, root, bytes) in found {
             let used = index.next_use();
             index.disk_bytes += bytes;
-            index.entries.insert(root, Entry { disk_bytes: bytes, used, open: None });
+            index.entries.insert(root, Entry { disk_bytes: bytes, used, ..Entry::default() });
         }
         let cache = Self {
             folder: folder.to_owned(),
@@ -106,11 +108,11 @@ impl FrameCache {
         self.locked().entries.contains_key(root)
     }
 
-    /// Whether a resource is in memory from its first frame to its last; not counted as a use of it.
+    /// Whether a resource is here from its first frame to its last, as far as it was looked at since the process
+    /// started; not counted as a use of it.
     #[must_use]
-    pub fn is_whole_in_memory(&self, root: &Digest) -> bool {
-        let open = self.locked().entries.get(root).and_then(|entry| entry.open.clone());
-        open.is_some_and(|resource| resource.total().is_some())
+    pub fn is_whole(&self, root: &Digest) -> bool {
+        self.locked().entries.get(root).is_some_and(|entry| entry.whole)
     }
 
     /// Brings a resource into memory: reads and verifies what the disk has, or starts with nothing. It waits for the
@@ -129,6 +131,7 @@ impl FrameCache {
         let bytes = if resource.is_on_disk() { resource.len() } else { 0 };
         let before = std::mem::replace(&mut entry.disk_bytes, bytes);
         entry.used = used;
+        entry.whole = resource.total().is_some();
         entry.open = Some(Arc::clone(&resource));
         index.disk_bytes = index.disk_bytes - before + bytes;
         self.close_idle(&mut index, root);
@@ -180,6 +183,9 @@ impl FrameCache {
     pub fn append(&self, resource: &Resource, bytes: &[u8], more: bool) -> Result<(), Altered> {
         let at = resource.append(bytes, more)?;
         self.write(resource, bytes, at);
+        if !more && let Some(entry) = self.locked().entries.get_mut(resource.root()) {
+            entry.whole = true;
+        }
         resource.tell();
         Ok(())
     }
@@ -316,7 +322,9 @@ impl Index {
 
     fn close(&mut self, root: &Digest) {
         if let Some(entry) = self.entries.get_mut(root) {
-            entry.open = None;
+            let closed = entry.open.take();
+            // What the disk refused is gone now.
+            entry.whole &= closed.is_none_or(|resource| resource.is_on_disk());
             if entry.disk_bytes == 0 {
                 self.entries.remove(root);
             }

@@ -147,6 +147,9 @@ impl Frames {
             return Ok(());
         }
         self.check_altered(root)?;
+        if !self.uplink.is_up() {
+            return Err(FetchError::Away);
+        }
         resource.pace.store(pace, Ordering::Relaxed);
         resource.ahead.store(true, Ordering::SeqCst);
         self.fly(&resource);
