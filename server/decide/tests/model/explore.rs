@@ -191,6 +191,10 @@ impl World {
                 let message = self.change(*party, |device| device.act(*act)).flatten();
                 self.up.extend(message);
             }
+            Step::Bundle => {
+                let grant = self.bundle(scenario);
+                self.down.extend(grant);
+            }
             Step::Pass => self.passed += 1,
             Step::BackUp => self.backup = Some(self.server.clone()),
             Step::Restore => self.restore(),

@@ -45,10 +45,28 @@ impl World {
             Up::Ask(ask) => Arrival::Request(request(ask)),
             Up::Tell(tell) => Arrival::Report(report(tell)),
         };
-        let mut decision = key_index::decide(&self.server.state, &arrival, &self.context(scenario, message));
+        let mut decision =
+            key_index::decide(&self.server.state, &arrival, &self.context(scenario, self.token(message)));
         // It counts steps, and would keep states apart that are the same.
         decision.state.revision = 0;
         Some(self.answer(scenario, message, decision))
+    }
+
+    /// Gives a gateway the grant that its bundle may carry for the device.
+    pub(crate) fn bundle(&mut self, scenario: &Scenario) -> Option<Down> {
+        let (manifest, running) = (self.device.wanted()?, self.device.running);
+        let (context, now) = (self.context(scenario, Token::default()), self.now());
+        let state = &self.server.state;
+        let decision = key_index::decide_ahead(state, [manifest; 32], [running; 32], &context)?;
+        self.server.change(|server| match &decision.reply {
+            Reply::NewGrant(new) => {
+                let state = decision.granted(new, details(scenario, now, manifest), &[]);
+                server.state = IdentityState { revision: 0, ..state };
+                Some(server.granted(new.place, new.number))
+            }
+            Reply::HeldGrant { place, number } => Some(server.granted(*place, *number)),
+            other => panic!("{other:?} in a bundle"),
+        })
     }
 
     /// Seeds that were destroyed leave the link of the last index.
@@ -63,10 +81,10 @@ impl World {
         NOW + u64::from(self.passed) * (GRANT_LIFE_S + 1)
     }
 
-    fn context(&self, scenario: &Scenario, message: &Up) -> Context {
+    fn context(&self, scenario: &Scenario, token: Token) -> Context {
         Context {
             now: self.now(),
-            token: self.token(message),
+            token,
             chain_length: CHAIN_LENGTH,
             given_again_max: 1,
             reseed_wanted: scenario.reseed,
@@ -103,7 +121,7 @@ impl Server {
         let answer = match &decision.reply {
             Reply::Repeat(_) => return self.last.clone().expect("there was an answer"),
             Reply::NewGrant(new) => {
-                self.state = decision.granted(new, details(scenario, now, ask), &[]);
+                self.state = decision.granted(new, details(scenario, now, ask.manifest), &[]);
                 self.granted(new.place, new.number)
             }
             Reply::HeldGrant { place, number } => {
@@ -157,8 +175,8 @@ fn told(verdict: key_index::Verdict, place: Place) -> Verdict {
     }
 }
 
-fn details(scenario: &Scenario, now: u64, ask: &Ask) -> GrantDetails {
-    let contents = vec![Content { component: 0, content: [ask.manifest; 32], installed: [ask.manifest; 32] }];
+fn details(scenario: &Scenario, now: u64, manifest: u8) -> GrantDetails {
+    let contents = vec![Content { component: 0, content: [manifest; 32], installed: [manifest; 32] }];
     GrantDetails {
         contents,
         not_after: now + GRANT_LIFE_S,

@@ -121,6 +121,8 @@ pub(crate) enum Step {
     LoseUp(Up),
     LoseDown(Down),
     Act(Party, Act),
+    /// A grant ahead of any request, in a gateway's bundle.
+    Bundle,
     Pass,
     BackUp,
     Restore,
@@ -274,6 +276,7 @@ impl World {
     fn faults(&self, faults: Faults, steps: &mut Vec<Possible>) {
         let restored = self.restores >= u64::from(faults.restores);
         let possible = [
+            (self.down.len() < DOWN_MAX && self.device.wanted().is_some(), Step::Bundle),
             (self.passed < faults.passes, Step::Pass),
             (!restored && self.backup.is_none(), Step::BackUp),
             (!restored && self.backup.is_some(), Step::Restore),
