@@ -40,7 +40,8 @@ case "${1:-build}" in
 build) ;;
 test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitto_pub
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
-bench) want valgrind ;;
+bench) want valgrind
+    command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
 *) echo "usage: scripts/tools.sh build | test | bench" >&2; exit 2 ;;
 esac
 want clang; want cmake; want make; want cc

@@ -207,7 +207,8 @@ fn seal(
     resource: &Resource,
 ) -> Result<Vec<u8>, Failure> {
     let Place { epoch, index } = identity.state.place;
-    let keys = fleet.core.vault.keys(identity, identity.state.place)?;
+    let keys =
+        fleet.core.vault.keys(identity, identity.state.place)?.ok_or("the vault has no keys of the place")?;
     let encryption = resource.encryption.as_ref().ok_or("the resource is not encrypted")?;
     let content_key = fleet.core.builder.content_key(&resource.content, encryption)?;
     let wrapped = wrap::wrap(&keys.wrap, &content_key)?;

@@ -13,6 +13,7 @@ mod firmware;
 mod fleet;
 mod grants;
 mod machine;
+mod mqtt;
 mod report;
 
 use std::error::Error;
@@ -56,6 +57,8 @@ enum Subject {
     Bytes,
     /// Grants per second
     Grants,
+    /// Commands and events per second through mosquitto
+    Mqtt,
     /// Instructions of what a device does
     Device,
 }
@@ -109,6 +112,9 @@ fn measure(cli: &Cli) -> Result<(), Failure> {
     }
     if wanted(Subject::Grants) {
         report.take(grants::measure(grants::Effort::FULL)?);
+    }
+    if wanted(Subject::Mqtt) {
+        report.take(mqtt::measure(mqtt::Effort::FULL)?);
     }
     if let Some(firmware) = firmware.as_ref().filter(|_| wanted(Subject::Bytes)) {
         report.take(bytes::measure(firmware)?);

@@ -65,14 +65,15 @@ pub struct Flags {
     /// Seconds that a grant can be used [default: 604800]
     #[arg(long, env = "BELLWETHER_GRANT_LIFETIME_S")]
     grant_lifetime_s: Option<u64>,
-    #[command(flatten)]
-    mqtt: mqtt::MqttFlags,
     /// DTLS sessions kept at the same time, about 8 KiB of memory each [default: 100000]
     #[arg(long, env = "BELLWETHER_SESSIONS_MAX")]
     sessions_max: Option<u64>,
     /// First wait for a device's acknowledgement, in milliseconds [default: 2000]
     #[arg(long, env = "BELLWETHER_ACK_TIMEOUT_MS")]
     ack_timeout_ms: Option<u64>,
+    // Last: its heading would go on over what follows.
+    #[command(flatten)]
+    mqtt: mqtt::MqttFlags,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -36,8 +36,8 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Option<Running>, StartErro
         Mqtt::Off => Ok(None),
         Mqtt::Broker(at) => Ok(Some(speak(core, at.clone()))),
         #[cfg(feature = "broker")]
-        Mqtt::Embedded { listen, version } => {
-            let (embedded, at) = embedded::start(&core.config.data, *listen, *version).await?;
+        Mqtt::Embedded { listen } => {
+            let (embedded, at) = embedded::start(&core.config.data, *listen).await?;
             let mut running = speak(core, at);
             running.embedded = Some(embedded);
             Ok(Some(running))
@@ -92,7 +92,6 @@ mod embedded {
     pub(super) async fn start(
         data: &Path,
         listen: Option<SocketAddr>,
-        version: MqttVersion,
     ) -> Result<(Broker, MqttBroker), StartError> {
         let path = data.join("mqtt.json");
         let (user, password) = (USER.to_owned(), password(&path)?);
@@ -107,7 +106,7 @@ mod embedded {
         secret_file::write(&path, &text)?;
         tracing::info!(mqtt = %broker.address(), login = %path.display(), "the embedded broker listens");
         let password = Password::new(password.to_string());
-        Ok((broker, MqttBroker { host, port, user: Some(user), password, version }))
+        Ok((broker, MqttBroker { host, port, user: Some(user), password, version: MqttVersion::V5 }))
     }
 
     /// The usual port is a wish, an address that was asked for is not.

@@ -134,6 +134,19 @@ impl Mqtt {
             .expect("published");
     }
 
+    /// Asks, and gives the reply that comes by the request id in the payload: what a server that speaks 3.1.1 gives.
+    ///
+    /// # Panics
+    ///
+    /// Where none comes.
+    pub fn ask_by_id(&mut self, topic: &str, payload: &Value) -> Value {
+        let replies =
+            format!("bellwether/v1/default/replies/{}", payload["request_id"].as_str().expect("an id"));
+        self.subscribe(&replies);
+        self.publish(topic, &payload.to_string(), false);
+        self.wait("a reply", |one| one.topic == replies).json()
+    }
+
     /// Asks, and gives the reply that carries the correlation data of the question.
     ///
     /// # Panics

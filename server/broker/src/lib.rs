@@ -3,7 +3,8 @@
 //! One port takes MQTT 3.1.1 and 5. What it is not: it has no access lists, so whoever can log in may publish and read
 //! everything, commands included; it has no TLS, so it listens on loopback alone; retained messages, sessions and what
 //! waits for a client are in memory, and gone when the process ends; a client that falls further behind than
-//! [`WAITING_BYTES_MAX`] loses messages. A publisher has its acknowledgement before a subscriber has the message. For
+//! [`WAITING_BYTES_MAX`] loses messages; a client of 3.1.1 is let go when a message with properties of MQTT 5 comes its
+//! way, such as a reply with correlation data to somebody else. A publisher has its acknowledgement before a subscriber has the message. For
 //! more than one machine, for roles and for durable sessions, run a broker of your own.
 //!
 //! The library (rumqttd) listens on two loopback ports of its own, one a version; the front hands each connection on.

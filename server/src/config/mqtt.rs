@@ -20,8 +20,6 @@ pub enum Mqtt {
     Embedded {
         /// Where it listens; `None`: 127.0.0.1:1883, or a free port where that one is taken.
         listen: Option<SocketAddr>,
-        /// What the server itself speaks with it.
-        version: MqttVersion,
     },
     /// The operator's own.
     Broker(MqttBroker),
@@ -143,7 +141,8 @@ pub(super) fn resolve(flags: MqttFlags, file: Keys) -> Result<Mqtt, ConfigError>
             }
             return match listen {
                 Some(address) if !address.ip().is_loopback() => Err(refused("mqtt_listen", NOT_LOOPBACK)),
-                _ => Ok(Mqtt::Embedded { listen, version }),
+                _ if version == MqttVersion::V311 => Err(refused("mqtt_version", EMBEDDED_SPEAKS_5)),
+                _ => Ok(Mqtt::Embedded { listen }),
             };
         }
         Some(_) => {}
@@ -208,6 +207,9 @@ const WRONG_SCHEME: &str = "must be `embedded`, `off`, or begin with mqtt:// (th
 
 const NOT_LOOPBACK: &str = "the embedded broker has no access lists and no TLS, so it listens on loopback alone; for \
                             other machines run your own and name it with --mqtt";
+
+const EMBEDDED_SPEAKS_5: &str = "the server speaks MQTT 5 with the embedded broker, which takes clients of 3.1.1 beside \
+                                 it; the version is for a broker of your own";
 
 /// IANA's.
 const MQTT_PORT: u16 = 1883;

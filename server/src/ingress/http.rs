@@ -4,6 +4,7 @@
 //! added with `routes!`, which takes none without its line in the `OpenAPI` document (`GET /v1/openapi.json`).
 
 mod alarms;
+mod asyncapi;
 mod campaigns;
 mod commands;
 mod devices;
@@ -31,6 +32,7 @@ use zeroize::Zeroizing;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
+pub use asyncapi::asyncapi;
 pub use document::openapi;
 
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -71,6 +73,7 @@ fn open_routes() -> OpenApiRouter<Arc<Core>> {
 fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
     OpenApiRouter::new()
         .routes(routes!(document::show))
+        .routes(routes!(asyncapi::asyncapi_document))
         .routes(routes!(trust::distributor))
         .routes(routes!(trust::put_anchors, trust::anchors))
         .routes(routes!(releases::publish, releases::list))

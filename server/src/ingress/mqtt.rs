@@ -88,8 +88,9 @@ impl<'a> Session<'a> {
 
     /// Carries a command out, answers it, and only then acknowledges it.
     async fn take(&mut self, message: &Message) -> Result<(), Closed> {
-        // That is how a retained message is taken back.
-        if !(message.retain && message.payload.is_empty()) {
+        // That is how a retained message is taken back; by 3.1.1 it passes unmarked.
+        let takes_back = message.payload.is_empty() && message.response_topic.is_none();
+        if !takes_back {
             let request_id = request_id(&message.payload);
             let outcome = self.carried_out(message).await;
             let topic = self.topics.reply(message.response_topic.as_deref(), request_id.as_deref());

@@ -62,7 +62,7 @@ fn topic(rest: &str) -> String {
 
 fn launch(manager: &mut Mqtt, manifest: &str) -> String {
     let body = json!({"request_id": "launch", "manifest": manifest, "who": "kim"});
-    let reply = manager.ask(&topic("commands/campaigns/launch"), &body.to_string());
+    let reply = manager.ask_by_id(&topic("commands/campaigns/launch"), &body);
     assert_eq!(reply["request_id"], "launch", "{reply:#}");
     assert_eq!(reply["ok"]["state"], "running", "{reply:#}");
     reply["ok"]["id"].as_str().expect("a campaign").to_owned()
@@ -87,6 +87,8 @@ fn walk(site: &Site) {
     manager.subscribe(&topic("campaigns/#"));
     manager.subscribe(&topic("devices/#"));
     let campaign = launch(&mut manager, &manifest);
+    let offered = || (!meter.line.heard().manifests.is_empty()).then_some(());
+    wait::until("an offer", wait::LONG, offered, || site.meters.fleet.server.tail());
     let granted = meter.granted(&site.meters.manifest.digest);
     meter.install(&granted, site.meters.new_digest());
     let ended = wait_progress(&mut manager, &campaign, "finished");

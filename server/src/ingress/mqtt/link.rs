@@ -136,14 +136,12 @@ impl Link {
 
     /// Answers a message: to a topic, with the correlation data that it carried.
     pub(crate) async fn reply(&mut self, to: &Message, topic: &str, payload: Vec<u8>) -> Result<(), Closed> {
-        let (Client::V5(client), Packet::V5(packet)) = (&self.client, &to.packet) else {
+        let (Client::V5(client), Some(correlation_data)) = (&self.client, to.correlation_data()) else {
+            // Without any property: the embedded broker loses clients of 3.1.1 over messages that have some.
             return self.publish(topic, payload, false).await;
         };
-        let correlation_data =
-            packet.properties.as_ref().and_then(|properties| properties.correlation_data.clone());
         let properties = wire5::PublishProperties {
-            correlation_data,
-            content_type: Some("application/json".to_owned()),
+            correlation_data: Some(correlation_data),
             ..wire5::PublishProperties::default()
         };
         let qos = v5::mqttbytes::QoS::AtLeastOnce;
@@ -198,6 +196,13 @@ impl Ears {
 }
 
 impl Message {
+    fn correlation_data(&self) -> Option<bytes::Bytes> {
+        match &self.packet {
+            Packet::V5(packet) => packet.properties.as_ref()?.correlation_data.clone(),
+            Packet::V311(_) => None,
+        }
+    }
+
     fn may_be_lost(&self) -> bool {
         match &self.packet {
             Packet::V5(packet) => packet.qos == v5::mqttbytes::QoS::AtMostOnce,
