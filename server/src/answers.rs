@@ -6,8 +6,8 @@ use bellwether_manifests::cbor::{CborError, Reader};
 use bellwether_manifests::definition::{
     CLASS_ID, FREE_STAGING_BYTES, IMAGE_DIGEST, PATCH_ALGORITHMS, VENDOR_ID,
 };
-use bellwether_manifests::message::UpdateRequest;
 use bellwether_manifests::message::algorithm::SHA_256;
+use bellwether_manifests::message::{Selector, UpdateRequest};
 use bellwether_store::Digest;
 
 use crate::book::Target;
@@ -29,23 +29,29 @@ impl Answers {
     /// Reads the answers of a request; `None` where one has another type than its characteristic.
     #[must_use]
     pub fn read(request: &UpdateRequest<'_>) -> Option<Self> {
-        let device = |id| request.selector.answer(None, id);
+        let staging = request.volatile_answer(None, FREE_STAGING_BYTES);
+        let staging = staging.or_else(|| request.volatile_answer(Some(0), FREE_STAGING_BYTES));
+        let staging_bytes = staging.map(read_uint).transpose().ok()?;
+        Some(Self { staging_bytes, ..Self::of(&request.selector)? })
+    }
+
+    /// Reads the answers of a selector, which has none that are volatile.
+    #[must_use]
+    pub fn of(selector: &Selector<'_>) -> Option<Self> {
+        let device = |id| selector.answer(None, id);
         let uuid = |id| device(id).map(read_uuid).transpose();
         let class = match (uuid(VENDOR_ID).ok()?, uuid(CLASS_ID).ok()?) {
             (Some(vendor), Some(class)) => Some(Class { vendor, class }),
             _ => None,
         };
         let mut running = Vec::new();
-        for scope in request.selector.scopes {
+        for scope in selector.scopes {
             if let (Some(component), Some(value)) = (scope.component, scope.answers.get(IMAGE_DIGEST)) {
                 running.push((u64::from(component), read_digest(value).ok()?));
             }
         }
         let algorithms = device(PATCH_ALGORITHMS).map(read_numbers).transpose().ok()?.unwrap_or_default();
-        let staging = request.volatile_answer(None, FREE_STAGING_BYTES);
-        let staging = staging.or_else(|| request.volatile_answer(Some(0), FREE_STAGING_BYTES));
-        let staging_bytes = staging.map(read_uint).transpose().ok()?;
-        Some(Self { class, running, algorithms, staging_bytes })
+        Some(Self { class, running, algorithms, staging_bytes: None })
     }
 
     /// Puts the answers as the question about one component.

@@ -1,21 +1,424 @@
-//! Bundles: what gateways need to serve a campaign without the server.
+//! Bundles: what a gateway needs to serve a campaign to its devices without the server.
 
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
+use bellwether_manifests::cbor::EncodeError;
+use bellwether_manifests::message::bundle::Name;
+use bellwether_manifests::message::{Bundle, List, Policy, content_format};
+use bellwether_net::coap::{Code, Method, Request};
+use bellwether_store::error::{StoreError, UpdateError};
+use bellwether_store::gateway::KeptBundle;
+use thiserror::Error;
 
+use crate::book::{BookError, Page};
 use crate::clock;
 use crate::core::Core;
+use crate::gateways::Presence;
+use crate::resolver::ahead::Ahead;
+
+/// What is on its way to which gateway, and what rests after a refusal.
+#[derive(Debug, Default)]
+pub struct BundleDesk(Mutex<HashMap<(Endpoint, CampaignId), Until>>);
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Until {
+    /// One is on its way; another one goes after it, if it was asked for.
+    Sent { again: bool },
+    /// It was not taken; the next may go from this second on.
+    Second(u64),
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Claim {
+    Granted,
+    Queued,
+    Resting,
+}
+
+/// Why a bundle did not come to its gateway.
+#[derive(Debug, Error)]
+enum BundleError {
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    #[error("the edition was not raised")]
+    Edition(#[from] UpdateError),
+    #[error("its manifest can't be used")]
+    Book(#[from] BookError),
+    #[error("it is out of the bounds of a bundle")]
+    Encode(#[from] EncodeError),
+    #[error("the anchors in force do not list this server's key")]
+    NotListed,
+    #[error("the gateway is away")]
+    Away,
+    #[error("the gateway answered {0}")]
+    Refused(Code),
+}
+
+/// What a bundle is made of.
+struct Parts {
+    ahead: Vec<Ahead>,
+    push: Vec<Endpoint>,
+}
 
 impl Core {
-    /// A gateway is here that was away: it may have missed anchors, and campaigns go on with its devices.
+    /// A gateway is here that was away: it may have missed anchors, a bundle, or that one was withdrawn.
     pub(crate) fn welcome_gateway(self: &Arc<Self>, gateway: Endpoint) {
         let core = Arc::clone(self);
         tokio::spawn(async move {
-            if let Some(presence) = core.gateways.present(&gateway, clock::now()) {
+            let now = clock::now();
+            core.bundles.wake(&gateway);
+            if let Some(presence) = core.gateways.present(&gateway, now) {
                 core.bring_gateway_up_to_date(&gateway, &presence).await;
+            }
+            match core.store.bundles(&core.tenant, Some(&gateway), now).await {
+                Ok(kept) => kept.into_iter().for_each(|bundle| core.settle(bundle)),
+                Err(error) => tracing::error!(%error, %gateway, "what it may hold can't be read"),
             }
             core.wake.notify_one();
         });
+    }
+
+    /// Sends again what was withdrawn from a campaign that goes on, and withdraws what is held of one that does not.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn settle_bundles(self: &Arc<Self>) -> Result<(), StoreError> {
+        let unsettled = self.store.bundles(&self.tenant, None, clock::now()).await?;
+        unsettled.into_iter().for_each(|bundle| self.settle(bundle));
+        Ok(())
+    }
+
+    fn settle(self: &Arc<Self>, kept: KeptBundle) {
+        match kept.state {
+            CampaignState::Running => self.send_bundle(kept.campaign, kept.gateway),
+            _ if kept.withdrawn => {}
+            _ => self.withdraw(kept),
+        }
+    }
+
+    /// Makes the bundle of a campaign for a gateway and sends it, beside everything else. Whom it is for stands in the
+    /// ledger already. Devices of a gateway that does not take it are offered the manifest directly.
+    pub(crate) fn send_bundle(self: &Arc<Self>, campaign: CampaignId, gateway: Endpoint) {
+        let claim = self.bundles.claim(&gateway, campaign, clock::now());
+        let core = Arc::clone(self);
+        match claim {
+            Claim::Queued => {}
+            Claim::Granted => drop(tokio::spawn(async move {
+                let sent = core.try_send_bundle(campaign, &gateway).await;
+                let again = core.came_out(&gateway, campaign, &sent);
+                if sent.is_err() {
+                    core.offer_around(campaign, &gateway).await;
+                } else if again {
+                    core.send_bundle(campaign, gateway);
+                }
+            })),
+            Claim::Resting => {
+                drop(tokio::spawn(async move { core.offer_around(campaign, &gateway).await }));
+            }
+        }
+    }
+
+    fn withdraw(self: &Arc<Self>, kept: KeptBundle) {
+        if self.bundles.claim(&kept.gateway, kept.campaign, clock::now()) != Claim::Granted {
+            return;
+        }
+        let core = Arc::clone(self);
+        tokio::spawn(async move {
+            let withdrawn = core.try_withdraw(&kept).await;
+            if core.came_out(&kept.gateway, kept.campaign, &withdrawn) {
+                core.wake.notify_one();
+            }
+        });
+    }
+
+    /// Frees the way of a bundle; tells whether another one was asked for meanwhile.
+    fn came_out(&self, gateway: &Endpoint, campaign: CampaignId, sent: &Result<(), BundleError>) -> bool {
+        let rests_until = sent.as_ref().err().map(|error| {
+            let error = error as &dyn std::error::Error;
+            tracing::warn!(error, %gateway, campaign = campaign.0, "a bundle did not come to its gateway");
+            clock::now() + REST_S
+        });
+        self.bundles.free(gateway, campaign, rests_until)
+    }
+
+    async fn try_send_bundle(&self, id: CampaignId, gateway: &Endpoint) -> Result<(), BundleError> {
+        let now = clock::now();
+        let presence = self.gateways.present(gateway, now).ok_or(BundleError::Away)?;
+        let Some((campaign, progress)) = self.going_on(id).await? else { return Ok(()) };
+        let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(()) };
+        let members = self.members(gateway, &progress);
+        if members.is_empty() {
+            return Ok(());
+        }
+        let mut parts = Parts { ahead: Vec::new(), push: Vec::new() };
+        for (endpoint, track) in &members {
+            match self.grant_ahead(&page, endpoint).await {
+                Ok(ahead) => parts.ahead.extend(ahead),
+                // It asks for itself.
+                Err(error) => {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::error!(error, device = %endpoint, "no grant was made ahead");
+                }
+            }
+            if track.stage == Stage::Offered {
+                parts.push.push((*endpoint).clone());
+            }
+        }
+        let at_a_time = campaign.policy.in_flight_max.map(u64::from).filter(|at_a_time| *at_a_time > 0);
+        self.put_bundle(&presence, gateway, (&campaign, &page), &parts, at_a_time).await
+    }
+
+    /// A campaign that goes on, with how far its devices are.
+    async fn going_on(&self, id: CampaignId) -> Result<Option<(Campaign, Progress)>, StoreError> {
+        let campaign = self.store.campaign(&self.tenant, id).await?;
+        let Some(campaign) = campaign.filter(|one| one.state == CampaignState::Running) else {
+            return Ok(None);
+        };
+        Ok(self.store.progress(&self.tenant, id).await?.map(|progress| (campaign, progress)))
+    }
+
+    /// The devices of a gateway that a campaign's bundle is for: those in flight, as many as a bundle carries.
+    fn members<'a>(&self, gateway: &Endpoint, progress: &'a Progress) -> Vec<(&'a Endpoint, &'a Track)> {
+        let tracks = progress.tracks.iter().filter(|(_, track)| track.is_in_flight());
+        tracks.filter(|(one, _)| self.gateways.lists(gateway.as_str(), one)).take(MEMBERS_MAX).collect()
+    }
+
+    async fn put_bundle(
+        &self,
+        presence: &Presence,
+        gateway: &Endpoint,
+        (campaign, page): (&Campaign, &Page),
+        parts: &Parts,
+        at_a_time: Option<u64>,
+    ) -> Result<(), BundleError> {
+        let now = clock::now();
+        let ends = parts.ahead.iter().map(|ahead| ahead.not_after).min();
+        let not_after = ends.unwrap_or(now + self.config.grant_lifetime_s);
+        let edition = self.store.put_bundle(&self.tenant, gateway, campaign.id, not_after, now).await?;
+        let text = campaign.id.0.to_string();
+        let descriptors: BTreeSet<&[u8]> = parts.ahead.iter().map(|ahead| &*ahead.descriptor).collect();
+        let descriptors: Vec<&[u8]> = descriptors.into_iter().collect();
+        let grants: Vec<&[u8]> = parts.ahead.iter().map(|ahead| &*ahead.message).collect();
+        let push: Vec<Name<'_>> = parts.push.iter().map(|one| Name(one.as_str())).collect();
+        let bundle = Bundle {
+            edition,
+            campaign: &text,
+            envelope: &page.envelope,
+            descriptors: List::new(&descriptors),
+            grants: List::new(&grants),
+            policy: Policy {
+                devices_at_a_time: at_a_time,
+                push: Some(List::new(&push)),
+                ..Policy::default()
+            },
+            not_after,
+        };
+        let (grants, pushed) = (grants.len(), push.len());
+        self.deliver(presence, gateway, &bundle).await?;
+        tracing::info!(%gateway, campaign = campaign.id.0, edition, grants, pushed, "a bundle went out");
+        Ok(())
+    }
+
+    /// Takes back what a gateway holds of a campaign that does not go on.
+    async fn try_withdraw(&self, kept: &KeptBundle) -> Result<(), BundleError> {
+        let now = clock::now();
+        let presence = self.gateways.present(&kept.gateway, now).ok_or(BundleError::Away)?;
+        let Some(campaign) = self.store.campaign(&self.tenant, kept.campaign).await? else { return Ok(()) };
+        // The manifest of an author who lost trust is dropped by the gateway itself, with the anchors that say so.
+        if let Ok(Some(page)) = self.book.page(&campaign.manifest).await {
+            let edition = self.store.next_bundle_edition(&self.tenant, &kept.gateway, now).await?;
+            let text = kept.campaign.0.to_string();
+            let bundle = Bundle {
+                edition,
+                campaign: &text,
+                envelope: &page.envelope,
+                descriptors: List::new(&[]),
+                grants: List::new(&[]),
+                policy: Policy { devices_at_a_time: Some(0), ..Policy::default() },
+                not_after: kept.not_after,
+            };
+            self.deliver(&presence, &kept.gateway, &bundle).await?;
+            tracing::info!(gateway = %kept.gateway, campaign = kept.campaign.0, edition, "a bundle was withdrawn");
+        }
+        let (gateway, edition) = (&kept.gateway, kept.edition);
+        Ok(self.store.withdraw_bundle(&self.tenant, gateway, kept.campaign, edition).await?)
+    }
+
+    async fn deliver(
+        &self,
+        presence: &Presence,
+        gateway: &Endpoint,
+        bundle: &Bundle<'_>,
+    ) -> Result<(), BundleError> {
+        let signed = self.descriptors.sign_bundle(bundle)?.ok_or(BundleError::NotListed)?;
+        let request = Request::new(Method::Put, "/b").with_payload(content_format::BUNDLE, signed);
+        match presence.shard.request(presence.session, request).await {
+            Ok(response) if response.code == Code::CHANGED => Ok(()),
+            Ok(response) => Err(BundleError::Refused(response.code)),
+            Err(_) => {
+                // Until it says that it is here again, it is not.
+                self.gateways.forget_session(gateway.as_str(), presence.session);
+                Err(BundleError::Away)
+            }
+        }
+    }
+
+    /// Offers a manifest directly to the devices of a gateway that could not be given their bundle.
+    async fn offer_around(self: &Arc<Self>, id: CampaignId, gateway: &Endpoint) {
+        if let Err(error) = self.try_offer_around(id, gateway).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, %gateway, campaign = id.0, "its devices can't be offered the manifest directly");
+        }
+    }
+
+    async fn try_offer_around(
+        self: &Arc<Self>,
+        id: CampaignId,
+        gateway: &Endpoint,
+    ) -> Result<(), BundleError> {
+        let Some((campaign, progress)) = self.going_on(id).await? else { return Ok(()) };
+        let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(()) };
+        let envelope = Arc::new(page.envelope.clone());
+        let offered = self.members(gateway, &progress);
+        for (endpoint, _) in offered.into_iter().filter(|(_, track)| track.stage == Stage::Offered) {
+            self.offer(id, endpoint.clone(), Arc::clone(&envelope));
+        }
+        Ok(())
+    }
+
+    /// Parts the devices that a manifest is to be offered to: those that it goes to directly, and the gateways that
+    /// bring it to the others. Devices that can be reached in neither way now are left out.
+    pub(crate) fn ways(&self, devices: Vec<Endpoint>, progress: &Progress, now: u64) -> Ways {
+        let mut ways = Ways::default();
+        let mut members = self.members_by_gateway(progress, now);
+        for device in devices {
+            let gateway = self.gateways.of(&device);
+            let Some((gateway, count)) =
+                gateway.and_then(|name| members.get_mut(&name).map(|count| (name, count)))
+            else {
+                ways.direct.push(device);
+                continue;
+            };
+            let in_flight = progress.tracks.get(&device).is_some_and(Track::is_in_flight);
+            if !in_flight && *count >= MEMBERS_MAX {
+                // Registered devices that the bundle has no room for.
+                ways.direct.extend(self.registry.find(&device, now).map(|_| device));
+                continue;
+            }
+            *count += usize::from(!in_flight);
+            ways.behind.push(device);
+            ways.gateways.insert(gateway);
+        }
+        ways
+    }
+
+    /// Counts the devices in flight of each gateway that is here.
+    fn members_by_gateway(&self, progress: &Progress, now: u64) -> HashMap<Endpoint, usize> {
+        let mut members: HashMap<Endpoint, usize> =
+            self.gateways.all_present(now).into_iter().map(|gateway| (gateway, 0)).collect();
+        if members.is_empty() {
+            return members;
+        }
+        for (device, _) in progress.tracks.iter().filter(|(_, track)| track.is_in_flight()) {
+            if let Some(count) = self.gateways.of(device).and_then(|gateway| members.get_mut(&gateway)) {
+                *count += 1;
+            }
+        }
+        members
+    }
+}
+
+/// How the devices of one round of offers are reached.
+#[derive(Debug, Default)]
+pub(crate) struct Ways {
+    /// The manifest goes to them over their own session.
+    pub(crate) direct: Vec<Endpoint>,
+    /// Their gateway brings it to them.
+    pub(crate) behind: Vec<Endpoint>,
+    /// The gateways of those.
+    pub(crate) gateways: BTreeSet<Endpoint>,
+}
+
+impl BundleDesk {
+    /// Claims the way to a gateway for a campaign. While one is on its way, another is asked for after it.
+    fn claim(&self, gateway: &Endpoint, campaign: CampaignId, now: u64) -> Claim {
+        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (gateway.clone(), campaign);
+        match desk.get(&key) {
+            Some(Until::Sent { .. }) => {
+                desk.insert(key, Until::Sent { again: true });
+                Claim::Queued
+            }
+            Some(Until::Second(second)) if *second > now => Claim::Resting,
+            _ => {
+                desk.insert(key, Until::Sent { again: false });
+                Claim::Granted
+            }
+        }
+    }
+
+    /// Frees the way, at once or after a rest; tells whether another was asked for meanwhile.
+    fn free(&self, gateway: &Endpoint, campaign: CampaignId, rests_until: Option<u64>) -> bool {
+        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (gateway.clone(), campaign);
+        let was = match rests_until {
+            Some(second) => desk.insert(key, Until::Second(second)),
+            None => desk.remove(&key),
+        };
+        was == Some(Until::Sent { again: true })
+    }
+
+    /// Ends the rests of a gateway: it came back, or its anchors are new.
+    fn wake(&self, gateway: &Endpoint) {
+        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        desk.retain(|(of, _), until| of != gateway || matches!(until, Until::Sent { .. }));
+    }
+}
+
+/// Devices of one bundle: with a grant of 400 bytes and a descriptor of 700 of its own for each, the envelope has half
+/// of the 256 KiB that a CoAP body has here. The others are offered directly, or when these have come to an end.
+const MEMBERS_MAX: usize = 128;
+
+/// Wait after a gateway did not take a bundle, before it is given one of the same campaign again.
+const REST_S: u64 = 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: CampaignId = CampaignId(1);
+
+    fn gateway() -> Endpoint {
+        Endpoint::try_from("gw-1").expect("a name")
+    }
+
+    #[test]
+    fn bundle_that_is_asked_for_while_one_is_on_its_way_goes_after_it() {
+        let desk = BundleDesk::default();
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Granted);
+        assert_eq!(desk.claim(&gateway(), CampaignId(2), 5), Claim::Granted);
+        assert!(!desk.free(&gateway(), CampaignId(2), None));
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Queued);
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Queued);
+        assert!(desk.free(&gateway(), ONE, None));
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Granted);
+    }
+
+    #[test]
+    fn bundle_that_was_not_taken_rests_until_its_time_or_until_its_gateway_comes_back() {
+        let desk = BundleDesk::default();
+        desk.claim(&gateway(), ONE, 5);
+        assert!(!desk.free(&gateway(), ONE, Some(35)));
+        assert_eq!(desk.claim(&gateway(), ONE, 34), Claim::Resting);
+        assert_eq!(desk.claim(&gateway(), ONE, 35), Claim::Granted);
+        desk.free(&gateway(), ONE, Some(65));
+        desk.wake(&gateway());
+        assert_eq!(desk.claim(&gateway(), ONE, 36), Claim::Granted);
     }
 }

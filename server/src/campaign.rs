@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::plan::{Plan, plan};
+use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::{Campaign, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_store::campaign::MoveError;
@@ -44,6 +45,7 @@ pub async fn run(core: Arc<Core>) {
 impl Core {
     /// Takes the next step of every running campaign.
     async fn step(self: &Arc<Self>) -> Result<(), StepError> {
+        self.settle_bundles().await?;
         let running = Some(CampaignState::Running);
         let mut after = None;
         loop {
@@ -67,9 +69,9 @@ impl Core {
         let Some(progress) = self.store.progress(&self.tenant, campaign.id).await? else {
             return Ok(());
         };
-        let reachable = self.registry.reachable(now);
+        let reachable = self.reachable(now);
         match plan(&campaign.policy, &progress, &reachable, now) {
-            Plan::Offer(devices) => self.offer_all(campaign, devices).await,
+            Plan::Offer(devices) => self.offer_all(campaign, devices, &progress).await,
             Plan::Halt { failure_per_mille } => {
                 self.move_on(campaign, EventKind::Halted { failure_per_mille }).await
             }
@@ -78,11 +80,21 @@ impl Core {
         }
     }
 
+    /// Names the devices that can be offered something now: over their own session, or by a gateway that is here.
+    fn reachable(&self, now: u64) -> Vec<Endpoint> {
+        let mut reachable = self.registry.reachable(now);
+        // A registered one is there already, or its answers are awaited, whichever way its offer goes.
+        let behind = self.gateways.reachable(now).into_iter();
+        reachable.extend(behind.filter(|device| self.registry.find(device, now).is_none()));
+        reachable
+    }
+
     /// Writes the offers down, then sends them: one that is lost by a crash is offered again when it is due.
     async fn offer_all(
         self: &Arc<Self>,
         campaign: &Campaign,
         devices: Vec<Endpoint>,
+        progress: &Progress,
     ) -> Result<(), StepError> {
         let Some(page) = self.book.page(&campaign.manifest).await? else {
             return Ok(());
@@ -93,11 +105,15 @@ impl Core {
             device: Some(device.clone()),
             kind: EventKind::Offered,
         };
-        let events: Vec<Event> = devices.iter().map(offered).collect();
+        let ways = self.ways(devices, progress, clock::now());
+        let events: Vec<Event> = ways.direct.iter().chain(&ways.behind).map(offered).collect();
         self.store.append(&self.tenant, &events).await?;
         let envelope = Arc::new(page.envelope.clone());
-        for device in devices {
+        for device in ways.direct {
             self.offer(campaign.id, device, Arc::clone(&envelope));
+        }
+        for gateway in ways.gateways {
+            self.send_bundle(campaign.id, gateway);
         }
         Ok(())
     }

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::book::Book;
 use crate::builder::Builder;
+use crate::bundles::BundleDesk;
 use crate::clock;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
@@ -51,6 +52,8 @@ pub struct Core {
     pub dtls_keys: Arc<PskTable>,
     /// What was turned away.
     pub counters: Counters,
+    /// Bundles on their way to gateways.
+    pub bundles: BundleDesk,
     /// Edition of the anchors in force; 0 before the first.
     pub anchors_edition: Mutex<u64>,
     /// Held by the round that brings newer anchors to everyone.
@@ -168,6 +171,7 @@ impl Core {
             gateways: Gateways::default(),
             dtls_keys,
             counters: Counters::default(),
+            bundles: BundleDesk::default(),
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),
             wake: Notify::new(),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bellwether_manifests::cbor;
 use bellwether_manifests::cose::{PrivateKey, PublicKey, sign1};
 use bellwether_manifests::message::descriptor::{Chain, Descriptor, Patch, Resource, ResourceKind};
-use bellwether_manifests::message::{Grant, List, Skipped, word};
+use bellwether_manifests::message::{Bundle, Grant, List, Skipped, word};
 use bellwether_store::Digest;
 use bellwether_store::catalogue;
 use thiserror::Error;
@@ -121,6 +121,18 @@ impl Descriptors {
     /// [`DescriptorError::Encode`] where it breaks a bound.
     pub fn sign_grant(&self, grant: &Grant<'_>) -> Result<Vec<u8>, DescriptorError> {
         Ok(sign1(&cbor::to_vec(grant)?, &[word::GRANT], &self.key))
+    }
+
+    /// Signs a bundle; `None` while the anchors in force do not list the key.
+    ///
+    /// # Errors
+    ///
+    /// [`cbor::EncodeError`] for a bundle that no gateway would read.
+    pub fn sign_bundle(&self, bundle: &Bundle<'_>) -> Result<Option<Vec<u8>>, cbor::EncodeError> {
+        if !self.is_listed() {
+            return Ok(None);
+        }
+        bundle.sign(&self.key).map(Some)
     }
 
     fn sign(

@@ -81,7 +81,12 @@ impl Core {
             campaign.state == CampaignState::Running && track.stage == Stage::Offered
         });
         for (campaign, _) in unanswered {
-            if let Some(page) = self.book.page(&campaign.manifest).await? {
+            if let Some(gateway) = self.gateways.of(endpoint)
+                && self.gateways.present(&gateway, clock::now()).is_some()
+            {
+                // With what the device has told just now, its grant can be made ahead.
+                self.send_bundle(campaign.id, gateway);
+            } else if let Some(page) = self.book.page(&campaign.manifest).await? {
                 self.offer(campaign.id, endpoint.clone(), Arc::new(page.envelope.clone()));
             }
         }

@@ -174,12 +174,6 @@ impl Registry {
         }
     }
 
-    /// Tells whether a device is being asked about itself.
-    #[must_use]
-    pub fn is_awaited(&self, endpoint: &Endpoint, now: u64) -> bool {
-        self.find(endpoint, now).is_some_and(|registration| registration.told == Told::Awaited)
-    }
-
     /// Lists the registrations of devices that have the object for newer anchors.
     #[must_use]
     pub fn listing_updates(&self, now: u64) -> Vec<Registration> {
@@ -368,9 +362,9 @@ mod tests {
         if let Some(registration) = registry.write().by_location.get_mut("a") {
             registration.told = Told::Awaited;
         }
-        assert!(registry.reachable(NOW).is_empty() && registry.is_awaited(&endpoint, NOW));
+        assert!(registry.reachable(NOW).is_empty() && registry.find(&endpoint, NOW).is_some());
         registry.told(&endpoint, SessionId(9), Some(Arc::from([1])));
-        assert!(registry.is_awaited(&endpoint, NOW), "told over a session that is not its");
+        assert!(registry.reachable(NOW).is_empty(), "told over a session that is not its");
         registry.told(&endpoint, SessionId(1), Some(Arc::from([1])));
         assert_eq!(registry.reachable(NOW).len(), 1);
         assert_eq!(registry.stable_answers(&endpoint, NOW).as_deref(), Some(&[1][..]));

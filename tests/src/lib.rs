@@ -23,6 +23,7 @@ pub mod mosquitto;
 pub mod mqtt;
 pub mod program;
 pub mod raw_device;
+pub mod raw_gateway;
 pub mod rounds;
 pub mod server;
 pub mod uplink;

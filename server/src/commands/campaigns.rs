@@ -20,6 +20,7 @@ use super::trust::refused;
 use crate::book::Page;
 use crate::clock;
 use crate::core::Core;
+use crate::descriptors::DescriptorError;
 use crate::refusal::Refusal;
 
 impl Core {
@@ -33,6 +34,9 @@ impl Core {
             return Ok(reply);
         }
         let by = by(asked.who.as_ref(), asked.why.as_ref())?;
+        if !self.descriptors.is_listed() {
+            return Err(Refusal::conflict(DescriptorError::NotListed.to_string()));
+        }
         let manifest = digest(&asked.manifest)?;
         let page = self.book.page(&manifest).await.map_err(refused)?;
         let page = page.ok_or_else(|| Refusal::not_found("manifest: none with this digest was published"))?;

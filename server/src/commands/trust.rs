@@ -100,6 +100,12 @@ impl Core {
         }
     }
 
+    /// The edition that grants ask for: none where every device has it from its unit file.
+    pub(crate) fn edition_for_grants(&self) -> Option<u64> {
+        let edition = *self.anchors_edition.lock().unwrap_or_else(PoisonError::into_inner);
+        (edition > 1).then_some(edition)
+    }
+
     /// Shows the anchors that are in force.
     ///
     /// # Errors

@@ -11,8 +11,8 @@ use bellwether_decide::release::{Class, Release};
 use bellwether_decide::resolve::{self, Algorithm, Catalogue, Delta, DeltaState, Resolution};
 use bellwether_store::catalogue::{self, Base};
 
-use super::asked::Asked;
 use super::{RequestError, failed};
+use crate::answers::Answers;
 use crate::book::{Page, Target};
 use crate::builder::{self, BuildError};
 use crate::core::Core;
@@ -41,9 +41,9 @@ impl Core {
     pub(super) async fn resolve_components(
         &self,
         page: &Page,
-        asked: &Asked,
+        answers: &Answers,
     ) -> Result<Resolved, RequestError> {
-        let Some(class) = asked.answers.class else {
+        let Some(class) = answers.class else {
             return Ok(refused(Refusal::ClassNotInManifest));
         };
         let targets = page.targets(&class);
@@ -54,7 +54,7 @@ impl Core {
         let releases: Vec<Release> = releases.into_iter().map(|catalogued| catalogued.release).collect();
         let mut described = Vec::new();
         for target in &targets {
-            match self.resolve_component(&class, target, asked, &releases).await? {
+            match self.resolve_component(&class, target, answers, &releases).await? {
                 Ok(resource) => described.extend(resource),
                 Err(verdict) => return Ok(verdict),
             }
@@ -91,10 +91,10 @@ impl Core {
         &self,
         class: &Class,
         target: &Target,
-        asked: &Asked,
+        answers: &Answers,
         releases: &[Release],
     ) -> Result<Component, RequestError> {
-        let question = asked.answers.question(*class, target);
+        let question = answers.question(*class, target);
         let mut deltas = Vec::new();
         // Twice at most: a delta that turns out no smaller than the image is resolved again, to the image.
         for _ in 0..2 {

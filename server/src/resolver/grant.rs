@@ -62,7 +62,7 @@ impl Core {
             resources: List::new(&resources),
             not_after: terms.not_after,
             confirm: message::Confirm::Both,
-            options: options(terms),
+            options: GrantOptions { anchors_edition: self.edition_for_grants(), ..options(terms) },
         };
         match terms.shares {
             // Who knows the seed knows its MAC keys: shares would protect nothing if anyone of them could replace them.

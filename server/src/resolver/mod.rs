@@ -3,6 +3,7 @@
 //! Everything is on disk before the answer leaves. Two requests of one identity that race are told apart by
 //! compare-and-set: the loser reads again and decides again.
 
+pub(crate) mod ahead;
 mod asked;
 mod components;
 pub(crate) mod grant;
@@ -25,7 +26,6 @@ use bellwether_store::device::{EpochKeys, Identity, KeyStep, Transition};
 use bellwether_store::error::UpdateError;
 use thiserror::Error;
 
-use self::asked::Asked;
 use self::turn::{Outcome, Turn};
 use crate::book::{BookError, Page};
 use crate::clock;
@@ -78,7 +78,7 @@ impl Core {
         for _ in 0..CONFLICTS_MAX {
             let (keyed, asked) = self.open_request(&identity, place, &page, bytes)?;
             let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
-            let context = self.context(&identity, &asked, &tracked).await?;
+            let context = self.context(&identity, &asked.request.manifest, &tracked).await?;
             let arrival = Arrival::Request(asked.request.clone());
             let decision = key_index::decide(&identity.state, &arrival, &context);
             tracing::debug!(device = %identity.endpoint, row = decision.row.name(), "an update request");
@@ -153,15 +153,15 @@ impl Core {
     async fn context(
         &self,
         identity: &Identity,
-        asked: &Asked,
+        manifest: &Digest,
         tracked: &[(Campaign, Track)],
     ) -> Result<Context, RequestError> {
-        let offering = eligibility::preferred(&asked.request.manifest, tracked.iter().map(|(one, _)| one));
+        let offering = eligibility::preferred(manifest, tracked.iter().map(|(one, _)| one));
         let reseed_wanted = offering.is_some_and(|campaign| campaign.policy.reseed);
         Ok(Context {
             given_again_max: GIVEN_AGAIN_MAX,
             reseed_wanted,
-            open: self.open_grant(identity, asked, tracked).await?,
+            open: self.open_grant(identity, manifest, tracked).await?,
             ..self.plain_context(identity)?
         })
     }
@@ -185,7 +185,7 @@ impl Core {
     async fn open_grant(
         &self,
         identity: &Identity,
-        asked: &Asked,
+        manifest: &Digest,
         tracked: &[(Campaign, Track)],
     ) -> Result<OpenGrant, RequestError> {
         let Some(grant) = identity.state.open_grant() else {
@@ -194,7 +194,7 @@ impl Core {
         Ok(OpenGrant {
             bytes_present: self.granted_resources(grant).await?.is_some(),
             cancelled: is_cancelled(&grant.manifest, tracked),
-            outranked: self.outranks(&asked.request.manifest, &grant.manifest).await?,
+            outranked: self.outranks(manifest, &grant.manifest).await?,
         })
     }
 

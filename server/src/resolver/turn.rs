@@ -5,7 +5,7 @@ use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
 use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignId};
 use bellwether_decide::eligibility::{self, Facts};
-use bellwether_decide::identity::{Confirm, Content, IdentityState, Place};
+use bellwether_decide::identity::{Confirm, Content, IdentityState, Place, Shares};
 use bellwether_decide::key_index::{Decision, GrantDetails, NewGrant, Reply, Verdict};
 use bellwether_decide::refusal::Refusal;
 use bellwether_keys::mac;
@@ -77,7 +77,7 @@ impl Turn<'_> {
             }
         };
         let asked = self.event(Some(campaign), EventKind::Asked);
-        match self.core.resolve_components(self.page, self.asked).await? {
+        match self.core.resolve_components(self.page, &self.asked.answers).await? {
             Resolved::Verdict(verdict @ Verdict::Later { .. }, _) => self.verdict(verdict, vec![asked]),
             Resolved::Verdict(verdict, kind) => {
                 let mut events = self.events(&kind);
@@ -124,14 +124,8 @@ impl Turn<'_> {
         let (manifest, selector) = (&request.manifest, &request.selector);
         let terms = Terms { new, manifest, selector, not_after, shares: shares.as_ref(), go };
         let message = self.core.grant_message(self.identity, self.keys, &terms, described)?;
-        let content = |described: &Described| Content {
-            component: u64::from(described.component),
-            content: described.resource.content,
-            installed: described.installed,
-        };
         let answer = self.answer(&message, described)?;
-        let contents = described.iter().map(content).collect();
-        let details = GrantDetails { contents, not_after, confirm: Confirm::Both, shares, go, message };
+        let details = details(described, not_after, shares, go, message);
         let state = self.decision.granted(new, details, &answer);
         Ok(Outcome { answer, state, events })
     }
@@ -212,7 +206,24 @@ fn later(delay_s: u64) -> Later<'static> {
     Later { delay_s, not_before: None, windows: List::new(&[]), jitter_s: delay_s / JITTER_SHARE }
 }
 
-fn resolved_event(grant: u64, described: &[Described]) -> EventKind {
+/// What the state keeps of a grant.
+pub(super) fn details(
+    described: &[Described],
+    not_after: u64,
+    shares: Option<Shares>,
+    go: bool,
+    message: Vec<u8>,
+) -> GrantDetails {
+    let content = |described: &Described| Content {
+        component: u64::from(described.component),
+        content: described.resource.content,
+        installed: described.installed,
+    };
+    let contents = described.iter().map(content).collect();
+    GrantDetails { contents, not_after, confirm: Confirm::Both, shares, go, message }
+}
+
+pub(super) fn resolved_event(grant: u64, described: &[Described]) -> EventKind {
     let base = described.iter().find_map(|described| described.base);
     let delivery =
         base.map_or(Delivery::Full, |base| Delivery::Delta { base: base.digest, algorithm: base.algorithm });

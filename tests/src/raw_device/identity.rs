@@ -15,7 +15,8 @@ use bellwether_manifests::definition::{CLASS_ID, IMAGE_DIGEST, PATCH_ALGORITHMS,
 use bellwether_manifests::message::algorithm::SHA_256;
 use bellwether_manifests::message::request::Unconfirmed;
 use bellwether_manifests::message::{
-    Answers, Digest, List, Moment, Place, RequestOptions, ScopeAnswers, Selector, UpdateRequest,
+    Answers, Digest, List, Moment, Place, RequestOptions, ScopeAnswers, Selector, StableAnswers,
+    UpdateRequest,
 };
 use bellwether_manifests::report::{Outcome, Reason, Record, ReportDraft};
 use bellwether_net::coap::Response;
@@ -152,6 +153,22 @@ impl Identity {
         };
         let bytes = mac::seal_request_to_vec(&self.up(self.index), "/u", &request).expect("a request");
         Request { bytes, nonce, index: self.index }
+    }
+
+    /// Everything stable that it can state of itself, as object 26250 carries it.
+    ///
+    /// # Panics
+    ///
+    /// Where a value is out of bounds.
+    pub fn stable_answers(&self) -> Vec<u8> {
+        let answers = self.answers();
+        let device: Vec<_> = answers.0.iter().map(|(id, value)| (*id, value.as_slice())).collect();
+        let component = [(IMAGE_DIGEST, answers.1.as_slice())];
+        let scopes = [
+            ScopeAnswers { component: None, answers: Answers::new(&device).expect("answers") },
+            ScopeAnswers { component: Some(0), answers: Answers::new(&component).expect("answers") },
+        ];
+        cbor::to_vec(&StableAnswers { scopes: List::new(&scopes) }).expect("within bounds")
     }
 
     /// Makes a report on a grant.

@@ -30,6 +30,23 @@ pub struct Heard {
     pub manifests: Vec<Vec<u8>>,
     /// Executes of /5/0/2.
     pub executes: usize,
+    /// Anchors that were put to /26250/0/0, or to /a of a gateway.
+    pub anchors: Vec<Vec<u8>>,
+    /// Bundles that were put to /b of a gateway.
+    pub bundles: Vec<Vec<u8>>,
+    /// Times that a gateway was told that its list of devices changed.
+    pub children_changed: usize,
+    /// What /26250/0 tells, on a device that has it.
+    pub told: Option<Told>,
+}
+
+/// What a device tells of itself in object 26250.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// Edition of its anchors; anchors that are written to it raise it by one.
+    pub edition: u64,
+    /// Its stable answers.
+    pub answers: Vec<u8>,
 }
 
 impl Line {
@@ -97,6 +114,18 @@ impl Line {
         let request = Request::new(Method::Post, "/rd").with_query(&format!("ep={name}"));
         let request = request.with_query("lt=3600").with_query("lwm2m=1.1").with_query("b=U");
         request.with_payload(LINK_FORMAT, OBJECTS.as_bytes().to_vec())
+    }
+
+    /// Registers with object 26250, which tells this, and waits until the server has read it.
+    ///
+    /// # Panics
+    ///
+    /// Where the server refuses.
+    pub fn register_telling(&self, name: &str, told: Told) -> String {
+        self.heard.lock().expect("a listener").told = Some(told);
+        let response = self.try_register(name, format!("{OBJECTS},</26250/0>").as_bytes());
+        assert_eq!(response.code, Code::CREATED, "{name} can't register");
+        response.location_path.join("/")
     }
 
     /// Registers under a name with an object list.
@@ -184,27 +213,57 @@ impl Drop for Line {
     }
 }
 
-/// Answers as a device does that has object 5 and nothing else.
+/// Answers as a device or a gateway does that takes everything.
 async fn listen(shard: ShardHandle, mut events: Receiver<Event>, heard: Arc<Mutex<Heard>>) {
     while let Some(event) = events.recv().await {
         let Event::Request { exchange, request, .. } = event else {
             continue;
         };
-        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
-        let code = match (request.method, path.as_slice()) {
-            (Method::Put, ["5", "0", "0"]) => {
-                heard.lock().expect("a listener").manifests.push(request.payload);
-                Code::CHANGED
-            }
-            (Method::Post, ["5", "0", "2"]) => {
-                heard.lock().expect("a listener").executes += 1;
-                Code::CHANGED
-            }
-            _ => Code::NOT_FOUND,
-        };
-        shard.respond(exchange, Response::new(code));
+        let response = heard.lock().expect("a listener").answer(request);
+        shard.respond(exchange, response);
     }
 }
+
+impl Heard {
+    fn answer(&mut self, request: Request) -> Response {
+        let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
+        let kept = match (request.method, path.as_slice()) {
+            (Method::Put, ["5", "0", "0"]) => &mut self.manifests,
+            (Method::Put, ["26250", "0", "0"] | ["a"]) => {
+                if let Some(told) = &mut self.told {
+                    told.edition += 1;
+                }
+                &mut self.anchors
+            }
+            (Method::Put, ["b"]) => &mut self.bundles,
+            (Method::Post, ["5", "0", "2"]) => {
+                self.executes += 1;
+                return Response::new(Code::CHANGED);
+            }
+            (Method::Post, ["g", "c"]) => {
+                self.children_changed += 1;
+                return Response::new(Code::CHANGED);
+            }
+            (Method::Get, ["26250", "0", resource]) => return self.tell(resource),
+            _ => return Response::new(Code::NOT_FOUND),
+        };
+        kept.push(request.payload);
+        Response::new(Code::CHANGED)
+    }
+
+    fn tell(&self, resource: &str) -> Response {
+        let found = Response::new(Code::CONTENT);
+        match (&self.told, resource) {
+            (Some(told), "1") => found.with_payload(TEXT, told.edition.to_string().into_bytes()),
+            (Some(told), "2") => found.with_payload(OCTET_STREAM, told.answers.clone()),
+            _ => Response::new(Code::NOT_FOUND),
+        }
+    }
+}
+
+/// Content-Formats text/plain and application/octet-stream (RFC 7252 §12.3).
+const TEXT: u16 = 0;
+const OCTET_STREAM: u16 = 42;
 
 /// What every device here has.
 const OBJECTS: &str = "</>;rt=\"oma.lwm2m\";ct=\"0 40 42 11542\",</1/0>,</3/0>,</5/0>";

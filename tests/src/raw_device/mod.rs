@@ -8,7 +8,7 @@ mod line;
 mod said;
 
 pub use identity::{Identity, Options, Report, Request};
-pub use line::{Heard, Line};
+pub use line::{Heard, Line, Told};
 pub use said::{Granted, Said};
 
 use std::net::SocketAddr;
@@ -27,6 +27,18 @@ pub struct RawDevice {
 }
 
 impl RawDevice {
+    /// Reads a unit file, connects, and registers with object 26250, which tells its answers.
+    ///
+    /// # Panics
+    ///
+    /// Where the server does not take it.
+    pub fn telling(server: SocketAddr, unit: &Path, class: &str, runs: Digest) -> Self {
+        let identity = Identity::from_factory(unit, class, runs);
+        let line = Line::connect(server, &identity.name, identity.psk());
+        line.register_telling(&identity.name, Told { edition: 1, answers: identity.stable_answers() });
+        Self { identity, line }
+    }
+
     /// Reads a unit file, connects, registers.
     ///
     /// # Panics

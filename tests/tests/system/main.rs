@@ -18,6 +18,7 @@ mod mqtt;
 mod mqtt_faults;
 mod places;
 mod plain;
+mod raw_gateways;
 mod reports;
 mod requests;
 mod secrets;
