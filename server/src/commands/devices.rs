@@ -261,7 +261,8 @@ impl Core {
         Ok(Explanation { endpoint: name.to_owned(), lines: lines.collect() })
     }
 
-    /// Loads the DTLS keys of all devices; sessions can only be made by devices that are in memory.
+    /// Loads the DTLS keys of all devices, since sessions can only be made by devices that are in memory, and lists
+    /// devices under their gateways.
     ///
     /// # Errors
     ///
@@ -273,6 +274,9 @@ impl Core {
             let Some(last) = page.last() else { return Ok(()) };
             after = Some(last.device.endpoint.clone());
             for enrolled in &page {
+                if let Some(link) = &enrolled.link {
+                    self.gateways.attach(&link.gateway, enrolled.device.endpoint.clone());
+                }
                 if let rows::Security::Psk { credential } = &enrolled.security {
                     let name = enrolled.device.endpoint.as_str();
                     self.admit(name, self.vault.dtls_key(name, credential)?.to_vec());
