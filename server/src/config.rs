@@ -78,6 +78,7 @@ pub struct Flags {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the fields are named as the keys in the file")]
 struct File {
     data: Option<PathBuf>,
     coaps: Option<SocketAddr>,

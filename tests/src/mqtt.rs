@@ -188,7 +188,7 @@ impl Mqtt {
                 self.take_in();
                 self.kept.iter().position(&is_so)
             },
-            || String::new(),
+            String::new,
         );
         self.kept.remove(position)
     }
@@ -222,7 +222,7 @@ impl Mqtt {
                 }
                 None
             },
-            || String::new(),
+            String::new,
         );
     }
 }

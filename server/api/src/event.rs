@@ -8,7 +8,7 @@ use crate::campaign::Campaign;
 /// One thing that happened, as the ledger has it.
 ///
 /// Topics: `campaigns/<campaign>/events`, `campaigns/<campaign>/devices/<endpoint>`, `devices/<endpoint>/update` and
-/// `alarms/<kind>`, at QoS 1. An event may come more than once, then with the same `id`; within a campaign the ids rise.
+/// `alarms/<kind>`, at `QoS` 1. An event may come more than once, then with the same `id`; within a campaign the ids rise.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct Event {
     /// Its number in the ledger.

@@ -53,6 +53,7 @@ impl Described {
 }
 
 /// Collects the schema of a type and of the types in it, by name.
+#[must_use]
 pub fn schemas<T: ToSchema + PartialSchema>() -> Vec<(String, RefOr<Schema>)> {
     let mut schemas = vec![(T::name().into_owned(), T::schema())];
     T::schemas(&mut schemas);

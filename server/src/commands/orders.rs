@@ -54,7 +54,9 @@ impl Core {
         events: &[Event],
     ) -> Result<Option<api::Campaign>, Refusal> {
         let expected = progress.state;
-        events.iter().for_each(|event| progress.apply(event));
+        for event in events {
+            progress.apply(event);
+        }
         let reply = changed(campaign, &progress);
         let command = command(order.name(), &asked.request_id, asked, &reply)?;
         let written = Ordered { campaign: campaign.id, expected, events, command: &command };

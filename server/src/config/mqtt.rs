@@ -92,7 +92,7 @@ impl MqttBroker {
     }
 }
 
-/// MqttFlags about the broker.
+/// Flags about the broker.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "The broker")]
 pub(super) struct MqttFlags {

@@ -67,11 +67,8 @@ impl<'a> Session<'a> {
     async fn run(&mut self, back_off: &mut BackOff) -> String {
         loop {
             match self.link.hear().await {
-                Heard::Connected => {
-                    if self.link.subscribe(&self.topics.all_commands()).await.is_err() {
-                        continue;
-                    }
-                }
+                // Where it is lost meanwhile, that is heard next.
+                Heard::Connected => drop(self.link.subscribe(&self.topics.all_commands()).await),
                 Heard::Subscribed(true) => {
                     *back_off = BackOff::default();
                     self.broker.outage.ended(&self.broker.at.to_string());

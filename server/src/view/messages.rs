@@ -58,7 +58,7 @@ fn told(recorded: &Recorded) -> api::Event {
             told.reason = Some(reason.clone());
         }
         EventKind::OfferFailed { reason } | EventKind::Refused { reason } => {
-            told.reason = Some(reason.clone())
+            told.reason = Some(reason.clone());
         }
         EventKind::AlarmRaised { cause, .. } => told.reason = Some(cause.clone()),
         EventKind::Launched { by, .. }

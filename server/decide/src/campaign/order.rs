@@ -63,14 +63,13 @@ impl Order {
     }
 
     fn is_allowed_from(self, state: CampaignState) -> bool {
-        use CampaignState::{Cancelled, Finished, Halted, Paused, Running};
-        match (self, state) {
-            (Self::Pause, Running) | (Self::Resume, Paused) | (Self::Cancel, Running | Paused | Halted) => {
-                true
-            }
+        use CampaignState::{Finished, Halted, Paused, Running};
+        match self {
+            Self::Pause => state == Running,
+            Self::Resume => state == Paused,
+            Self::Cancel => matches!(state, Running | Paused | Halted),
             // A cancelled campaign was ended for good: launch another one.
-            (Self::RetryFailed, Running | Paused | Halted | Finished) => true,
-            (Self::Pause | Self::Resume | Self::Cancel, _) | (Self::RetryFailed, Cancelled) => false,
+            Self::RetryFailed => matches!(state, Running | Paused | Halted | Finished),
         }
     }
 
@@ -147,7 +146,9 @@ mod tests {
     fn after(order: Order, state: CampaignState) -> Option<CampaignState> {
         let mut progress = progress(state, &[("a", Stage::Failed)]);
         let events = order.decide(&progress, By::default(), 5).ok()?;
-        events.iter().for_each(|event| progress.apply(event));
+        for event in &events {
+            progress.apply(event);
+        }
         Some(progress.state)
     }
 
@@ -190,7 +191,9 @@ mod tests {
         assert_eq!(events[0].kind, EventKind::Retried { by });
         let devices: Vec<_> = events.iter().filter_map(|event| event.device.clone()).collect();
         assert_eq!(devices, [name("failed"), name("refused")]);
-        events.iter().for_each(|event| progress.apply(event));
+        for event in &events {
+            progress.apply(event);
+        }
         let now = |endpoint| progress.tracks[&name(endpoint)].stage;
         assert_eq!(
             ["done", "failed", "loading", "refused"].map(now),

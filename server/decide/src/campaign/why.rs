@@ -18,7 +18,7 @@ pub fn not_done(campaign: &Campaign, track: &Track, reachable: bool) -> Option<S
     if track.is_ended() {
         return Some(sentence);
     }
-    if let Some(stopped) = stopped(campaign.state, track.stage) {
+    if let Some(stopped) = stopped(campaign.state, track) {
         sentence.push_str("; ");
         sentence.push_str(stopped);
     }
@@ -28,8 +28,8 @@ pub fn not_done(campaign: &Campaign, track: &Track, reachable: bool) -> Option<S
     Some(sentence)
 }
 
-fn stopped(state: CampaignState, stage: Stage) -> Option<&'static str> {
-    let loading = stage == Stage::Downloading;
+fn stopped(state: CampaignState, track: &Track) -> Option<&'static str> {
+    let loading = track.stage == Stage::Downloading;
     match state {
         CampaignState::Paused if loading => Some("the campaign is paused, so it will not start the image"),
         CampaignState::Paused => Some("the campaign is paused"),

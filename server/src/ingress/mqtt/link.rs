@@ -31,7 +31,7 @@ pub(crate) enum Heard {
     /// Our subscription stands; `false` where the broker refused it.
     Subscribed(bool),
     /// A message came.
-    Message(Message),
+    Message(Box<Message>),
     /// The connection is over, and why.
     Lost(String),
 }
@@ -178,10 +178,9 @@ impl Ears {
         use mpsc::error::TrySendError;
         match self.heard.try_send(heard) {
             Ok(()) => true,
-            Err(TrySendError::Closed(_)) => false,
             // At QoS 1 the broker waits for acknowledgements long before; what is sent at QoS 0 asks for being lost.
             Err(TrySendError::Full(Heard::Message(message))) if message.may_be_lost() => true,
-            Err(TrySendError::Full(_)) => false,
+            Err(TrySendError::Full(_) | TrySendError::Closed(_)) => false,
         }
     }
 
@@ -222,9 +221,9 @@ async fn listen5(mut events: v5::EventLoop, ears: Ears) {
                     };
                     Heard::Subscribed(ack.return_codes.iter().all(good))
                 }
-                wire5::Packet::Publish(packet) => Heard::Message(message5(packet)),
+                wire5::Packet::Publish(packet) => Heard::Message(Box::new(message5(packet))),
                 wire5::Packet::PubAck(ack) => {
-                    complain(&ack.reason);
+                    complain(ack.reason);
                     ears.acknowledged();
                     continue;
                 }
@@ -243,7 +242,7 @@ async fn listen5(mut events: v5::EventLoop, ears: Ears) {
 }
 
 /// The broker keeps what it refuses from everybody, and only its configuration can change that.
-fn complain(reason: &wire5::PubAckReason) {
+fn complain(reason: wire5::PubAckReason) {
     use wire5::PubAckReason::{NoMatchingSubscribers, Success};
     if !matches!(reason, Success | NoMatchingSubscribers) {
         tracing::warn!(?reason, "the broker refuses what the server publishes; see its access list");
@@ -261,7 +260,7 @@ async fn listen311(mut events: rumqttc::EventLoop, ears: Ears) {
                     };
                     Heard::Subscribed(ack.return_codes.iter().all(good))
                 }
-                wire4::Packet::Publish(packet) => Heard::Message(message311(packet)),
+                wire4::Packet::Publish(packet) => Heard::Message(Box::new(message311(packet))),
                 wire4::Packet::PubAck(_) => {
                     ears.acknowledged();
                     continue;
