@@ -1,7 +1,7 @@
 # The two commands that matter: `make run` and `make test`.
 ARGS ?=
 # What `make run` shows; the benches and tests are not built for it.
-SHOWN = -p bellwether-server -p bellwether -p bellwether-agent-host -p bellwether-demo
+SHOWN = -p bellwether-server -p bellwether -p bellwether-gateway -p bellwether-agent-host -p bellwether-demo
 # Rounds of `make soak`.
 ROUNDS ?= 25
 

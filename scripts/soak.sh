@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Kills servers and devices again and again, each round at other moments.
+# Kills servers, gateways and devices again and again, each round at other moments.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

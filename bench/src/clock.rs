@@ -1,6 +1,6 @@
 //! The one place of the bench that reads clocks: of the wall, of a thread, of the process.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -8,6 +8,12 @@ use nix::time::{ClockId, clock_gettime};
 #[expect(clippy::disallowed_methods, reason = "a measurement is of time")]
 pub(crate) fn now() -> Instant {
     Instant::now()
+}
+
+/// Gives the present time of day.
+#[expect(clippy::disallowed_methods, reason = "files are told when they were used")]
+pub(crate) fn system() -> SystemTime {
+    SystemTime::now()
 }
 
 /// Gives the CPU time that the calling thread has used.

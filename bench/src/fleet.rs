@@ -1,9 +1,10 @@
 //! A whole server in a temporary folder, and devices that ask it: everything but the network.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use bellwether_api::{AddDevice, LaunchCampaign, Policy, Security, Targets};
+use bellwether_api::{AddDevice, AddGateway, LaunchCampaign, Policy, Security, Targets};
 use bellwether_delta::Algorithm;
 use bellwether_keys::chain;
 use bellwether_keys::derive::{self, UpKey};
@@ -22,9 +23,12 @@ use bellwether_manifests::message::{
     Answers, List, Moment, Place, RequestOptions, ScopeAnswers, Selector, UpdateRequest,
 };
 use bellwether_manifests::report::{Claims, Entry, Outcome, ReportDraft};
+use bellwether_net::{PskTable, Shard, ShardConfig};
 use bellwether_server::builder;
 use bellwether_server::config::{Config, Flags};
 use bellwether_server::core::Core;
+use bellwether_server::frames::FrameService;
+use bellwether_server::ingress::coap;
 use bellwether_server::resolver::Sender;
 use bellwether_store::catalogue::{Base, Resource};
 use clap::Parser;
@@ -47,6 +51,8 @@ pub(crate) struct Fleet {
 /// An enrolled device.
 pub(crate) struct Device {
     pub(crate) name: String,
+    /// Key of its link with its gateway; empty without one.
+    pub(crate) link_psk: Vec<u8>,
     up: UpKey,
 }
 
@@ -70,11 +76,16 @@ pub(crate) struct Facts<'a> {
 impl Fleet {
     /// Opens a server on an empty folder and publishes anchors.
     pub(crate) async fn open(folder: &Path) -> Result<Self, Failure> {
+        Self::open_at(folder, SERVER).await
+    }
+
+    /// Opens a server that devices and gateways are told to call at `uri`.
+    pub(crate) async fn open_at(folder: &Path, uri: &str) -> Result<Self, Failure> {
         let data = folder.join("data");
         std::fs::create_dir(&data)?;
         let flags = Flags::try_parse_from([Path::new("bellwether-bench"), Path::new("--data"), &data])?;
         let config = Config::resolve(flags)?;
-        let core = Core::open(config, SERVER.to_owned(), Arc::default(), Arc::default()).await?;
+        let core = Core::open(config, uri.to_owned(), Arc::default(), Arc::default()).await?;
         let [root, author] = [1, 2].map(|number| PrivateKey::from_random(&[number; 32]));
         let (root, author) = (root?, author?);
         let vendor = vendor_id("bench.example");
@@ -94,6 +105,25 @@ impl Fleet {
         let anchors = AnchorsDraft { edition: 1, issued: 0, vendor, roles }.sign(&[root])?;
         core.put_anchors(&anchors).await?;
         Ok(Self { core, author, vendor, anchors })
+    }
+
+    /// Opens its socket for devices and gateways, and gives the address.
+    pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let keys = Arc::<PskTable>::clone(&self.core.dtls_keys);
+        let config = ShardConfig::new(any, bellwether_net::Security::PskServer(keys));
+        let service = FrameService::new(Arc::clone(&self.core.frames));
+        let (shard, events) = Shard::spawn(config, Box::new(service))?;
+        let address = shard.local_addr();
+        tokio::spawn(coap::run(Arc::clone(&self.core), shard, events));
+        Ok(address)
+    }
+
+    /// Enrols a gateway and gives its unit file.
+    pub(crate) async fn enrol_gateway(&self, name: &str) -> Result<Vec<u8>, Failure> {
+        // Nobody looks it up here: devices are told the address that the gateway has then.
+        let asked = AddGateway { name: name.to_owned(), uri: "coaps://127.0.0.1:5684".to_owned() };
+        Ok(hex::decode(self.core.add_gateway(&asked).await?.unit)?)
     }
 
     /// Keeps an image for a class.
@@ -134,17 +164,32 @@ impl Fleet {
 
     /// Enrols a device.
     pub(crate) async fn enrol(&self, name: &str, class: &str) -> Result<Device, Failure> {
+        self.enrolled(name, class, None).await
+    }
+
+    /// Enrols a device behind a gateway.
+    pub(crate) async fn enrol_behind(
+        &self,
+        name: &str,
+        class: &str,
+        gateway: &str,
+    ) -> Result<Device, Failure> {
+        self.enrolled(name, class, Some(gateway.to_owned())).await
+    }
+
+    async fn enrolled(&self, name: &str, class: &str, gateway: Option<String>) -> Result<Device, Failure> {
         let asked = AddDevice {
             endpoint: name.to_owned(),
             class: class.to_owned(),
             security: Security::Psk,
-            gateway: None,
+            gateway,
         };
         let added = self.core.add_device(&asked).await?;
         let bytes = hex::decode(&added.unit)?;
         let unit = UnitData::decode(&bytes)?;
         let link = chain::link(&unit.seed, 0, unit.chain_length)?;
-        Ok(Device { name: name.to_owned(), up: derive::up(&link, &unit.first_place())? })
+        let link_psk = unit.gateways.get(0).map(|gateway| gateway.psk.to_vec()).unwrap_or_default();
+        Ok(Device { name: name.to_owned(), link_psk, up: derive::up(&link, &unit.first_place())? })
     }
 
     /// Launches a campaign for these devices, all at once.

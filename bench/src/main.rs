@@ -15,6 +15,7 @@ mod grants;
 mod machine;
 mod mqtt;
 mod report;
+mod upstream;
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -51,7 +52,7 @@ struct Cli {
 /// What is measured.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 enum Subject {
-    /// CPU per served block of 1,024 bytes
+    /// CPU per served block of 1,024 bytes, by the server and by a gateway
     Block2,
     /// Bytes that an update takes to a device
     Bytes,
@@ -59,6 +60,8 @@ enum Subject {
     Grants,
     /// Commands and events per second through mosquitto
     Mqtt,
+    /// Bytes between a gateway and its server
+    Upstream,
     /// Instructions of what a device does
     Device,
 }
@@ -115,6 +118,9 @@ fn measure(cli: &Cli) -> Result<(), Failure> {
     }
     if wanted(Subject::Mqtt) {
         report.take(mqtt::measure(mqtt::Effort::FULL)?);
+    }
+    if wanted(Subject::Upstream) {
+        report.take(upstream::measure()?);
     }
     if let Some(firmware) = firmware.as_ref().filter(|_| wanted(Subject::Bytes)) {
         report.take(bytes::measure(firmware)?);

@@ -1,7 +1,8 @@
 //! Types commands as a person would: prints each line, then runs the real thing.
 
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -45,12 +46,28 @@ impl Console {
     ///
     /// [`ProcessError::Failed`], also where what it printed is something else.
     pub fn ask<T: DeserializeOwned>(&self, line: &str) -> Result<T, ProcessError> {
-        let printed = self.run_silently(line)?;
-        let failed = |error: serde_json::Error| ProcessError::Failed {
-            command: line.to_owned(),
-            said: format!("what it printed can't be read: {error}"),
-        };
-        serde_json::from_str(&printed).map_err(failed)
+        read(line, &self.run_silently(line)?)
+    }
+
+    /// Types a line, and reads the JSON that it prints.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Failed`], also where what it printed is something else.
+    pub fn type_and_ask<T: DeserializeOwned>(&self, line: &str) -> Result<T, ProcessError> {
+        read(line, &self.run(line)?)
+    }
+
+    /// Runs a line without typing it, and reads the JSON that it prints, whatever status it ends with.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Failed`] where what it printed is something else.
+    pub fn ask_whatever<T: DeserializeOwned>(&self, line: &str) -> Result<T, ProcessError> {
+        let (name, mut command) = self.command(line);
+        let output = command.output();
+        let output = output.map_err(|source| ProcessError::Io { program: name.to_owned(), source })?;
+        read(line, &String::from_utf8_lossy(&output.stdout))
     }
 
     /// Types a line and shows what it prints while it runs.
@@ -81,6 +98,26 @@ impl Console {
         Ok(Process::new(name, child, log, &self.stop))
     }
 
+    /// Starts a program that is spoken to line by line; not typed, since it stands for no program of ours.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Io`].
+    pub fn start_talking(
+        &self,
+        program: &str,
+        log: &Path,
+    ) -> Result<(Process, ChildStdin, ChildStdout), ProcessError> {
+        let (name, mut command) = self.command(program);
+        let failed = |source| ProcessError::Io { program: name.to_owned(), source };
+        let err = open_log(log)?;
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(err).spawn().map_err(failed)?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let (to, from) = pipes.ok_or_else(|| failed(io::ErrorKind::BrokenPipe.into()))?;
+        Ok((Process::new(name, child, log, &self.stop), to, from))
+    }
+
     fn run_silently(&self, line: &str) -> Result<String, ProcessError> {
         let (name, mut command) = self.command(line);
         let output =
@@ -104,6 +141,14 @@ impl Console {
     }
 }
 
+fn read<T: DeserializeOwned>(line: &str, printed: &str) -> Result<T, ProcessError> {
+    let failed = |error: serde_json::Error| ProcessError::Failed {
+        command: line.to_owned(),
+        said: format!("what it printed can't be read: {error}"),
+    };
+    serde_json::from_str(printed).map_err(failed)
+}
+
 fn finished(line: &str, output: &Output) -> Result<String, ProcessError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -119,7 +164,7 @@ pub const SERVER_DATA: &str = "server";
 pub const TEMPORARY: &str = "tmp";
 
 /// What a user may have set for a server of their own; the demo's must not hear of it.
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 22] = [
     "BELLWETHER_SERVER",
     "BELLWETHER_TOKEN_FILE",
     "BELLWETHER_CONFIG",
@@ -127,6 +172,16 @@ const SETTINGS: [&str; 12] = [
     "BELLWETHER_COAP",
     "BELLWETHER_HTTP",
     "BELLWETHER_PUBLIC_URI",
+    "BELLWETHER_MQTT",
+    "BELLWETHER_MQTT_LISTEN",
+    "BELLWETHER_MQTT_VERSION",
+    "BELLWETHER_MQTT_PASSWORD_FILE",
+    "BELLWETHER_MQTT_PASSWORD",
+    "BELLWETHER_GATEWAY_UNIT",
+    "BELLWETHER_GATEWAY_DATA",
+    "BELLWETHER_GATEWAY_LISTEN",
+    "BELLWETHER_GATEWAY_CACHE_MIB",
+    "BELLWETHER_GATEWAY_STATUS",
     "BELLWETHER_MASTER_KEY_COMMAND",
     "BELLWETHER_GRANT_LIFETIME_S",
     "BELLWETHER_ACK_TIMEOUT_MS",

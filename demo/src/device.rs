@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::console::Console;
-use crate::outcome::{Asked, Got, Traffic};
 use crate::process::{Process, ProcessError};
+use crate::row::{Asked, Traffic};
 
 /// What a status file says, as far as the table needs it.
 #[derive(Clone, Debug, Deserialize)]
@@ -22,9 +22,15 @@ pub struct Status {
     /// Update requests.
     asked: Requests,
     /// The newest grant.
-    got: Option<Grant>,
-    /// UDP payload.
+    pub got: Option<Grant>,
+    /// Object 5's Update Result.
+    pub result: u8,
+    /// Reports that wait for their receipt.
+    pub reports_waiting: usize,
+    /// UDP payload, over all links.
     traffic: Datagrams,
+    /// How the gateway serves.
+    gateway: Option<FromGateway>,
     /// The newest verdict.
     pub verdict: Option<String>,
     /// Why the newest update was not followed.
@@ -51,10 +57,18 @@ struct Place {
     index: u16,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-struct Grant {
-    base: Option<String>,
-    content_bytes: u64,
+/// What was granted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+pub struct Grant {
+    /// SHA-256 of a delta's base, in hexadecimal.
+    pub base: Option<String>,
+    /// Bytes as carried.
+    pub content_bytes: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+struct FromGateway {
+    frames: u32,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -78,15 +92,6 @@ impl Status {
         Asked { requests: self.asked.requests, index: self.asked.place.as_ref().map(|place| place.index) }
     }
 
-    /// Gives what was granted.
-    #[must_use]
-    pub fn got(&self) -> Option<Got> {
-        self.got.as_ref().map(|grant| match &grant.base {
-            None => Got::Full { bytes: grant.content_bytes },
-            Some(base) => Got::Delta { base: base.clone(), bytes: grant.content_bytes },
-        })
-    }
-
     /// Gives what it cost since the process started.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
@@ -96,6 +101,12 @@ impl Status {
             handshake_in: self.traffic.handshake_in,
             handshake_out: self.traffic.handshake_out,
         }
+    }
+
+    /// Gives how many frames came from the gateway and were right.
+    #[must_use]
+    pub fn frames_from_gateway(&self) -> u32 {
+        self.gateway.map_or(0, |gateway| gateway.frames)
     }
 }
 
@@ -147,6 +158,11 @@ impl Device {
         self.process.wait_until(&what, within, || Ok(read(path).filter(|status| wanted(status))))
     }
 
+    /// Switches it off, as a power cut would.
+    pub fn switch_off(mut self) {
+        self.process.kill();
+    }
+
     /// Waits until its process has ended by itself, and gives its last status.
     ///
     /// # Errors
@@ -174,7 +190,8 @@ mod tests {
         "asked": { "requests": 2, "place": { "epoch": 0, "index": 0 } },
         "got": { "kind": "delta", "base": "aa", "content_bytes": 77 },
         "traffic": { "application_in": 1, "application_out": 2, "handshake_in": 3, "handshake_out": 4 },
-        "state": "idle", "result": 0, "verdict": "refused", "refused": 18, "reason": "so it is",
+        "gateway": { "connected": true, "asked": 1, "frames": 5, "altered": 0, "detours": 0 },
+        "state": "idle", "result": 6, "verdict": "refused", "refused": 18, "reason": "so it is",
         "reports_waiting": 0, "updated": false, "event": "Refused"
     }"#;
 
@@ -183,9 +200,11 @@ mod tests {
         let status: Status = serde_json::from_str(STATUS).expect("a status");
         assert!(status.refused());
         assert_eq!(status.asked(), Asked { requests: 2, index: Some(0) });
-        assert_eq!(status.got(), Some(Got::Delta { base: "aa".to_owned(), bytes: 77 }));
+        assert_eq!(status.got, Some(Grant { base: Some("aa".to_owned()), content_bytes: 77 }));
+        assert_eq!((status.result, status.reports_waiting), (6, 0));
         let traffic = Traffic { bytes_in: 1, bytes_out: 2, handshake_in: 3, handshake_out: 4 };
         assert_eq!(status.traffic(), traffic);
+        assert_eq!(status.frames_from_gateway(), 5);
     }
 
     #[test]

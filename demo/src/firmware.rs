@@ -89,7 +89,13 @@ impl Firmware {
         &self.versions[self.versions.len() - 1]
     }
 
-    /// The version before it, which meter-1 runs.
+    /// The version before the previous one, which meter-4 runs where it is there.
+    #[must_use]
+    pub fn older(&self) -> Option<&(String, PathBuf)> {
+        self.versions.iter().rev().nth(2)
+    }
+
+    /// The version before it, which meter-1 to meter-3 run.
     #[must_use]
     pub fn previous(&self) -> &(String, PathBuf) {
         &self.versions[self.versions.len() - 2]
@@ -113,16 +119,13 @@ fn version_of(path: &Path) -> Option<String> {
     (path.is_file() && is_version).then(|| stem.to_owned())
 }
 
-/// Makes two images that differ as a small change of a program does: some bytes changed, some inserted.
+/// Makes three images that differ as a small change of a program does.
 fn make_up(folder: &Path) -> Result<Firmware, FirmwareError> {
-    let previous = noise(MADE_UP_BYTES);
-    let mut target = previous.clone();
-    for at in (0..target.len()).step_by(1_999) {
-        target[at] ^= 0x5a;
-    }
-    target.splice(9_000..9_000, noise(700));
+    let older = noise(MADE_UP_BYTES);
+    let previous = changed(&older, 1_499, 21_000);
+    let target = changed(&previous, 1_999, 9_000);
     fs::create_dir_all(folder).map_err(|source| FirmwareError::Io { path: folder.to_owned(), source })?;
-    for (version, image) in [("1.0.0", &previous), ("1.1.0", &target)] {
+    for (version, image) in [("1.0.0", &older), ("1.1.0", &previous), ("1.2.0", &target)] {
         let path = folder.join(format!("{version}.bin"));
         fs::write(&path, image).map_err(|source| FirmwareError::Io { path, source })?;
     }
@@ -134,13 +137,26 @@ fn make_up(folder: &Path) -> Result<Firmware, FirmwareError> {
     })
 }
 
-/// Bytes that do not repeat: a hash over a counter.
-fn noise(count: usize) -> Vec<u8> {
+/// Changes a byte in every `step`, and inserts some at `at`, which must be within the image.
+#[must_use]
+pub fn changed(image: &[u8], step: usize, at: usize) -> Vec<u8> {
+    let mut next = image.to_vec();
+    for place in (0..next.len()).step_by(step) {
+        next[place] ^= 0x5a;
+    }
+    next.splice(at..at, noise(INSERTED_BYTES));
+    next
+}
+
+/// Makes bytes that do not repeat: a hash over a counter.
+#[must_use]
+pub fn noise(count: usize) -> Vec<u8> {
     let blocks = (0u64..).flat_map(|number| Sha256::digest(number.to_be_bytes()));
     blocks.take(count).collect()
 }
 
 const MADE_UP_BYTES: usize = 96 * 1024;
+const INSERTED_BYTES: usize = 700;
 
 #[cfg(test)]
 mod tests {
@@ -165,10 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn made_up_firmware_has_two_versions_that_differ() {
+    fn made_up_firmware_has_three_versions_that_differ() {
         let folder = tempfile::tempdir().expect("a folder");
         let firmware = make_up(folder.path()).expect("written");
         let read = |path: &PathBuf| fs::read(path).expect("there");
-        assert_ne!(read(&firmware.previous().1), read(&firmware.target().1));
+        let older = read(&firmware.older().expect("a third version").1);
+        let (previous, target) = (read(&firmware.previous().1), read(&firmware.target().1));
+        assert!(older != previous && previous != target && older != target);
     }
 }

@@ -8,12 +8,13 @@ use bellwether_demo::console::{Console, SERVER_DATA};
 use bellwether_demo::firmware::Firmware;
 use bellwether_demo::folder::DataFolder;
 use bellwether_demo::process::Stop;
+use bellwether_demo::setting::Setting;
 use bellwether_demo::walk::{Stage, Walk};
 use clap::Parser;
 
-/// Shows one signed manifest, one campaign and three devices, with real processes on this machine
+/// Shows one signed manifest, one campaign over MQTT, seven devices and a gateway, with real processes on this machine
 ///
-/// The server and the devices stay up until Ctrl-C, and the last lines tell what to try. Everything is on loopback
+/// Server, gateway and devices stay up until Ctrl-C, and the last lines tell what to try. Everything is on loopback
 /// and in one folder.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -61,7 +62,8 @@ fn show(cli: &Cli) -> Result<Vec<String>, Box<dyn Error>> {
     };
     introduce(&firmware, &cli.data);
     let console = Console::new(&programs, folder.path(), &stop);
-    let stage = Walk::new(&console, &folder, &firmware, &programs)?.go()?;
+    let setting = Setting::new(&console, &folder, &firmware, &programs)?;
+    let stage = Walk::new(&setting).go()?;
     let faults = conclude(&stage);
     if !cli.exit {
         suggest(&programs, &cli.data);
@@ -86,7 +88,10 @@ async fn stop_on_signal(stop: Stop) {
 
 fn introduce(firmware: &Firmware, data: &Path) {
     let versions: Vec<&str> = firmware.versions.iter().map(|(version, _)| version.as_str()).collect();
-    println!("One signed manifest, one campaign, three devices. Everything is in {}.", data.display());
+    println!(
+        "One signed manifest, one campaign, seven devices, one gateway. Everything is in {}.",
+        data.display()
+    );
     println!("The meters' firmware: {}; versions {}.", firmware.source, versions.join(", "));
     println!();
     println!("$ cd {} && export BELLWETHER_DATA={SERVER_DATA}", data.display());
@@ -95,8 +100,11 @@ fn introduce(firmware: &Firmware, data: &Path) {
 /// Prints the table and the alarms, and gives what is not as it must be.
 fn conclude(stage: &Stage) -> Vec<String> {
     println!();
-    println!("{}", stage.outcome.table(&stage.expected));
+    println!("{}", stage.outcome.table());
     println!();
+    for line in stage.outcome.frames_told(&stage.expected) {
+        println!("{line}");
+    }
     for alarm in &stage.alarms {
         let from = alarm.addresses.join(", ");
         println!("Alarm: {}, {} (from {from}): {}", alarm.kind, alarm.device, alarm.text);
@@ -116,10 +124,15 @@ fn suggest(programs: &Path, data: &Path) {
         .unwrap_or_else(|| programs.to_owned());
     let server = data.join(SERVER_DATA);
     println!();
-    println!("The server and the devices stay up until Ctrl-C. Try, in another terminal:");
-    for line in
-        ["device list", "device explain meter-1", "device explain lamp-1", "alarm list", "release list"]
-    {
+    println!("Server, gateway and devices stay up until Ctrl-C. Try, in another terminal:");
+    for line in [
+        "device list",
+        "device explain meter-1",
+        "device explain meter-4",
+        "gateway list",
+        "alarm list",
+        "release list",
+    ] {
         println!("  {}/bellwether --data {} {line}", programs.display(), server.display());
     }
     let envelope = data.join("fleet.signed.suit");

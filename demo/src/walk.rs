@@ -1,19 +1,21 @@
-//! The main job, step by step: keys, releases, devices, one manifest, one campaign, and a copy of a device.
+//! The main job, step by step: one manifest, one campaign by MQTT, a copy of a device, a gateway, and a line that is
+//! cut.
 
-use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use bellwether_api::{Alarm, Campaign, DeviceOutcome};
-use sha2::{Digest, Sha256};
+use bellwether_api::{Alarm, Campaign, Device as Known, FrameCount, Manifest};
 
-use crate::console::{Console, SERVER_DATA};
+use crate::console::Console;
 use crate::device::{Device, Status};
 use crate::firmware::Firmware;
 use crate::folder::DataFolder;
-use crate::outcome::{Expected, Image, Outcome, Row};
-use crate::process::{Process, ProcessError};
+use crate::mqtt;
+use crate::outcome::{Away, End, Expected, ExpectedGot, ExpectedRow, Outcome};
+use crate::process::ProcessError;
+use crate::row::{Asked, Got, Row, Served};
+use crate::setting::{GATEWAY, LAMP, Setting, Site, VALVE_IMAGE, lamp_image, meter_image};
 
 /// What stays up when all is shown.
 #[derive(Debug)]
@@ -24,64 +26,49 @@ pub struct Stage {
     pub expected: Expected,
     /// The alarms, for people.
     pub alarms: Vec<Alarm>,
-    _lamp: Device,
-    _meter: Device,
+    _devices: Vec<Device>,
     // Last, so that devices are switched off before it.
-    _server: Process,
+    _site: Site,
 }
 
 /// The way through the main job.
 #[derive(Debug)]
 pub struct Walk<'a> {
+    setting: &'a Setting<'a>,
     console: &'a Console,
     folder: &'a DataFolder,
     firmware: &'a Firmware,
-    /// Images by digest, so that what a device says it runs has a version.
-    versions: HashMap<String, String>,
 }
 
-/// The devices' statuses before the campaign.
-struct Before {
-    lamp: Status,
-    meter: Status,
+/// The devices that are switched on from the beginning.
+struct Fleet {
+    lamp: On,
+    meter_1: On,
+    meter_2: On,
+    meter_3: On,
+    valve: On,
+    /// meter-4's status; it was switched off again.
+    meter_4: Status,
 }
 
-/// The devices' statuses after it.
-struct After {
-    lamp: Status,
-    meter: Status,
-    copy: Status,
-    alarms: Vec<Alarm>,
-    campaign: Campaign,
+/// A device that is on, and how it was before the campaign.
+struct On {
+    device: Device,
+    before: Status,
+}
+
+/// A device's row is made of these.
+struct Seen {
+    device: &'static str,
+    before: Status,
+    after: Status,
 }
 
 impl<'a> Walk<'a> {
-    /// Prepares the images; `lamps` is the folder of the lamp's programs.
-    ///
-    /// # Errors
-    ///
-    /// [`ProcessError::Io`] for an image that can't be copied.
-    pub fn new(
-        console: &'a Console,
-        folder: &'a DataFolder,
-        firmware: &'a Firmware,
-        lamps: &Path,
-    ) -> Result<Self, ProcessError> {
-        let mut walk = Self { console, folder, firmware, versions: HashMap::new() };
-        walk.take_image(&lamps.join("lamp-v1"), &lamp_image(LAMP_BEFORE), LAMP_BEFORE)?;
-        walk.take_image(&lamps.join("lamp-v2"), &lamp_image(LAMP), LAMP)?;
-        for (version, path) in &firmware.versions {
-            walk.take_image(path, &meter_image(version), version)?;
-        }
-        Ok(walk)
-    }
-
-    fn take_image(&mut self, from: &Path, to: &str, version: &str) -> Result<(), ProcessError> {
-        let failed = |source| ProcessError::Io { program: from.display().to_string(), source };
-        let content = fs::read(from).map_err(failed)?;
-        fs::write(self.folder.path().join(to), &content).map_err(failed)?;
-        self.versions.insert(digest(&content), version.to_owned());
-        Ok(())
+    /// Goes through what was made.
+    #[must_use]
+    pub fn new(setting: &'a Setting<'a>) -> Self {
+        Self { setting, console: setting.console, folder: setting.folder, firmware: setting.firmware }
     }
 
     /// Goes the whole way.
@@ -90,149 +77,112 @@ impl<'a> Walk<'a> {
     ///
     /// [`ProcessError`] names the step that failed, and the log that says more.
     pub fn go(&self) -> Result<Stage, ProcessError> {
-        let server = self.start_server()?;
-        self.make_keys()?;
-        self.publish_releases()?;
-        self.make_devices()?;
-        self.make_manifest()?;
-
-        let mut lamp = self.switch_on("lamp-1", "")?;
-        let mut meter = self.switch_on("meter-1", " --halt-at manifest-stored")?;
-        let registered = |device: &mut Device| device.wait("its registration", STEP, |it| it.registered);
-        let before = Before { lamp: registered(&mut lamp)?, meter: registered(&mut meter)? };
-        self.console.run("bellwether campaign launch --manifest fleet.signed.suit")?;
-        let halted = meter.wait_end(STEP)?;
+        let mut site = self.setting.make()?;
+        let mut fleet = self.switch_fleet_on(&mut site)?;
+        let id = self.launch()?;
+        let halted = fleet.meter_1.device.wait_end(STEP)?;
         self.copy_meter()?;
-        let mut meter = self.switch_on("meter-1", "")?;
+        fleet.meter_1.device = self.switch_on("meter-1", "")?;
 
-        let campaign = self.watch_campaign()?;
-        let updated = |device: &mut Device| {
-            device.wait("the receipt of its report", STEP, |it| it.updated)?;
-            device.wait("its registration after the update", STEP, |it| it.registered)
-        };
-        let meter_after = updated(&mut meter)?;
-        updated(&mut lamp)?;
-        let lamp_after = lamp.wait("the word of its new program", STEP, |it| it.says.is_some())?;
+        let mut seen = Self::see_updates(&mut fleet)?;
         let (copy, alarms) = self.switch_copy_on()?;
-        let after = After { lamp: lamp_after, meter: meter_after, copy, alarms, campaign };
+        seen.insert(2, Seen { device: COPY, before: copy.clone(), after: copy });
+        let (meter_4, status, away) = self.serve_without_server(&mut site)?;
+        seen.insert(5, Seen { device: "meter-4", before: fleet.meter_4, after: status });
+        let campaign = self.watch_campaign(&id)?;
 
-        let outcome = self.outcome(&before, halted.as_ref(), &after);
-        let alarms = after.alarms;
-        Ok(Stage { outcome, expected: self.expected()?, alarms, _lamp: lamp, _meter: meter, _server: server })
-    }
-
-    fn start_server(&self) -> Result<Process, ProcessError> {
-        let line = format!("bellwether-server --data {SERVER_DATA} --coaps 127.0.0.1:0 --http 127.0.0.1:0");
-        let mut server = self.console.start("bellwether-server", &line, &self.folder.log("server"))?;
-        let listening = self.folder.path().join(SERVER_DATA).join("listening.json");
-        server.wait_until("it listens", STEP, || Ok(listening.exists().then_some(())))?;
-        Ok(server)
-    }
-
-    fn make_keys(&self) -> Result<(), ProcessError> {
-        self.console.run("bellwether keys new keys/root.key")?;
-        self.console.run("bellwether keys new keys/author.key")?;
-        self.console.run("bellwether keys distributor --out keys/distributor.pub")?;
-        self.console.run(&format!(
-            "bellwether keys anchors --vendor {VENDOR} --root keys/root.key --author keys/author.pub \
-             --distributor keys/distributor.pub --out anchors.cose"
-        ))?;
-        self.console.run("bellwether keys trust anchors.cose")?;
-        Ok(())
-    }
-
-    /// The lamp's first version is not published, so that its delta can't be made and it gets the full image.
-    fn publish_releases(&self) -> Result<(), ProcessError> {
-        self.publish("lamp", LAMP, &lamp_image(LAMP))?;
-        for (version, _) in &self.firmware.versions {
-            self.publish("meter", version, &meter_image(version))?;
+        let frames = self.frames()?;
+        let mut rows: Vec<Row> = seen.iter().map(|one| self.row(one, &frames, &away)).collect();
+        if let Some(meter) = rows.iter_mut().find(|row| row.device == "meter-1") {
+            // It was switched on twice; both count.
+            meter.traffic += halted.map(|status| status.traffic()).unwrap_or_default();
         }
-        Ok(())
+        let listed = alarms.iter().map(|alarm| (alarm.kind.clone(), alarm.device.clone())).collect();
+        let outcome = Outcome { rows, alarms: listed, campaign: campaign.devices, frames, away };
+        let Fleet { lamp, meter_1, meter_2, meter_3, valve, .. } = fleet;
+        let mut devices: Vec<Device> = [lamp, meter_1, meter_2, meter_3, valve].map(|on| on.device).into();
+        devices.push(meter_4);
+        Ok(Stage { outcome, expected: self.expected()?, alarms, _devices: devices, _site: site })
     }
 
-    fn publish(&self, class: &str, version: &str, image: &str) -> Result<(), ProcessError> {
-        let line = format!("bellwether release publish {image} --class {class} --version {version}");
-        self.console.run(&line).map(drop)
-    }
-
-    fn make_devices(&self) -> Result<(), ProcessError> {
-        let (previous, _) = self.firmware.previous();
-        let devices = [
-            ("lamp", "lamp-1", "linux", LAMP_BEFORE, lamp_image(LAMP_BEFORE)),
-            ("meter", "meter-1", "microcontroller", previous, meter_image(previous)),
-        ];
-        for (class, name, kind, version, image) in devices {
-            self.console
-                .run(&format!("bellwether device add {name} --class {class} --out devices/{name}.unit"))?;
-            self.console.run(&format!(
-                "bellwether-agent flash --unit devices/{name}.unit --vendor {VENDOR} --class {class} \
-                 --image {image} --version {version} --kind {kind} --out devices/{name}.flash"
-            ))?;
-        }
-        self.forget_units()
-    }
-
-    /// The unit files' secrets are in the devices now, and nowhere else in clear.
-    fn forget_units(&self) -> Result<(), ProcessError> {
-        println!("$ rm devices/*.unit");
-        for name in ["lamp-1", "meter-1"] {
-            let path = self.folder.path().join(format!("devices/{name}.unit"));
-            let failed = |source| ProcessError::Io { program: path.display().to_string(), source };
-            fs::remove_file(&path).map_err(failed)?;
-        }
-        Ok(())
-    }
-
-    fn make_manifest(&self) -> Result<(), ProcessError> {
-        let (target, _) = self.firmware.target();
-        self.console.run(&format!(
-            "bellwether manifest make --vendor {VENDOR} --sequence 2 --image lamp={}:{LAMP} \
-             --image meter={}:{target} --out fleet.suit",
-            lamp_image(LAMP),
-            meter_image(target)
-        ))?;
-        self.console
-            .run("bellwether manifest sign fleet.suit --key keys/author.key --out fleet.signed.suit")?;
-        Ok(())
+    fn switch_fleet_on(&self, site: &mut Site) -> Result<Fleet, ProcessError> {
+        let lamp = self.switch_on("lamp-1", "")?;
+        let meter_1 = self.switch_on("meter-1", " --halt-at manifest-stored")?;
+        let meter_2 = self.switch_on("meter-2", "")?;
+        let meter_3 = self.switch_on("meter-3", "")?;
+        let meter_4 = self.switch_on("meter-4", "")?;
+        let valve = self.switch_on("valve-1", "")?;
+        let registered = |mut device: Device| {
+            let before = device.wait("its registration", STEP, |it| it.registered)?;
+            Ok(On { device, before })
+        };
+        let meter_4 = registered(meter_4)?;
+        let fleet = Fleet {
+            lamp: registered(lamp)?,
+            meter_1: registered(meter_1)?,
+            meter_2: registered(meter_2)?,
+            meter_3: registered(meter_3)?,
+            valve: registered(valve)?,
+            meter_4: meter_4.before,
+        };
+        self.wait_told(&["meter-2", "meter-3", "meter-4"])?;
+        site.gateway.wait_ready(3)?;
+        println!("  The server has read what meter-4 is. It is switched off before the campaign begins.");
+        meter_4.device.switch_off();
+        Ok(fleet)
     }
 
     fn switch_on(&self, name: &str, more: &str) -> Result<Device, ProcessError> {
         Device::switch_on(self.console, self.folder.path(), &self.folder.log(name), name, more)
     }
 
+    /// Launches the campaign by MQTT and gives its name.
+    fn launch(&self) -> Result<String, ProcessError> {
+        let manifest: Manifest =
+            self.console.type_and_ask("bellwether --json manifest publish fleet.signed.suit")?;
+        let body = serde_json::json!({
+            "request_id": "first-campaign",
+            "manifest": manifest.digest,
+            "targets": { "classes": ["lamp", "meter", "valve"] },
+        });
+        let campaign: Campaign = mqtt::launch(self.console, self.folder.path(), &body)?;
+        println!("  campaign {} was launched", campaign.id);
+        Ok(campaign.id)
+    }
+
     /// Copies the meter's flash while it is without power.
     fn copy_meter(&self) -> Result<(), ProcessError> {
         println!("  meter-1 stored the manifest and lost its power. A copy of its flash, before it asked:");
-        println!("$ cp devices/meter-1.flash devices/{COPY}.flash");
+        println!("$ cp devices/meter-1.flash devices/{COPY_FILE}.flash");
         let devices = self.folder.path().join("devices");
-        let (from, to) = (devices.join("meter-1.flash"), devices.join(format!("{COPY}.flash")));
+        let (from, to) = (devices.join("meter-1.flash"), devices.join(format!("{COPY_FILE}.flash")));
         let failed = |source| ProcessError::Io { program: from.display().to_string(), source };
         fs::copy(&from, to).map(drop).map_err(failed)
     }
 
-    fn watch_campaign(&self) -> Result<Campaign, ProcessError> {
-        let line = "bellwether campaign watch";
-        let status = self.console.watch(line, CAMPAIGN, &self.folder.log("server"))?;
-        if !status.success() {
-            return Err(ProcessError::Failed {
-                command: line.to_owned(),
-                said: format!(
-                    "not every device was updated; see above and the logs in {}",
-                    self.logs().display()
-                ),
-            });
-        }
-        self.console.ask("bellwether --json campaign watch")
-    }
-
-    fn logs(&self) -> PathBuf {
-        self.folder.path().join("logs")
+    /// Waits for the ends of the devices that are on.
+    fn see_updates(fleet: &mut Fleet) -> Result<Vec<Seen>, ProcessError> {
+        let updated = |device: &'static str, on: &mut On| {
+            on.device.wait("the receipt of its report", UPDATE, |it| it.updated)?;
+            let after = on.device.wait("its registration after the update", STEP, |it| it.registered)?;
+            Ok(Seen { device, before: on.before.clone(), after })
+        };
+        let lamp = updated("lamp-1", &mut fleet.lamp)?;
+        let after = fleet.lamp.device.wait("the word of its new program", STEP, |it| it.says.is_some())?;
+        let lamp = Seen { after, ..lamp };
+        let meter_1 = updated("meter-1", &mut fleet.meter_1)?;
+        let meter_2 = updated("meter-2", &mut fleet.meter_2)?;
+        let meter_3 = updated("meter-3", &mut fleet.meter_3)?;
+        let refused = |it: &Status| it.reason.is_some();
+        let after = fleet.valve.device.wait("its refusal of the manifest", UPDATE, refused)?;
+        let valve = Seen { device: "valve-1", before: fleet.valve.before.clone(), after };
+        Ok(vec![lamp, meter_1, meter_2, meter_3, valve])
     }
 
     /// Switches the copy on, and off again once the server has refused it.
     fn switch_copy_on(&self) -> Result<(Status, Vec<Alarm>), ProcessError> {
-        println!("  meter-1 runs its update. Its copy, meter-1′, is switched on:");
-        let mut copy = self.switch_on(COPY, "")?;
+        println!("  meter-1 runs its update. Its copy, {COPY}, is switched on:");
+        let mut copy = self.switch_on(COPY_FILE, "")?;
         let status = copy.wait("its refusal", STEP, Status::refused)?;
         let log = self.folder.log("server");
         let alarms = self.console.stop().wait_until("an alarm", STEP, &log, || {
@@ -242,86 +192,158 @@ impl<'a> Walk<'a> {
         Ok((status, alarms))
     }
 
-    fn outcome(&self, before: &Before, halted: Option<&Status>, after: &After) -> Outcome {
-        let lamp = Row { said: after.lamp.says.clone(), ..self.row("lamp-1", &before.lamp, &after.lamp) };
-        let mut meter = self.row("meter-1", &before.meter, &after.meter);
-        // It was switched on twice; both count.
-        meter.traffic += halted.unwrap_or(&before.meter).traffic();
-        let installed = |device: &&bellwether_api::CampaignDevice| device.outcome == DeviceOutcome::Installed;
-        Outcome {
-            lamp,
-            meter,
-            copy: self.row("meter-1′", &after.copy, &after.copy),
-            alarms: after.alarms.iter().map(|alarm| (alarm.kind.clone(), alarm.device.clone())).collect(),
-            installed: after
-                .campaign
-                .devices
-                .iter()
-                .filter(installed)
-                .map(|device| device.endpoint.clone())
-                .collect(),
-        }
+    /// Cuts the line, lets the gateway serve meter-4, and mends the line.
+    fn serve_without_server(&self, site: &mut Site) -> Result<(Device, Status, Away), ProcessError> {
+        site.gateway.wait_prefetched()?;
+        self.tell_shared()?;
+        println!("  {GATEWAY} holds its bundle and the frames of meter-4. The line to the server is cut,");
+        println!("  and meter-4 is switched on:");
+        let passed_before = site.line.cut()?;
+        let mut meter = self.switch_on("meter-4", "")?;
+        let target = self.setting.image_of(&meter_image(&self.firmware.target().0))?;
+        let runs = |it: &Status| it.running.digest == target.digest && it.reports_waiting > 0;
+        let status = meter.wait("its new image", UPDATE, runs)?;
+        let kept = site.gateway.wait_reports()?;
+        let known: Known = self.console.ask("bellwether --json device show meter-4")?;
+        let passed_after = site.line.mend()?;
+        let away = Away {
+            device: "meter-4".to_owned(),
+            ran: self.setting.image(&status.running.digest),
+            registered: status.registered,
+            reports_waiting: status.reports_waiting,
+            index_known: known.index,
+            passed_before,
+            passed_after,
+        };
+        println!(
+            "  meter-4 runs {}, and {GATEWAY} keeps {kept} of its reports. The server, which does not know, is at \
+             key index {};\n  {} datagrams were lost on the way to it. The line is mended:",
+            away.ran.version,
+            known.index,
+            passed_after.lost - passed_before.lost
+        );
+        meter.wait("the receipt of its report", UPDATE, |it| it.updated)?;
+        let status = meter.wait("its registration", UPDATE, |it| it.registered)?;
+        Ok((meter, status, away))
     }
 
-    fn row(&self, device: &str, before: &Status, after: &Status) -> Row {
+    /// Tells what the server's counter says of the frames that two devices behind the gateway share.
+    fn tell_shared(&self) -> Result<(), ProcessError> {
+        let frames = self.frames()?;
+        let shared = frames.iter().find(|one| one.sent.contains_key("meter-1"));
+        if let Some(FrameCount { frames, sent, .. }) = shared {
+            let sent = sent.get(GATEWAY).copied().unwrap_or_default();
+            println!(
+                "  meter-2 and meter-3 share a delta of {frames} frames; the server sent {GATEWAY} {sent}, and \
+                 them none."
+            );
+        }
+        Ok(())
+    }
+
+    fn frames(&self) -> Result<Vec<FrameCount>, ProcessError> {
+        self.console.ask("bellwether --json release frames")
+    }
+
+    /// Waits until the server has read what these devices are.
+    fn wait_told(&self, devices: &[&str]) -> Result<(), ProcessError> {
+        let log = self.folder.log("server");
+        for device in devices {
+            self.console.stop().wait_until(&format!("the answers of {device}"), STEP, &log, || {
+                let known: Known = self.console.ask(&format!("bellwether --json device show {device}"))?;
+                Ok(known.told.then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Shows the campaign to its end; valve-1 makes it end otherwise than well.
+    fn watch_campaign(&self, id: &str) -> Result<Campaign, ProcessError> {
+        self.console.watch(&format!("bellwether campaign watch {id}"), UPDATE, &self.folder.log("server"))?;
+        self.console.ask_whatever(&format!("bellwether --json campaign watch {id}"))
+    }
+
+    fn row(&self, seen: &Seen, frames: &[FrameCount], away: &Away) -> Row {
+        let Seen { device, before, after } = seen;
+        let Asked { requests, index } = after.asked();
+        let of = self.target_bytes();
+        let got = after.got.as_ref().map(|grant| match &grant.base {
+            None => Got::Full { bytes: grant.content_bytes },
+            Some(base) => Got::Delta { base: self.setting.image(base), bytes: grant.content_bytes, of },
+        });
+        // By the server's word: what came from it partly was not served by the gateway.
+        let from_server = frames.iter().any(|one| one.sent.contains_key(*device));
+        let served = match &got {
+            None => Served::Nobody,
+            Some(_) if from_server || after.frames_from_gateway() == 0 => Served::Server,
+            Some(_) if away.device == *device => Served::GatewayAlone,
+            Some(_) => Served::Gateway,
+        };
         Row {
-            device: device.to_owned(),
-            ran: self.image(&before.running.digest),
-            asked: after.asked(),
-            got: after.got(),
+            device: (*device).to_owned(),
+            ran: self.setting.image(&before.running.digest),
+            asked: Asked { requests, index },
+            got,
+            served,
             traffic: after.traffic(),
-            runs: self.image(&after.running.digest),
-            said: None,
+            runs: self.setting.image(&after.running.digest),
+            said: after.says.clone(),
             refused: after.refused(),
+            result: after.result,
             why_not: after.reason.clone(),
         }
     }
 
-    fn image(&self, digest: &str) -> Image {
-        let version = self.versions.get(digest).cloned();
-        let unknown = || format!("image {}", digest.get(..12).unwrap_or(digest));
-        Image { version: version.unwrap_or_else(unknown), digest: digest.to_owned() }
+    /// Bytes of the meters' new image; `None` where it was made up, so that a ratio means nothing.
+    fn target_bytes(&self) -> Option<u64> {
+        let content = self.setting.content(&meter_image(&self.firmware.target().0)).ok()?;
+        (!self.firmware.made_up).then_some(content.len() as u64)
     }
 
     fn expected(&self) -> Result<Expected, ProcessError> {
-        let (target, _) = self.firmware.target();
-        let meter = self.content(&meter_image(target))?;
-        let before = self.content(&meter_image(&self.firmware.previous().0))?;
+        let image = |version: &str| self.setting.image_of(&meter_image(version));
+        let (target, previous) = (image(&self.firmware.target().0)?, image(&self.firmware.previous().0)?);
+        let older = image(self.setting.older())?;
+        let lamp = self.setting.image_of(&lamp_image(LAMP))?;
+        let valve = self.setting.image_of(VALVE_IMAGE)?;
+        let delta = || ExpectedGot::DeltaFrom(previous.clone());
+        let listed = self.firmware.older().is_some();
+        let from_older = if listed { ExpectedGot::DeltaFrom(older) } else { ExpectedGot::Full };
+        let row = |device: &str, got, served, runs: &_, end| {
+            let runs = Clone::clone(runs);
+            ExpectedRow { device: device.to_owned(), got, served, runs, says: None, end }
+        };
+        let says = Some(format!("lamp firmware {LAMP} shines"));
+        let copy = End::CopyOf("meter-1".to_owned());
         Ok(Expected {
-            lamp: self.image(&digest(&self.content(&lamp_image(LAMP))?)),
-            lamp_says: format!("lamp firmware {LAMP} shines"),
-            meter_before: self.image(&digest(&before)),
-            meter: self.image(&digest(&meter)),
-            meter_bytes: meter.len() as u64,
-            made_up: self.firmware.made_up,
+            rows: vec![
+                ExpectedRow {
+                    says,
+                    ..row("lamp-1", ExpectedGot::Full, Served::Server, &lamp, End::Installed)
+                },
+                row("meter-1", delta(), Served::Server, &target, End::Installed),
+                row(COPY, ExpectedGot::Nothing, Served::Nobody, &previous, copy),
+                row("meter-2", delta(), Served::Gateway, &target, End::Installed),
+                row("meter-3", delta(), Served::Gateway, &target, End::Installed),
+                row("meter-4", from_older, Served::GatewayAlone, &target, End::Installed),
+                row("valve-1", ExpectedGot::Nothing, Served::Nobody, &valve, End::NotForIt),
+            ],
+            gateway: GATEWAY.to_owned(),
         })
     }
 
-    fn content(&self, image: &str) -> Result<Vec<u8>, ProcessError> {
-        let path = self.folder.path().join(image);
-        fs::read(&path).map_err(|source| ProcessError::Io { program: path.display().to_string(), source })
+    /// Where the logs are.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.folder.path().join("logs")
     }
 }
 
-fn digest(content: &[u8]) -> String {
-    hex::encode(Sha256::digest(content))
-}
-
-fn lamp_image(version: &str) -> String {
-    format!("images/lamp-{version}")
-}
-
-fn meter_image(version: &str) -> String {
-    format!("images/meter-{version}.bin")
-}
-
-const VENDOR: &str = "example.com";
-const LAMP_BEFORE: &str = "1.0.0";
-const LAMP: &str = "2.0.0";
-/// File name of meter-1′.
-const COPY: &str = "meter-1-prime";
+/// Name of the copy in the table, and of its files.
+const COPY: &str = "meter-1′";
+const COPY_FILE: &str = "meter-1-prime";
 
 /// A step takes a second; a loaded machine is given twenty.
-const STEP: Duration = Duration::from_secs(20);
-/// The campaign takes a few seconds; images of several megabytes on a loaded machine take a minute.
-const CAMPAIGN: Duration = Duration::from_mins(2);
+pub(crate) const STEP: Duration = Duration::from_secs(20);
+/// An update takes a few seconds; images of several megabytes on a loaded machine take a minute.
+const UPDATE: Duration = Duration::from_mins(2);

@@ -1,12 +1,12 @@
 //! A server with keys, anchors, releases and devices, set up by the command line as a person would.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bellwether_api::{Alarm, Campaign, CampaignDevice, CampaignState, Device, DeviceOutcome, NewDevice};
+use bellwether_api::{
+    Alarm, Campaign, CampaignDevice, CampaignState, Device, DeviceOutcome, FrameCount, NewDevice,
+};
 use bellwether_manifests::envelope::Envelope;
-use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::cli::Cli;
@@ -24,17 +24,6 @@ pub struct Fleet {
     /// The command line.
     pub cli: Cli,
     folder: TempDir,
-}
-
-/// Frames of one resource that left the server.
-#[derive(Clone, Debug, Deserialize)]
-pub struct FrameCount {
-    /// The resource's root, in hexadecimal.
-    pub root: String,
-    /// How many frames it has.
-    pub frames: u64,
-    /// Frames sent, by DTLS identity; one that was asked for twice counts twice.
-    pub sent: BTreeMap<String, u64>,
 }
 
 /// A signed manifest in a file.

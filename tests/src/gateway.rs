@@ -107,7 +107,7 @@ impl Gateway {
         if self.flags.iter().all(|flag| flag != ACK_TIMEOUT_FLAG) {
             command.args([ACK_TIMEOUT_FLAG, ACK_TIMEOUT_MS]);
         }
-        command.args(&self.flags).env("RUST_LOG", "info");
+        command.args(&self.flags);
         Program::start(command, &self.log)
     }
 
@@ -191,4 +191,4 @@ fn free_port() -> SocketAddr {
 }
 
 /// What a gateway says that finds another process on its port.
-const PORT_TAKEN: &str = "can't be bound";
+const PORT_TAKEN: &str = "can't listen on";

@@ -26,5 +26,6 @@ pub mod raw_device;
 pub mod raw_gateway;
 pub mod rounds;
 pub mod server;
+pub mod site;
 pub mod uplink;
 pub mod wait;

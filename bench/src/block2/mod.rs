@@ -1,4 +1,5 @@
-//! `block2_serve_1024_*`: CPU that one served block of 1,024 bytes costs our shard, beside a raw echo.
+//! `block2_serve_1024_*`, `gateway_serve_1024_*`: CPU that one served block of 1,024 bytes costs the shard of our server,
+//! and that of our gateway from its cache, beside a raw echo.
 //!
 //! Only the server's thread is counted. It has one CPU for itself and the load another, where there are two. Each
 //! round measures all servers one after the other, so what else the machine does falls on all of them.
@@ -8,12 +9,17 @@ mod raw;
 mod wire;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use bellwether_gateway::counters::Counters;
+use bellwether_gateway::frames::FrameService as GatewayService;
+use bellwether_gateway::frames::cache::{CacheBounds, FrameCache as GatewayCache};
+
 use bellwether_manifests::frame::FrameChain;
-use bellwether_net::{Event, PskTable, Secret, Security, Shard, ShardConfig, ShardHandle};
+use bellwether_net::{Event, PskTable, Secret, Security, Service, Shard, ShardConfig, ShardHandle};
 use bellwether_server::builder::BLOCK_BYTES;
 use bellwether_server::frames::{self, Body, FrameCache, FrameService};
 use sha2::{Digest, Sha256};
@@ -21,10 +27,10 @@ use tokio::sync::mpsc;
 
 use self::load::{Load, Window};
 use self::raw::RawEcho;
-use crate::Failure;
 use crate::cpu::{self, Thread};
 use crate::figure::{Figure, Taken};
 use crate::firmware::noise;
+use crate::{Failure, clock};
 
 /// How much is done.
 #[derive(Clone, Copy, Debug)]
@@ -90,15 +96,23 @@ fn on_load_thread(effort: Effort) -> Result<Taken, Failure> {
 
     let raw = RawEcho::start(&bytes[..FRAME_BYTES])?;
     let plain = Ours::start(Security::Plain, &cache)?;
-    let dtls = Ours::start(Security::PskServer(keys), &cache)?;
+    let dtls = Ours::start(Security::PskServer(Arc::<PskTable>::clone(&keys)), &cache)?;
+    let folder = tempfile::tempdir()?;
+    let cached = gateway_cache(folder.path(), &bytes)?;
+    let gateway = Ours::serve(Security::PskServer(keys), cached)?;
     let frames = || bytes.chunks(FRAME_BYTES).filter(|frame| frame.len() == FRAME_BYTES);
     let mut targets = [
         Target::new(RawEcho::THREAD, Load::new(raw.address, &path, frames().take(1), effort.devices)?)?,
         Target::new(&plain.thread(), Load::new(plain.shard.local_addr(), &path, frames(), effort.devices)?)?,
         Target::new(&dtls.thread(), Load::new(dtls.shard.local_addr(), &path, frames(), effort.devices)?)?,
+        Target::new(
+            &gateway.thread(),
+            Load::new(gateway.shard.local_addr(), &path, frames(), effort.devices)?,
+        )?,
     ];
     let placed = place(&targets)?;
     targets[2].load.secure(credential)?;
+    targets[3].load.secure(credential)?;
     for _ in 0..effort.rounds {
         for (at, regime) in regimes(effort).iter().enumerate() {
             for target in &mut targets {
@@ -109,19 +123,40 @@ fn on_load_thread(effort: Effort) -> Result<Taken, Failure> {
     raw.stop()?;
     plain.shard.stop();
     dtls.shard.stop();
+    gateway.shard.stop();
     Ok(Taken { figures: figures(effort, &targets)?, notes: vec![placed], ..Taken::default() })
 }
 
 impl Ours {
     fn start(security: Security, cache: &Arc<FrameCache>) -> Result<Self, Failure> {
+        Self::serve(security, Box::new(FrameService::new(Arc::clone(cache))))
+    }
+
+    fn serve(security: Security, service: Box<dyn Service>) -> Result<Self, Failure> {
         let config = ShardConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), security);
-        let (shard, events) = Shard::spawn(config, Box::new(FrameService::new(Arc::clone(cache))))?;
+        let (shard, events) = Shard::spawn(config, service)?;
         Ok(Self { shard, _events: events })
     }
 
     fn thread(&self) -> String {
         format!("shard-{}", self.shard.local_addr().port())
     }
+}
+
+/// The gateway's own service with a resource in its cache, on disk and in memory.
+fn gateway_cache(folder: &Path, framed: &[u8]) -> Result<Box<dyn Service>, Failure> {
+    let counters = Arc::<Counters>::default();
+    let bounds = CacheBounds { disk_bytes_max: CACHE_BYTES, memory_bytes_max: CACHE_BYTES };
+    let cache = GatewayCache::open(&folder.join("frames"), bounds, Arc::clone(&counters))?;
+    let root = Sha256::digest(&framed[..FRAME_BYTES.min(framed.len())]).into();
+    let resource = cache.bring(&root, clock::system());
+    let pieces = framed.chunks(FRAME_BYTES).count();
+    for (number, piece) in framed.chunks(FRAME_BYTES).enumerate() {
+        cache
+            .append(&resource, piece, number + 1 < pieces)
+            .map_err(|_| "a frame is not what was announced")?;
+    }
+    Ok(Box::new(GatewayService::new(Arc::new(cache), counters)))
 }
 
 impl<'f> Target<'f> {
@@ -161,15 +196,16 @@ fn place(targets: &[Target<'_>]) -> Result<String, Failure> {
     ))
 }
 
-fn figures(effort: Effort, [raw, plain, dtls]: &[Target<'_>; 3]) -> Result<Vec<Figure>, Failure> {
+fn figures(effort: Effort, [raw, plain, dtls, gateway]: &[Target<'_>; 4]) -> Result<Vec<Figure>, Failure> {
     let mut figures = Vec::new();
-    for (security, engine, target) in [
-        ("plain", "bellwether-net shard, plain UDP", plain),
-        ("dtls", "bellwether-net shard, DTLS 1.2 PSK-AES128-CCM8 by Mbed TLS", dtls),
+    for (kind, engine, target) in [
+        ("block2_serve_1024_plain", "bellwether-net shard, plain UDP", plain),
+        ("block2_serve_1024_dtls", "bellwether-net shard, DTLS 1.2 PSK-AES128-CCM8 by Mbed TLS", dtls),
+        ("gateway_serve_1024_dtls", "bellwether-gateway from its cache, DTLS as above", gateway),
     ] {
         for (at, regime) in regimes(effort).iter().enumerate() {
             let (ours, raw) = (&target.samples[at], &raw.samples[at]);
-            let name = format!("block2_serve_1024_{security}_{}", regime.suffix);
+            let name = format!("{kind}_{}", regime.suffix);
             let layer = format!("socket to socket: CoAP, Block2, frame from memory; {}", regime.text);
             let figure = Figure::new(name, UNIT, layer, engine, ours)?;
             figures.push(figure.beside(RAW, ours, raw)?);
@@ -206,6 +242,8 @@ const FRAME_BYTES: usize = BLOCK_BYTES as usize + 32;
 /// As many as a burst of devices that answer a push.
 const OUTSTANDING: usize = 64;
 const IMAGE_BYTES: usize = 256 * 1024;
+/// More than the image with its digests.
+const CACHE_BYTES: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
@@ -223,6 +261,8 @@ mod tests {
                 "block2_serve_1024_plain_many",
                 "block2_serve_1024_dtls_one",
                 "block2_serve_1024_dtls_many",
+                "gateway_serve_1024_dtls_one",
+                "gateway_serve_1024_dtls_many",
             ]
         );
         for figure in &taken.figures {
