@@ -156,7 +156,7 @@ async fn read_children(gateway: &Arc<Gateway>) -> Ended {
 async fn fetch_children(gateway: &Arc<Gateway>) -> Result<(), String> {
     let mut request = Request::new(Method::Get, "/g/c");
     request.accept = Some(CBOR);
-    let response = gateway.uplink.ask(request).await.map_err(|error| error.to_string())?;
+    let response = gateway.uplink.ask_at_length(request).await.map_err(|error| error.to_string())?;
     if response.code != Code::CONTENT {
         return Err(format!("the server answered {}", response.code));
     }

@@ -123,12 +123,17 @@ impl Running {
         self.shard.local_addr()
     }
 
-    /// Ends all tasks, tells the devices, and frees the port.
+    /// Ends all tasks, tells server and devices, and frees the port.
     pub async fn stop(mut self) {
-        self.tasks.shutdown().await;
-        let shard = self.shard.clone();
+        let (gateway, shard) = (Arc::clone(&self.gateway), self.shard.clone());
+        // First the sockets, while their owners still hold them: so both ends hear of it.
+        let stopped = tokio::task::spawn_blocking(move || {
+            gateway.uplink.close();
+            shard.stop();
+        });
         // A thread that can't be waited for ends with the process.
-        let _ = tokio::task::spawn_blocking(move || shard.stop()).await;
+        let _ = stopped.await;
+        self.tasks.shutdown().await;
     }
 }
 

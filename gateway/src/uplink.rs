@@ -73,6 +73,13 @@ impl Uplink {
         self.link.send_replace(link);
     }
 
+    /// Ends the session and tells the server. It waits for the socket's thread.
+    pub fn close(&self) {
+        if let Some(link) = self.link.send_replace(None) {
+            link.shard.stop();
+        }
+    }
+
     /// Whether a session stands.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -102,8 +109,21 @@ impl Uplink {
     ///
     /// [`UplinkError`] if no answer came. An answer with an error code is no error.
     pub async fn ask(&self, request: Request) -> Result<Response, UplinkError> {
+        self.ask_within(self.wait, request).await
+    }
+
+    /// Sends a request whose answer takes many blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`UplinkError`] if no answer came.
+    pub async fn ask_at_length(&self, request: Request) -> Result<Response, UplinkError> {
+        self.ask_within(self.wait.saturating_mul(LONG_ANSWER), request).await
+    }
+
+    async fn ask_within(&self, wait: Duration, request: Request) -> Result<Response, UplinkError> {
         let link = self.link.borrow().clone().ok_or(UplinkError::Away)?;
-        match tokio::time::timeout(self.wait, link.shard.request(link.session, request)).await {
+        match tokio::time::timeout(wait, link.shard.request(link.session, request)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(bellwether_net::RequestError::NotTaken(_))) => Err(UplinkError::Busy),
             Ok(Err(_)) | Err(_) => {
@@ -204,6 +224,9 @@ fn host_and_port(uri: &str) -> Option<String> {
     let after_host = authority.rfind(']').map_or(authority, |end| &authority[end..]);
     Some(if after_host.contains(':') { authority.to_owned() } else { format!("{authority}:{COAPS_PORT}") })
 }
+
+/// Waits for one answer in a long one: a list of a thousand devices takes a hundred blocks.
+const LONG_ANSWER: u32 = 16;
 
 /// RFC 7252 §6.2.
 const COAPS_PORT: u16 = 5684;

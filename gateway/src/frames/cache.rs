@@ -105,7 +105,11 @@ impl FrameCache {
     /// Whether anything of the resource is kept.
     #[must_use]
     pub fn holds(&self, root: &Digest) -> bool {
-        self.locked().entries.contains_key(root)
+        let index = self.locked();
+        let entry = index.entries.get(root);
+        entry.is_some_and(|entry| {
+            entry.disk_bytes > 0 || entry.open.as_ref().is_some_and(|open| !open.is_empty())
+        })
     }
 
     /// Whether a resource is here from its first frame to its last, as far as it was looked at since the process
