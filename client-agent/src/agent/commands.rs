@@ -75,7 +75,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
             Command::PackageUri => return self.drop_update(UpdateResult::UnsupportedProtocol),
             Command::Reset => return self.drop_update(UpdateResult::Initial),
             Command::Cancel => return self.drop_update(UpdateResult::Cancelled),
-            Command::Install => return self.begin_trial(),
+            Command::Install => return self.begin_trial(now, route),
             Command::Anchors(document) => return self.take_anchors(now, &document),
         }
         Ok(Code::CHANGED)
@@ -136,11 +136,14 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         Ok(if dropped { Code::CHANGED } else { Code::METHOD_NOT_ALLOWED })
     }
 
-    fn begin_trial(&mut self) -> Result<Code, UpdateError<F::Error>> {
+    fn begin_trial(&mut self, now: Instant, route: Route) -> Result<Code, UpdateError<F::Error>> {
         match self.updater.begin_trial()? {
             Begun::Trial => self.announce_trial(),
             Begun::GoFirst => {
-                self.work_gate.open();
+                match route {
+                    Route::Server => self.work_gate.open(),
+                    Route::Gateway => self.work_gate.open_by_hint(now),
+                }
                 self.events.push_back(Event::GoWanted);
             }
             Begun::NotNow => return Ok(Code::METHOD_NOT_ALLOWED),

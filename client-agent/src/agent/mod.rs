@@ -282,6 +282,9 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     /// Tells when to call [`Agent::handle_timeout`] and poll again; `None`: only when something comes in.
     #[must_use]
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        if self.mode != Mode::Running {
+            return None;
+        }
         [self.server_due(), self.gateway_due(), self.step_due(now)].into_iter().flatten().min()
     }
 

@@ -61,9 +61,11 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         if self.is_step_under_way() {
             return None;
         }
-        let report = self.updater.pending_report().map(|_| (Step::Report, self.report_gate.opens()));
-        let work = self.work_step().map(|step| (step, self.work_gate.opens()));
         let free = |(step, at): (Step, Instant)| self.free_route(step, now).map(|_| at);
+        let report = self.updater.pending_report().map(|_| (Step::Report, self.report_gate.opens()));
+        // A report that could go out but for its link is waited for: nothing goes before it.
+        let waits = report.is_some_and(|(_, at)| at <= now);
+        let work = self.work_step().filter(|_| !waits).map(|step| (step, self.work_gate.opens()));
         [report.and_then(free), work.and_then(free)].into_iter().flatten().min()
     }
 

@@ -424,3 +424,36 @@ fn gateway_cannot_take_a_grant_back() {
     world.wait_until(|world| world.events.last() == Some(&Event::Reboot));
     assert_eq!((world.count_at_gateway("Post u?"), world.count("Post u?")), (4, 1));
 }
+
+#[test]
+fn request_of_a_device_whose_report_waits_for_the_gateway_waits_without_being_polled_for() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.settle();
+    world.push_manifest();
+    world.settle();
+    world.conduct(Conduct::Decline(Code::BAD_GATEWAY, None));
+    let newer = world.server.manifest(2);
+    // Its request goes to the server now, and there is a report of the grant that it ended.
+    world.push(newer);
+    world.wait_until(|world| world.moments().last() == Some(&Moment::Failed) && world.count("Post u?") == 1);
+    world.agent.handle_disconnected(world.now, Route::Gateway);
+    assert_eq!(world.agent.poll_connect(world.now.after(Duration::from_secs(9))), Some(Route::Gateway));
+    world.ask_device(Method::Post, "/5/0/10", None);
+    world.now = world.now.after(Duration::from_secs(9));
+    let newest = world.server.manifest(3);
+    world.push(newest);
+    assert!(world.agent.poll_request(world.now).unwrap().is_none_or(|(_, _, sent)| sent.path != ["u"]));
+    assert!(world.agent.poll_timeout(world.now).is_none_or(|at| at > world.now));
+}
+
+#[test]
+fn device_that_ends_is_not_woken_by_what_the_gateway_would_hear() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.settle();
+    world.agent.stop();
+    let (_, _, request) = world.agent.poll_request(world.now).unwrap().unwrap();
+    assert_eq!(request.method, Method::Delete);
+    assert_eq!(world.agent.poll_timeout(world.now.after(Duration::from_hours(1))), None);
+}
