@@ -179,6 +179,7 @@ impl Fleet {
 
     async fn enrolled(&self, name: &str, class: &str, gateway: Option<String>) -> Result<Device, Failure> {
         let asked = AddDevice {
+            chain_length: None,
             endpoint: name.to_owned(),
             class: class.to_owned(),
             security: Security::Psk,

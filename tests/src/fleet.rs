@@ -141,12 +141,22 @@ impl Fleet {
     ///
     /// Where the author's tool refuses.
     pub fn manifest(&self, sequence: u64, images: &[(&str, &str)]) -> Manifest {
+        self.manifest_with(sequence, images, "")
+    }
+
+    /// Makes and signs a manifest with further words of the command line.
+    ///
+    /// # Panics
+    ///
+    /// Where the author's tool refuses.
+    pub fn manifest_with(&self, sequence: u64, images: &[(&str, &str)], words: &str) -> Manifest {
         let image =
             |(class, version): &(&str, &str)| format!(" --image {class}={class}-{version}.bin:{version}");
         let images: String = images.iter().map(image).collect();
         let (draft, signed) = (format!("draft-{sequence}.suit"), format!("signed-{sequence}.suit"));
-        self.cli
-            .done(&format!("manifest make --vendor {VENDOR} --sequence {sequence}{images} --out {draft}"));
+        self.cli.done(&format!(
+            "manifest make --vendor {VENDOR} --sequence {sequence}{images} --out {draft} {words}"
+        ));
         self.cli.done(&format!("manifest sign {draft} --key author.key --out {signed}"));
         let path = self.folder().join(signed);
         let envelope = std::fs::read(&path).expect("the envelope");

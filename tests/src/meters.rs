@@ -38,6 +38,22 @@ impl Meters {
         self.fleet.raw(name, "meter", &self.old)
     }
 
+    /// Enrols a meter with a key chain of this length and switches it on.
+    pub fn device_of_chain(&self, name: &str, length: u16) -> RawDevice {
+        let add = format!("device add {name} --class meter --chain-length {length} --out {name}.unit");
+        self.fleet.cli.done(&add);
+        let unit = self.fleet.folder().join(format!("{name}.unit"));
+        RawDevice::switch_on(self.fleet.server.coaps(), &unit, "meter", images::digest(&self.old))
+    }
+
+    /// Publishes the `n`th version and makes its manifest with further words of the command line.
+    pub fn version(&self, n: u64, words: &str) -> (Manifest, [u8; 32]) {
+        let image = images::image(u32::try_from(n).unwrap_or(u32::MAX), self.new.len());
+        let version = format!("{n}.0");
+        self.fleet.release("meter", &version, &image);
+        (self.fleet.manifest_with(n, &[("meter", &version)], words), images::digest(&image))
+    }
+
     /// Launches the campaign for all meters that are enrolled.
     pub fn launch(&self) -> String {
         self.fleet.launch(&self.manifest, "")

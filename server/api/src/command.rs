@@ -24,6 +24,53 @@ pub struct OrderCampaign {
     pub why: Option<String>,
 }
 
+/// An operator's order about one device: `commands/devices/{resync,reissue,forward,block,unblock}`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderDevice {
+    /// Chosen by the caller, 1 to 64 bytes: the same request again changes nothing, and another body under the same id
+    /// is refused.
+    pub request_id: String,
+    /// Endpoint name.
+    pub endpoint: String,
+    /// Why; kept in the ledger. At most 512 bytes.
+    pub why: String,
+    /// Who orders it, as they say themselves; kept in the ledger. At most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Last second in which it holds. Absent: `resync` and `forward` hold for a day, `block` for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// Of `reissue`: digest of the manifest; absent: the one that the device confirmed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<String>,
+}
+
+/// Says that the database was restored from a backup: `commands/devices/resync-all`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResyncAll {
+    /// Chosen by the caller, 1 to 64 bytes: the same request again changes nothing.
+    pub request_id: String,
+    /// Why; kept in the ledger. At most 512 bytes.
+    pub why: String,
+    /// Who orders it, as they say themselves; kept in the ledger. At most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+    /// Last second in which the places that devices prove are taken; absent: two days from now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+}
+
+/// Answers `commands/devices/resync-all`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct Resynced {
+    /// How often the database was restored, as far as operators said so.
+    pub restores: u64,
+    /// Last second in which the places that devices prove are taken.
+    pub until: u64,
+}
+
 /// Asks for a page of campaigns: `commands/campaigns/list`.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]

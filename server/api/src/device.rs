@@ -17,6 +17,9 @@ pub struct AddDevice {
     /// Name of the gateway that it sends its update requests to.
     #[serde(default)]
     pub gateway: Option<String>,
+    /// Updates until it needs a new seed, 1 to 4096; absent: 1024.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_length: Option<u16>,
 }
 
 /// Says how the datagrams of a device are protected.
@@ -70,6 +73,9 @@ pub struct Device {
     pub runs: Option<String>,
     /// The version of that, where the catalogue knows it.
     pub version: Option<String>,
+    /// Last second in which an operator blocks it; absent: it is not blocked. 2^64 - 1: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blocked_until: Option<u64>,
 }
 
 /// Answers `GET /v1/devices/{endpoint}/explain`: the story of a device, oldest first.

@@ -23,7 +23,7 @@ pub use campaign::{
 };
 pub use command::{
     AskDevice, CampaignExplanation, CampaignPage, DevicePage, ExplainCampaign, ListCampaigns, ListDevices,
-    NotDone, OrderCampaign, Reply,
+    NotDone, OrderCampaign, OrderDevice, Reply, ResyncAll, Resynced,
 };
 pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};

@@ -7,6 +7,7 @@ use crate::campaign::{Campaign, CampaignId};
 use crate::device::{Device, Endpoint};
 use crate::eligibility::{self, Facts};
 use crate::identity::{GrantState, IdentityState};
+use crate::operator::Act;
 
 /// One sentence, with the time that it speaks of.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -99,10 +100,30 @@ fn keys(state: &IdentityState, now: u64) -> Vec<Sentence> {
         let end = if now > open.not_after { "expired" } else { "valid" };
         sentences.push(holds(format!("grant {}{written} is open and {end}", open.number)));
     }
+    if state.is_blocked(now) {
+        sentences
+            .push(holds("an operator blocks it: every request is refused, reports still count".to_owned()));
+    }
+    sentences.extend(permits(state, now).map(holds));
     if state.proves.iter().any(|prove| now <= prove.expires) {
         sentences.push(holds("it was challenged, and the proof is still to come".to_owned()));
     }
     sentences
+}
+
+/// What operators allowed and the device has not made use of yet.
+fn permits(state: &IdentityState, now: u64) -> impl Iterator<Item = String> {
+    let holds = |until: u64| until >= now;
+    let permits = &state.permits;
+    let resync = permits.resync_until.filter(|until| holds(*until));
+    let forward = permits.forward.filter(|permit| holds(permit.until));
+    let reissues = permits.reissue.len();
+    let told = [
+        resync.map(|_| "if it proves to be ahead of the server, it is taken where it stands".to_owned()),
+        forward.map(|_| "if it proves to have lost its state, it is told to go on".to_owned()),
+        (reissues > 0).then(|| format!("{reissues} update(s) that it confirmed may be granted once more")),
+    ];
+    told.into_iter().flatten()
 }
 
 /// Tells one event in a sentence.
@@ -129,11 +150,22 @@ pub fn happened(event: &Event) -> String {
         EventKind::Retried { by } => format!("put back to be tried again{}", said(by)),
         EventKind::Halted { failure_per_mille } => format!("halted at {failure_per_mille} ‰ failures"),
         EventKind::Finished => "finished".to_owned(),
+        EventKind::Operated { act, by, .. } => format!("{} by an operator{}", operated(*act), said(by)),
         EventKind::AlarmRaised { kind, cause } => format!("alarm \"{}\": {cause}", kind.name()),
     };
     match event.campaign {
         Some(campaign) => format!("campaign {}: {what}", campaign.0),
         None => what,
+    }
+}
+
+fn operated(act: Act) -> &'static str {
+    match act {
+        Act::Resync => "was let be taken where it proves to stand",
+        Act::Reissue => "was let have a confirmed update once more",
+        Act::Forward => "was let go on from where the server stands",
+        Act::Block => "was blocked",
+        Act::Unblock => "was unblocked",
     }
 }
 

@@ -5,6 +5,44 @@
 use crate::identity::{Digest, ForwardPermit, IdentityState, REISSUES_MAX};
 use thiserror::Error;
 
+/// What an operator did to an identity, or to all of them.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Act {
+    /// Let what a device ahead of the server proves be taken; without a device: of every device, after a restore.
+    Resync,
+    /// Allowed one more grant of an update that the device confirmed.
+    Reissue,
+    /// Let a device that lost its state go on from where the server stands.
+    Forward,
+    /// Had every request of the identity refused.
+    Block,
+    /// Ended that.
+    Unblock,
+}
+
+impl Act {
+    /// Every act.
+    pub const ALL: [Self; 5] = [Self::Resync, Self::Reissue, Self::Forward, Self::Block, Self::Unblock];
+
+    /// Gives the name that stands in stores and interfaces; never changes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resync => "resync",
+            Self::Reissue => "reissue",
+            Self::Forward => "forward",
+            Self::Block => "block",
+            Self::Unblock => "unblock",
+        }
+    }
+
+    /// Reads a name that [`Act::name`] gave.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|act| act.name() == name)
+    }
+}
+
 /// Why an operator's wish was not granted.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]

@@ -42,7 +42,7 @@ impl Core {
         let gateway = self.wanted_gateway(asked).await?;
         let anchors = self.anchors_document().await?;
         let class = self.class(&asked.class).await?;
-        let (length, now) = (ChainLength::DEFAULT, clock::now());
+        let (length, now) = (chain_length(asked.chain_length)?, clock::now());
         let secrets = self.vault.new_secrets(endpoint.as_str(), length).map_err(Refusal::internal)?;
         let enrolled = EnrolledDevice {
             device: device::Device {
@@ -186,6 +186,8 @@ impl Core {
         let identity = self.store.identity(&self.tenant, endpoint).await.map_err(Refusal::internal)?;
         let state = identity.map(|identity| identity.state);
         let place = state.as_ref().map(|state| state.place).unwrap_or_default();
+        let blocked = state.as_ref().filter(|state| state.is_blocked(clock::now()));
+        let blocked = blocked.and_then(|state| state.blocked_until);
         let runs = self.running(endpoint, state.as_ref()).await.map_err(Refusal::internal)?;
         let version = match runs {
             Some(digest) => self.version_of(&digest).await.map_err(Refusal::internal)?,
@@ -206,6 +208,7 @@ impl Core {
             told: self.registry.stable_answers(endpoint, clock::now()).is_some(),
             runs: runs.map(hex::encode),
             version,
+            blocked_until: blocked,
         })
     }
 
@@ -294,6 +297,12 @@ impl Core {
     }
 }
 
+fn chain_length(asked: Option<u16>) -> Result<ChainLength, Refusal> {
+    let Some(length) = asked else { return Ok(ChainLength::DEFAULT) };
+    ChainLength::try_from(u64::from(length))
+        .map_err(|error| Refusal::invalid(format!("chain_length: {error}")))
+}
+
 fn row_security(security: Security, secrets: &NewSecrets) -> rows::Security {
     match security {
         Security::Psk => rows::Security::Psk { credential: secrets.sealed_psk.clone() },
@@ -305,7 +314,7 @@ pub(super) fn endpoint(name: &str) -> Result<Endpoint, Refusal> {
     Endpoint::try_from(name).map_err(|error| Refusal::invalid(format!("{name:?}: {error}")))
 }
 
-fn unknown(name: &str) -> Refusal {
+pub(super) fn unknown(name: &str) -> Refusal {
     Refusal::not_found(format!("no device named {name} is enrolled; see `bellwether device list`"))
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bellwether_api::{
     AskDevice, Campaign, CampaignExplanation, CampaignPage, Device, DevicePage, ExplainCampaign, Explanation,
-    LaunchCampaign, ListCampaigns, ListDevices, OrderCampaign,
+    LaunchCampaign, ListCampaigns, ListDevices, OrderCampaign, OrderDevice, ResyncAll, Resynced,
 };
 use bellwether_decide::campaign::order::Order;
+use bellwether_decide::operator::Act;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::openapi::{RefOr, Schema};
@@ -128,6 +129,18 @@ pub static VERBS: &[Verb] = &[
         AskDevice => Device, core, asked, core.device(&asked.endpoint)),
     verb!("devices" "explain" "Tells the story of a device.", false,
         AskDevice => Explanation, core, asked, core.explain(&asked.endpoint)),
+    verb!("devices" "resync" "Takes a device that is ahead of the server where it proves to stand, once.", true,
+        OrderDevice => Device, core, asked, core.operate(Act::Resync, &asked)),
+    verb!("devices" "reissue" "Lets a device have an update that it confirmed once more.", true,
+        OrderDevice => Device, core, asked, core.operate(Act::Reissue, &asked)),
+    verb!("devices" "forward" "Lets a device that lost its state go on from where the server stands.", true,
+        OrderDevice => Device, core, asked, core.operate(Act::Forward, &asked)),
+    verb!("devices" "block" "Refuses every request of a device; its reports still count.", true,
+        OrderDevice => Device, core, asked, core.operate(Act::Block, &asked)),
+    verb!("devices" "unblock" "Ends a block.", true,
+        OrderDevice => Device, core, asked, core.operate(Act::Unblock, &asked)),
+    verb!("devices" "resync-all" "Says that the database was restored: challenges every device once.", true,
+        ResyncAll => Resynced, core, asked, core.resync_all(&asked)),
 ];
 
 /// Bytes of a command's JSON: 900 endpoint names of 64 bytes, or a class list of any fleet in sight.

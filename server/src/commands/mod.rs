@@ -4,6 +4,7 @@ mod campaigns;
 mod devices;
 pub mod dispatch;
 mod gateways;
+mod identities;
 mod orders;
 mod releases;
 pub(crate) mod request;

@@ -72,7 +72,7 @@ pub(super) fn command<T: Serialize>(
     verb: &str,
     request_id: &str,
     asked: &T,
-    reply: &api::Campaign,
+    reply: &impl Serialize,
 ) -> Result<Command, Refusal> {
     let body = body_digest(verb, asked)?;
     let reply = serde_json::to_vec(reply).map_err(Refusal::internal)?;
@@ -103,6 +103,21 @@ impl Core {
                 self.repeated(&known.reply).await.map(Some)
             }
             Some(_) => Err(other_body(request_id)),
+        }
+    }
+
+    /// Tells whether this request was carried out before; a request id with another body is refused.
+    pub(super) async fn carried_out<T: Serialize>(
+        &self,
+        verb: &str,
+        request_id: &str,
+        asked: &T,
+    ) -> Result<Option<Command>, Refusal> {
+        check_request_id(request_id)?;
+        let known = self.store.command(&self.tenant, request_id).await.map_err(Refusal::internal)?;
+        match known {
+            Some(known) if known.body != body_digest(verb, asked)? => Err(other_body(request_id)),
+            known => Ok(known),
         }
     }
 

@@ -62,6 +62,7 @@ fn told(recorded: &Recorded) -> api::Event {
         }
         EventKind::AlarmRaised { cause, .. } => told.reason = Some(cause.clone()),
         EventKind::Launched { by, .. }
+        | EventKind::Operated { by, .. }
         | EventKind::Paused { by }
         | EventKind::Resumed { by }
         | EventKind::Cancelled { by }

@@ -8,7 +8,7 @@ use bellwether_keys::fork::{self, ForkHead};
 use bellwether_keys::mac::{self, NewReport};
 use bellwether_keys::unit::UnitData;
 use bellwether_keys::wrap::{self, WrapAlgorithm, WrapError};
-use bellwether_keys::{DownKey, UpKey, WrapKey, derive};
+use bellwether_keys::{DownKey, PrivateShare, PublicShare, Seed, UpKey, WrapKey, derive, share};
 use bellwether_manifests::author::{class_id, vendor_id};
 use bellwether_manifests::cbor;
 use bellwether_manifests::definition::{CLASS_ID, IMAGE_DIGEST, PATCH_ALGORITHMS, VENDOR_ID};
@@ -36,6 +36,8 @@ pub struct Identity {
     pub class: String,
     /// Digest of the image that it says it runs.
     pub runs: Digest,
+    /// Which seed it has: 0 from the factory.
+    pub epoch: u16,
     /// Where it stands in its key chain.
     pub index: u16,
     /// Counter of its last request.
@@ -45,6 +47,7 @@ pub struct Identity {
     /// Whether it applies patches.
     pub patches: bool,
     draws: u64,
+    seed: Seed,
 }
 
 /// What a request may carry beside the usual.
@@ -56,6 +59,10 @@ pub struct Options {
     pub unconfirmed: Option<(u64, Digest)>,
     /// Another counter than the next one; the identity's own then stays.
     pub counter: Option<u64>,
+    /// Option 5: "go?" for the grant of this number.
+    pub go: Option<u64>,
+    /// Option 6: the device's share for its next seed.
+    pub share: Option<PublicShare>,
 }
 
 /// A sealed request, ready to be sent.
@@ -88,10 +95,11 @@ impl Identity {
     /// Where it is none.
     pub fn from_factory(unit: &Path, class: &str, runs: Digest) -> Self {
         let unit = std::fs::read(unit).expect("a unit file");
-        let name = UnitData::decode(&unit).expect("a unit file").id.to_owned();
+        let data = UnitData::decode(&unit).expect("a unit file");
+        let (name, seed, epoch) = (data.id.to_owned(), data.seed.clone(), data.epoch);
         let class = class.to_owned();
         let (index, counter, fork, draws) = (0, 0, fork::FIRST, 0);
-        Self { unit, name, class, runs, index, counter, fork, patches: true, draws }
+        Self { unit, name, class, runs, epoch, index, counter, fork, patches: true, draws, seed }
     }
 
     /// Its DTLS key.
@@ -109,9 +117,9 @@ impl Identity {
         unit.gateways.get(0).expect("a gateway").psk.to_vec()
     }
 
-    /// Its seed.
+    /// The seed of its epoch.
     pub fn seed(&self) -> [u8; 32] {
-        *self.data().seed.expose()
+        *self.seed.expose()
     }
 
     /// The anchors that it was made with.
@@ -148,6 +156,8 @@ impl Identity {
             options: RequestOptions {
                 echo: options.echo.as_deref(),
                 unconfirmed: unconfirmed.map(|(grant, report)| Unconfirmed { grant: *grant, report }),
+                go: options.go,
+                share: options.share.as_ref().map(|share| &share.as_bytes()[..]),
                 ..RequestOptions::default()
             },
         };
@@ -208,9 +218,29 @@ impl Identity {
         self.index = report.index + 1;
     }
 
-    /// Reads what came back on a request.
+    /// Goes over to the next seed by a confirming report: with its own share and the server's, or from the old seed.
+    ///
+    /// # Panics
+    ///
+    /// Where a share is none.
+    pub fn reseed(&mut self, report: &Report, shares: Option<(&PrivateShare, &[u8])>) {
+        let agreed = shares.map(|(ours, theirs)| {
+            let theirs = PublicShare::parse(theirs).expect("the server's share");
+            share::agree(ours, &theirs).expect("a secret")
+        });
+        self.seed = self.seed.next(&self.name, self.epoch, agreed.as_ref()).expect("a next epoch");
+        self.fork = fork::next(&self.fork, &report.digest);
+        (self.epoch, self.index) = (self.epoch + 1, 0);
+    }
+
+    /// Goes on where a "forward" says.
+    pub fn go_on(&mut self, index: u16, fork: ForkHead) {
+        (self.index, self.fork) = (index, fork);
+    }
+
+    /// Reads what came back on a request of its epoch.
     pub fn read(&self, request: &Request, response: &Response) -> Said {
-        said::read(&self.down(request.index), request, response, &self.anchors())
+        said::read(|index| self.down(index), request, response, &self.anchors())
     }
 
     /// Checks that these bytes are the receipt of a report.
@@ -258,12 +288,11 @@ impl Identity {
     }
 
     fn link(&self, index: u16) -> Link {
-        let unit = self.data();
-        chain::link(&unit.seed, index, unit.chain_length).expect("an index of the chain")
+        chain::link(&self.seed, index, self.data().chain_length).expect("an index of the chain")
     }
 
     fn place(&self, index: u16) -> Place<'_> {
-        Place { id: &self.name, epoch: 0, index }
+        Place { id: &self.name, epoch: self.epoch, index }
     }
 
     fn data(&self) -> UnitData<'_> {

@@ -14,6 +14,7 @@ pub use said::{Granted, Said};
 use std::net::SocketAddr;
 use std::path::Path;
 
+use bellwether_keys::PrivateShare;
 use bellwether_manifests::message::{Digest, Moment, content_format};
 use bellwether_net::coap::{self, Code, Response};
 use bellwether_net::{CloseReason, ConnectError};
@@ -149,6 +150,33 @@ impl RawDevice {
         assert_eq!(response.content_format, Some(content_format::RECEIPT));
         self.identity.check_receipt(report, &response.payload);
         response.payload
+    }
+
+    /// Proves where it stands: asks, takes the challenge, and sends its echo back.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not challenged.
+    pub fn prove(&mut self, manifest: &Digest) -> Said {
+        match self.ask(manifest) {
+            Said::Prove(echo) => self.ask_with(manifest, &Options { echo: Some(echo), ..Options::default() }),
+            other => panic!("{} is not challenged: {other:?}", self.identity.name),
+        }
+    }
+
+    /// Goes the whole way from a re-seeding grant to a confirmed update under the next seed.
+    ///
+    /// # Panics
+    ///
+    /// Where a step is not acknowledged.
+    pub fn install_reseeding(&mut self, granted: &Granted, image: Digest, share: Option<&PrivateShare>) {
+        assert!(granted.reseed, "the grant does not re-seed");
+        let decrypted = self.identity.report(granted, Moment::Decrypted);
+        self.report(&decrypted);
+        let installed = self.identity.report(granted, Moment::Installed);
+        self.report(&installed);
+        self.identity.reseed(&installed, share.zip(granted.server_share.as_deref()));
+        self.identity.runs = image;
     }
 
     /// Goes the whole way from a grant to a confirmed update that runs `image`.

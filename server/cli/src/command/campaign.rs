@@ -267,7 +267,7 @@ async fn start(client: &Client, launch: &Launch) -> Result<Campaign, Failure> {
         .await
 }
 
-fn random_id() -> Result<String, Failure> {
+pub(super) fn random_id() -> Result<String, Failure> {
     let mut id = [0; 8];
     system::fill_random(&mut id)?;
     Ok(hex::encode(id))

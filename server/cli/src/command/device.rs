@@ -1,14 +1,16 @@
 //! `bellwether device`: enrolment and what is known of devices.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use bellwether_api::{AddDevice, Device, Explanation, NewDevice, Security};
-use clap::{Subcommand, ValueEnum};
+use bellwether_api::{AddDevice, Device, Explanation, NewDevice, OrderDevice, ResyncAll, Resynced, Security};
+use clap::{Args, Subcommand, ValueEnum};
 
+use super::campaign::random_id;
 use crate::client::{Client, Server, percent_encoded};
 use crate::failure::Failure;
 use crate::output::{Output, short, table};
-use crate::unit_file;
+use crate::{system, unit_file};
 
 /// Devices.
 #[derive(Debug, Subcommand)]
@@ -29,6 +31,9 @@ pub(crate) enum Command {
         /// Name of the gateway that it sends its update requests to, see `bellwether gateway`
         #[arg(long, value_name = "NAME")]
         gateway: Option<String>,
+        /// Updates until it needs a new seed, 1 to 4096 [default: 1024]
+        #[arg(long, value_name = "N")]
+        chain_length: Option<u16>,
         /// Where to write the unit file [default: ENDPOINT.unit]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -45,11 +50,90 @@ pub(crate) enum Command {
         /// Endpoint name
         endpoint: String,
     },
+    /// Takes a device that is ahead of the server where it proves to stand, once
+    ///
+    /// Right after the alarm "ahead of the server", when you know why: the database was restored from a
+    /// backup, or the device installed updates that the server did not see. The device proves place, fork
+    /// head and counter under its key, and they are taken; the server never goes backward. With --all:
+    /// "the database was restored from a backup": every device is challenged once, and until then what
+    /// each proves is taken.
+    Resync(Resync),
+    /// Lets a device have an update that it confirmed once more
+    ///
+    /// Right after the alarm "repeated request", when the device honestly lost what it installed: it was
+    /// reflashed on the bench, or its flash was replaced. One new grant, then refused again.
+    Reissue(Reissue),
+    /// Lets a device that lost its state go on from where the server stands
+    ///
+    /// Right after the alarm "clone or rolled-back device", when you know that there is one device only and
+    /// that its flash was restored from a copy. Never for a device that you can't see: a clone would be
+    /// let go on in its stead. Not possible over an epoch that was opened with shares.
+    Forward(Order),
+    /// Refuses every request of a device; its reports still count
+    ///
+    /// Right when a device was stolen or its identity cloned: nothing more is granted to whoever holds it.
+    Block(Order),
+    /// Ends a block
+    Unblock(Order),
     /// Tells the story of a device: what it was offered, what it asked, what it got, and why not
     Explain {
         /// Endpoint name
         endpoint: String,
     },
+}
+
+/// An order about one device; it is kept in the ledger with who gave it and why.
+#[derive(Args, Debug)]
+pub(crate) struct Order {
+    /// Endpoint name
+    endpoint: String,
+    #[command(flatten)]
+    said: Said,
+}
+
+/// An order to take one device, or all, where they stand.
+#[derive(Args, Debug)]
+pub(crate) struct Resync {
+    /// Endpoint name
+    #[arg(required_unless_present = "all")]
+    endpoint: Option<String>,
+    /// The database was restored from a backup: challenge everyone once, and take what they prove
+    #[arg(long, conflicts_with = "endpoint")]
+    all: bool,
+    #[command(flatten)]
+    said: Said,
+}
+
+/// An order to let a device have an update once more.
+#[derive(Args, Debug)]
+pub(crate) struct Reissue {
+    /// Endpoint name
+    endpoint: String,
+    /// Digest of the manifest [default: the one that it confirmed last]
+    #[arg(long, value_name = "DIGEST")]
+    manifest: Option<String>,
+    #[command(flatten)]
+    said: Said,
+}
+
+/// What is said with every order.
+#[derive(Args, Debug)]
+pub(crate) struct Said {
+    /// Why, for whoever reads the ledger
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+    /// Who orders it, for whoever reads the ledger [default: $USER]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+    who: Option<String>,
+    /// How long it holds, e.g. 2d, 12h [default: resync and forward a day, resync --all two, block for ever]
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lasting: Option<Duration>,
+    /// Until when it holds, seconds since 1970
+    #[arg(long, value_name = "SECONDS", conflicts_with = "lasting")]
+    until: Option<u64>,
+    /// Names the request: the same one again is carried out once [default: a random one]
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
 }
 
 /// How datagrams are protected.
@@ -69,13 +153,14 @@ pub(crate) enum Protection {
 pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
     let client = Client::new(server)?;
     match command {
-        Command::Add { endpoint, class, security, gateway, out } => {
+        Command::Add { endpoint, class, security, gateway, chain_length, out } => {
             let security = match security {
                 Protection::Psk => Security::Psk,
                 Protection::None => Security::None,
             };
             let out = out.unwrap_or_else(|| PathBuf::from(format!("{endpoint}.unit")));
-            add(&client, &AddDevice { endpoint, class, security, gateway }, &out, output).await
+            let asked = AddDevice { endpoint, class, security, gateway, chain_length };
+            add(&client, &asked, &out, output).await
         }
         Command::List => {
             let devices: Vec<Device> = client.get("/v1/devices").await?;
@@ -93,6 +178,16 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             output.print(&device, |device| format!("{} asks the server itself from now on", device.endpoint));
             Ok(())
         }
+        Command::Resync(Resync { endpoint: None, said, .. }) => resync_all(&client, said, output).await,
+        Command::Resync(Resync { endpoint: Some(endpoint), said, .. }) => {
+            order(&client, "resync", Order { endpoint, said }, None, output).await
+        }
+        Command::Reissue(Reissue { endpoint, manifest, said }) => {
+            order(&client, "reissue", Order { endpoint, said }, manifest, output).await
+        }
+        Command::Forward(asked) => order(&client, "forward", asked, None, output).await,
+        Command::Block(asked) => order(&client, "block", asked, None, output).await,
+        Command::Unblock(asked) => order(&client, "unblock", asked, None, output).await,
         Command::Explain { endpoint } => {
             let path = format!("/v1/devices/{}/explain", percent_encoded(&endpoint));
             let story: Explanation = client.get(&path).await?;
@@ -100,6 +195,42 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             Ok(())
         }
     }
+}
+
+/// Until when an order holds, where it was said.
+fn until(said: &Said) -> Result<Option<u64>, Failure> {
+    match said.lasting {
+        Some(lasting) => Ok(Some(system::now()?.saturating_add(lasting.as_secs()))),
+        None => Ok(said.until),
+    }
+}
+
+async fn order(
+    client: &Client,
+    verb: &str,
+    Order { endpoint, said }: Order,
+    manifest: Option<String>,
+    output: Output,
+) -> Result<(), Failure> {
+    let until = until(&said)?;
+    let Said { why, who, request_id, .. } = said;
+    let request_id = request_id.map_or_else(random_id, Ok)?;
+    let asked = OrderDevice { request_id, endpoint, why, who, until, manifest };
+    let device: Device = client.post(&format!("/v1/commands/devices/{verb}"), &asked).await?;
+    output.print(&device, show);
+    Ok(())
+}
+
+async fn resync_all(client: &Client, said: Said, output: Output) -> Result<(), Failure> {
+    let until = until(&said)?;
+    let Said { why, who, request_id, .. } = said;
+    let request_id = request_id.map_or_else(random_id, Ok)?;
+    let asked = ResyncAll { request_id, why, who, until };
+    let done: Resynced = client.post("/v1/commands/devices/resync-all", &asked).await?;
+    output.print(&done, |done| {
+        format!("Every device is challenged once; what it proves is taken until {}", done.until)
+    });
+    Ok(())
 }
 
 async fn add(client: &Client, asked: &AddDevice, out: &Path, output: Output) -> Result<(), Failure> {
@@ -136,7 +267,7 @@ fn show(device: &Device) -> String {
         Security::None => "none (plain UDP)",
     };
     format!(
-        "device      {}\nclass       {}\nsecurity    {security}\ngateway     {}\nruns        {}\nkey index   {} in epoch {}\nregistered  {}",
+        "device      {}\nclass       {}\nsecurity    {security}\ngateway     {}\nruns        {}\nkey index   {} in epoch {}\nregistered  {}{}",
         device.endpoint,
         device.class,
         device.gateway.as_deref().unwrap_or("none"),
@@ -144,6 +275,11 @@ fn show(device: &Device) -> String {
         device.index,
         device.epoch,
         device.registered.as_deref().unwrap_or("no"),
+        match device.blocked_until {
+            None => String::new(),
+            Some(u64::MAX) => "\nblocked     until it is unblocked".to_owned(),
+            Some(until) => format!("\nblocked     until {until}"),
+        },
     )
 }
 

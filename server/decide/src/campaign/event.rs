@@ -4,6 +4,7 @@ use super::CampaignId;
 use crate::alarm::AlarmKind;
 use crate::device::Endpoint;
 use crate::identity::Digest;
+use crate::operator::Act;
 
 /// One thing that happened. The ledger numbers them; their text form is [`super::event_json`].
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -105,6 +106,15 @@ pub enum EventKind {
     },
     /// Every device came to an end.
     Finished,
+    /// An operator gave an order about the identity of a device, or about all of them.
+    Operated {
+        /// What was ordered.
+        act: Act,
+        /// Who, and why.
+        by: By,
+        /// Last second in which it holds, seconds since 1970; `None`: for ever, or at once.
+        until: Option<u64>,
+    },
     /// An alarm was raised.
     AlarmRaised {
         /// What kind.
@@ -145,6 +155,11 @@ impl EventKind {
             Self::Retried { .. } => "retried",
             Self::Halted { .. } => "halted",
             Self::Finished => "finished",
+            Self::Operated { act: Act::Resync, .. } => "resync_allowed",
+            Self::Operated { act: Act::Reissue, .. } => "reissue_allowed",
+            Self::Operated { act: Act::Forward, .. } => "forward_allowed",
+            Self::Operated { act: Act::Block, .. } => "blocked",
+            Self::Operated { act: Act::Unblock, .. } => "unblocked",
             Self::AlarmRaised { .. } => "alarm_raised",
         }
     }

@@ -9,6 +9,7 @@ use super::event::{By, Delivery, Event, EventKind};
 use crate::alarm::AlarmKind;
 use crate::device::{Endpoint, EndpointError};
 use crate::identity::Digest;
+use crate::operator::Act;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -33,6 +34,9 @@ pub enum EventError {
     /// A newer server wrote it, or the ledger is damaged.
     #[error("an event names an unknown kind of alarm: {0}")]
     Alarm(String),
+    /// A newer server wrote it, or the ledger is damaged.
+    #[error("an event names an unknown act of an operator: {0}")]
+    Act(String),
 }
 
 /// Writes an event as one line of JSON.
@@ -128,6 +132,13 @@ enum KindRow {
         failure_per_mille: u32,
     },
     Finished,
+    Operated {
+        act: String,
+        #[serde(flatten)]
+        by: ByRow,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<u64>,
+    },
     AlarmRaised {
         alarm: String,
         cause: String,
@@ -186,6 +197,9 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Retried { by } => KindRow::Retried(by.into()),
         EventKind::Halted { failure_per_mille } => KindRow::Halted { failure_per_mille },
         EventKind::Finished => KindRow::Finished,
+        EventKind::Operated { act, by, until } => {
+            KindRow::Operated { act: act.name().to_owned(), by: by.into(), until }
+        }
         EventKind::AlarmRaised { kind, cause } => {
             KindRow::AlarmRaised { alarm: kind.name().to_owned(), cause }
         }
@@ -217,6 +231,10 @@ fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
         KindRow::Retried(by) => EventKind::Retried { by: by.into() },
         KindRow::Halted { failure_per_mille } => EventKind::Halted { failure_per_mille },
         KindRow::Finished => EventKind::Finished,
+        KindRow::Operated { act, by, until } => {
+            let act = Act::from_name(&act).ok_or(EventError::Act(act))?;
+            EventKind::Operated { act, by: by.into(), until }
+        }
         KindRow::AlarmRaised { alarm, cause } => {
             let kind = AlarmKind::from_name(&alarm).ok_or(EventError::Alarm(alarm))?;
             EventKind::AlarmRaised { kind, cause }
@@ -262,7 +280,9 @@ mod tests {
             EventKind::Paused { by: by.clone() },
             EventKind::Resumed { by: By::default() },
             EventKind::Cancelled { by: by.clone() },
-            EventKind::Retried { by },
+            EventKind::Retried { by: by.clone() },
+            EventKind::Operated { act: Act::Resync, by: by.clone(), until: Some(1_795_100_000) },
+            EventKind::Operated { act: Act::Unblock, by, until: None },
         ]
     }
 
@@ -282,7 +302,8 @@ mod tests {
         };
         let event = |(at, kind): (u64, EventKind)| Event {
             at,
-            campaign: (!matches!(kind, EventKind::AlarmRaised { .. })).then_some(CampaignId(1)),
+            campaign: (!matches!(kind, EventKind::AlarmRaised { .. } | EventKind::Operated { .. }))
+                .then_some(CampaignId(1)),
             device: device.clone().filter(|_| !whole(&kind)),
             kind,
         };
