@@ -130,6 +130,23 @@ impl Device {
         Some(Up::Ask(self.request(manifest, place, None)))
     }
 
+    /// Asks from where a grant leads, as if it had confirmed it: with the fork head that it would have then.
+    pub(crate) fn forge(&mut self, grant: &Granted) -> Option<Up> {
+        let Up::Ask(mut ask) = self.ask(1, grant.leads_to)? else {
+            return None;
+        };
+        let report = [FORGED; 32];
+        ask.fork = fork_after(self.fork, &report);
+        ask.unconfirmed = Some((grant.number, report));
+        Some(Up::Ask(ask))
+    }
+
+    /// Forgets every report but the one that led here, which a request may have to name.
+    pub(crate) fn forget_reports(&mut self) {
+        let place = self.place;
+        self.pending.retain(|pending| pending.led_to == Some(place));
+    }
+
     fn nonce(&self) -> u64 {
         u64::from(self.life) << 32 | self.counter
     }
@@ -265,6 +282,9 @@ pub(crate) fn digest(tell: &Tell) -> Digest {
 
 /// Reports in the record. Source: "What the device keeps".
 const PENDING_MAX: usize = 2;
+
+/// Bytes of a digest that no report has; its number is that of a report which only the clone made.
+const FORGED: u8 = 0xFF;
 
 /// A clone that wants to be ahead of the original.
 const FAR_AHEAD: u64 = 8;

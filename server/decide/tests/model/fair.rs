@@ -3,6 +3,7 @@
 use bellwether_decide::alarm::AlarmKind;
 use bellwether_decide::operator;
 
+use crate::check;
 use crate::scenario::Scenario;
 use crate::world::{Act, Down, Left, Party, Step, Up, World};
 
@@ -42,7 +43,8 @@ pub(crate) fn run(scenario: &Scenario, mut world: World, party: Party) -> Result
             return Ok(Needed::Nothing);
         }
         let device = world.party(party).ok_or("there is no such device")?;
-        if device.running == device.goal && device.pending.is_empty() {
+        let tells_all = party == Party::Clone || device.pending.is_empty();
+        if device.running == device.goal && tells_all {
             return done(scenario, other_confirmed, needed);
         }
         world.alarms.clear();
@@ -66,17 +68,27 @@ fn done(scenario: &Scenario, other_confirmed: bool, needed: Needed) -> Result<Ne
 
 /// The device does what is due, and every message arrives.
 fn turn(scenario: &Scenario, world: &mut World, party: Party) -> Result<(), String> {
-    let due = [Act::Tell, Act::Install, Act::Decrypt, Act::Ask];
+    let due = match party {
+        Party::Original => [Act::Tell, Act::Install, Act::Decrypt, Act::Ask],
+        // A clone has no wish to be heard of, and forgets what it would have to tell.
+        Party::Clone => [Act::Install, Act::Decrypt, Act::Ask, Act::Tell],
+    };
     let acted = world.change(party, |device| {
         device.asking = None;
+        if party == Party::Clone {
+            device.forget_reports();
+        }
         let act = due.into_iter().find(|act| device.can(*act))?;
         Some((act, device.act(act), device.open))
     });
     let Some((act, mut message, had)) = acted.flatten() else {
         return Err(format!("{party:?} has nothing to do: {:#?}", world.party(party)));
     };
-    while let Some(up) = message.take() {
-        message = exchanged(scenario, world, party, &up);
+    for _ in 0..EXCHANGES_MAX {
+        let Some(up) = message.take() else {
+            break;
+        };
+        message = exchanged(scenario, world, party, &up)?;
     }
     let device = world.party(party).ok_or("there is no such device")?;
     if act == Act::Ask && device.open == had && !device.may_swap {
@@ -86,12 +98,17 @@ fn turn(scenario: &Scenario, world: &mut World, party: Party) -> Result<(), Stri
     Ok(())
 }
 
-fn exchanged(scenario: &Scenario, world: &mut World, party: Party, up: &Up) -> Option<Up> {
-    let answered = world.apply(scenario, &Step::Reach(up.clone(), Left::Nothing))?;
+/// Lets a message reach the server, and its answer the device; gives what the device sends then.
+fn exchanged(scenario: &Scenario, world: &mut World, party: Party, up: &Up) -> Result<Option<Up>, String> {
+    let (before, step) = (world.clone(), Step::Reach(up.clone(), Left::Nothing));
+    let Some(answered) = world.apply(scenario, &step) else {
+        return Ok(None);
+    };
+    check::step(scenario, &before, world, &step, Some(&answered))?;
     world.down.clear();
     let answer: &Down = &answered.answer;
-    let heeds = world.party(party)?.heeds(answer);
-    if heeds { world.change(party, |device| device.take(answer)).flatten() } else { None }
+    let heeds = world.party(party).is_some_and(|device| device.heeds(answer));
+    Ok(heeds.then(|| world.change(party, |device| device.take(answer)).flatten()).flatten())
 }
 
 /// Operators answer to alarms, except to those of two devices.
@@ -107,6 +124,9 @@ fn operate(world: &mut World) -> bool {
     }
     true
 }
+
+/// Messages of one exchange: a request, and echoes of the rows that it comes to one after the other.
+const EXCHANGES_MAX: usize = 4;
 
 /// Turns within which a device gets its updates: a request, its echo, decryption, installation and reports of three
 /// updates, with an operator's help for each.

@@ -129,6 +129,8 @@ pub(crate) enum Step {
     Save,
     RollBack,
     Copy,
+    /// The clone claims to have confirmed a grant that it overheard.
+    Forge(Granted),
     Resync,
     Forward,
     Reissue,
@@ -269,6 +271,11 @@ impl World {
         {
             for act in [Act::AskFarAhead, Act::AskBeyond] {
                 steps.push(Possible { step: Step::Act(Party::Clone, act), is_fault: true });
+            }
+            for message in &self.down {
+                if let Down::Grant(grant) = message {
+                    steps.push(Possible { step: Step::Forge(*grant), is_fault: true });
+                }
             }
         }
     }
