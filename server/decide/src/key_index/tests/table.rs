@@ -234,6 +234,22 @@ const TABLE: &[Case] = &[
     case(Row::R7, "decrypted moved the index, not yet installed", || {
         asking(Pair::new().granted_confirming(Confirm::Decrypted).reported(Moment::Decrypted), |_| ())
     }, Expected::Held(NOW), None, 1),
+    case(Row::R7, "decrypted moved the index, and its grant expired: the policy's one more", || {
+        let mut pair = Pair::new().granted_confirming(Confirm::Decrypted).reported(Moment::Decrypted);
+        pair.context.now = NOW + LATER_S + 1;
+        asking(pair, |_| ())
+    }, Expected::New(NOW + LATER_S + 1), None, 1),
+    case(Row::R7, "its installed report may have overtaken the request", || {
+        let pair = Pair::new().granted_confirming(Confirm::Decrypted).reported(Moment::Decrypted);
+        asking(pair.reported(Moment::Installed), |_| ())
+    }, Expected::Prove, None, 1),
+    case(Row::R7, "its installed report did not overtake the request: proved", || {
+        let pair = Pair::new().granted_confirming(Confirm::Decrypted).reported(Moment::Decrypted);
+        let mut pair = pair.reported(Moment::Installed);
+        let request = pair.request();
+        let echo = Some(pair.challenged(request));
+        asking(pair, |request| request.echo = echo)
+    }, SENT, Some(AlarmKind::RepeatedRequest), 1),
     case(Row::R7, "failed after it was confirmed: the policy's one more", || {
         asking(failed_after_confirm(), |_| ())
     }, Expected::New(NOW + 1), None, 1),
