@@ -28,9 +28,14 @@ impl Core {
         if !registration.lists_updates {
             return;
         }
+        let in_force = self.edition_for_grants();
         self.bring_up_to_date(&registration).await;
         let answers = stable_answers(&registration).await;
         self.registry.told(endpoint, registration.session, answers);
+        // A publication passes over a device that is being got to know.
+        if self.edition_for_grants() != in_force {
+            self.bring_up_to_date(&registration).await;
+        }
     }
 
     /// Writes to a device every edition of the anchors above the one that it believes.

@@ -174,12 +174,12 @@ impl Registry {
         }
     }
 
-    /// Lists the registrations of devices that have the object for newer anchors.
+    /// Lists the registrations of devices that have the object for newer anchors, but those whose answers are awaited.
     #[must_use]
     pub fn listing_updates(&self, now: u64) -> Vec<Registration> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let live = kept.by_location.values().filter(|one| one.expires >= now && one.lists_updates);
-        live.cloned().collect()
+        live.filter(|one| one.told != Told::Awaited).cloned().collect()
     }
 
     /// Names all devices that can be reached now, in no order, but those whose answers are awaited.
