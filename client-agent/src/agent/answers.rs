@@ -49,6 +49,10 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         response: &Response,
     ) -> Result<(), UpdateError<F::Error>> {
         if !response.code.is_success() {
+            // It may have kept this one, and can keep the next.
+            if route == Route::Gateway && response.code == Code::SERVICE_UNAVAILABLE {
+                self.updater.report_put_off();
+            }
             self.decline(now, route, Step::Report, response);
             return Ok(());
         }

@@ -160,7 +160,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         let (report, path) = self.updater.pending_report()?;
         let request = Request::new(Method::Post, &alloc::format!("{path}/r"))
             .with_payload(content_format::REPORT, report.to_vec());
-        let moment = self.updater.record().reports.first()?.as_ref()?.moment;
+        let moment = self.updater.pending_moment()?;
         self.events.push_back(Event::Reporting(moment));
         Some(request)
     }

@@ -4,7 +4,7 @@
 
 use super::bounded::Bounded;
 use super::facts::COMPONENT;
-use super::record::{Granted, ManifestRef, Outcome, PendingReport, Place, State};
+use super::record::{Granted, ManifestRef, Outcome, PendingReport, Place, REPORTS_MAX, State};
 use super::updater::{UpdateError, Updater};
 use super::verify::Trusted;
 use crate::platform::{Flash, Random};
@@ -39,11 +39,33 @@ pub(super) struct Subject<'s> {
 }
 
 impl<F: Flash, R: Random> Updater<'_, F, R> {
-    /// Gives the report that is to be sent first, with the path of its request identifier.
+    /// Gives the report that is to be sent next, with the path of its request identifier.
     #[must_use]
     pub fn pending_report(&self) -> Option<(&[u8], &str)> {
-        let report = self.record.reports.first()?.as_ref()?;
+        let report = self.report_due()?;
         Some((report.bytes.as_slice(), report.path.as_text()))
+    }
+
+    /// Tells what the report that is to be sent next tells of.
+    #[must_use]
+    pub fn pending_moment(&self) -> Option<Moment> {
+        self.report_due().map(|report| report.moment)
+    }
+
+    /// Lets the next report go first: this one was put off, by a gateway that may have kept it and can keep the next
+    /// one too.
+    pub fn report_put_off(&mut self) {
+        self.report_turn = (self.report_slot() + 1) % REPORTS_MAX;
+    }
+
+    fn report_due(&self) -> Option<&PendingReport> {
+        self.record.reports.get(self.report_slot())?.as_ref()
+    }
+
+    /// Reports fill the slots from the first one on; whoever has no successor is followed by the first again.
+    fn report_slot(&self) -> usize {
+        let is_there = self.record.reports.get(self.report_turn).is_some_and(Option::is_some);
+        if is_there { self.report_turn } else { 0 }
     }
 
     /// Tells whether a failure report waits.
@@ -58,7 +80,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ///
     /// See [`UpdateError`].
     pub fn receipt(&mut self, uptime: Duration, message: &[u8]) -> Result<Receipted, UpdateError<F::Error>> {
-        let Some(report) = self.record.reports.first().and_then(Option::as_ref) else {
+        let Some(report) = self.report_due() else {
             return Ok(Receipted::Unasked);
         };
         let moment = report.moment;
@@ -72,7 +94,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             Err(error) => return Ok(Receipted::Ignored(error)),
         };
         self.believe_time(now, uptime);
-        self.record.drop_report(0);
+        self.record.drop_report(self.report_slot());
+        self.report_turn = 0;
         self.save()?;
         Ok(Receipted::Done(moment))
     }

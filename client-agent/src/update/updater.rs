@@ -47,6 +47,8 @@ pub struct Updater<'a, F, R> {
     pub(super) ask_again: bool,
     /// Times in a row that the awaited frame came altered.
     pub(super) altered: u8,
+    /// Slot of the report whose turn it is.
+    pub(super) report_turn: usize,
     /// Whether the boot loader must run before anything else.
     pub(super) reboot: bool,
     /// Whether the older copy in flash still holds a seed that was replaced.
@@ -164,6 +166,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             opened: None,
             ask_again: false,
             altered: 0,
+            report_turn: 0,
             reboot: false,
             seed_replaced: false,
         };

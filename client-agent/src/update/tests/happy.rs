@@ -5,7 +5,7 @@ use crate::testing::{
     Author, Device, Server, ask, device, fetch, new_image, old_image, report, sha256, start,
 };
 use crate::update::record::{Outcome, Place, State};
-use crate::update::{Answered, Begun, Installed, Offered, Work, trial};
+use crate::update::{Answered, Begun, Installed, Offered, Receipted, Work, trial};
 use bellwether_manifests::message::{Confirm, Moment};
 use core::time::Duration;
 use std::vec;
@@ -50,6 +50,32 @@ fn full_image_runs_and_place_and_fork_head_move_with_its_report() {
     assert_eq!((server.index, server.fork), (1, device.record().fork));
     let moments: vec::Vec<Moment> = server.reported.iter().map(|(moment, _)| *moment).collect();
     assert_eq!(moments, [Moment::Decrypted, Moment::Installed]);
+}
+
+#[test]
+fn report_that_is_put_off_lets_the_next_one_go_first_and_has_its_turn_again() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    let manifest = server.manifest(1);
+    assert_eq!(device.offer(Duration::ZERO, &manifest).unwrap(), Offered::Stored);
+    ask(&mut device, &mut server);
+    fetch(&mut device, &server);
+    assert_eq!(device.install().unwrap(), Installed::Verified);
+    device.report_put_off();
+    assert_eq!(device.pending_moment(), Some(Moment::Decrypted), "there is no other yet");
+    assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
+    let mut device = boot(device, &author, true);
+    assert_eq!(device.pending_moment(), Some(Moment::Decrypted));
+    device.report_put_off();
+    assert_eq!(device.pending_moment(), Some(Moment::Installed));
+    device.report_put_off();
+    assert_eq!(device.pending_moment(), Some(Moment::Decrypted));
+    device.report_put_off();
+    for moment in [Moment::Installed, Moment::Decrypted] {
+        let receipt = server.receipt(device.pending_report().unwrap().0).unwrap();
+        assert_eq!(device.receipt(Duration::ZERO, &receipt).unwrap(), Receipted::Done(moment));
+    }
+    assert_eq!(device.pending_report(), None);
 }
 
 #[test]
