@@ -30,15 +30,18 @@ mod world;
 use explore::{Explored, explore};
 use scenario::{Faults, Scenario};
 
-/// States of one scenario in one round: all with one fault, and a part of those with two. The fifteen scenarios take
+/// States of one scenario in one round: all with one fault, and a part of those with two. The eighteen scenarios take
 /// a quarter of a minute on one core.
 const STATES_MAX: usize = 42_000;
+
+/// Rounds that the memory of a developer's machine holds: a gigabyte for each scenario in turn.
+const ROUNDS_MAX: usize = 10;
 
 /// Rounds to go: one, or as many as the environment's `ROUNDS` says; each adds as many states.
 #[expect(clippy::disallowed_methods, reason = "`make soak` asks for more rounds by the environment")]
 fn rounds() -> usize {
     let asked = std::env::var("ROUNDS").ok();
-    asked.map_or(1, |text| text.parse().expect("ROUNDS is a number"))
+    asked.map_or(1, |text| text.parse().expect("ROUNDS is a number")).clamp(1, ROUNDS_MAX)
 }
 
 fn run(scenario: &Scenario) -> Explored {
