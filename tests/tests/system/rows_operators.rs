@@ -2,6 +2,9 @@
 
 use bellwether_api::Device;
 use bellwether_manifests::message::Moment;
+use bellwether_tests::agent::Agent;
+use bellwether_tests::fleet::Fleet;
+use bellwether_tests::images;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::raw_device::{RawDevice, Said};
 use serde_json::json;
@@ -40,6 +43,30 @@ fn device_restored_from_a_copy_is_told_to_go_on_by_an_operators_leave() {
     assert_eq!(meters.fleet.show("meter-1").index, 2);
 }
 
+// Row 18.
+#[test]
+fn real_device_whose_flash_was_restored_from_a_copy_goes_on_by_an_operators_leave() {
+    let fleet = Fleet::start();
+    let old = images::image(1, 20_000);
+    let new = images::next_version(&old);
+    fleet.release("meter", "1.0", &old);
+    fleet.release("meter", "2.0", &new);
+    fleet.release("meter", "3.0", &images::next_version(&new));
+    let mut meter = Agent::make(&fleet, "meter-1", "meter", "1.0", "microcontroller");
+    let mut restored = meter.clone_as("restored");
+    let second = fleet.manifest(2, &[("meter", "2.0")]);
+    fleet.launch(&second, "");
+    meter.run_until_updated();
+    assert_eq!(fleet.show("meter-1").index, 1);
+
+    fleet.cli.done("device forward meter-1 --why flash-restored");
+    let third = fleet.manifest(3, &[("meter", "3.0")]);
+    fleet.launch(&third, "");
+    restored.run_until_updated();
+    assert_eq!(fleet.show("meter-1").index, 2);
+    assert!(fleet.alarms("meter-1").is_empty());
+}
+
 // Row 7.
 #[test]
 fn update_that_was_confirmed_is_granted_once_more_by_an_operators_reissue() {
@@ -51,14 +78,14 @@ fn update_that_was_confirmed_is_granted_once_more_by_an_operators_reissue() {
     let granted = meter.granted(&meters.manifest.digest);
     meter.install(&granted, meters.new_digest());
     // Reflashed on the bench: it runs the old image again, at its place.
-    meter.identity.runs = bellwether_tests::images::digest(&meters.old);
+    meter.identity.runs = images::digest(&meters.old);
     assert!(matches!(meter.ask(&meters.manifest.digest), Said::Refused(ALREADY_SENT, _)));
     assert_eq!(meters.fleet.alarm_kinds("meter-1"), ["repeated request"]);
 
     meters.fleet.cli.done("device reissue meter-1 --why bench");
     let granted = meter.granted(&meters.manifest.digest);
     meter.install(&granted, meters.new_digest());
-    meter.identity.runs = bellwether_tests::images::digest(&meters.old);
+    meter.identity.runs = images::digest(&meters.old);
     assert!(matches!(meter.ask(&meters.manifest.digest), Said::Refused(ALREADY_SENT, _)));
 }
 

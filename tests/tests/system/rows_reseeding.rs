@@ -1,13 +1,17 @@
 //! New seeds: by campaign, at the end of the chain, with and without shares; rows 9, 12, 13 and 16.
 
+use bellwether_decide::device::Endpoint;
 use bellwether_keys::PrivateShare;
 use bellwether_manifests::message::Moment;
 use bellwether_net::coap::Code;
+use bellwether_store::device::Devices;
+use bellwether_store::{SqliteStore, Tenant};
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::images;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::raw_device::{Granted, Options, RawDevice, Said};
+use bellwether_tests::wait;
 
 fn share() -> PrivateShare {
     PrivateShare::from_random([0x21; 32]).expect("a scalar")
@@ -142,6 +146,63 @@ fn last_link_of_a_chain_is_left_by_a_new_seed_alone() {
         meter.install(&granted, image);
         assert_eq!(meters.fleet.show("meter-1").index, 1);
     }
+}
+
+/// Which epochs of a device have a seed in the database, of a server that is stopped.
+fn seeds_kept(fleet: &Fleet, device: &str) -> Vec<(u16, bool)> {
+    let path = fleet.server.data().join("bellwether.db");
+    let id = Endpoint::try_from(device).expect("a name");
+    let identity = wait::soon("the identity", async {
+        let store = SqliteStore::open(&path).await.expect("the database");
+        let identity = store.identity(&Tenant::default(), &id).await.expect("read").expect("enrolled");
+        store.close().await;
+        identity
+    });
+    identity.keys.iter().map(|keys| (keys.epoch, keys.seed.is_some())).collect()
+}
+
+// Row 16.
+#[test]
+fn old_seed_is_in_the_database_until_the_first_message_under_the_next_one() {
+    let mut meters = Meters::new();
+    let mut meter = meters.device("meter-1");
+    meters.fleet.launch(&meters.manifest, "--reseed");
+    let granted = meter.granted(&meters.manifest.digest);
+    meter.install_reseeding(&granted, meters.new_digest(), None);
+    meters.fleet.server.stop();
+    assert_eq!(seeds_kept(&meters.fleet, "meter-1"), [(0, true), (1, true)]);
+    meters.fleet.server.restart();
+    meter.reconnect(meters.fleet.server.coaps());
+    let (third, _) = meters.third();
+    meters.fleet.launch(&third, "");
+    meter.granted(&third.digest);
+    meters.fleet.server.stop();
+    assert_eq!(seeds_kept(&meters.fleet, "meter-1"), [(0, false), (1, true)]);
+}
+
+#[test]
+fn real_device_sends_its_share_and_goes_to_a_seed_that_nobody_else_has() {
+    let fleet = Fleet::start();
+    let old = images::image(1, 20_000);
+    let new = images::next_version(&old);
+    fleet.release("meter", "1.0", &old);
+    fleet.release("meter", "2.0", &new);
+    fleet.release("meter", "3.0", &images::next_version(&new));
+    let mut meter = Agent::make(&fleet, "meter-1", "meter", "1.0", "microcontroller");
+    let second = fleet.manifest(2, &[("meter", "2.0")]);
+    fleet.launch(&second, "--reseed");
+    let flags = ["--share", "always", "--exit-when-updated"];
+    meter.switch_on(&flags);
+    assert_eq!(meter.wait_end().code(), Some(0), "{}", meter.tail());
+    assert_eq!(fleet.show("meter-1").epoch, 1);
+    meter.forget_status();
+    let third = fleet.manifest(3, &[("meter", "3.0")]);
+    fleet.launch(&third, "");
+    meter.switch_on(&flags);
+    assert_eq!(meter.wait_end().code(), Some(0), "{}", meter.tail());
+    let shown = fleet.show("meter-1");
+    assert_eq!((shown.epoch, shown.index), (1, 1));
+    assert!(fleet.alarms("meter-1").is_empty());
 }
 
 #[test]
