@@ -9,12 +9,12 @@ fn cache_stays_within_its_bytes_and_old_resources_make_room() {
     let site = Site::with(500_000, &["--cache-mib", "1"]);
     let fleet = &site.meters.fleet;
     let bytes = || site.stored().iter().map(|(_, content)| content.len()).sum::<usize>();
-    for (round, class) in ["pump", "fan", "bell", "horn"].into_iter().enumerate() {
-        let seed = 40 + u32::try_from(round).expect("few");
+    for (round, class) in (0u32..).zip(["pump", "fan", "bell", "horn"]) {
+        let seed = 40 + round;
         let (old, new) = (images::image(seed, 4_000), images::image(seed + 10, 500_000));
         fleet.release(class, "1.0", &old);
         fleet.release(class, "2.0", &new);
-        let manifest = fleet.manifest(2, &[(class, "2.0")]);
+        let manifest = fleet.manifest(10 + u64::from(round), &[(class, "2.0")]);
         let name = format!("{class}-1");
         let unit = fleet.device_behind(&name, class, GATEWAY);
         let identity = Identity::from_factory(&unit, class, images::digest(&old));
