@@ -146,7 +146,7 @@ async fn update(
     let (shard, _events) = Shard::spawn(config, Box::new(NoService))?;
     let session = shard.connect(gateway).await?.session;
     let call = Call { shard: &shard, session };
-    call.post("/h", content_format::REQUEST, Vec::new()).await?;
+    shard.request(session, Request::new(Method::Post, "/h")).await?;
     let request = fleet.request(device, &published.digest, facts)?;
     let answered = call.post("/u", content_format::REQUEST, request).await?.payload;
     let answer = Answer::decode(&answered)?;

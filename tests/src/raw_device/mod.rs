@@ -19,6 +19,8 @@ use bellwether_manifests::message::{Digest, Moment, content_format};
 use bellwether_net::coap::{self, Code, Response};
 use bellwether_net::{CloseReason, ConnectError};
 
+use crate::wait;
+
 /// A device with its own line.
 pub struct RawDevice {
     /// Who it is.
@@ -66,7 +68,9 @@ impl RawDevice {
     ///
     /// Where the gateway does not take it.
     pub fn behind(gateway: SocketAddr, identity: Identity) -> Self {
-        let line = Line::connect(gateway, &identity.name, identity.link_psk());
+        // The gateway hears of a new device a moment after it was enrolled.
+        let connect = || Line::try_connect(gateway, &identity.name, identity.link_psk()).ok();
+        let line = wait::until("a session with the gateway", wait::LONG, connect, String::new);
         let response = line.send(coap::Request::new(coap::Method::Post, "/h"));
         assert_eq!(response.code, Code::CHANGED, "{} is not heard by its gateway", identity.name);
         Self { identity, line }
@@ -109,6 +113,20 @@ impl RawDevice {
     pub fn ask_with(&mut self, manifest: &Digest, options: &Options) -> Said {
         let request = self.identity.request(manifest, options);
         self.put_question(&request)
+    }
+
+    /// Asks for a manifest until the gateway is not put off any more, and must be granted it.
+    ///
+    /// # Panics
+    ///
+    /// Where it is not.
+    pub fn granted_soon(&mut self, manifest: &Digest) -> Granted {
+        let ask = || match self.ask(manifest) {
+            Said::Grant(granted) => Some(*granted),
+            Said::Code(Code::SERVICE_UNAVAILABLE) | Said::Later(_) => None,
+            other => panic!("no grant: {other:?}"),
+        };
+        wait::until("a grant", wait::LONG, ask, String::new)
     }
 
     /// Sends a request that was made before, and reads what comes.

@@ -20,7 +20,7 @@ fn cache_stays_within_its_bytes_and_old_resources_make_room() {
         let identity = Identity::from_factory(&unit, class, images::digest(&old));
         fleet.launch(&manifest, "");
         let mut device = site.connect(identity);
-        let granted = device.granted(&manifest.digest);
+        let granted = device.granted_soon(&manifest.digest);
         assert_eq!(device.fetch(&granted), new);
         // A little beside the frames is allowed: children, bundles, reports.
         assert!(bytes() < CACHE_BYTES + BESIDE_BYTES, "{} bytes after {class}", bytes());

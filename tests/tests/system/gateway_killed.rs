@@ -50,7 +50,7 @@ fn killed_gateway_still_holds_the_reports_that_it_took() {
     let identity = site.identity("meter-1");
     let campaign = site.meters.launch();
     let mut meter = site.connect(identity);
-    let granted = meter.granted(&site.meters.manifest.digest);
+    let granted = meter.granted_soon(&site.meters.manifest.digest);
     site.uplink.cut();
     let reports =
         [Moment::Decrypted, Moment::Installed].map(|moment| meter.identity.report(&granted, moment));

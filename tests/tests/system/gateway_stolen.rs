@@ -70,7 +70,7 @@ fn nothing_in_a_stolen_gateway_opens_what_it_carried() {
     // It has answered, cached, and keeps a report and a bundle.
     site.wait_prefetched();
     let mut meter = site.connect(first);
-    let granted = meter.granted(&site.meters.manifest.digest);
+    let granted = meter.granted_soon(&site.meters.manifest.digest);
     let content = meter.line.fetch(&granted);
     let plain = meter.identity.open_content(&granted, &content).expect("opened");
     site.uplink.cut();
@@ -106,7 +106,7 @@ fn search_for_keys_finds_one_that_is_there() {
     let site = Site::new();
     let mut meter = site.connect(site.identity("meter-1"));
     site.meters.launch();
-    let granted = meter.granted(&site.meters.manifest.digest);
+    let granted = meter.granted_soon(&site.meters.manifest.digest);
     // The carried bytes are made of the plain ones, with a key that lies about.
     let (key, plain) = ([7; 32], [1; 16]);
     let mut carried = plain;
