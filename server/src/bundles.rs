@@ -76,7 +76,11 @@ impl Core {
                 core.bring_gateway_up_to_date(&gateway, &presence).await;
             }
             match core.store.bundles(&core.tenant, Some(&gateway), now).await {
-                Ok(kept) => kept.into_iter().for_each(|bundle| core.settle(bundle)),
+                Ok(kept) => {
+                    for bundle in kept {
+                        core.settle(bundle);
+                    }
+                }
                 Err(error) => tracing::error!(%error, %gateway, "what it may hold can't be read"),
             }
             core.wake.notify_one();
@@ -90,7 +94,9 @@ impl Core {
     /// [`StoreError`].
     pub(crate) async fn settle_bundles(self: &Arc<Self>) -> Result<(), StoreError> {
         let unsettled = self.store.bundles(&self.tenant, None, clock::now()).await?;
-        unsettled.into_iter().for_each(|bundle| self.settle(bundle));
+        for bundle in unsettled {
+            self.settle(bundle);
+        }
         Ok(())
     }
 

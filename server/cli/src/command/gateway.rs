@@ -20,7 +20,7 @@ pub(crate) enum Command {
     Add {
         /// Name, 1 to 64 bytes; also the gateway's DTLS identity
         name: String,
-        /// Where its devices call it, e.g. coaps://192.0.2.7:5684
+        /// Where its devices call it: `coaps://HOST:PORT`
         #[arg(long, value_name = "URI")]
         uri: String,
         /// Where to write the unit file [default: NAME.unit]

@@ -237,8 +237,7 @@ fn anchors(request: &AnchorsRequest, output: Output) -> Result<(), Failure> {
         KeyFile::Private(key) => Some(key),
         KeyFile::Public(_) => None,
     });
-    let signing: Vec<PrivateKey> =
-        held.chain(each(&request.sign_with, |file| key_file::read_private(file))?).collect();
+    let signing: Vec<PrivateKey> = held.chain(each(&request.sign_with, key_file::read_private)?).collect();
     if signing.is_empty() {
         let text = "no private key is named, so nobody signs: name one by --root or --sign-with";
         return Err(Failure::Usage(text.to_owned()));
@@ -260,7 +259,7 @@ fn anchors(request: &AnchorsRequest, output: Output) -> Result<(), Failure> {
 
 fn sign_anchors(request: &SignRequest, output: Output) -> Result<(), Failure> {
     let document = file::read(&request.file)?;
-    let keys = each(&request.key, |file| key_file::read_private(file))?;
+    let keys = each(&request.key, key_file::read_private)?;
     let signed =
         cosign(&document, &keys).map_err(|error| Failure::file(&request.file, with_causes(&error)))?;
     let (edition, missing) = missing(&signed, request.replacing.as_deref())?;
@@ -328,8 +327,8 @@ fn draft(request: &AnchorsRequest, root: &[KeyFile], now: u64) -> Result<Anchors
     };
     let components = request.component.iter().map(|name| vec![name.clone().into_bytes()]);
     let root_keys = root.iter().map(KeyFile::public).collect();
-    let authors = each(&request.author, |file| key_file::read_public(file))?;
-    let distributors = each(&request.distributor, |file| key_file::read_public(file))?;
+    let authors = each(&request.author, key_file::read_public)?;
+    let distributors = each(&request.distributor, key_file::read_public)?;
     if authors.iter().any(|author| distributors.contains(author)) {
         let text = "an author's key is a distributor's key too: then a stolen server could sign software";
         return Err(Failure::Usage(text.to_owned()));
