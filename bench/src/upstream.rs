@@ -124,7 +124,7 @@ fn start(folder: &Path, unit: &[u8]) -> Result<Running, Failure> {
 
 async fn wait_uplink(gateway: &Running) -> Result<(), Failure> {
     for _ in 0..UPLINK_LOOKS {
-        if gateway.gateway.uplink.is_up() && gateway.gateway.family.len() > 0 {
+        if gateway.gateway.uplink.is_up() && !gateway.gateway.family.is_empty() {
             return Ok(());
         }
         tokio::time::sleep(LOOK_EVERY).await;
