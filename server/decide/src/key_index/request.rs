@@ -298,7 +298,17 @@ fn row_13(mut state: IdentityState, request: &Request, context: &Context, proved
     let now = context.now;
     let alone = state.permits.resync_until.take_if(|until| now <= *until).is_some();
     if alone || context.resync_all_until.is_some_and(|until| now <= until) {
-        return resync(state, request, context);
+        let at_place = request.place == state.place;
+        let decision = resync(state, request, context);
+        if !at_place || decision.alarm.is_some() {
+            return decision;
+        }
+        // Of two devices that both confirmed the lost grant, the second one would be believed unseen.
+        let cause = format!(
+            "at {} a resync believed another fork head than the one that a report gave after a restore",
+            shown(request.place)
+        );
+        return decision.with_alarm(AlarmKind::AheadOfServer, cause);
     }
     let cause = format!(
         "a device proved to stand at {}, where the server has never seen it; it waits for a resync",

@@ -458,7 +458,7 @@ const TABLE: &[Case] = &[
         request.echo = Some(pair.challenged(request.clone()));
         request.counter += 1;
         (pair, request.into())
-    }, Expected::New(NOW + 8), None, 1),
+    }, Expected::New(NOW + 8), Some(AlarmKind::AheadOfServer), 1),
     case(Row::R13, "confirming report without a grant after a restore", || confirming_lost_grant(-7), Expected::Receipt, None, 0),
     case(Row::R13, "confirming report of a number beyond all clocks after a restore", || {
         let (pair, _) = confirming_lost_grant(1);
