@@ -80,7 +80,7 @@ async fn through_mosquitto(effort: Effort, folder: &Path) -> Result<Taken, Failu
     let broker = Broker::new(at);
     let commands = tokio::spawn(mqtt::run(Arc::clone(&fleet.core), Arc::clone(&broker)));
     let events = tokio::spawn(view::run(Arc::clone(&fleet.core), broker));
-    let mut client = Client::connect(&mosquitto, "bench").await?;
+    let mut client = Client::connect(&mosquitto, "bench");
     client
         .subscribe(&["bellwether/v1/default/replies/#", "bellwether/v1/default/campaigns/+/devices/#", PLAIN])
         .await?;
@@ -150,13 +150,13 @@ struct Client {
 }
 
 impl Client {
-    async fn connect(mosquitto: &Mosquitto, name: &str) -> Result<Self, Failure> {
+    fn connect(mosquitto: &Mosquitto, name: &str) -> Self {
         let mut options = MqttOptions::new(name, LOOPBACK, mosquitto.port);
         options.set_max_packet_size(Some(1_048_576));
         let (client, events) = AsyncClient::new(options, 64);
         let (topics_in, topics) = unbounded_channel();
         tokio::spawn(async move { listen(events, |topic| topics_in.send(topic).is_ok()).await });
-        Ok(Self { client, topics })
+        Self { client, topics }
     }
 
     async fn subscribe(&mut self, filters: &[&str]) -> Result<(), Failure> {
