@@ -4,7 +4,9 @@ use super::{Context, Decision, Reply, Request, Row, request};
 use crate::identity::{Digest, IdentityState};
 
 /// Decides which grant a bundle may carry for a device that has not asked: what rows 4, 5 and 6 would give to its
-/// first request with this manifest and selector and without options. `None` for everything else.
+/// first request with this manifest and selector and without options. `None` for everything else, and where the device
+/// holds a grant of this manifest that is good for another question: it asked that one itself, and a guess must not
+/// close what it is working with.
 ///
 /// A new grant is stored by [`Decision::granted`] with an empty answer: no request is remembered for it.
 #[must_use]
@@ -20,6 +22,7 @@ pub fn decide_ahead(
     }
     let request = unasked(state, manifest, selector);
     let mut decision = match state.open_grant() {
+        Some(open) if request::is_good_otherwise(open, &request, context) => return None,
         Some(open) => request::rows_5_and_6(state.clone(), open, &request, context),
         None if state.confirmed_manifest(&manifest).is_some() => return None,
         None => request::grant(Row::R4, state.clone(), &request, context),

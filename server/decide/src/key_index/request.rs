@@ -175,6 +175,17 @@ fn row_17(mut state: IdentityState, number: u64, context: &Context) -> Decision 
     Decision::new(Row::R17, state, Reply::Verdict(Verdict::Stop { grant: number }))
 }
 
+/// Tells whether an open grant of the asked manifest can still be used, for another selector or other keys.
+pub(super) fn is_good_otherwise(open: &Grant, request: &Request, context: &Context) -> bool {
+    let same_question = open.selector == request.selector && open.keys == request.keys;
+    open.manifest == request.manifest && !same_question && is_usable(open, context)
+}
+
+/// Tells whether the open grant still opens what is there.
+fn is_usable(open: &Grant, context: &Context) -> bool {
+    context.open.bytes_present && !context.open.cancelled && context.now <= open.not_after
+}
+
 pub(super) fn rows_5_and_6(
     state: IdentityState,
     open: &Grant,
@@ -184,8 +195,7 @@ pub(super) fn rows_5_and_6(
     let expired = context.now > open.not_after;
     let same_manifest = open.manifest == request.manifest;
     let same_question = same_manifest && open.selector == request.selector && open.keys == request.keys;
-    let usable = context.open.bytes_present && !context.open.cancelled && !expired;
-    if same_question && usable {
+    if same_question && is_usable(open, context) {
         let reply = Reply::HeldGrant { place: open.place, number: open.number };
         return Decision::new(Row::R5, state, reply);
     }

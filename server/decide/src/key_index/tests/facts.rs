@@ -328,12 +328,18 @@ fn bundle_carries_nothing_for_a_busy_stale_blocked_or_updated_identity() {
 }
 
 #[test]
-fn bundle_carries_no_grant_that_was_given_to_keys_of_the_device() {
-    let mut pair = Pair::new();
-    let mut request = pair.request();
-    request.keys = Some([1; 32]);
-    pair.take(request);
-    assert!(matches!(ahead(&pair).expect("row 6").reply, Reply::NewGrant(_)));
+fn bundle_never_replaces_a_good_grant_that_the_device_asked_for_itself() {
+    let with_keys = |request: &mut Request| request.keys = Some([1; 32]);
+    let with_other_answers = |request: &mut Request| request.selector = [9; 32];
+    for change in [with_keys as fn(&mut Request), with_other_answers] {
+        let mut pair = Pair::new();
+        let mut request = pair.request();
+        change(&mut request);
+        pair.take(request);
+        assert_eq!(ahead(&pair), None);
+        pair.context.now = NOW + LATER_S + 1;
+        assert!(matches!(ahead(&pair).expect("row 6").reply, Reply::NewGrant(_)), "it expired");
+    }
 }
 
 #[test]
