@@ -17,6 +17,7 @@ use bellwether_agent::keys::unit::{GatewayLink, UnitData, UnitError};
 use bellwether_agent::manifests::anchors::{Anchors, AnchorsError};
 use bellwether_agent::manifests::message::Moment;
 use bellwether_agent::update::boot::BootError;
+use bellwether_agent::update::record::RecordStore;
 use bellwether_agent::update::trial::{self, Selected};
 use bellwether_agent::update::{Facts, UpdateError, Updater, Work};
 use std::io;
@@ -88,7 +89,8 @@ pub(crate) struct Device<'a> {
 ///
 /// [`DeviceError`] tells what to do.
 pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
-    let (mut flash, header) = FlashFile::open(&args.flash)?;
+    let (mut flash, mut header) = FlashFile::open(&args.flash)?;
+    forget_seed(&mut flash, &mut header)?;
     let unit = UnitData::decode(&header.unit)?;
     let anchors = Anchors::initial(unit.anchors)?;
     let servers: Vec<&str> = unit.servers.iter().collect();
@@ -231,6 +233,16 @@ impl Device<'_> {
             detour: ack_timeout * DETOUR_FACTOR,
         }
     }
+}
+
+/// Takes the seed out of the header of a flash that an earlier program made, once the record is seen to have it.
+fn forget_seed(flash: &mut FlashFile, header: &mut Header) -> Result<(), DeviceError> {
+    RecordStore::new().load(flash).map_err(UpdateError::from)?;
+    if header.forget_seed()? {
+        flash.write_header(header)?;
+        tracing::info!("the factory's copy of the seed is overwritten");
+    }
+    Ok(())
 }
 
 fn owes_installed<F, R>(updater: &Updater<'_, F, R>) -> bool

@@ -110,6 +110,17 @@ impl FlashFile {
         Ok((flash, header))
     }
 
+    /// Writes a header over the one that is there, after [`Header::forget_seed`]: its length is the same, and a power
+    /// cut leaves bytes of the seed, which the next start takes away.
+    ///
+    /// # Errors
+    ///
+    /// The operating system's.
+    pub(crate) fn write_header(&mut self, header: &Header) -> io::Result<()> {
+        self.file.write_all_at(&header.encode(), HEAD_BYTES as u64)?;
+        self.file.sync_all()
+    }
+
     /// Reads the first `bytes` of a slot's region.
     ///
     /// # Errors
@@ -262,6 +273,23 @@ mod tests {
         flash.read(Region::Anchors, 0, &mut bytes).unwrap();
         assert!(bytes.iter().all(|byte| *byte == 0));
         assert_eq!(flash.read_slot(Region::SlotB, 5).unwrap(), b"image");
+    }
+
+    #[test]
+    fn seed_of_a_flash_of_an_earlier_program_is_overwritten_in_its_header() {
+        use crate::header::tests::unit_file;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("device.flash");
+        let mut header = Header { unit: Zeroizing::new(unit_file()), ..header() };
+        let mut flash = FlashFile::create(&path, &header).unwrap();
+        flash.write(Region::Record, 0, b"record").unwrap();
+        header.forget_seed().unwrap();
+        flash.write_header(&header).unwrap();
+        drop(flash);
+        assert!(!std::fs::read(&path).unwrap().windows(32).any(|window| window == [9; 32]));
+        let (mut flash, read) = FlashFile::open(&path).unwrap();
+        assert_eq!(read, header);
+        assert_eq!(flash.read_slot(Region::Record, 6).unwrap(), b"record");
     }
 
     #[test]

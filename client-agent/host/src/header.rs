@@ -1,5 +1,6 @@
 //! What the factory writes beside the regions: unit data and what the device is.
 
+use bellwether_agent::keys::unit::{UnitData, UnitError};
 use minicbor::{Decoder, Encoder};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -7,7 +8,7 @@ use zeroize::Zeroizing;
 /// Unit data and what the device is.
 #[derive(Clone, Eq, PartialEq)]
 pub(crate) struct Header {
-    /// The unit file as the server wrote it; holds the seed and the DTLS credential.
+    /// The unit file as the server wrote it, but for the seed, which is in the record alone; holds the DTLS credential.
     pub(crate) unit: Zeroizing<Vec<u8>>,
     /// Vendor's domain name.
     pub(crate) vendor: String,
@@ -61,6 +62,25 @@ impl Header {
         Zeroizing::new(bytes)
     }
 
+    /// Overwrites the seed in the unit file; false where that was done before.
+    ///
+    /// The record holds the seed that counts. A second one here would outlive re-seeding, and open all of the epoch
+    /// that it was to end.
+    ///
+    /// # Errors
+    ///
+    /// [`UnitError`] if there is no unit file in it.
+    pub(crate) fn forget_seed(&mut self) -> Result<bool, UnitError> {
+        let seed = UnitData::decode(&self.unit)?.seed;
+        if *seed.expose() == GONE {
+            return Ok(false);
+        }
+        while let Some(at) = self.unit.windows(GONE.len()).position(|window| window == seed.expose()) {
+            self.unit[at..at + GONE.len()].copy_from_slice(&GONE);
+        }
+        Ok(true)
+    }
+
     /// Reads a header.
     ///
     /// # Errors
@@ -96,6 +116,9 @@ impl std::fmt::Debug for Header {
 
 const FIELDS: u64 = 7;
 
+/// What stands where the seed was.
+const GONE: [u8; 32] = [0; 32];
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -116,6 +139,28 @@ pub(crate) mod tests {
     #[test]
     fn header_comes_back_from_its_bytes() {
         assert_eq!(Header::decode(&header().encode()), Ok(header()));
+    }
+
+    /// A unit file of version 1, with a seed of nines and a DTLS key of eights.
+    pub(crate) fn unit_file() -> Vec<u8> {
+        let mut e = Encoder::new(Vec::new());
+        e.array(9).unwrap().u8(1).unwrap().str("lamp-1").unwrap().u8(0).unwrap().u16(1024).unwrap();
+        e.bytes(&[9; 32]).unwrap().bytes(b"anchors").unwrap().str("lamp-1").unwrap().bytes(&[8; 32]).unwrap();
+        e.array(1).unwrap().str("coaps://localhost").unwrap();
+        e.into_writer()
+    }
+
+    #[test]
+    fn seed_is_taken_out_of_the_unit_file_and_nothing_else() {
+        let mut header = Header { unit: Zeroizing::new(unit_file()), ..header() };
+        assert_eq!(header.forget_seed(), Ok(true));
+        let seedless: Vec<u8> = unit_file().iter().map(|byte| if *byte == 9 { 0 } else { *byte }).collect();
+        let head = [0x89, 1, 0x66];
+        assert!(header.unit.starts_with(&head) && unit_file().starts_with(&head));
+        assert_eq!(header.unit[3..], seedless[3..]);
+        assert_eq!(header.forget_seed(), Ok(false));
+        let unit = UnitData::decode(&header.unit).unwrap();
+        assert_eq!((unit.id, unit.dtls_psk, unit.anchors), ("lamp-1", &[8; 32], b"anchors".as_slice()));
     }
 
     #[test]

@@ -135,7 +135,7 @@ fn header(args: &FlashArgs, unit_file: &[u8], image_bytes: u64) -> Result<Header
     if !args.no_patch && !known_algorithms().contains(&args.patch) {
         return Err(PrepareError::Patch(args.patch));
     }
-    Ok(Header {
+    let mut header = Header {
         unit: Zeroizing::new(unit_file.to_vec()),
         vendor: args.vendor.clone(),
         class: args.class.clone(),
@@ -143,7 +143,10 @@ fn header(args: &FlashArgs, unit_file: &[u8], image_bytes: u64) -> Result<Header
         slot_bytes,
         patch_algorithms: if args.no_patch { Vec::new() } else { vec![args.patch] },
         made: clock::factory_time(),
-    })
+    };
+    // It goes into the record alone.
+    header.forget_seed().map_err(|source| PrepareError::Unit { path: args.unit.clone(), source })?;
+    Ok(header)
 }
 
 fn write(
@@ -194,6 +197,24 @@ mod tests {
         let vendor = vendor_id("example.com");
         assert_eq!(text(vendor), "cfbff0d1-9375-5685-968c-48ce8b15ae17");
         assert_eq!(text(class_id(vendor, "lamp")), "7fd968df-da31-5a19-b454-35f5cb2264c7");
+    }
+
+    #[test]
+    fn flash_is_made_without_a_second_copy_of_the_seed() {
+        let args = FlashArgs {
+            unit: "lamp-1.unit".into(),
+            class: "lamp".into(),
+            vendor: "example.com".into(),
+            image: "image".into(),
+            version: "1.0.0".into(),
+            kind: crate::header::Kind::Microcontroller,
+            slot_bytes: None,
+            patch: -1,
+            no_patch: false,
+            out: "lamp-1.flash".into(),
+        };
+        let header = header(&args, &crate::header::tests::unit_file(), 1).unwrap();
+        assert!(!header.encode().windows(32).any(|window| window == [9; 32]));
     }
 
     #[test]
