@@ -102,7 +102,11 @@ impl Core {
 
     fn settle(self: &Arc<Self>, kept: KeptBundle) {
         match kept.state {
-            CampaignState::Running => self.send_bundle(kept.campaign, kept.gateway),
+            CampaignState::Running if self.bundles.may_send(&kept, clock::now()) => {
+                self.send_bundle(kept.campaign, kept.gateway);
+            }
+            // Whom it is for was offered the manifest directly when the rest began.
+            CampaignState::Running => {}
             _ if kept.withdrawn => {}
             _ => self.withdraw(kept),
         }
@@ -160,6 +164,8 @@ impl Core {
         let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(()) };
         let members = self.members(gateway, &progress);
         if members.is_empty() {
+            // There is nothing to hold: what was withdrawn before is settled.
+            self.store.put_bundle(&self.tenant, gateway, id, now, now).await?;
             return Ok(());
         }
         let mut parts = Parts { ahead: Vec::new(), push: Vec::new() };
@@ -366,6 +372,16 @@ impl BundleDesk {
                 desk.insert(key, Until::Sent { again: false });
                 Claim::Granted
             }
+        }
+    }
+
+    /// Tells whether a bundle of the campaign could go to the gateway now: none is on its way, and it does not rest.
+    fn may_send(&self, kept: &KeptBundle, now: u64) -> bool {
+        let desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match desk.get(&(kept.gateway.clone(), kept.campaign)) {
+            Some(Until::Sent { .. }) => false,
+            Some(Until::Second(second)) => *second <= now,
+            None => true,
         }
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::campaign::event::{By, Event, EventKind};
 use bellwether_decide::campaign::plan::{Plan, plan};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::{Campaign, CampaignState};
 use bellwether_decide::device::Endpoint;
+use bellwether_manifests::envelope::VerifyError;
 use bellwether_store::campaign::MoveError;
 use bellwether_store::error::StoreError;
 use thiserror::Error;
@@ -70,7 +71,13 @@ impl Core {
             return Ok(());
         };
         let reachable = self.reachable(now);
-        match plan(&campaign.policy, &progress, &reachable, now) {
+        let plan = plan(&campaign.policy, &progress, &reachable, now);
+        if matches!(plan, Plan::Offer(_) | Plan::Wait { .. })
+            && let Err(BookError::Verify(error)) = self.book.page(&campaign.manifest).await
+        {
+            return self.move_on(campaign, paused_for(&error)).await;
+        }
+        match plan {
             Plan::Offer(devices) => self.offer_all(campaign, devices, &progress).await,
             Plan::Halt { failure_per_mille } => {
                 self.move_on(campaign, EventKind::Halted { failure_per_mille }).await
@@ -128,6 +135,15 @@ impl Core {
             Err(other) => Err(StoreError::Backend(other.into()).into()),
         }
     }
+}
+
+/// No device would believe the manifest, and none that has it would be answered: the campaign would wait for ever.
+fn paused_for(error: &VerifyError) -> EventKind {
+    let why = format!(
+        "the anchors in force do not allow its manifest ({error}); publish anchors that list its author and resume it, \
+         or cancel it"
+    );
+    EventKind::Paused { by: By { who: Some("the server".to_owned()), why: Some(why) } }
 }
 
 /// Plans look again this often without being woken: retries of offers are due by the second.

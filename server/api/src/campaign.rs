@@ -84,7 +84,8 @@ pub struct Campaign {
 pub enum CampaignState {
     /// Offers go out as its policy allows.
     Running,
-    /// Stopped for a while by a person: nothing is offered, granted or started.
+    /// Stopped for a while, by a person or because the anchors do not allow its manifest any more: nothing is offered,
+    /// granted or started.
     Paused,
     /// Too many failed: no new offers.
     Halted,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bellwether_api::{Device, DeviceOutcome, FrameCount, Gateway};
+use bellwether_api::{CampaignState, Device, DeviceOutcome, FrameCount, Gateway, Health};
 use bellwether_manifests::link::HintKind;
 use bellwether_manifests::message::{Moment, content_format};
 use bellwether_net::coap::{Code, Method, Request};
@@ -236,6 +236,52 @@ fn devices_of_a_gateway_that_is_away_are_offered_the_manifest_directly() {
     meter.line.manifest();
 }
 
+/// Waits until the server has looked at its campaigns a few times more.
+fn a_few_rounds_later(meters: &Meters) {
+    let uptime = || meters.fleet.server.http().read::<Health>("/health").uptime_s;
+    let from = uptime();
+    wait::until(
+        "some seconds of the server",
+        wait::LONG,
+        || (uptime() >= from + 4).then_some(()),
+        String::new,
+    );
+}
+
+#[test]
+fn resumed_campaign_goes_around_a_gateway_that_is_away_once_and_not_each_second() {
+    let (meters, mut gateway) = with_gateway();
+    let meter = telling(&meters, "meter-1");
+    let campaign = meters.launch();
+    gateway.bundle(1);
+    meters.fleet.cli.done(&format!("campaign pause {campaign}"));
+    assert!(gateway.bundle(2).withdrawn);
+    gateway.line = Line::connect(meters.fleet.server.coaps(), "gw-1", gateway_key(&meters));
+    meters.fleet.cli.done(&format!("campaign resume {campaign}"));
+    meter.line.manifest();
+    a_few_rounds_later(&meters);
+    assert_eq!(meter.line.heard().manifests.len(), 1);
+}
+
+#[test]
+fn withdrawn_bundle_that_nobody_needs_any_more_is_settled_when_its_campaign_goes_on() {
+    let (meters, gateway) = with_gateway();
+    let mut meter = telling(&meters, "meter-1");
+    meters.fleet.device("meter-2", "meter");
+    let campaign = meters.launch();
+    gateway.bundle(1);
+    let granted = meter.granted(&meters.manifest.digest);
+    meter.install(&granted, meters.new_digest());
+    meters.fleet.wait_outcome(&campaign, "meter-1", DeviceOutcome::Installed);
+    meters.fleet.cli.done(&format!("campaign pause {campaign}"));
+    assert!(gateway.bundle(2).withdrawn);
+    meters.fleet.cli.done(&format!("campaign resume {campaign}"));
+    a_few_rounds_later(&meters);
+    // What is settled while the campaign goes on is withdrawn when it ends; what is not was looked at each second.
+    meters.fleet.cli.done(&format!("campaign cancel {campaign}"));
+    assert!(gateway.bundle(3).withdrawn);
+}
+
 #[test]
 fn removed_gateway_is_out_at_once_and_its_devices_stay() {
     let (meters, gateway) = with_gateway();
@@ -325,7 +371,7 @@ fn manifest_of_an_author_who_lost_trust_is_not_used_any_more() {
     let cli = &meters.fleet.cli;
     cli.done("keys new new-author.key");
     let mut meter = meters.device("meter-1");
-    meters.launch();
+    let campaign = meters.launch();
     meter.line.manifest();
     cli.done(
         "keys anchors --vendor example.com --edition 2 --root root.key --author new-author.pub \
@@ -336,6 +382,16 @@ fn manifest_of_an_author_who_lost_trust_is_not_used_any_more() {
     assert!(matches!(meter.put_question(&request), Said::Code(_)));
     let listed: Vec<bellwether_api::Manifest> = meters.fleet.server.http().read("/v1/manifests");
     assert!(listed.is_empty(), "{listed:?}");
+
+    // Its campaign does not wait for ever: it says why it stopped, and goes on where the author is listed again.
+    meters.fleet.wait_state(&campaign, CampaignState::Paused);
+    let story = cli.done(&format!("campaign explain {campaign}"));
+    assert!(story.contains("anchors in force do not allow its manifest"), "{story}");
+    cli.done(&format!("campaign resume {campaign}"));
+    meters.fleet.wait_state(&campaign, CampaignState::Paused);
+    publish_anchors(&meters, 3);
+    cli.done(&format!("campaign resume {campaign}"));
+    meter.granted(&meters.manifest.digest);
 }
 
 #[test]
