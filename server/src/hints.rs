@@ -1,7 +1,10 @@
 //! What gateways have seen of their devices. Nothing proves it, so it moves a campaign's plan and never an identity.
 
+use std::collections::HashMap;
+
 use bellwether_decide::campaign::event::{Event, EventKind};
-use bellwether_decide::campaign::{CampaignId, CampaignState};
+use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_manifests::link::{Hint, HintKind};
 use bellwether_manifests::message::List;
@@ -13,7 +16,7 @@ use crate::core::Core;
 use crate::downlink;
 
 impl Core {
-    /// Writes down what a gateway has seen, where it is about a device of its list and a campaign that goes on.
+    /// Writes down what a gateway has seen, where it is about a device of its list, and an offer that goes on.
     ///
     /// # Errors
     ///
@@ -23,11 +26,21 @@ impl Core {
         gateway: &Endpoint,
         hints: &List<'_, Hint<'_>>,
     ) -> Result<(), StoreError> {
-        let mut events = Vec::new();
+        let (mut events, mut known) = (Vec::new(), HashMap::new());
         for hint in hints {
             tracing::info!(%gateway, device = hint.endpoint, campaign = hint.campaign, what = ?hint.what, "a hint");
-            if let Some(event) = self.event_of(gateway, &hint).await? {
-                events.push(event);
+            let Some((device, campaign, kind)) = self.told(gateway, &hint) else { continue };
+            if !known.contains_key(&device) {
+                let tracked = self.store.campaigns_for(&self.tenant, &device).await?;
+                known.insert(device.clone(), tracked);
+            }
+            let tracked = known.get_mut(&device).into_iter().flatten();
+            let running = |one: &Campaign| one.id == campaign && one.state == CampaignState::Running;
+            let mut track = tracked.filter(|(one, _)| running(one)).map(|(_, track)| track);
+            if let Some(track) = track.next().filter(|track| is_credible(track, &kind)) {
+                let at = clock::now();
+                track.apply(at, &kind);
+                events.push(Event { at, campaign: Some(campaign), device: Some(device), kind });
             }
         }
         if !events.is_empty() {
@@ -37,24 +50,22 @@ impl Core {
         Ok(())
     }
 
-    async fn event_of(&self, gateway: &Endpoint, hint: &Hint<'_>) -> Result<Option<Event>, StoreError> {
-        let Ok(device) = Endpoint::try_from(hint.endpoint) else {
-            return Ok(None);
-        };
-        let Ok(number) = hint.campaign.parse::<u64>() else {
-            return Ok(None);
-        };
-        if !self.gateways.lists(gateway.as_str(), &device) {
-            return Ok(None);
-        }
-        let Some(kind) = kind_of(gateway, hint) else {
-            return Ok(None);
-        };
-        let campaign = self.store.campaign(&self.tenant, CampaignId(number)).await?;
-        let goes_on = campaign.is_some_and(|campaign| campaign.state == CampaignState::Running);
-        let event =
-            Event { at: clock::now(), campaign: Some(CampaignId(number)), device: Some(device), kind };
-        Ok(goes_on.then_some(event))
+    /// What a hint is about, where it is about a device of the gateway's list.
+    fn told(&self, gateway: &Endpoint, hint: &Hint<'_>) -> Option<(Endpoint, CampaignId, EventKind)> {
+        let device = Endpoint::try_from(hint.endpoint).ok()?;
+        let number = hint.campaign.parse().ok()?;
+        self.gateways.lists(gateway.as_str(), &device).then_some(())?;
+        Some((device, CampaignId(number), kind_of(gateway, hint)?))
+    }
+}
+
+/// Tells whether a gateway can have seen this: of a device that the manifest was sent to, and that has not asked yet.
+/// Each offer counts as not come through once, whatever a gateway tells how often.
+fn is_credible(track: &Track, kind: &EventKind) -> bool {
+    match track.stage {
+        Stage::Offered => true,
+        Stage::Waiting => track.offers_failed > 0 && matches!(kind, EventKind::Failed { .. }),
+        _ => false,
     }
 }
 
@@ -92,6 +103,22 @@ mod tests {
     #[test]
     fn manifest_that_came_to_its_device_leaves_the_word_to_the_device() {
         assert_eq!(kind(HintKind::Pushed, ""), None);
+    }
+
+    #[test]
+    fn hint_counts_once_an_offer_and_only_before_the_device_has_asked() {
+        let (unreached, refused) = (kind(HintKind::Unreached, ""), kind(HintKind::Refused, "6"));
+        let (unreached, refused) = (unreached.expect("an event"), refused.expect("an event"));
+        let credible = |track: &Track| [is_credible(track, &unreached), is_credible(track, &refused)];
+        let mut track = Track::new("lamp".to_owned(), 1);
+        assert_eq!(credible(&track), [false, false], "it was never offered");
+        track.apply(2, &EventKind::Offered);
+        assert_eq!(credible(&track), [true, true]);
+        track.apply(3, &unreached);
+        assert_eq!(credible(&track), [false, true], "the gateway has tried again");
+        track.apply(4, &EventKind::Offered);
+        track.apply(5, &EventKind::Asked);
+        assert_eq!(credible(&track), [false, false], "it has the manifest");
     }
 
     #[test]

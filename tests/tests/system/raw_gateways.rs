@@ -196,6 +196,23 @@ fn what_a_gateway_has_seen_ends_the_wait_for_its_device() {
 }
 
 #[test]
+fn gateway_cannot_fail_a_device_that_was_not_offered_anything() {
+    let (meters, gateway) = with_gateway();
+    for name in ["meter-1", "meter-2"] {
+        silent(&meters, name);
+    }
+    let campaign = meters.fleet.launch(&meters.manifest, "--at-most 1");
+    let offered = gateway.bundle(1).push;
+    let other = ["meter-1", "meter-2"].into_iter().find(|name| !offered.contains(&(*name).to_owned()));
+    let other = other.expect("one at a time");
+    for (what, detail) in [(HintKind::Refused, "6"), (HintKind::Unreached, "")] {
+        assert_eq!(gateway.hint(&campaign, other, what, detail).code, Code::CHANGED);
+    }
+    let track = meters.fleet.track(&campaign, other);
+    assert_eq!((track.outcome, track.reason), (DeviceOutcome::Waiting, None));
+}
+
+#[test]
 fn bundle_of_a_cancelled_campaign_is_withdrawn_from_a_gateway_that_was_away() {
     let (meters, mut gateway) = with_gateway();
     let _meter = telling(&meters, "meter-1");
