@@ -3,7 +3,7 @@
 use bellwether_decide::campaign::concerned::concerned;
 use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
 use bellwether_decide::campaign::stage::Track;
-use bellwether_decide::campaign::{Campaign, CampaignId};
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::eligibility::{self, Facts};
 use bellwether_decide::identity::{Confirm, Content, IdentityState, Place, Shares};
 use bellwether_decide::key_index::{Decision, GrantDetails, NewGrant, Reply, Verdict};
@@ -49,6 +49,10 @@ impl Turn<'_> {
         match &self.decision.reply {
             Reply::NewGrant(new) => self.new_grant(new).await,
             Reply::HeldGrant { place, number } => self.held_grant(*place, *number).await,
+            // Whoever pauses a campaign wants nobody to swap images now; the grant stands.
+            Reply::Verdict(Verdict::Go { .. }) if self.is_paused() => {
+                self.verdict(Verdict::Later { delay_s: PAUSED_DELAY_S }, Vec::new())
+            }
             Reply::Verdict(verdict) => self.verdict(*verdict, self.ending_events(*verdict)),
             Reply::Repeat(answer) => {
                 let (answer, state) = (answer.clone(), self.decision.state.clone());
@@ -56,6 +60,14 @@ impl Turn<'_> {
             }
             Reply::Receipt => Err(failed("no such reply to a request")),
         }
+    }
+
+    /// Tells whether the campaign that the open grant belongs to is stopped for a while.
+    fn is_paused(&self) -> bool {
+        let open = self.decision.state.open_grant();
+        let campaigns = || self.tracked.iter().map(|(campaign, _)| campaign);
+        open.and_then(|open| eligibility::preferred(&open.manifest, campaigns()))
+            .is_some_and(|campaign| campaign.state == CampaignState::Paused)
     }
 
     async fn new_grant(&self, new: &NewGrant) -> Result<Outcome, RequestError> {

@@ -25,7 +25,7 @@ fn device_with_an_open_grant_is_told_later_unless_the_other_manifest_is_more_urg
 
 // Row 17.
 #[test]
-fn go_is_given_for_the_open_grant_and_stop_once_its_campaign_was_cancelled() {
+fn go_is_given_for_the_open_grant_but_not_while_paused_and_stop_once_its_campaign_was_cancelled() {
     let meters = Meters::new();
     let mut meter = meters.device("meter-1");
     let campaign = meters.fleet.launch(&meters.manifest, "--ask-go");
@@ -38,6 +38,11 @@ fn go_is_given_for_the_open_grant_and_stop_once_its_campaign_was_cancelled() {
     assert_eq!(meter.ask_with(&digest, &go(granted.number)), Said::Go(granted.number));
     // A number that is not the open grant's.
     assert_eq!(meter.ask_with(&digest, &go(granted.number + 1)), Said::Stop(granted.number + 1));
+    assert_eq!(meter.ask_with(&digest, &go(granted.number)), Said::Go(granted.number));
+    // While it is paused nobody starts, and nothing is lost.
+    meters.fleet.cli.done(&format!("campaign pause {campaign}"));
+    assert!(matches!(meter.ask_with(&digest, &go(granted.number)), Said::Later(_)));
+    meters.fleet.cli.done(&format!("campaign resume {campaign}"));
     assert_eq!(meter.ask_with(&digest, &go(granted.number)), Said::Go(granted.number));
     meters.fleet.cli.done(&format!("campaign cancel {campaign}"));
     assert_eq!(meter.ask_with(&digest, &go(granted.number)), Said::Stop(granted.number));
