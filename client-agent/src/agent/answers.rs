@@ -98,10 +98,15 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         Some(match answered {
             Answered::Granted { base, content_bytes } => {
                 self.work_gate.open();
+                // What it pushed was worth it.
+                if let Some(gateway) = &mut self.gateway {
+                    gateway.state.push_gate.open();
+                }
                 Event::Granted { base, content_bytes }
             }
             Answered::SameGrant => {
-                self.work_gate.open();
+                // What failed before may fail again: only a frame that comes begins the waits anew.
+                self.work_gate.open_once(now);
                 return None;
             }
             Answered::Prove => {
@@ -223,7 +228,8 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         self.events.push_back(Event::Declined { route: Route::Server, purpose, code });
     }
 
-    /// Waits as the peer asks, or with back-off. 5.03 with Max-Age is a hint when to ask again; it ends nothing.
+    /// Waits with back-off, and at least as long as the peer asks. 5.03 with Max-Age is a hint when to ask again; it
+    /// ends nothing, and one that is given again and again costs ever less.
     fn decline(&mut self, now: Instant, route: Route, step: Step, response: &Response) {
         let code = response.code;
         self.events.push_back(Event::Declined { route, purpose: step.into(), code });
@@ -236,7 +242,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         let gate = self.gate_of(step);
         match response.max_age.filter(|_| code == Code::SERVICE_UNAVAILABLE) {
             Some(seconds) => {
-                gate.close_for(now, Duration::from_secs(seconds.max(1).into()).min(longest));
+                gate.close_for_at_least(now, jitter, Duration::from_secs(seconds.into()).min(longest));
             }
             None => gate.close(now, jitter),
         }

@@ -29,7 +29,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
             return Ok(Response::new(code));
         }
         let stable = self.stable_answers();
-        match tree::read_request(&self.shown(&stable), request) {
+        match tree::read_request(&self.shown(route, &stable), request) {
             Meaning::Answer(response) => Ok(response),
             Meaning::Command(command) => Ok(Response::new(self.carry_out(now, route, command)?)),
         }
@@ -42,7 +42,8 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         stable
     }
 
-    fn shown<'s>(&'s self, stable_answers: &'s [u8]) -> Shown<'s> {
+    fn shown<'s>(&'s self, route: Route, stable_answers: &'s [u8]) -> Shown<'s> {
+        let pushed = self.gateway.as_ref().filter(|_| route == Route::Gateway);
         Shown {
             lifetime_s: self.config.lifetime_s,
             manufacturer: &self.config.manufacturer,
@@ -50,7 +51,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
             serial: self.updater.facts().id,
             version: self.updater.running().version_text(),
             state: self.firmware_state(),
-            result: self.firmware_result(),
+            result: pushed.map_or_else(|| self.firmware_result(), |gateway| gateway.state.pushed),
             anchors_edition: self.updater.anchors_edition(),
             stable_answers,
         }
@@ -87,11 +88,14 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         route: Route,
         envelope: &[u8],
     ) -> Result<Code, UpdateError<F::Error>> {
-        // A gateway must not end an update by bringing an older manifest up again.
-        if route == Route::Gateway && self.updater.is_behind(now.0, envelope) {
-            return Ok(Code::CONFLICT);
-        }
-        match self.updater.offer(now.0, envelope)? {
+        let offered = match route {
+            Route::Server => self.updater.offer(now.0, envelope)?,
+            Route::Gateway => match self.take_passed_on(now, envelope)? {
+                Ok(offered) => offered,
+                Err(code) => return Ok(code),
+            },
+        };
+        match offered {
             Offered::Stored => {
                 self.servers.update_is_elsewhere = false;
                 self.work_gate.open();
@@ -106,6 +110,32 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
             Offered::Busy => return Ok(Code::SERVICE_UNAVAILABLE),
         }
         Ok(Code::CHANGED)
+    }
+
+    /// A manifest over the gateway, unless that pushes too often.
+    fn take_passed_on(
+        &mut self,
+        now: Instant,
+        envelope: &[u8],
+    ) -> Result<Result<Offered, Code>, UpdateError<F::Error>> {
+        let jitter = self.updater.jitter();
+        let Some(gateway) = &mut self.gateway else { return Ok(Err(Code::UNAUTHORIZED)) };
+        if !gateway.state.push_gate.is_open(now) {
+            return Ok(Err(Code::SERVICE_UNAVAILABLE));
+        }
+        gateway.state.push_gate.close(now, jitter);
+        // A gateway must not end an update by bringing an older manifest up again.
+        if self.updater.is_behind(now.0, envelope) {
+            return Ok(Err(Code::CONFLICT));
+        }
+        let offered = self.updater.offer_passed_on(now.0, envelope)?;
+        gateway.state.pushed = match offered {
+            Offered::Refused { result, .. } => {
+                UpdateResult::try_from(i64::from(result)).unwrap_or(UpdateResult::UpdateFailed)
+            }
+            Offered::Stored | Offered::Known | Offered::Busy => UpdateResult::Initial,
+        };
+        Ok(Ok(offered))
     }
 
     fn take_anchors(&mut self, now: Instant, document: &[u8]) -> Result<Code, UpdateError<F::Error>> {

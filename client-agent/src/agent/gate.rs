@@ -37,6 +37,12 @@ impl Gate {
         self.close_for(now, wait);
     }
 
+    /// Closes it for the next of the growing waits, or for `least` where that is longer.
+    pub(crate) fn close_for_at_least(&mut self, now: Instant, jitter: u8, least: Duration) {
+        let wait = self.backoff.next_wait(jitter);
+        self.close_for(now, wait.max(least));
+    }
+
     /// Closes it for a wait.
     pub(crate) fn close_for(&mut self, now: Instant, wait: Duration) {
         self.opens = now.after(wait);

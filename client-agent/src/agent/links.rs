@@ -5,6 +5,7 @@ use super::{Purpose, Ticket};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bellwether_coap::Instant;
+use lwm2m_rs::firmware::UpdateResult;
 
 /// A link: its state, when it may be made anew, and the one request that is under way on it.
 #[derive(Debug)]
@@ -48,6 +49,21 @@ pub(super) struct Gateway {
     pub(super) dead: bool,
     /// When to say hello next.
     pub(super) hello_at: Instant,
+    /// Since when the session stands, or stood last.
+    pub(super) up_at: Instant,
+    /// When it may push a manifest again: each can cost a write and a question.
+    pub(super) push_gate: Gate,
+    /// Update Result of what it pushed last; the record's is for the server.
+    pub(super) pushed: UpdateResult,
+}
+
+impl Gateway {
+    /// Starts without a session.
+    pub(super) fn new(push_gate: Gate) -> Self {
+        let at = Instant::default();
+        let (session, pushed) = (Session::Down, UpdateResult::Initial);
+        Self { session, dead: false, hello_at: at, up_at: at, push_gate, pushed }
+    }
 }
 
 impl<S> Link<S> {

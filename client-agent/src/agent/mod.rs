@@ -113,7 +113,7 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     #[must_use]
     pub fn new(updater: Updater<'a, F, R>, config: Config) -> Self {
         let gate = || Gate::new(config.retry_first, config.retry_longest);
-        let gateway = Gateway { session: Session::Down, dead: false, hello_at: Instant::default() };
+        let gateway = Gateway::new(Gate::new(config.retry_first, PUSH_LONGEST));
         Self {
             updater,
             server: Link::new(Server::Unregistered(Session::Down), gate()),
@@ -157,7 +157,7 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
             }
             (Route::Gateway, Some(gateway)) => {
                 gateway.state.session = Session::Up;
-                gateway.state.hello_at = now;
+                (gateway.state.hello_at, gateway.state.up_at) = (now, now);
                 gateway.under_way = None;
             }
             (Route::Gateway, None) => {}
@@ -361,7 +361,6 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
             (Route::Server, Server::Registered { heard_at, .. }, _) => *heard_at = now,
             (Route::Gateway, _, Some(gateway)) => {
                 gateway.state.dead = false;
-                gateway.gate.open();
             }
             _ => {}
         }
@@ -371,6 +370,10 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
     fn lose_gateway(&mut self, now: Instant, jitter: u8) {
         let Some(gateway) = &mut self.gateway else { return };
         gateway.state.dead |= gateway.state.session == Session::Connecting;
+        // Handshakes cost more than anything else: one that goes on ending sessions gets ever fewer of them.
+        if gateway.state.session == Session::Up && now >= gateway.state.up_at.after(self.config.hello) {
+            gateway.gate.open();
+        }
         gateway.state.session = Session::Down;
         gateway.gate.close(now, jitter);
         if let Some((_, purpose)) = gateway.under_way.take() {
@@ -413,6 +416,10 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         }
     }
 }
+
+/// Longest time between two manifests that a gateway may push: flash that stands 100,000 erasures stands one an hour for
+/// as long as a device lives.
+const PUSH_LONGEST: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests;

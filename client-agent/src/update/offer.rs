@@ -8,6 +8,13 @@ use crate::platform::{Flash, Random, Region};
 use bellwether_manifests::report::Reason;
 use core::time::Duration;
 
+/// Who brings a manifest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum By {
+    Server,
+    Gateway,
+}
+
 /// What became of a manifest.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Offered {
@@ -35,6 +42,26 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ///
     /// See [`UpdateError`].
     pub fn offer(&mut self, uptime: Duration, envelope: &[u8]) -> Result<Offered, UpdateError<F::Error>> {
+        self.take(uptime, envelope, By::Server)
+    }
+
+    /// Takes a manifest that a gateway passes on.
+    ///
+    /// One that is not followed changes no outcome, which the server takes for the answer to its own push, and costs no
+    /// write but that of a report that it owes.
+    ///
+    /// # Errors
+    ///
+    /// See [`UpdateError`].
+    pub fn offer_passed_on(
+        &mut self,
+        uptime: Duration,
+        envelope: &[u8],
+    ) -> Result<Offered, UpdateError<F::Error>> {
+        self.take(uptime, envelope, By::Gateway)
+    }
+
+    fn take(&mut self, uptime: Duration, envelope: &[u8], by: By) -> Result<Offered, UpdateError<F::Error>> {
         let offered = self.examine(envelope, uptime).map(|followed| ManifestRef {
             half: self.free_half(),
             bytes: u32::try_from(envelope.len()).unwrap_or(u32::MAX),
@@ -46,17 +73,14 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         });
         let manifest = match offered {
             Ok(manifest) => manifest,
-            Err(refused) => return self.refuse(&refused),
+            Err(refused) => return self.refuse(&refused, by),
         };
         if self.record.manifest().is_some_and(|current| current.digest == manifest.digest) {
             return Ok(Offered::Known);
         }
         if manifest.bytes > self.manifest_bytes_max() {
-            return self.refuse(&Refused {
-                result: super::verify::RESULT_NO_FLASH,
-                reason: Reason::OperationFailed,
-                trusted: None,
-            });
+            let (result, reason) = (super::verify::RESULT_NO_FLASH, Reason::OperationFailed);
+            return self.refuse(&Refused { result, reason, trusted: None }, by);
         }
         if !self.give_up_open(RESULT_CANCELLED)? {
             return Ok(Offered::Busy);
@@ -108,13 +132,18 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         self.save()
     }
 
-    fn refuse(&mut self, refused: &Refused<'_>) -> Result<Offered, UpdateError<F::Error>> {
-        if let Some(trusted) = &refused.trusted {
-            self.report_refused(trusted, refused.result, refused.reason)?;
-        }
+    fn refuse(&mut self, refused: &Refused<'_>, by: By) -> Result<Offered, UpdateError<F::Error>> {
+        let reported = match &refused.trusted {
+            Some(trusted) => self.report_refused(trusted, refused.result, refused.reason)?,
+            None => false,
+        };
         // What is worked on goes on: nothing of a refused manifest is acted on.
-        self.record.outcome = Outcome { result: refused.result, refused: None };
-        self.save()?;
+        if by == By::Server {
+            self.record.outcome = Outcome { result: refused.result, refused: None };
+        }
+        if reported || by == By::Server {
+            self.save()?;
+        }
         Ok(Offered::Refused { result: refused.result, reason: refused.reason })
     }
 

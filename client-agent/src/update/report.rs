@@ -135,19 +135,20 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(true)
     }
 
-    /// Puts a failure report about a manifest that was refused into the record; the caller writes.
+    /// Puts a failure report about a manifest that was refused into the record, and tells whether it did; the caller
+    /// writes.
     pub(super) fn report_refused(
         &mut self,
         trusted: &Trusted<'_>,
         result: u8,
         reason: Reason,
-    ) -> Result<(), UpdateError<F::Error>> {
+    ) -> Result<bool, UpdateError<F::Error>> {
         let told = |report: &&PendingReport| report.grant == 0 && report.manifest == *trusted.manifest;
         if self.record.reports.iter().flatten().any(|report| told(&report))
             || !self.has_report_to_spare()
             || trusted.reference.len() > super::record::REFERENCE_BYTES_MAX
         {
-            return Ok(());
+            return Ok(false);
         }
         let subject = Subject {
             manifest: trusted.manifest,
@@ -156,8 +157,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             place: self.record.place,
             grant: 0,
         };
-        self.push_report(&subject, Moment::Failed, failure(result, reason), None)?;
-        Ok(())
+        Ok(self.push_report(&subject, Moment::Failed, failure(result, reason), None)?.is_some())
     }
 
     /// Whether a report about something else leaves the open grant a slot: an *installed* report without one would be

@@ -459,3 +459,97 @@ fn device_that_ends_is_not_woken_by_what_the_gateway_would_hear() {
     assert_eq!(request.method, Method::Delete);
     assert_eq!(world.agent.poll_timeout(world.now.after(Duration::from_hours(1))), None);
 }
+
+#[test]
+fn closed_manifest_that_a_gateway_pushes_every_second_is_asked_for_ever_less() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.settle();
+    world.server.serve = Serve::Verdict(Said::Nothing);
+    let manifest = world.server.manifest(1);
+    for _ in 0..3_600 {
+        world.push_over_gateway(manifest.clone());
+        world.settle();
+        world.now = world.now.after(Duration::from_secs(1));
+    }
+    assert!(world.count_at_gateway("Post u?") < 20, "{}", world.count_at_gateway("Post u?"));
+    assert_eq!(world.push_over_gateway(manifest.clone()), Code::SERVICE_UNAVAILABLE);
+    // The server may push as often as it likes.
+    let asked = world.count_at_gateway("Post u?");
+    for _ in 0..3 {
+        assert_eq!(world.push(manifest.clone()), Code::CHANGED);
+        world.settle();
+    }
+    assert_eq!(world.count_at_gateway("Post u?"), asked + 3);
+}
+
+#[test]
+fn garbage_of_a_gateway_changes_neither_the_record_nor_what_the_server_reads() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.settle();
+    world.push_manifest();
+    world.settle();
+    let (record, result) = (world.agent.updater().record().clone(), world.read("/5/0/5"));
+    assert_eq!(world.push_over_gateway(b"garbage".to_vec()), Code::CHANGED);
+    assert!(matches!(world.agent.poll_event(), Some(Event::ManifestRefused { .. })));
+    assert_eq!(*world.agent.updater().record(), record);
+    assert_eq!(world.read("/5/0/5"), result);
+    // The gateway is told of its own.
+    let told = world.ask_device_over(Route::Gateway, Method::Get, "/5/0/5", None);
+    assert_ne!(told.payload, result.as_bytes());
+}
+
+#[test]
+fn report_that_a_gateway_puts_off_for_a_day_is_repeated_ever_less() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.settle();
+    world.push_manifest();
+    world.settle();
+    world.server_is_away = true;
+    world.conduct(Conduct::Decline(Code::SERVICE_UNAVAILABLE, Some(16)));
+    world.ask_device(Method::Post, "/5/0/10", None);
+    let (told, end) = (world.count_at_gateway("Post u/r?"), world.now.after(Duration::from_hours(24)));
+    while world.now < end {
+        world.wait();
+    }
+    let told = world.count_at_gateway("Post u/r?") - told;
+    assert!((250..600).contains(&told), "{told}");
+}
+
+#[test]
+fn gateway_that_goes_on_ending_sessions_gets_ever_fewer_handshakes() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    let end = world.now.after(Duration::from_hours(1));
+    let mut sessions = 0;
+    while world.now < end {
+        world.settle();
+        if world.agent.is_connected(Route::Gateway) {
+            sessions += 1;
+            world.agent.handle_disconnected(world.now, Route::Gateway);
+        }
+        world.now = world.agent.poll_timeout(world.now).unwrap().max(world.now);
+    }
+    assert!((10..40).contains(&sessions), "{sessions}");
+}
+
+#[test]
+fn gateway_that_grants_and_has_no_frame_is_asked_ever_less() {
+    let author = Author::new();
+    let mut world = World::with_gateway(&author);
+    world.server_is_away = true;
+    world.reboot(true);
+    world.gateway.as_mut().unwrap().bundle = Some(bundle(&author, &mut world.server));
+    world.conduct(Conduct::Frameless);
+    let manifest = world.server.manifest(1);
+    world.push_over_gateway(manifest);
+    let end = world.now.after(Duration::from_hours(1));
+    while world.now < end {
+        world.wait();
+    }
+    assert!(world.count_at_gateway("Post u?") < 40, "{}", world.count_at_gateway("Post u?"));
+    world.conduct(Conduct::Forward);
+    world.wait_until(|world| world.agent.firmware_state() == State::Downloaded);
+}

@@ -66,6 +66,8 @@ enum Conduct {
     Decline(Code, Option<u32>),
     /// Forwards, and alters every frame.
     Alter,
+    /// Answers update requests, and has no frame.
+    Frameless,
     /// Answers every update request with this.
     Answer(Vec<u8>),
 }
@@ -194,6 +196,7 @@ impl<'a> World<'a> {
                 response.payload[0] ^= 1;
                 Some(response)
             }
+            (Conduct::Frameless, _) if path.starts_with("f/") => Some(Response::new(Code::NOT_FOUND)),
             _ if held.is_some() => Some(Response::new(Code::CHANGED).with_payload(65101, held?)),
             // Frames are in its cache.
             _ if self.server_is_away && !path.starts_with("f/") => {
