@@ -71,6 +71,8 @@ async fn answer(
         return shard.respond(exchange, Response::new(Code::FORBIDDEN));
     };
     let response = match (request.method, request.content_format) {
+        // Sent on, it would be taken for the gateway's own word.
+        (Method::Post, Some(_)) if is_for_peers_of_the_server(&request) => Response::new(Code::FORBIDDEN),
         (Method::Get, _) => match asked_root(&request) {
             Some(root) => gateway.frames.answer(&child, &root, &request).await,
             None => Response::new(Code::NOT_FOUND),
@@ -80,7 +82,7 @@ async fn answer(
             let (response, start) = report(gateway, &child, &request).await;
             shard.respond(exchange, response);
             if start {
-                execute(gateway, &child).await;
+                execute(gateway, &child, &request.payload).await;
             }
             return;
         }
@@ -92,6 +94,11 @@ async fn answer(
         _ => Response::new(Code::NOT_FOUND),
     };
     shard.respond(exchange, response);
+}
+
+/// Whether a path is one where the server takes who sends for whom it is about: registrations, a gateway's presence.
+fn is_for_peers_of_the_server(request: &Request) -> bool {
+    request.path.first().is_none_or(|first| OF_PEERS.contains(&first.as_str()))
 }
 
 /// Answers an update request from a bundle, else asks the server, else answers from what passed through before.
@@ -238,13 +245,20 @@ fn may_start(gateway: &Gateway, child: &str, report: &Report<'_>) -> bool {
     report.moment == Moment::Decrypted && grant.is_some_and(|grant| !grant.ask_go)
 }
 
-async fn execute(gateway: &Gateway, child: &str) {
+/// Tells a device to start its image, once in a while for the same report: what it answered, it will answer again.
+async fn execute(gateway: &Gateway, child: &str, report: &[u8]) {
     let Some(session) = gateway.session(child) else { return };
+    if !gateway.executes().admit(child, Sha256::digest(report).into(), clock::steady()) {
+        return;
+    }
     let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE);
     let request = Request::new(Method::Post, &path.to_string());
     match session.shard.request(session.id, request).await {
         Ok(answer) => tracing::info!(device = child, answer = %answer.code, "told to start its new image"),
-        Err(error) => tracing::info!(device = child, %error, "Execute did not reach it"),
+        Err(error) => {
+            gateway.executes().forget(child);
+            tracing::info!(device = child, %error, "Execute did not reach it");
+        }
     }
 }
 
@@ -270,6 +284,9 @@ fn put_off(gateway: &Gateway) -> Response {
     let max_age = Some(gateway.uplink.retry_s());
     Response { max_age, ..Response::new(Code::SERVICE_UNAVAILABLE) }
 }
+
+/// First segments of the server's paths for its own peers.
+const OF_PEERS: [&str; 2] = ["g", "rd"];
 
 /// Path of the greeting that devices repeat.
 const HELLO: &str = "h";

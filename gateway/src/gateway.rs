@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bellwether_manifests::message::Digest;
@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::descriptors::Descriptors;
 use crate::disk;
+use crate::executes::Executes;
 use crate::frames::Frames;
 use crate::frames::cache::{CacheBounds, FrameCache};
 use crate::held::{HeldBundle, HeldDescriptor};
@@ -58,6 +59,8 @@ pub struct Gateway {
     pub connected: Mutex<HashMap<String, Session>>,
     /// What was pushed.
     pub pushes: Mutex<Pushes>,
+    /// Who was told to start an image.
+    executes: Mutex<Executes>,
     /// Something changed that a push may follow from.
     pub push_wake: Notify,
     /// A report waits, or the server is back.
@@ -140,6 +143,7 @@ impl Gateway {
             hints: HintQueue::default(),
             connected: Mutex::default(),
             pushes: Mutex::default(),
+            executes: Mutex::default(),
             push_wake: Notify::new(),
             outbox_wake: Notify::new(),
             ahead_wake: Notify::new(),
@@ -237,6 +241,11 @@ impl Gateway {
         self.session(endpoint).filter(Session::is_live)
     }
 
+    /// Who was told to start an image.
+    pub fn executes(&self) -> MutexGuard<'_, Executes> {
+        self.executes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Number of devices that were heard lately.
     #[must_use]
     pub fn connected(&self) -> usize {
@@ -254,6 +263,7 @@ impl Gateway {
         }
         if !gone.is_empty() {
             self.notes.retain(|name| self.family.has(name));
+            self.executes().retain(|name| self.family.has(name));
             self.frames.retain_children(|name| self.family.has(name));
         }
     }

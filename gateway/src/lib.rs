@@ -33,6 +33,7 @@ pub mod counters;
 pub mod descriptors;
 pub mod devices;
 pub mod disk;
+pub mod executes;
 pub mod frames;
 pub mod gateway;
 pub mod held;

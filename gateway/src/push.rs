@@ -115,7 +115,8 @@ impl Pushes {
                 // It may have lost the manifest as it lost the session.
                 Outcome::Taken => done.session != session,
                 Outcome::Unreached => {
-                    done.session != session || (done.tries < TRIES_MAX && now.abs_diff(done.at) >= RETRY_S)
+                    let wait = if done.tries < TRIES_MAX { RETRY_S } else { RETRY_LONGEST_S };
+                    done.session != session || now.abs_diff(done.at) >= wait
                 }
             },
         }
@@ -125,11 +126,15 @@ impl Pushes {
 /// Manifests on their way at the same time, whatever the policies say: some kilobytes each.
 const PUSHES_MAX: usize = 32;
 
-/// Times that a manifest is pushed to a device in one session.
+/// Times that a manifest is pushed to a device in one session at short waits.
 const TRIES_MAX: u32 = 3;
 
 /// Seconds between two of them.
 const RETRY_S: u64 = 60;
+
+/// Seconds between two more: a device that is busy for long, as before the receipts that it waits for, may keep its
+/// session for weeks.
+const RETRY_LONGEST_S: u64 = 3_600;
 
 #[cfg(test)]
 mod tests {
@@ -190,6 +195,18 @@ mod tests {
         pushes.finish(&next[1], Outcome::Taken, NOW);
         assert!(pushes.plan(&bundles, all_in(1), nobody, NOW + 10 * RETRY_S).is_empty());
         assert_eq!(pushes.plan(&bundles, all_in(2), nobody, NOW).len(), 2);
+    }
+
+    #[test]
+    fn device_that_was_busy_at_every_try_of_a_session_gets_the_manifest_an_hour_later() {
+        let (mut pushes, bundles) =
+            (Pushes::default(), bundle(&BundleOf { push: &["a"], ..BundleOf::DEFAULT }));
+        let push = pushes.plan(&bundles, all_in(1), nobody, NOW);
+        for _ in 0..2 * TRIES_MAX {
+            pushes.finish(&push[0], Outcome::Unreached, NOW);
+        }
+        assert!(pushes.plan(&bundles, all_in(1), nobody, NOW + 10 * RETRY_S).is_empty());
+        assert_eq!(pushes.plan(&bundles, all_in(1), nobody, NOW + RETRY_LONGEST_S), push);
     }
 
     #[test]

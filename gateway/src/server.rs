@@ -1,7 +1,6 @@
 //! The session with the server: made again whenever it is gone, kept alive, and listened on.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bellwether_manifests::message::content_format;
 use bellwether_net::coap::{Code, ExchangeId, Method, Request, Response};
@@ -146,9 +145,10 @@ async fn stay(gateway: &Gateway) -> Ended {
 async fn read_children(gateway: &Arc<Gateway>) -> Ended {
     loop {
         gateway.children_wake.notified().await;
+        let mut backoff = gateway.backoff();
         while let Err(reason) = fetch_children(gateway).await {
             tracing::warn!(reason, "the list of children is not read; trying again");
-            sleep(clock::jittered(CHILDREN_RETRY)).await;
+            sleep(clock::jittered(backoff.after_failure())).await;
         }
     }
 }
@@ -283,6 +283,3 @@ const IN_FLIGHT_MAX: usize = 64;
 
 /// Bytes of one body: a signed bundle.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
-
-/// Wait before the list of children is asked for again.
-const CHILDREN_RETRY: Duration = Duration::from_secs(2);

@@ -47,6 +47,8 @@ pub(super) struct Seen {
     pub(super) refuse: Option<Code>,
     /// Requests and reports are held back until a permit is given.
     pub(super) gate: Option<Arc<tokio::sync::Semaphore>>,
+    /// Presences that were told, as queries.
+    pub(super) presences: Vec<String>,
 }
 
 /// A server.
@@ -141,6 +143,7 @@ fn answer(seen: &mut Seen, session: SessionId, request: &Request) -> Response {
     match (request.method, path.as_slice()) {
         (Method::Post, ["g"]) => {
             seen.session = Some(session);
+            seen.presences.push(request.query.join("&"));
             Response::new(Code::CHANGED)
         }
         (Method::Get, ["g", "c"]) => children(&seen.children),
@@ -282,6 +285,8 @@ impl Site {
 pub(super) struct Told {
     pub(super) manifests: Vec<Vec<u8>>,
     pub(super) executes: u32,
+    /// Whether it answers 4.05 to them.
+    pub(super) declines: bool,
     /// What it says to Update Result.
     pub(super) result: u8,
 }
@@ -376,7 +381,7 @@ async fn listen(shard: ShardHandle, mut events: mpsc::Receiver<Event>, told: Arc
             }
             (Method::Post, ["5", "0", "2"]) => {
                 told.executes += 1;
-                Response::new(Code::CHANGED)
+                Response::new(if told.declines { Code::METHOD_NOT_ALLOWED } else { Code::CHANGED })
             }
             _ => Response::new(Code::NOT_FOUND),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bellwether_manifests::message::{Answer, Moment, content_format};
 use bellwether_net::coap::Code;
 
-use super::actors::{CHILD_KEY, Device, Server, Site, until};
+use super::actors::{CHILD_KEY, Device, Server, Site, Told, until};
 use crate::testing::{Ask, BundleOf, World};
 
 async fn away(
@@ -145,6 +145,23 @@ async fn device_that_must_ask_before_the_swap_is_not_told_to_start() {
     // The answer to this comes after an Execute would have.
     device.tell(Moment::Installed).await;
     assert_eq!(device.told().executes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn device_that_cannot_start_its_image_now_is_not_told_so_at_every_report() {
+    let (server, world) = (Server::start(&["lamp-1"]), World::new());
+    let site = Site::start(&server).await;
+    server.put_bundle(&world.bundle(&BundleOf::default())).await;
+    away(&site, server).await;
+    let device = Device::connect_with(&site, "lamp-1", Told { declines: true, ..Told::default() }).await;
+    device.tell(Moment::Decrypted).await;
+    until("Execute", || device.told().executes == 1).await;
+    for _ in 0..5 {
+        device.tell(Moment::Decrypted).await;
+    }
+    // The answer to this comes after another Execute would have.
+    device.tell(Moment::Installed).await;
+    assert_eq!(device.told().executes, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

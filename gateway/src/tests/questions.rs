@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bellwether_manifests::message::{Answer, content_format};
+use bellwether_manifests::message::{Answer, Moment, content_format};
 use bellwether_net::coap::{Code, Method, Request};
 
 use super::actors::{Device, Server, Site, until};
@@ -87,7 +87,7 @@ async fn nobody_asks_or_reports_in_anothers_name() {
     server.put_bundle(&world.bundle(&BundleOf::default())).await;
     let thief = Device::connect(&site, "lamp-2").await;
     assert_eq!(thief.ask(world.request(&Ask::default())).await.code, Code::FORBIDDEN);
-    let report = World::report("lamp-1", GRANT, bellwether_manifests::message::Moment::Failed, 1);
+    let report = World::report("lamp-1", GRANT, Moment::Failed, 1);
     assert_eq!(thief.report(report).await.code, Code::FORBIDDEN);
     assert_eq!(thief.ask(b"garbage".to_vec()).await.code, Code::BAD_REQUEST);
     assert_eq!(thief.report(b"garbage".to_vec()).await.code, Code::BAD_REQUEST);
@@ -170,4 +170,23 @@ async fn children_are_read_again_when_the_server_says_so_or_a_bundle_names_a_str
     until("the end of the session", || gateway.session("lamp-2").is_none()).await;
     assert!(!gateway.family.has("lamp-2"));
     drop(leaver);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn device_cannot_speak_to_the_server_as_its_gateway() {
+    let (server, world) = (Server::start(&["lamp-1"]), World::new());
+    let site = Site::start(&server).await;
+    let device = Device::connect(&site, "lamp-1").await;
+    let report = World::report("lamp-1", GRANT, Moment::Failed, 1);
+    for (path, query, format, body) in [
+        // The server would count the gateway as gone a second later.
+        ("/g", "lt=1", content_format::REQUEST, world.request(&Ask::default())),
+        ("/g", "lt=1", content_format::REPORT, report.clone()),
+        ("/rd", "ep=gw-1", content_format::REQUEST, world.request(&Ask::default())),
+        ("/rd/r", "lt=1", content_format::REPORT, report),
+    ] {
+        let request = Request::new(Method::Post, path).with_query(query).with_payload(format, body);
+        assert_eq!(device.send(request).await.code, Code::FORBIDDEN, "{path}");
+    }
+    assert!(!server.seen().presences.contains(&"lt=1".to_owned()));
 }
