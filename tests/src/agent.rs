@@ -73,7 +73,12 @@ impl Agent {
         Self::flashed(fleet, &unit, what, flags)
     }
 
-    fn flashed(
+    /// Makes the flash of a device from this unit file, as (name, class, version, kind); it stays off.
+    ///
+    /// # Panics
+    ///
+    /// Where the factory refuses.
+    pub fn flashed(
         fleet: &Fleet,
         unit: &Path,
         (name, class, version, kind): (&str, &str, &str, &str),

@@ -1,6 +1,9 @@
 //! Campaigns come to their end, also where a device has nothing to say to them.
 
+use std::path::PathBuf;
+
 use bellwether_api::{CampaignState, DeviceOutcome};
+use bellwether_keys::unit::UnitData;
 use bellwether_manifests::envelope::Envelope;
 use bellwether_manifests::message::Moment;
 use bellwether_net::coap::Code;
@@ -72,13 +75,40 @@ fn report_counts_in_the_campaign_that_gave_the_grant() {
 #[test]
 fn device_that_does_not_believe_the_author_counts_as_failed() {
     let meters = Meters::new();
-    let mut meter = Agent::make(&meters.fleet, "meter-1", "meter", "1.0", "microcontroller");
+    let unit = unit_of_other_roots(&meters.fleet, "meter-1");
+    let mut meter = Agent::flashed(&meters.fleet, &unit, ("meter-1", "meter", "1.0", "microcontroller"), &[]);
     let manifest = by_another_author(&meters);
     let campaign = meters.fleet.launch(&manifest, "");
     meter.switch_on(&[]);
     let track = meters.fleet.wait_outcome(&campaign, "meter-1", DeviceOutcome::Failed);
     assert!(track.reason.is_some_and(|reason| reason.contains("author")));
     meters.fleet.wait_state(&campaign, CampaignState::Finished);
+}
+
+#[test]
+fn device_comes_to_believe_a_new_author_by_the_anchors_that_replace_its_own() {
+    let meters = Meters::new();
+    let mut meter = Agent::make(&meters.fleet, "meter-1", "meter", "1.0", "microcontroller");
+    let manifest = by_another_author(&meters);
+    let campaign = meters.fleet.launch(&manifest, "");
+    meter.switch_on(&[]);
+    meters.fleet.wait_outcome(&campaign, "meter-1", DeviceOutcome::Installed);
+    meter.wait_status("the second edition", |status| status["anchors_edition"] == 2);
+}
+
+/// Enrols a device whose factory gave it anchors of other roots, which no edition of the server's can replace.
+fn unit_of_other_roots(fleet: &Fleet, name: &str) -> PathBuf {
+    let path = fleet.device(name, "meter");
+    fleet.cli.done("keys new stranger.key");
+    fleet.cli.done(&format!(
+        "keys anchors --vendor {VENDOR} --root stranger.key --author author.pub --distributor distributor.pub \
+         --out stranger.cose"
+    ));
+    let bytes = std::fs::read(&path).expect("the unit file");
+    let anchors = std::fs::read(fleet.folder().join("stranger.cose")).expect("the anchors");
+    let unit = UnitData { anchors: &anchors, ..UnitData::decode(&bytes).expect("unit data") };
+    std::fs::write(&path, &*unit.encode().expect("encoded")).expect("written");
+    path
 }
 
 #[test]
