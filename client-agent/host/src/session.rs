@@ -5,6 +5,7 @@ use crate::flash_file::FlashFile;
 use crate::link::{Link, LinkEvent};
 use crate::random::OsRandom;
 use bellwether_agent::agent::{Agent, Event, Route};
+use bellwether_agent::lwm2m::firmware::{State, UpdateResult};
 use bellwether_agent::manifests::message::Moment;
 use std::future::pending;
 use std::io;
@@ -196,22 +197,10 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         None
     }
 
-    /// Whether the update that is waited for has ended, with every report of it acknowledged.
     fn has_come_to_an_end(&self, event: &Event) -> Option<Finished> {
         let owes = self.agent.updater().pending_report().is_some();
-        match event {
-            Event::Receipt(Moment::Installed) | Event::NothingToDo if !owes => Some(Finished::Well),
-            // A refused manifest may be one that nobody could be told about.
-            Event::Receipt(Moment::Failed)
-            | Event::Refused { .. }
-            | Event::Stop
-            | Event::ManifestRefused { .. }
-                if !owes =>
-            {
-                Some(Finished::NotUpdated)
-            }
-            _ => None,
-        }
+        let result = (self.agent.firmware_state() == State::Idle).then(|| self.agent.firmware_result());
+        end_at(event, result).filter(|_| !owes)
     }
 
     fn drop_dead_sessions(&mut self) {
@@ -279,6 +268,25 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
     }
 }
 
+/// Whether the update that is waited for ends with this event, where every report of it is acknowledged; `result` is that
+/// of the newest update, `None` while one is worked on.
+fn end_at(event: &Event, result: Option<UpdateResult>) -> Option<Finished> {
+    match event {
+        Event::Receipt(Moment::Installed) | Event::NothingToDo => Some(Finished::Well),
+        // A gateway may have kept this one while the report of the end was acknowledged.
+        Event::Receipt(Moment::Decrypted) => match result? {
+            UpdateResult::Success => Some(Finished::Well),
+            _ => Some(Finished::NotUpdated),
+        },
+        // A refused manifest may be one that nobody could be told about.
+        Event::Receipt(Moment::Failed)
+        | Event::Refused { .. }
+        | Event::Stop
+        | Event::ManifestRefused { .. } => Some(Finished::NotUpdated),
+        _ => None,
+    }
+}
+
 /// A frame in between is no step that an observer needs: the file would be written thousands of times.
 fn is_step(event: &Event) -> bool {
     !matches!(
@@ -294,3 +302,17 @@ const FRAMES_PER_STATUS: u32 = 64;
 
 /// How long nothing needs to be due for: waking up once an hour costs nothing.
 const IDLE: Duration = Duration::from_hours(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn update_ends_with_the_last_receipt_in_whatever_order_they_come() {
+        let ends = |moment, result| end_at(&Event::Receipt(moment), result);
+        assert_eq!(ends(Moment::Installed, Some(UpdateResult::Success)), Some(Finished::Well));
+        assert_eq!(ends(Moment::Decrypted, Some(UpdateResult::Success)), Some(Finished::Well));
+        assert_eq!(ends(Moment::Decrypted, Some(UpdateResult::UpdateFailed)), Some(Finished::NotUpdated));
+        assert_eq!(ends(Moment::Decrypted, None), None, "its image is not installed yet");
+    }
+}
