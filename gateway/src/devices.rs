@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, mpsc};
 use crate::clock;
 use crate::frames::asked_root;
 use crate::gateway::{Gateway, Session};
-use crate::held::HeldGrant;
+use crate::held::{GrantKey, HeldGrant};
 use crate::outbox::{KeepError, KeptReport};
 use crate::question::Question;
 
@@ -152,7 +152,9 @@ fn from_kept(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
 }
 
 fn write(gateway: &Gateway, question: &Question, grant: &HeldGrant, now: u64) -> Option<Vec<u8>> {
-    let descriptor = gateway.descriptor(&question.key.manifest, &question.key.selector);
+    let GrantKey { manifest, selector, .. } = &question.key;
+    let descriptor =
+        gateway.descriptor(manifest, selector, |descriptor| grant.is_described_by(descriptor, now));
     question.answer(grant, descriptor.as_deref(), now)
 }
 

@@ -188,11 +188,17 @@ impl Gateway {
         self.ahead_wake.notify_one();
     }
 
-    /// Finds a verified descriptor, of a bundle or one that passed through.
+    /// Finds a verified descriptor that fits, of a bundle or one that passed through: the two may differ, where the
+    /// server has made a resource anew.
     #[must_use]
-    pub fn descriptor(&self, manifest: &Digest, selector: &Digest) -> Option<Arc<HeldDescriptor>> {
-        let passed = self.descriptors.get(manifest, selector);
-        passed.or_else(|| self.shelf.descriptor(manifest, selector).map(Arc::new))
+    pub fn descriptor(
+        &self,
+        manifest: &Digest,
+        selector: &Digest,
+        fits: impl Fn(&HeldDescriptor) -> bool,
+    ) -> Option<Arc<HeldDescriptor>> {
+        let passed = self.descriptors.get(manifest, selector).filter(|passed| fits(passed));
+        passed.or_else(|| self.shelf.descriptor(manifest, selector, fits).map(Arc::new))
     }
 
     /// Keeps a descriptor that passed through, if a distributor that is believed has signed it.

@@ -230,6 +230,12 @@ impl HeldPolicy {
 }
 
 impl HeldGrant {
+    /// Whether a descriptor is of the same contents and may still be used.
+    #[must_use]
+    pub fn is_described_by(&self, descriptor: &HeldDescriptor, now: u64) -> bool {
+        descriptor.contents == self.contents && now <= descriptor.expires
+    }
+
     /// Reads what a grant says; nobody but its device can tell whether it is true.
     #[must_use]
     pub fn read(message: &[u8]) -> Option<(GrantKey, Self)> {

@@ -48,11 +48,10 @@ impl Question {
         descriptor: Option<&HeldDescriptor>,
         now: u64,
     ) -> Option<Vec<u8>> {
-        let fits = |other: &HeldDescriptor| other.contents == grant.contents && now <= other.expires;
         let descriptor = if self.held == grant.contents && !self.held.is_empty() {
             None
         } else {
-            Some(descriptor.filter(|descriptor| fits(descriptor))?.message.as_slice())
+            Some(descriptor.filter(|descriptor| grant.is_described_by(descriptor, now))?.message.as_slice())
         };
         cbor::to_vec(&Answer { message: &grant.message, descriptor }).ok()
     }

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::disk::{self, Durable};
-use crate::held::{BundleRefusal, GrantKey, HeldBundle, HeldGrant};
+use crate::held::{BundleRefusal, GrantKey, HeldBundle, HeldDescriptor, HeldGrant};
 
 /// All bundles by campaign.
 #[derive(Debug)]
@@ -147,12 +147,18 @@ impl Shelf {
         self.locked().values().find_map(|bundle| bundle.grant_numbered(id, number, now)).cloned()
     }
 
-    /// Finds a verified descriptor in any bundle.
+    /// Finds a verified descriptor that fits in any bundle.
     #[must_use]
-    pub fn descriptor(&self, manifest: &Digest, selector: &Digest) -> Option<crate::held::HeldDescriptor> {
+    pub fn descriptor(
+        &self,
+        manifest: &Digest,
+        selector: &Digest,
+        fits: impl Fn(&HeldDescriptor) -> bool,
+    ) -> Option<HeldDescriptor> {
         let bundles = self.locked();
-        let mut of_manifest = bundles.values().filter(|bundle| bundle.manifest == *manifest);
-        of_manifest.find_map(|bundle| bundle.descriptors.get(selector)).cloned()
+        let of_manifest = bundles.values().filter(|bundle| bundle.manifest == *manifest);
+        let mut found = of_manifest.filter_map(|bundle| bundle.descriptors.get(selector));
+        found.find(|descriptor| fits(descriptor)).cloned()
     }
 
     fn path(&self, campaign: &str) -> PathBuf {
@@ -204,7 +210,7 @@ mod tests {
         shelf.take(&world.bundle(&BundleOf::default()), &anchors).unwrap();
         let again = Shelf::open(folder.path(), &anchors).unwrap();
         assert!(again.grant(&world.key("lamp-1"), testing::NOW).is_some());
-        assert!(again.descriptor(&world.manifest(), &world.selector_hash()).is_some());
+        assert!(again.descriptor(&world.manifest(), &world.selector_hash(), |_| true).is_some());
     }
 
     #[test]

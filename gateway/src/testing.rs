@@ -154,6 +154,11 @@ impl World {
         Self { content: content.to_vec(), envelope, manifest }
     }
 
+    /// The same release, carried in other bytes.
+    pub(crate) fn carried_as(&self, content: &[u8]) -> Self {
+        Self { content: content.to_vec(), envelope: self.envelope.clone(), manifest: self.manifest }
+    }
+
     pub(crate) fn manifest(&self) -> Digest {
         self.manifest
     }

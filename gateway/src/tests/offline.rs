@@ -66,6 +66,20 @@ async fn devices_are_served_from_the_bundle_after_a_restart_without_the_server()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn bundle_is_served_beside_another_descriptor_for_the_same_question_that_passed_through() {
+    let (server, world) = (Server::start(&["lamp-1"]), World::new());
+    let site = Site::start(&server).await;
+    let gateway = Arc::clone(&site.running().gateway);
+    gateway.keep_descriptor(&world.carried_as(&[0x77; 5_000]).descriptor(1));
+    server.put_bundle(&world.bundle(&BundleOf::default())).await;
+    away(&site, server).await;
+    let device = Device::connect(&site, "lamp-1").await;
+    let response = device.ask(world.request(&Ask::default())).await;
+    assert_eq!(response.code, Code::CHANGED);
+    assert_eq!(Answer::decode(&response.payload).unwrap().descriptor, Some(&world.descriptor(1)[..]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kept_reports_are_delivered_in_order_after_a_restart_and_their_receipts_given() {
     let server = Server::start(&["lamp-1"]);
     let mut site = Site::start(&server).await;
