@@ -239,10 +239,14 @@ impl Frames {
     /// Keeps the pace of what nobody waits for.
     async fn pause(resource: &Resource) {
         let pace = resource.pace.load(Ordering::Relaxed);
-        let is_ahead = resource.ahead.load(Ordering::Acquire) && resource.len() >= resource.asked();
-        if is_ahead && pace > 0 {
-            let micros = (FETCH_BYTES as u64).saturating_mul(1_000_000) / pace;
-            tokio::time::sleep(Duration::from_micros(micros).min(PAUSE_MAX)).await;
+        let is_ahead = || resource.ahead.load(Ordering::Acquire) && resource.len() >= resource.asked();
+        let Some(micros) = (FETCH_BYTES as u64).saturating_mul(1_000_000).checked_div(pace) else { return };
+        let end = clock::steady() + Duration::from_micros(micros).min(PAUSE_MAX);
+        while is_ahead() {
+            tokio::select! {
+                () = tokio::time::sleep_until(end) => return,
+                () = resource.wanted() => {}
+            }
         }
     }
 

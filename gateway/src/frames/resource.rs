@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use bellwether_manifests::message::Digest;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::FetchError;
 use super::body::{Altered, Body, Piece};
@@ -22,6 +22,8 @@ pub struct Resource {
     progress: watch::Sender<Progress>,
     /// How far devices want it, in bytes.
     asked: AtomicU64,
+    /// A device wants more than before.
+    wanted: Notify,
     /// Whether all of it is wanted, at a pace.
     pub(super) ahead: AtomicBool,
     /// Bytes per second of that pace; 0: as fast as it goes.
@@ -52,6 +54,7 @@ impl Resource {
             file: Mutex::new(file),
             progress: watch::Sender::new(progress),
             asked: AtomicU64::new(0),
+            wanted: Notify::new(),
             ahead: AtomicBool::new(false),
             pace: AtomicU64::new(0),
             flying: AtomicBool::new(false),
@@ -92,6 +95,12 @@ impl Resource {
     /// Says how far a device wants it, in bytes.
     pub(super) fn want(&self, bytes: u64) {
         self.asked.fetch_max(bytes, Ordering::SeqCst);
+        self.wanted.notify_one();
+    }
+
+    /// Waits until a device wants more.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
     }
 
     /// How far devices want it, in bytes.

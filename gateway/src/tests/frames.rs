@@ -1,6 +1,7 @@
 //! Frames: fetched once, verified, kept, and served from what is verified.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bellwether_net::coap::Code;
 
@@ -167,4 +168,17 @@ async fn frame_that_is_not_here_is_put_off_while_the_server_is_away() {
     let response = device.frame(&world.root(), 0).await;
     assert_eq!(response.code, Code::SERVICE_UNAVAILABLE);
     assert!(response.max_age.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn device_that_waits_does_not_wait_for_the_pace_of_what_is_fetched_ahead() {
+    let (server, world) = (Server::start(&["lamp-1"]), World::new());
+    server.offer(&world);
+    let site = Site::start(&server).await;
+    // A block in a thousand seconds.
+    server.put_bundle(&world.bundle(&BundleOf { bytes_per_s: 1, ..BundleOf::DEFAULT })).await;
+    until("the first block", || !server.seen().blocks.is_empty()).await;
+    let device = Device::connect(&site, "lamp-1").await;
+    let fetched = tokio::time::timeout(Duration::from_secs(10), device.fetch(&world.root())).await;
+    assert!(fetched.is_ok_and(|body| body == world.chain().framed()));
 }
