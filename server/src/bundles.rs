@@ -210,8 +210,7 @@ impl Core {
         at_a_time: Option<u64>,
     ) -> Result<(), BundleError> {
         let now = clock::now();
-        let ends = parts.ahead.iter().map(|ahead| ahead.not_after).min();
-        let not_after = ends.unwrap_or(now + self.config.grant_lifetime_s);
+        let not_after = end_of(&parts.ahead, now + self.config.grant_lifetime_s);
         let edition = self.store.put_bundle(&self.tenant, gateway, campaign.id, not_after, now).await?;
         let text = campaign.id.0.to_string();
         let descriptors: BTreeSet<&[u8]> = parts.ahead.iter().map(|ahead| &*ahead.descriptor).collect();
@@ -403,6 +402,12 @@ impl BundleDesk {
     }
 }
 
+/// When a bundle ends: with the last of its grants, and not before one made now would. Each grant ends by itself, and one
+/// that was given long ago must not take the manifest and the grants of the others with it.
+fn end_of(ahead: &[Ahead], one_made_now: u64) -> u64 {
+    ahead.iter().map(|ahead| ahead.not_after).fold(one_made_now, u64::max)
+}
+
 /// Devices of one bundle: with a grant of 400 bytes and a descriptor of 700 of its own for each, the envelope has half
 /// of the 256 KiB that a CoAP body has here. The others are offered directly, or when these have come to an end.
 const MEMBERS_MAX: usize = 128;
@@ -418,6 +423,14 @@ mod tests {
 
     fn gateway() -> Endpoint {
         Endpoint::try_from("gw-1").expect("a name")
+    }
+
+    #[test]
+    fn grant_that_ends_soon_does_not_end_the_bundle_of_the_others() {
+        let ahead = |not_after| Ahead { message: Vec::new(), descriptor: Arc::from([]), not_after };
+        assert_eq!(end_of(&[ahead(11), ahead(500)], 400), 500);
+        assert_eq!(end_of(&[ahead(11)], 400), 400);
+        assert_eq!(end_of(&[], 400), 400);
     }
 
     #[test]
