@@ -316,10 +316,17 @@ impl Core {
                 ways.direct.push(device);
                 continue;
             };
-            let in_flight = progress.tracks.get(&device).is_some_and(Track::is_in_flight);
+            let track = progress.tracks.get(&device);
+            let in_flight = track.is_some_and(Track::is_in_flight);
             if !in_flight && *count >= MEMBERS_MAX {
                 // Registered devices that the bundle has no room for.
                 ways.direct.extend(self.registry.find(&device, now).map(|_| device));
+                continue;
+            }
+            if track.is_some_and(had_its_chance) && self.registry.find(&device, now).is_some() {
+                *count += usize::from(!in_flight);
+                ways.direct.push(device);
+                ways.gateways.insert(gateway);
                 continue;
             }
             *count += usize::from(!in_flight);
@@ -402,6 +409,17 @@ impl BundleDesk {
     }
 }
 
+/// Tells whether the gateway was to bring the manifest before, and nothing came of it: it may have brought it long ago
+/// and not see why it should again, or keep it back. A registered device is then offered it directly too.
+fn had_its_chance(track: &Track) -> bool {
+    match track.stage {
+        Stage::Offered => true,
+        // Put back after an update that failed. One that was not reached is not known to be reached directly either.
+        Stage::Waiting => track.grant > 0 && track.offers_failed == 0,
+        _ => false,
+    }
+}
+
 /// When a bundle ends: with the last of its grants, and not before one made now would. Each grant ends by itself, and one
 /// that was given long ago must not take the manifest and the grants of the others with it.
 fn end_of(ahead: &[Ahead], one_made_now: u64) -> u64 {
@@ -417,12 +435,32 @@ const REST_S: u64 = 30;
 
 #[cfg(test)]
 mod tests {
+    use bellwether_decide::campaign::event::{By, Delivery, EventKind};
+
     use super::*;
 
     const ONE: CampaignId = CampaignId(1);
 
     fn gateway() -> Endpoint {
         Endpoint::try_from("gw-1").expect("a name")
+    }
+
+    #[test]
+    fn gateway_has_its_chance_with_the_first_offer_and_where_it_could_not_reach_the_device() {
+        let content = [0; 32];
+        let resolved = EventKind::Resolved { delivery: Delivery::Full, grant: 5, content, bytes: 1 };
+        let failed = EventKind::Failed { grant: 5, reason: String::new() };
+        let retried = EventKind::Retried { by: By::default() };
+        let unreached = EventKind::OfferFailed { reason: String::new() };
+        let after = |events: &[&EventKind]| {
+            let mut track = Track::new("lamp".to_owned(), 1);
+            events.iter().for_each(|event| track.apply(2, event));
+            had_its_chance(&track)
+        };
+        assert!(!after(&[]));
+        assert!(!after(&[&EventKind::Offered, &resolved, &unreached]));
+        assert!(after(&[&EventKind::Offered]), "it was offered, and is again");
+        assert!(after(&[&EventKind::Offered, &resolved, &failed, &retried]));
     }
 
     #[test]

@@ -213,6 +213,23 @@ fn gateway_cannot_fail_a_device_that_was_not_offered_anything() {
 }
 
 #[test]
+fn device_that_is_tried_again_is_offered_the_manifest_though_its_gateway_brings_it_no_second_time() {
+    let (meters, gateway) = with_gateway();
+    let mut meter = telling(&meters, "meter-1");
+    let campaign = meters.launch();
+    gateway.bundle(1);
+    let granted = meter.granted(&meters.manifest.digest);
+    let failed = meter.identity.report(&granted, Moment::Failed);
+    meter.report(&failed);
+    meters.fleet.wait_state(&campaign, CampaignState::Finished);
+    assert!(gateway.bundle(2).withdrawn);
+    meters.fleet.cli.done(&format!("campaign retry-failed {campaign}"));
+    meter.line.manifest();
+    let again = gateway.bundle(3);
+    assert_eq!((again.push.as_slice(), again.grants.len()), (&["meter-1".to_owned()][..], 1));
+}
+
+#[test]
 fn bundle_of_a_cancelled_campaign_is_withdrawn_from_a_gateway_that_was_away() {
     let (meters, mut gateway) = with_gateway();
     let _meter = telling(&meters, "meter-1");
