@@ -454,7 +454,9 @@ mod tests {
         let unreached = EventKind::OfferFailed { reason: String::new() };
         let after = |events: &[&EventKind]| {
             let mut track = Track::new("lamp".to_owned(), 1);
-            events.iter().for_each(|event| track.apply(2, event));
+            for event in events {
+                track.apply(2, event);
+            }
             had_its_chance(&track)
         };
         assert!(!after(&[]));
