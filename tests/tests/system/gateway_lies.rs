@@ -108,6 +108,18 @@ fn gateway_that_withholds_everything_but_the_manifest_does_not_stop_the_update()
 }
 
 #[test]
+fn gateway_that_withholds_the_manifest_is_gone_around_once_it_says_that_it_could_not_bring_it() {
+    let lies = Lies::new();
+    let mut meter = lies.agent("meter-1");
+    let campaign = lies.site.meters.launch();
+    lies.liar.rule(|passing: Passing<'_>| match passing.matter {
+        Matter::Manifest => Fate::Lose,
+        _ => Fate::Pass,
+    });
+    lies.ends_well(&mut meter, &campaign);
+}
+
+#[test]
 fn gateway_that_is_late_with_everything_only_delays() {
     let lies = Lies::new();
     let mut meter = lies.agent("meter-1");
