@@ -376,6 +376,8 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         }
         gateway.state.session = Session::Down;
         gateway.gate.close(now, jitter);
+        // It is waited for no longer than it could be silent without being noticed.
+        gateway.state.dead |= gateway.gate.opens() > now.after(self.config.hello);
         if let Some((_, purpose)) = gateway.under_way.take() {
             self.miss(now, Route::Gateway, purpose);
         }

@@ -525,14 +525,18 @@ fn gateway_that_goes_on_ending_sessions_gets_ever_fewer_handshakes() {
     let end = world.now.after(Duration::from_hours(1));
     let mut sessions = 0;
     while world.now < end {
+        world.now = world.agent.poll_timeout(world.now).unwrap().max(world.now);
         world.settle();
         if world.agent.is_connected(Route::Gateway) {
             sessions += 1;
             world.agent.handle_disconnected(world.now, Route::Gateway);
         }
-        world.now = world.agent.poll_timeout(world.now).unwrap().max(world.now);
     }
     assert!((10..40).contains(&sessions), "{sessions}");
+    // Nothing waits for the next one.
+    world.push_manifest();
+    let (route, _, request) = world.agent.poll_request(world.now).unwrap().expect("a question");
+    assert_eq!((route, request.path), (Route::Server, std::vec!["u".to_string()]));
 }
 
 #[test]
