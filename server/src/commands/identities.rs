@@ -111,6 +111,9 @@ fn changed(
     if asked.manifest.is_some() && act != Act::Reissue {
         return Err(Refusal::invalid("manifest: only reissue takes one"));
     }
+    if asked.until.is_some() && matches!(act, Act::Reissue | Act::Unblock) {
+        return Err(Refusal::invalid(format!("until: {} takes none", act.name())));
+    }
     let until = asked.until.map(|until| later_than(now, until)).transpose()?;
     let for_a_day = until.unwrap_or(now + PERMIT_S);
     Ok(match act {
@@ -152,3 +155,27 @@ const RESYNC_ALL_S: u64 = 2 * 86_400;
 
 /// Times that an order is decided again because the device was heard meanwhile.
 const CONFLICTS_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn end_that_an_order_would_not_keep_is_refused() {
+        let asked = api::OrderDevice {
+            request_id: "r".to_owned(),
+            endpoint: "meter-1".to_owned(),
+            why: "repair".to_owned(),
+            who: None,
+            until: Some(2_000),
+            manifest: None,
+        };
+        let refused = |act| changed(act, &asked, &IdentityState::new(0), 1_000).err().map(|no| no.message);
+        for act in [Act::Reissue, Act::Unblock] {
+            assert!(refused(act).is_some_and(|text| text.starts_with("until: ")), "{act:?}");
+        }
+        for act in [Act::Resync, Act::Forward, Act::Block] {
+            assert_eq!(refused(act), None, "{act:?}");
+        }
+    }
+}
