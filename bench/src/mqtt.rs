@@ -84,8 +84,7 @@ async fn through_mosquitto(effort: Effort, folder: &Path) -> Result<Taken, Failu
     client
         .subscribe(&["bellwether/v1/default/replies/#", "bellwether/v1/default/campaigns/+/devices/#", PLAIN])
         .await?;
-    // Both connections of the server stand once the first command is answered and the first event is here.
-    client.orders(0, 1).await?;
+    client.wait_for_server().await?;
     client.plain(effort.messages).await?;
     let (mut orders, mut told, mut plain) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=effort.rounds {
@@ -166,6 +165,22 @@ impl Client {
         Ok(())
     }
 
+    /// Gives the same command until it is answered: before the server has subscribed, the broker drops it.
+    async fn wait_for_server(&mut self) -> Result<(), Failure> {
+        let topic = "bellwether/v1/default/commands/campaigns/pause";
+        let began = clock::now();
+        while began.elapsed() < PATIENCE {
+            let body = r#"{"request_id":"first","campaign":"1"}"#;
+            self.client.publish(topic, QoS::AtLeastOnce, false, body).await?;
+            if tokio::time::timeout(QUIET, self.topics.recv()).await.is_ok() {
+                // Answers to the repetitions, and what the command made happen.
+                while tokio::time::timeout(QUIET, self.topics.recv()).await.is_ok() {}
+                return Ok(());
+            }
+        }
+        Err("the server does not answer over mosquitto".into())
+    }
+
     /// Pauses and resumes the campaign so many times; gives commands a second, until the last reply is here.
     async fn orders(&mut self, round: usize, count: usize) -> Result<f64, Failure> {
         let began = clock::now();
@@ -231,3 +246,5 @@ const DEVICE: &str = "meter-1";
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const LOOKS_MAX: usize = 250;
 const PATIENCE: Duration = Duration::from_secs(30);
+/// So long after the last one, no further answer is under way.
+const QUIET: Duration = Duration::from_millis(500);
