@@ -410,12 +410,13 @@ impl BundleDesk {
 }
 
 /// Tells whether the gateway was to bring the manifest before, and nothing came of it: it may have brought it long ago
-/// and not see why it should again, or keep it back. A registered device is then offered it directly too.
+/// and not see why it should again, keep it back, or say that it could not bring it. A registered device is then
+/// offered it directly too.
 fn had_its_chance(track: &Track) -> bool {
     match track.stage {
         Stage::Offered => true,
-        // Put back after an update that failed. One that was not reached is not known to be reached directly either.
-        Stage::Waiting => track.grant > 0 && track.offers_failed == 0,
+        // Put back after an update that failed, or not reached; such offers are repeated after doubled waits.
+        Stage::Waiting => track.grant > 0 || track.offers_failed > 0,
         _ => false,
     }
 }
@@ -446,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn gateway_has_its_chance_with_the_first_offer_and_where_it_could_not_reach_the_device() {
+    fn gateway_has_its_chance_with_the_first_offer_alone() {
         let content = [0; 32];
         let resolved = EventKind::Resolved { delivery: Delivery::Full, grant: 5, content, bytes: 1 };
         let failed = EventKind::Failed { grant: 5, reason: String::new() };
@@ -460,7 +461,7 @@ mod tests {
             had_its_chance(&track)
         };
         assert!(!after(&[]));
-        assert!(!after(&[&EventKind::Offered, &resolved, &unreached]));
+        assert!(after(&[&EventKind::Offered, &resolved, &unreached]), "it could not bring it");
         assert!(after(&[&EventKind::Offered]), "it was offered, and is again");
         assert!(after(&[&EventKind::Offered, &resolved, &failed, &retried]));
     }

@@ -110,8 +110,15 @@ fn heard(state: &mut IdentityState, context: &Context) {
     if state.is_stale(context.restores) {
         state.restores = context.restores;
         state.unknown_at = Some(state.place);
+        pass_lost_numbers(state, context);
     }
     state.fork_unsure = false;
+}
+
+/// Passes the numbers of grants that a restore has lost: the device may keep one, and takes none that is not above it.
+/// Numbers follow the clock.
+fn pass_lost_numbers(state: &mut IdentityState, context: &Context) {
+    state.grant_highest = state.grant_highest.max(context.now);
 }
 
 /// At s with another fork head: row 15, but for a head that is not sure, and where an operator lets a device go on.
@@ -334,6 +341,7 @@ fn resync(mut state: IdentityState, request: &Request, context: &Context) -> Dec
     (state.counter_highest, state.counter_doubtful) = (Some(request.counter), None);
     (state.last, state.fork_unsure) = (None, false);
     (state.restores, state.unknown_at) = (context.restores, Some(request.place));
+    pass_lost_numbers(&mut state, context);
     let alarm = report::run_kept(&mut state, context);
     let decision = if state.place == request.place {
         accepted(state, request, context, true)

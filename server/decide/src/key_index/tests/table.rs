@@ -411,12 +411,12 @@ const TABLE: &[Case] = &[
         let (mut pair, arrival) = ahead_proving();
         pair.state = operator::resync(&pair.state, NOW + 5);
         (pair, arrival)
-    }, Expected::New(NOW), None, 3),
+    }, Expected::New(NOW + 1), None, 3),
     case(Row::R13, "proved while all may resync", || {
         let (mut pair, arrival) = ahead_proving();
         pair.context.resync_all_until = Some(NOW);
         (pair, arrival)
-    }, Expected::New(NOW), None, 3),
+    }, Expected::New(NOW + 1), None, 3),
     case(Row::R13, "an operator's leave that is over", || {
         let (mut pair, arrival) = ahead_proving();
         pair.state = operator::resync(&pair.state, NOW - 1);
@@ -443,7 +443,7 @@ const TABLE: &[Case] = &[
         request.echo = Some(pair.challenged(request.clone()));
         request.counter += 1;
         (pair, request.into())
-    }, Expected::New(NOW), None, 2),
+    }, Expected::New(NOW + 1), None, 2),
     case(Row::R13, "another fork head where a lost grant moved it", || {
         let (mut pair, arrival) = confirming_lost_grant(1);
         pair.take(arrival);
