@@ -1,6 +1,7 @@
 //! Row 6: an open grant of another manifest, and which one goes first. Row 17: "go?".
 
 use bellwether_manifests::message::Moment;
+use bellwether_tests::agent::Agent;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::raw_device::{Options, Said};
 
@@ -53,3 +54,14 @@ fn go_is_given_for_the_open_grant_but_not_while_paused_and_stop_once_its_campaig
 
 /// Number of a refusal on the wire.
 const CAMPAIGN_CANCELLED: i64 = 13;
+
+// Row 17.
+#[test]
+fn real_device_asks_before_it_starts_also_after_its_power_was_cut_in_between() {
+    let meters = Meters::new();
+    let mut meter = Agent::make(&meters.fleet, "meter-1", "meter", "1.0", "microcontroller");
+    meters.fleet.launch(&meters.manifest, "--ask-go");
+    meter.run_until("go-wanted");
+    meter.run_until_updated();
+    assert!(meters.fleet.alarms("meter-1").is_empty());
+}

@@ -227,5 +227,18 @@ fn real_device_goes_to_a_new_seed_and_is_updated_under_it() {
     assert!(fleet.alarms("meter-1").is_empty());
 }
 
+// Row 9. At the last link the device sends its share without being told to.
+#[test]
+fn real_device_leaves_the_last_link_of_its_chain_by_a_new_seed() {
+    let meters = Meters::new();
+    meters.fleet.cli.done("device add meter-1 --class meter --chain-length 1 --out meter-1.unit");
+    let unit = meters.fleet.folder().join("meter-1.unit");
+    let mut meter = Agent::flashed(&meters.fleet, &unit, ("meter-1", "meter", "1.0", "microcontroller"), &[]);
+    meters.launch();
+    meter.run_until_updated();
+    let shown = meters.fleet.show("meter-1");
+    assert_eq!((shown.epoch, shown.index), (1, 0));
+}
+
 /// Number of a refusal on the wire.
 const IDENTITY_IN_DOUBT: i64 = 1;
