@@ -1,0 +1,5 @@
+//! One simulated world: server, gateways and devices in one process, under one seed and virtual time.
+
+pub mod dice;
+pub mod network;
+pub mod trace;
