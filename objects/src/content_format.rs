@@ -25,6 +25,23 @@ impl ContentFormat {
     pub const JSON: Self = Self(11543);
     /// application/vnd.oma.lwm2m+cbor.
     pub const LWM2M_CBOR: Self = Self(11544);
+
+    /// Gives the registered number for one of the numbers that LwM2M 1.0 clients took before the registration.
+    ///
+    /// ```
+    /// use lwm2m_rs::ContentFormat;
+    /// assert_eq!(ContentFormat(1542).registered(), ContentFormat::TLV);
+    /// ```
+    #[must_use]
+    pub const fn registered(self) -> Self {
+        match self.0 {
+            1541 => Self::TEXT,
+            1542 => Self::TLV,
+            1543 => Self::JSON,
+            1544 => Self::OCTET_STREAM,
+            _ => self,
+        }
+    }
 }
 
 impl fmt::Display for ContentFormat {

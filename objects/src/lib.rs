@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`path`] | `/5/0/3` in text and in Uri-Path segments |
 //! | [`value`] | what a resource holds |
-//! | [`codec`] | text/plain, octet-stream, link-format, TLV |
+//! | [`codec`] | text/plain, octet-stream, link-format, TLV; read only, with feature `senml`: JSON, SenML, CBOR |
 //! | [`content_format`] | CoAP Content-Format numbers |
 //! | [`table`] | objects 0, 1, 3, 5, generated from the OMA registry, and 26250, private |
 //! | [`registration`] | the queries and the object list of Register and Update |

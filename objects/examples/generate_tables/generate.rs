@@ -40,6 +40,7 @@ struct Fields {
     operations: String,
     value_type: String,
     range: String,
+    units: String,
 }
 
 impl Fields {
@@ -53,6 +54,7 @@ impl Fields {
             "Operations" => &mut self.operations,
             "Type" => &mut self.value_type,
             "RangeEnumeration" => &mut self.range,
+            "Units" => &mut self.units,
             _ => return,
         };
         field.push_str(text.trim());
@@ -132,7 +134,7 @@ fn render_resource(out: &mut String, resource: &Fields) -> Result<(), String> {
         format_args!(
             "        ResourceDef {{\n            id: {},\n            name: {:?},\n            \
              operations: Operations::{},\n            multiple: {},\n            mandatory: {},\n            \
-             value_type: {},\n            range: {:?},\n        }},\n",
+             value_type: {},\n            range: {:?},\n            units: {:?},\n        }},\n",
             constant(&resource.name),
             resource.name,
             operations(resource)?,
@@ -140,6 +142,7 @@ fn render_resource(out: &mut String, resource: &Fields) -> Result<(), String> {
             is_mandatory(resource)?,
             value_type(resource)?,
             resource.range,
+            resource.units,
         ),
     );
     Ok(())

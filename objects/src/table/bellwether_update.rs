@@ -29,6 +29,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Opaque),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: ANCHORS_EDITION,
@@ -38,6 +39,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: STABLE_ANSWERS,
@@ -47,6 +49,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Opaque),
             range: "",
+            units: "",
         },
     ],
 };

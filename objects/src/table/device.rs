@@ -69,6 +69,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: MODEL_NUMBER,
@@ -78,6 +79,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SERIAL_NUMBER,
@@ -87,6 +89,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: FIRMWARE_VERSION,
@@ -96,6 +99,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: REBOOT,
@@ -105,6 +109,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: FACTORY_RESET,
@@ -114,6 +119,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: AVAILABLE_POWER_SOURCES,
@@ -123,6 +129,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..7",
+            units: "",
         },
         ResourceDef {
             id: POWER_SOURCE_VOLTAGE,
@@ -132,6 +139,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: POWER_SOURCE_CURRENT,
@@ -141,6 +149,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: BATTERY_LEVEL,
@@ -150,6 +159,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..100",
+            units: "/100",
         },
         ResourceDef {
             id: MEMORY_FREE,
@@ -159,6 +169,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: ERROR_CODE,
@@ -168,6 +179,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "0..32",
+            units: "",
         },
         ResourceDef {
             id: RESET_ERROR_CODE,
@@ -177,6 +189,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: CURRENT_TIME,
@@ -186,6 +199,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Time),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: UTC_OFFSET,
@@ -195,6 +209,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: TIMEZONE,
@@ -204,6 +219,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SUPPORTED_BINDING_AND_MODES,
@@ -213,6 +229,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: DEVICE_TYPE,
@@ -222,6 +239,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: HARDWARE_VERSION,
@@ -231,6 +249,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SOFTWARE_VERSION,
@@ -240,6 +259,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: BATTERY_STATUS,
@@ -249,6 +269,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..6",
+            units: "",
         },
         ResourceDef {
             id: MEMORY_TOTAL,
@@ -258,6 +279,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: EXTDEVINFO,
@@ -267,6 +289,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
             range: "",
+            units: "",
         },
     ],
 };

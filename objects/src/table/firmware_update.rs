@@ -51,6 +51,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Opaque),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: PACKAGE_URI,
@@ -60,6 +61,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::String),
             range: "0..255",
+            units: "",
         },
         ResourceDef {
             id: UPDATE,
@@ -69,6 +71,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: STATE,
@@ -78,6 +81,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "0..3",
+            units: "",
         },
         ResourceDef {
             id: UPDATE_RESULT,
@@ -87,6 +91,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "0..11",
+            units: "",
         },
         ResourceDef {
             id: PKGNAME,
@@ -96,6 +101,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "0..255",
+            units: "",
         },
         ResourceDef {
             id: PKGVERSION,
@@ -105,6 +111,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "0..255",
+            units: "",
         },
         ResourceDef {
             id: FIRMWARE_UPDATE_PROTOCOL_SUPPORT,
@@ -114,6 +121,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..5",
+            units: "",
         },
         ResourceDef {
             id: FIRMWARE_UPDATE_DELIVERY_METHOD,
@@ -123,6 +131,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "0..2",
+            units: "",
         },
         ResourceDef {
             id: CANCEL,
@@ -132,6 +141,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SEVERITY,
@@ -141,6 +151,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..2",
+            units: "",
         },
         ResourceDef {
             id: LAST_STATE_CHANGE_TIME,
@@ -150,6 +161,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Time),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: MAXIMUM_DEFER_PERIOD,
@@ -159,6 +171,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: AUTOMATIC_UPGRADE_AT_DOWNLOAD,
@@ -168,6 +181,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Boolean),
             range: "",
+            units: "",
         },
     ],
 };

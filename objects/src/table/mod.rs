@@ -72,6 +72,8 @@ pub struct ResourceDef {
     pub value_type: Option<ValueType>,
     /// Range or enumeration in the registry's words; empty where it gives none.
     pub range: &'static str,
+    /// Unit of its value in the registry's words, such as `/100`, `mV`, `s`; empty where it has none.
+    pub units: &'static str,
 }
 
 /// What a server may do with a resource.

@@ -85,6 +85,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::String),
             range: "0..255",
+            units: "",
         },
         ResourceDef {
             id: BOOTSTRAP_SERVER,
@@ -94,6 +95,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Boolean),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SECURITY_MODE,
@@ -103,6 +105,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "0..4",
+            units: "",
         },
         ResourceDef {
             id: PUBLIC_KEY_OR_IDENTITY,
@@ -112,6 +115,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Opaque),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SERVER_PUBLIC_KEY,
@@ -121,6 +125,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Opaque),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SECRET_KEY,
@@ -130,6 +135,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Opaque),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SMS_SECURITY_MODE,
@@ -139,6 +145,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..255",
+            units: "",
         },
         ResourceDef {
             id: SMS_BINDING_KEY_PARAMETERS,
@@ -148,6 +155,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Opaque),
             range: "6",
+            units: "",
         },
         ResourceDef {
             id: SMS_BINDING_SECRET_KEY_S,
@@ -157,6 +165,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Opaque),
             range: "16,32,48",
+            units: "",
         },
         ResourceDef {
             id: LWM2M_SERVER_SMS_NUMBER,
@@ -166,6 +175,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SHORT_SERVER_ID,
@@ -175,6 +185,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "1..65534",
+            units: "",
         },
         ResourceDef {
             id: CLIENT_HOLD_OFF_TIME,
@@ -184,6 +195,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: BOOTSTRAP_SERVER_ACCOUNT_TIMEOUT,
@@ -193,6 +205,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: MATCHING_TYPE,
@@ -202,6 +215,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..3",
+            units: "",
         },
         ResourceDef {
             id: SNI,
@@ -211,6 +225,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: CERTIFICATE_USAGE,
@@ -220,6 +235,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..3",
+            units: "",
         },
         ResourceDef {
             id: DTLS_TLS_CIPHERSUITE,
@@ -229,6 +245,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: OSCORE_SECURITY_MODE,
@@ -238,6 +255,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: GROUPS_TO_USE_BY_CLIENT,
@@ -247,6 +265,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..65535",
+            units: "",
         },
         ResourceDef {
             id: SIGNATURE_ALGORITHMS_SUPPORTED_BY_SERVER,
@@ -256,6 +275,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..65535",
+            units: "",
         },
         ResourceDef {
             id: SIGNATURE_ALGORITHMS_TO_USE_BY_CLIENT,
@@ -265,6 +285,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..65535",
+            units: "",
         },
         ResourceDef {
             id: SIGNATURE_ALGORITHM_CERTS_SUPPORTED_BY_SERVER,
@@ -274,6 +295,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..65535",
+            units: "",
         },
         ResourceDef {
             id: TLS_1_3_FEATURES_TO_USE_BY_CLIENT,
@@ -283,6 +305,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..65535",
+            units: "",
         },
         ResourceDef {
             id: TLS_EXTENSIONS_SUPPORTED_BY_SERVER,
@@ -292,6 +315,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..65535",
+            units: "",
         },
         ResourceDef {
             id: TLS_EXTENSIONS_TO_USE_BY_CLIENT,
@@ -301,6 +325,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..65535",
+            units: "",
         },
         ResourceDef {
             id: SECONDARY_LWM2M_SERVER_URI,
@@ -310,6 +335,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "0..255",
+            units: "",
         },
         ResourceDef {
             id: MQTT_SERVER,
@@ -319,6 +345,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: LWM2M_COSE_SECURITY,
@@ -328,6 +355,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: RDS_DESTINATION_PORT,
@@ -337,6 +365,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..15",
+            units: "",
         },
         ResourceDef {
             id: RDS_SOURCE_PORT,
@@ -346,6 +375,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..15",
+            units: "",
         },
         ResourceDef {
             id: RDS_APPLICATION_ID,
@@ -355,6 +385,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
     ],
 };

@@ -79,6 +79,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "1..65534",
+            units: "",
         },
         ResourceDef {
             id: LIFETIME,
@@ -88,6 +89,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: DEFAULT_MINIMUM_PERIOD,
@@ -97,6 +99,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: DEFAULT_MAXIMUM_PERIOD,
@@ -106,6 +109,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: DISABLE,
@@ -115,6 +119,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: DISABLE_TIMEOUT,
@@ -124,6 +129,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: NOTIFICATION_STORING_WHEN_DISABLED_OR_OFFLINE,
@@ -133,6 +139,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::Boolean),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: BINDING,
@@ -142,6 +149,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: REGISTRATION_UPDATE_TRIGGER,
@@ -151,6 +159,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: true,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: BOOTSTRAP_REQUEST_TRIGGER,
@@ -160,6 +169,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: None,
             range: "",
+            units: "",
         },
         ResourceDef {
             id: APN_LINK,
@@ -169,6 +179,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: TLS_DTLS_ALERT_CODE,
@@ -178,6 +189,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..255",
+            units: "",
         },
         ResourceDef {
             id: LAST_BOOTSTRAPPED,
@@ -187,6 +199,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Time),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: REGISTRATION_PRIORITY_ORDER,
@@ -196,6 +209,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: INITIAL_REGISTRATION_DELAY_TIMER,
@@ -205,6 +219,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: REGISTRATION_FAILURE_BLOCK,
@@ -214,6 +229,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Boolean),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: BOOTSTRAP_ON_REGISTRATION_FAILURE,
@@ -223,6 +239,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Boolean),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: COMMUNICATION_RETRY_COUNT,
@@ -232,6 +249,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: COMMUNICATION_RETRY_TIMER,
@@ -241,6 +259,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: COMMUNICATION_SEQUENCE_DELAY_TIMER,
@@ -250,6 +269,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "s",
         },
         ResourceDef {
             id: COMMUNICATION_SEQUENCE_RETRY_COUNT,
@@ -259,6 +279,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: TRIGGER,
@@ -268,6 +289,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Boolean),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: PREFERRED_TRANSPORT,
@@ -277,6 +299,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "The possible values are those listed in the LwM2M Core Specification",
+            units: "",
         },
         ResourceDef {
             id: MUTE_SEND,
@@ -286,6 +309,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Boolean),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: ALTERNATE_APN_LINKS,
@@ -295,6 +319,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: SUPPORTED_SERVER_VERSIONS,
@@ -304,6 +329,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::String),
             range: "",
+            units: "",
         },
         ResourceDef {
             id: DEFAULT_NOTIFICATION_MODE,
@@ -313,6 +339,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Integer),
             range: "0..1",
+            units: "",
         },
         ResourceDef {
             id: PROFILE_ID_HASH_ALGORITHM,
@@ -322,6 +349,7 @@ pub const OBJECT: ObjectDef = ObjectDef {
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
             range: "0..255",
+            units: "",
         },
     ],
 };

@@ -8,6 +8,8 @@ pub mod structure;
 pub mod typed;
 
 pub use structure::{Node, ResourceNode, decode, encode};
+#[cfg(feature = "senml")]
+pub(super) use typed::is_within;
 pub use typed::{decode_values, encode_values};
 
 use thiserror::Error;

@@ -270,7 +270,7 @@ fn enclosing_instance(at: Path) -> Option<Path> {
     }
 }
 
-fn is_within(at: Path, path: Path) -> bool {
+pub(in crate::codec) fn is_within(at: Path, path: Path) -> bool {
     let fits = |asked: Option<u16>, found: Option<u16>| asked.is_none() || asked == found;
     at.object() == path.object()
         && fits(at.instance(), path.instance())
