@@ -1,19 +1,9 @@
-//! The one place of the gateway that reads clocks and draws randomness.
+//! The one place of the gateway that reads a clock that only goes forward; the wall clock and randomness are its
+//! [`Machine`]'s.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-/// Gives seconds since 1970, UTC; 0 where the machine's clock stands before that. It may be wrong by years.
-#[must_use]
-pub fn now() -> u64 {
-    wall().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// Gives the time as file systems know it.
-#[must_use]
-#[expect(clippy::disallowed_methods, reason = "the shell's clock; decisions get the value as an argument")]
-pub fn wall() -> SystemTime {
-    SystemTime::now()
-}
+use bellwether_net::Machine;
 
 /// Gives a time that only goes forward, for waits and rates.
 #[must_use]
@@ -24,10 +14,8 @@ pub fn steady() -> tokio::time::Instant {
 
 /// Adds up to half of `wait` at random, so that what failed together is not tried again together.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the shell's randomness")]
-pub fn jittered(wait: Duration) -> Duration {
-    let mut byte = [0];
+pub fn jittered(machine: &dyn Machine, wait: Duration) -> Duration {
     // Without randomness the wait is the plain one, which is right too.
-    let _ = getrandom::fill(&mut byte);
-    wait + wait * u32::from(byte[0]) / 512
+    let [byte] = machine.random().unwrap_or_default();
+    wait + wait * u32::from(byte) / 512
 }

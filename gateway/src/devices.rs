@@ -132,7 +132,7 @@ async fn question(gateway: &Gateway, child: &str, request: &Request) -> Response
 }
 
 fn from_bundle(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
-    let now = clock::now();
+    let now = gateway.now();
     if question.fresh {
         return None;
     }
@@ -144,7 +144,7 @@ fn from_bundle(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
 }
 
 fn from_kept(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
-    let now = clock::now();
+    let now = gateway.now();
     if question.fresh {
         return None;
     }
@@ -219,7 +219,7 @@ async fn keep_report(gateway: &Arc<Gateway>, child: &str, request: &Request, dig
     };
     let keeper = Arc::clone(gateway);
     let known = gateway.outbox.is_kept(&digest);
-    let kept = tokio::task::spawn_blocking(move || keeper.outbox.keep(report)).await;
+    let kept = gateway.machine.beside(move || keeper.outbox.keep(report)).await;
     match kept {
         Ok(Ok(())) => {
             if !known {
@@ -243,7 +243,7 @@ async fn keep_report(gateway: &Arc<Gateway>, child: &str, request: &Request, dig
 /// A bundle's campaign lets its devices start without the server: whoever was granted an image there and has it
 /// verified in the spare slot is told to swap, unless it must ask first.
 fn may_start(gateway: &Gateway, child: &str, report: &Report<'_>) -> bool {
-    let grant = gateway.shelf.grant_numbered(child, report.grant, clock::now());
+    let grant = gateway.shelf.grant_numbered(child, report.grant, gateway.now());
     report.moment == Moment::Decrypted && grant.is_some_and(|grant| !grant.ask_go)
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bellwether_manifests::message::Digest;
-use bellwether_net::{PskTable, SessionId, ShardHandle};
+use bellwether_net::{Machine, PskTable, SessionId, ShardHandle};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -33,6 +33,8 @@ use crate::uplink::Uplink;
 
 /// Everything a task needs.
 pub struct Gateway {
+    /// Wall clock, randomness, threads for work that takes long, sockets.
+    pub machine: Arc<dyn Machine>,
     /// What it was told.
     pub config: Config,
     /// What it counts.
@@ -117,6 +119,7 @@ impl Gateway {
     ///
     /// [`OpenError`] says what to do.
     pub fn open(
+        machine: Arc<dyn Machine>,
         config: Config,
         unit_anchors: &[u8],
         keys: Arc<PskTable>,
@@ -126,10 +129,13 @@ impl Gateway {
         let data = config.data.clone();
         let trust = Trust::open(&data.join("anchors"), unit_anchors)?;
         let uplink = Arc::new(Uplink::new(config.answer_wait()));
-        let frames = Arc::new(Frames::new(Arc::clone(&cache), Arc::clone(&uplink), Arc::clone(&counters)));
+        let frames =
+            Frames::new(Arc::clone(&machine), Arc::clone(&cache), Arc::clone(&uplink), Arc::clone(&counters));
+        let frames = Arc::new(frames);
         let kept = data.join("descriptors");
         let descriptors = Descriptors::open(&kept, &trust.document(), Arc::clone(&counters))?;
         let gateway = Self {
+            machine,
             family: Family::open(&data.join("children"), keys)?,
             shelf: Shelf::open(&data.join("bundles"), &trust.document())?,
             notes: Notes::open(&data.join("devices"), Arc::clone(&counters))?,
@@ -272,6 +278,18 @@ impl Gateway {
             self.executes().retain(|name| self.family.has(name));
             self.frames.retain_children(|name| self.family.has(name));
         }
+    }
+
+    /// Tells the time of the wall clock, in seconds since 1970. It may be wrong by years.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.machine.now()
+    }
+
+    /// Adds up to half of `wait` at random.
+    #[must_use]
+    pub fn jittered(&self, wait: Duration) -> Duration {
+        clock::jittered(&*self.machine, wait)
     }
 
     /// The wait after which something is tried again, at first.

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use bellwether_manifests::message::content_format;
 use bellwether_net::coap::{Code, ExchangeId, Method, Request, Response};
 use bellwether_net::{
-    ConnectError, DtlsConfig, Event, NoService, Secret, Security, Shard, ShardConfig, ShardHandle,
+    ConnectError, DtlsConfig, Event, Machine, NoService, Secret, Security, ShardConfig, ShardHandle,
 };
 use lwm2m_rs::ContentFormat;
 use thiserror::Error;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::clock;
 use crate::gateway::Gateway;
 use crate::shelf::ShelfError;
 use crate::trust::TrustError;
@@ -55,7 +54,7 @@ pub async fn run(gateway: Arc<Gateway>, credential: Credential) {
         if was_up {
             backoff.reset();
         }
-        let wait = clock::jittered(backoff.after_failure());
+        let wait = gateway.jittered(backoff.after_failure());
         let cause = std::error::Error::source(&ended).map(ToString::to_string).unwrap_or_default();
         tracing::warn!(server = uri, reason = %ended, cause, wait_ms = wait.as_millis(), "no server");
         sleep(wait).await;
@@ -63,13 +62,13 @@ pub async fn run(gateway: Arc<Gateway>, credential: Credential) {
 }
 
 /// The socket of one session; it is gone with the session, so that a dead one leaves nothing behind.
-struct Socket(ShardHandle);
+struct Socket(ShardHandle, Arc<dyn Machine>);
 
 impl Drop for Socket {
     fn drop(&mut self) {
         // Closing waits for the thread; a task must not.
         let shard = self.0.clone();
-        std::thread::spawn(move || shard.stop());
+        self.1.work(Box::new(move || shard.stop()));
     }
 }
 
@@ -89,9 +88,11 @@ async fn one_session(gateway: &Arc<Gateway>, credential: &Credential, uri: &str,
     gateway.outbox_wake.notify_one();
     gateway.ahead_wake.notify_one();
     let ended = tokio::select! {
-        ended = listen(gateway, &socket.0, &mut events) => ended,
+        // What is ready least often first, so that nothing starves.
+        biased;
         ended = stay(gateway) => ended,
         ended = read_children(gateway) => ended,
+        ended = listen(gateway, &socket.0, &mut events) => ended,
     };
     drop(socket);
     ended
@@ -115,8 +116,8 @@ async fn open(
     let handshake_timeout = gateway.config.answer_wait();
     let retransmit_first = gateway.first_wait() / 2;
     config.dtls = DtlsConfig { retransmit_first, handshake_timeout, ..DtlsConfig::default() };
-    let (shard, events) = Shard::spawn(config, Box::new(NoService)).map_err(Ended::Socket)?;
-    let socket = Socket(shard.clone());
+    let (shard, events) = gateway.machine.open_shard(config, Box::new(NoService)).map_err(Ended::Socket)?;
+    let socket = Socket(shard.clone(), Arc::clone(&gateway.machine));
     let peer = shard.connect(server).await?;
     Ok((socket, events, Link { shard, session: peer.session }))
 }
@@ -132,6 +133,7 @@ async fn greet(gateway: &Gateway) -> Result<(), Ended> {
 async fn stay(gateway: &Gateway) -> Ended {
     loop {
         tokio::select! {
+            biased;
             () = sleep(gateway.config.lifetime() / 2) => {}
             () = gateway.uplink.suspected() => {}
         }
@@ -148,7 +150,7 @@ async fn read_children(gateway: &Arc<Gateway>) -> Ended {
         let mut backoff = gateway.backoff();
         while let Err(reason) = fetch_children(gateway).await {
             tracing::warn!(reason, "the list of children is not read; trying again");
-            sleep(clock::jittered(backoff.after_failure())).await;
+            sleep(gateway.jittered(backoff.after_failure())).await;
         }
     }
 }
@@ -162,7 +164,7 @@ async fn fetch_children(gateway: &Arc<Gateway>) -> Result<(), String> {
     }
     let list = zeroize::Zeroizing::new(response.payload);
     let room = Arc::clone(gateway);
-    let taken = tokio::task::spawn_blocking(move || room.family.take(&list)).await;
+    let taken = gateway.machine.beside(move || room.family.take(&list)).await;
     let gone = taken.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     tracing::info!(children = gateway.family.len(), gone = gone.len(), "list of children");
     gateway.part_with(&gone);
@@ -199,7 +201,7 @@ async fn answer(gateway: &Arc<Gateway>, shard: &ShardHandle, exchange: ExchangeI
 
 async fn take_bundle(gateway: &Arc<Gateway>, message: Vec<u8>) -> Code {
     let room = Arc::clone(gateway);
-    let taken = tokio::task::spawn_blocking(move || room.shelf.take(&message, &room.trust.document())).await;
+    let taken = gateway.machine.beside(move || room.shelf.take(&message, &room.trust.document())).await;
     match taken {
         Ok(Ok(bundle)) => {
             let (campaign, edition) = (&bundle.campaign, bundle.edition);
@@ -210,7 +212,7 @@ async fn take_bundle(gateway: &Arc<Gateway>, message: Vec<u8>) -> Code {
                 withdrawn = bundle.withdrawn,
                 "bundle"
             );
-            if !bundle.withdrawn && !bundle.is_current(clock::now()) {
+            if !bundle.withdrawn && !bundle.is_current(gateway.now()) {
                 tracing::warn!(campaign, "the bundle has expired by the clock here; requests are forwarded");
             }
             gateway.welcome(&bundle);
@@ -240,7 +242,7 @@ fn refusal_of_bundle(gateway: &Gateway, error: &ShelfError) -> Code {
 
 async fn take_anchors(gateway: &Arc<Gateway>, document: Vec<u8>) -> Code {
     let room = Arc::clone(gateway);
-    let taken = tokio::task::spawn_blocking(move || {
+    let taken = gateway.machine.beside(move || {
         let edition = room.trust.replace(&document)?;
         if let Err(error) = room.verify_again() {
             tracing::error!(%error, "bundles can't be verified again");

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use bellwether_manifests::link::GatewayUnit;
 use bellwether_manifests::message::MessageError;
-use bellwether_net::{DtlsConfig, Event, PskTable, Secret, Security, Shard, ShardConfig, ShardHandle};
+use bellwether_net::{
+    DtlsConfig, Event, Machine, PskTable, Secret, Security, ShardConfig, ShardHandle, ThisMachine,
+};
 use serde::Serialize;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -80,18 +82,18 @@ pub struct Running {
 ///
 /// [`StartError`] says why it does not start and what to do.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let running = start(config)?;
+    let running = start(Arc::new(ThisMachine), config)?;
     stop.await;
     running.stop().await;
     Ok(())
 }
 
-/// Starts the gateway. Must be called inside a runtime with several threads.
+/// Starts the gateway. Must be called inside a runtime.
 ///
 /// # Errors
 ///
 /// [`StartError`] says why it does not start and what to do.
-pub fn start(config: Config) -> Result<Running, StartError> {
+pub fn start(machine: Arc<dyn Machine>, config: Config) -> Result<Running, StartError> {
     let unit = read_unit(&config)?;
     let unit = GatewayUnit::decode(&unit)?;
     disk::make_folder(&config.data).map_err(StartError::Folder)?;
@@ -100,9 +102,9 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let (keys, counters) = (Arc::<PskTable>::default(), Arc::<Counters>::default());
     let cache = Gateway::open_cache(&config.data, config.cache_mib, &counters).map_err(StartError::Folder)?;
     let service = FrameService::new(Arc::clone(&cache), Arc::clone(&counters));
-    let opened = Gateway::open(config, unit.anchors, Arc::clone(&keys), cache, counters)?;
+    let opened = Gateway::open(machine, config, unit.anchors, Arc::clone(&keys), cache, counters)?;
     let gateway = Arc::new(opened);
-    let (shard, events) = open_shard(&gateway.config, keys, service)?;
+    let (shard, events) = open_shard(&gateway, keys, service)?;
     announce(&gateway.config, &shard).map_err(StartError::Folder)?;
 
     let mut running = JoinSet::new();
@@ -127,7 +129,8 @@ impl Running {
     pub async fn stop(mut self) {
         let (gateway, shard) = (Arc::clone(&self.gateway), self.shard.clone());
         // First the sockets, while their owners still hold them: so both ends hear of it.
-        let stopped = tokio::task::spawn_blocking(move || {
+        let machine = Arc::clone(&gateway.machine);
+        let stopped = machine.beside(move || {
             gateway.uplink.close();
             shard.stop();
         });
@@ -150,16 +153,17 @@ fn credential(unit: &GatewayUnit<'_>) -> Result<Credential, StartError> {
 }
 
 fn open_shard(
-    config: &Config,
+    gateway: &Gateway,
     keys: Arc<PskTable>,
     service: FrameService,
 ) -> Result<(ShardHandle, mpsc::Receiver<Event>), StartError> {
+    let config = &gateway.config;
     let mut shard = ShardConfig::new(config.listen, Security::PskServer(keys));
     let ack_timeout = Duration::from_millis(config.ack_timeout_ms);
     shard.coap.transmission.ack_timeout = ack_timeout;
     shard.dtls = DtlsConfig { retransmit_first: ack_timeout / 2, ..DtlsConfig::default() };
     let bind = |source| StartError::Bind { address: config.listen, source };
-    Shard::spawn(shard, Box::new(service)).map_err(bind)
+    gateway.machine.open_shard(shard, Box::new(service)).map_err(bind)
 }
 
 fn announce(config: &Config, shard: &ShardHandle) -> io::Result<()> {

@@ -13,7 +13,6 @@ use lwm2m_rs::{ContentFormat, Path};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::clock;
 use crate::devices::is_failure;
 use crate::frames::FetchError;
 use crate::gateway::{Gateway, Session};
@@ -31,7 +30,7 @@ pub async fn push(gateway: Arc<Gateway>) {
         let has_asked = |name: &str, manifest: &_| gateway.notes.has_asked(name, manifest);
         let planned = {
             let mut pushes = gateway.pushes.lock().unwrap_or_else(PoisonError::into_inner);
-            pushes.plan(&bundles, session, has_asked, clock::now())
+            pushes.plan(&bundles, session, has_asked, gateway.now())
         };
         for push in planned {
             tokio::spawn(push_one(Arc::clone(&gateway), push));
@@ -56,7 +55,7 @@ async fn push_one(gateway: Arc<Gateway>, push: Push) {
     tracing::info!(device = push.endpoint, campaign = push.campaign, ?outcome, detail, "manifest pushed");
     let (campaign, endpoint) = (push.campaign.clone(), push.endpoint.clone());
     gateway.hints.add(Waiting { campaign, endpoint, what, detail });
-    gateway.pushes.lock().unwrap_or_else(PoisonError::into_inner).finish(&push, outcome, clock::now());
+    gateway.pushes.lock().unwrap_or_else(PoisonError::into_inner).finish(&push, outcome, gateway.now());
     gateway.push_wake.notify_one();
 }
 
@@ -113,7 +112,7 @@ pub async fn tell(gateway: Arc<Gateway>) {
                 Ok(response) if !is_failure(response.code) => backoff.reset(),
                 _ => {
                     gateway.hints.put_back(batch);
-                    sleep(clock::jittered(backoff.after_failure())).await;
+                    sleep(gateway.jittered(backoff.after_failure())).await;
                 }
             }
         }
@@ -124,12 +123,12 @@ pub async fn tell(gateway: Arc<Gateway>) {
 pub async fn deliver(gateway: Arc<Gateway>) {
     let mut backoff = gateway.backoff();
     loop {
-        gateway.outbox.expire(clock::now());
+        gateway.outbox.expire(gateway.now());
         if deliver_round(&gateway).await {
             backoff.reset();
             let _ = timeout(DELIVERY_ROUND, gateway.outbox_wake.notified()).await;
         } else {
-            let wait = clock::jittered(backoff.after_failure());
+            let wait = gateway.jittered(backoff.after_failure());
             let _ = timeout(wait, gateway.outbox_wake.notified()).await;
         }
     }
@@ -176,8 +175,8 @@ async fn deliver_one(gateway: Arc<Gateway>, report: Arc<KeptReport>) -> bool {
     }
     gateway.counters.reports.forwarded.one();
     let settler = Arc::clone(&gateway);
-    let settled = tokio::task::spawn_blocking(move || {
-        settler.outbox.settle(&report.digest, receipt.as_deref(), clock::now());
+    let settled = gateway.machine.beside(move || {
+        settler.outbox.settle(&report.digest, receipt.as_deref(), settler.now());
     });
     settled.await.is_ok()
 }
@@ -210,7 +209,7 @@ const fn is_settled(fetched: Result<(), FetchError>) -> bool {
 
 /// What bundles want to be fetched, and how fast.
 fn of_bundles(gateway: &Gateway) -> Vec<([u8; 32], u64)> {
-    let now = clock::now();
+    let now = gateway.now();
     let mut ahead = Vec::new();
     for bundle in gateway.shelf.all().iter().filter(|bundle| bundle.is_current(now)) {
         let roots = bundle.descriptors.values().flat_map(|descriptor| descriptor.roots.iter().copied());

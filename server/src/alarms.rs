@@ -6,7 +6,6 @@ use bellwether_decide::device::Endpoint;
 use bellwether_decide::key_index::{self, Decision};
 use bellwether_store::device::Identity;
 
-use crate::clock;
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::resolver::{RequestError, Sender, failed};
@@ -19,7 +18,7 @@ impl Core {
         identity: &Identity,
         decision: &Decision,
     ) -> Option<Occurrence> {
-        let now = clock::now();
+        let now = self.now();
         let known = self.registry.other_address(&identity.endpoint, &sender.address);
         let alarm = decision.alarm.clone()?;
         tracing::warn!(device = %identity.endpoint, row = decision.row.name(), cause = %alarm.cause, "alarm");
@@ -34,7 +33,7 @@ impl Core {
         let Ok(endpoint) = Endpoint::try_from(name) else {
             return Ok(());
         };
-        let occurrence = alarm.occurred(&endpoint, &sender.address, None, clock::now());
+        let occurrence = alarm.occurred(&endpoint, &sender.address, None, self.now());
         self.store.raise(&self.tenant, &[occurrence]).await.map(drop).map_err(failed)
     }
 

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bellwether_delta as delta;
 use bellwether_keys::content::{ContentAlgorithm, ContentCipher, ContentError, ContentKey};
 use bellwether_manifests::frame::FrameError;
+use bellwether_net::{Machine, WorkLost};
 use bellwether_store::catalogue::{Base, Encryption, Mode, Patch, Resource, ResourceKey};
 use bellwether_store::error::StoreError;
 use bellwether_store::images::{ImageError, Images};
@@ -15,7 +16,6 @@ use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use zeroize::Zeroizing;
 
-use crate::clock;
 use crate::frames::{Body, FrameCache};
 use crate::vault::{CONTENT_KEY, Vault, VaultError};
 
@@ -42,11 +42,12 @@ pub enum BuildError {
     Frames(#[from] FrameError),
     /// The work was ended by a panic or by the end of the server.
     #[error("the work did not come to its end")]
-    Aborted(#[from] tokio::task::JoinError),
+    Aborted(#[from] WorkLost),
 }
 
 /// Makes and finds resources.
 pub struct Builder {
+    machine: Arc<dyn Machine>,
     store: Arc<dyn Store>,
     tenant: Tenant,
     images: Images,
@@ -78,6 +79,7 @@ impl Builder {
     /// Builds into this store and these images.
     #[must_use]
     pub fn new(
+        machine: Arc<dyn Machine>,
         store: Arc<dyn Store>,
         tenant: Tenant,
         images: Images,
@@ -86,7 +88,7 @@ impl Builder {
     ) -> Self {
         let at_once = Semaphore::new(BUILDS_AT_ONCE_MAX);
         let waiting = Semaphore::new(WAITING_MAX);
-        Self { store, tenant, images, vault, cache, flights: Mutex::default(), at_once, waiting }
+        Self { machine, store, tenant, images, vault, cache, flights: Mutex::default(), at_once, waiting }
     }
     /// Gives the resource of a key if it is made and its bytes are there.
     ///
@@ -149,7 +151,7 @@ impl Builder {
             }
             content => content?,
         };
-        let body = tokio::task::spawn_blocking(move || Body::new(&content, BLOCK_BYTES)).await??;
+        let body = self.machine.beside(move || Body::new(&content, BLOCK_BYTES)).await??;
         Ok(Some(self.cache.keep(body)))
     }
 
@@ -168,7 +170,8 @@ impl Builder {
         let _slot = self.at_once.acquire().await.ok();
         let plain = self.plain(key).await?;
         let (target_size, patch) = (plain.target_size, plain.patch.clone());
-        let (content, body) = tokio::task::spawn_blocking(move || encrypt(plain.bytes)).await??;
+        let machine = Arc::clone(&self.machine);
+        let (content, body) = self.machine.beside(move || encrypt(&*machine, plain.bytes)).await??;
         let sizes = (content.bytes.len() as u64, content.plain);
         let digest = self.images.put(content.bytes).await?;
         let sealed = self.vault.seal(CONTENT_KEY, &hex::encode(digest), content.key.expose())?;
@@ -183,7 +186,7 @@ impl Builder {
             root: body.root(),
             encryption: Some(Encryption { algorithm, key: sealed, iv: content.iv.to_vec() }),
             patch,
-            made_at: clock::now(),
+            made_at: self.machine.now(),
         };
         let kept = match lost {
             None => self.store.put_resource(&self.tenant, key, &resource).await?,
@@ -201,7 +204,7 @@ impl Builder {
             return Ok(Plain { target_size: target.len() as u64, bytes: target, patch: None });
         };
         let base_image = self.images.get(&base.digest).await?;
-        Ok(tokio::task::spawn_blocking(move || patch(&base_image, &target)).await??)
+        Ok(self.machine.beside(move || patch(&base_image, &target)).await??)
     }
 
     fn flight(&self, key: &ResourceKey) -> Arc<tokio::sync::Mutex<()>> {
@@ -232,10 +235,10 @@ fn patch(base: &[u8], target: &[u8]) -> Result<Plain, delta::make::MakeError> {
 }
 
 /// Encrypts under a fresh key, which is never used again, and frames the ciphertext.
-fn encrypt(mut bytes: Vec<u8>) -> Result<(Content, Body), BuildError> {
+fn encrypt(machine: &dyn Machine, mut bytes: Vec<u8>) -> Result<(Content, Body), BuildError> {
     let plain = Sha256::digest(&bytes).into();
-    let secret = Zeroizing::new(clock::random::<32>().map_err(VaultError::from)?);
-    let iv = clock::random::<16>().map_err(VaultError::from)?;
+    let secret = Zeroizing::new(machine.random::<32>().map_err(VaultError::from)?);
+    let iv = machine.random::<16>().map_err(VaultError::from)?;
     let key = ContentKey::new(ContentAlgorithm::A256Ctr, secret.as_ref())?;
     ContentCipher::new(&key, &iv)?.apply_at(0, &mut bytes)?;
     let body = Body::new(&bytes, BLOCK_BYTES)?;

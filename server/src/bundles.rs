@@ -16,7 +16,6 @@ use bellwether_store::gateway::KeptBundle;
 use thiserror::Error;
 
 use crate::book::{BookError, Page};
-use crate::clock;
 use crate::core::Core;
 use crate::gateways::Presence;
 use crate::resolver::ahead::Ahead;
@@ -70,7 +69,7 @@ impl Core {
     pub(crate) fn welcome_gateway(self: &Arc<Self>, gateway: Endpoint) {
         let core = Arc::clone(self);
         tokio::spawn(async move {
-            let now = clock::now();
+            let now = core.now();
             core.bundles.wake(&gateway);
             if let Some(presence) = core.gateways.present(&gateway, now) {
                 core.bring_gateway_up_to_date(&gateway, &presence).await;
@@ -93,7 +92,7 @@ impl Core {
     ///
     /// [`StoreError`].
     pub(crate) async fn settle_bundles(self: &Arc<Self>) -> Result<(), StoreError> {
-        let unsettled = self.store.bundles(&self.tenant, None, clock::now()).await?;
+        let unsettled = self.store.bundles(&self.tenant, None, self.now()).await?;
         for bundle in unsettled {
             self.settle(bundle);
         }
@@ -102,7 +101,7 @@ impl Core {
 
     fn settle(self: &Arc<Self>, kept: KeptBundle) {
         match kept.state {
-            CampaignState::Running if self.bundles.may_send(&kept, clock::now()) => {
+            CampaignState::Running if self.bundles.may_send(&kept, self.now()) => {
                 self.send_bundle(kept.campaign, kept.gateway);
             }
             // Whom it is for was offered the manifest directly when the rest began.
@@ -115,7 +114,7 @@ impl Core {
     /// Makes the bundle of a campaign for a gateway and sends it, beside everything else. Whom it is for stands in the
     /// ledger already. Devices of a gateway that does not take it are offered the manifest directly.
     pub(crate) fn send_bundle(self: &Arc<Self>, campaign: CampaignId, gateway: Endpoint) {
-        let claim = self.bundles.claim(&gateway, campaign, clock::now());
+        let claim = self.bundles.claim(&gateway, campaign, self.now());
         let core = Arc::clone(self);
         match claim {
             Claim::Queued => {}
@@ -135,7 +134,7 @@ impl Core {
     }
 
     fn withdraw(self: &Arc<Self>, kept: KeptBundle) {
-        if self.bundles.claim(&kept.gateway, kept.campaign, clock::now()) != Claim::Granted {
+        if self.bundles.claim(&kept.gateway, kept.campaign, self.now()) != Claim::Granted {
             return;
         }
         let core = Arc::clone(self);
@@ -152,13 +151,13 @@ impl Core {
         let rests_until = sent.as_ref().err().map(|error| {
             let error = error as &dyn std::error::Error;
             tracing::warn!(error, %gateway, campaign = campaign.0, "a bundle did not come to its gateway");
-            clock::now() + REST_S
+            self.now() + REST_S
         });
         self.bundles.free(gateway, campaign, rests_until)
     }
 
     async fn try_send_bundle(&self, id: CampaignId, gateway: &Endpoint) -> Result<(), BundleError> {
-        let now = clock::now();
+        let now = self.now();
         let presence = self.gateways.present(gateway, now).ok_or(BundleError::Away)?;
         let Some((campaign, progress)) = self.going_on(id).await? else { return Ok(()) };
         let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(()) };
@@ -209,7 +208,7 @@ impl Core {
         parts: &Parts,
         at_a_time: Option<u64>,
     ) -> Result<(), BundleError> {
-        let now = clock::now();
+        let now = self.now();
         let not_after = end_of(&parts.ahead, now + self.config.grant_lifetime_s);
         let edition = self.store.put_bundle(&self.tenant, gateway, campaign.id, not_after, now).await?;
         let text = campaign.id.0.to_string();
@@ -238,7 +237,7 @@ impl Core {
 
     /// Takes back what a gateway holds of a campaign that does not go on.
     async fn try_withdraw(&self, kept: &KeptBundle) -> Result<(), BundleError> {
-        let now = clock::now();
+        let now = self.now();
         let presence = self.gateways.present(&kept.gateway, now).ok_or(BundleError::Away)?;
         let Some(campaign) = self.store.campaign(&self.tenant, kept.campaign).await? else { return Ok(()) };
         // The manifest of an author who lost trust is dropped by the gateway itself, with the anchors that say so.

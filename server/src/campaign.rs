@@ -14,7 +14,6 @@ use bellwether_store::error::StoreError;
 use thiserror::Error;
 
 use crate::book::BookError;
-use crate::clock;
 use crate::core::Core;
 
 /// Why a campaign's step was not carried out; it is tried again.
@@ -33,9 +32,11 @@ pub async fn run(core: Arc<Core>) {
     let mut tick = tokio::time::interval(TICK);
     loop {
         tokio::select! {
+            // The tick first: it comes once a second at most, so nothing waits long behind it.
+            biased;
+            _ = tick.tick() => { core.registry.sweep(core.now()); }
             // What happens at the same time is planned for at the same time: a plan reads its whole campaign.
             () = core.wake.notified() => tokio::time::sleep(GATHER).await,
-            _ = tick.tick() => { core.registry.sweep(clock::now()); }
         }
         if let Err(error) = core.step().await {
             tracing::error!(error = &error as &dyn std::error::Error, "campaigns wait: a step failed");
@@ -66,7 +67,7 @@ impl Core {
     }
 
     async fn step_campaign(self: &Arc<Self>, campaign: &Campaign) -> Result<(), StepError> {
-        let now = clock::now();
+        let now = self.now();
         let Some(progress) = self.store.progress(&self.tenant, campaign.id).await? else {
             return Ok(());
         };
@@ -107,12 +108,12 @@ impl Core {
             return Ok(());
         };
         let offered = |device: &Endpoint| Event {
-            at: clock::now(),
+            at: self.now(),
             campaign: Some(campaign.id),
             device: Some(device.clone()),
             kind: EventKind::Offered,
         };
-        let ways = self.ways(devices, progress, clock::now());
+        let ways = self.ways(devices, progress, self.now());
         let events: Vec<Event> = ways.direct.iter().chain(&ways.behind).map(offered).collect();
         self.store.append(&self.tenant, &events).await?;
         let envelope = Arc::new(page.envelope.clone());
@@ -126,7 +127,7 @@ impl Core {
     }
 
     async fn move_on(&self, campaign: &Campaign, kind: EventKind) -> Result<(), StepError> {
-        let event = Event { at: clock::now(), campaign: Some(campaign.id), device: None, kind };
+        let event = Event { at: self.now(), campaign: Some(campaign.id), device: None, kind };
         tracing::info!(campaign = campaign.id.0, kind = ?event.kind, "a campaign moves on");
         match self.store.move_campaign(&self.tenant, campaign.id, CampaignState::Running, &[event]).await {
             // Somebody cancelled it meanwhile: that stands.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bellwether_manifests::cose::PrivateKey;
-use bellwether_net::PskTable;
+use bellwether_net::{Machine, PskTable, ThisMachine};
 use bellwether_store::device::Restores;
 use bellwether_store::error::{OpenError, StoreError};
 use bellwether_store::images::{ImageError, Images};
@@ -16,7 +16,6 @@ use tokio::sync::Notify;
 use crate::book::Book;
 use crate::builder::Builder;
 use crate::bundles::BundleDesk;
-use crate::clock;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::frames::FrameCache;
@@ -26,6 +25,8 @@ use crate::vault::{DISTRIBUTOR_KEY, Vault, VaultError};
 
 /// Everything that a room may need of another. Rooms are `impl Core` blocks in files of their own.
 pub struct Core {
+    /// Time, randomness, and threads for work that takes long.
+    pub machine: Arc<dyn Machine>,
     /// What was set.
     pub config: Config,
     /// Whose rows all calls are about.
@@ -66,6 +67,16 @@ pub struct Core {
     pub started: u64,
     /// What devices are told to call.
     pub public_uri: String,
+}
+
+/// What a server stands on.
+pub struct Ground {
+    /// Time, randomness, and threads for work that takes long.
+    pub machine: Arc<dyn Machine>,
+    /// What must not be forgotten.
+    pub store: Arc<dyn Store>,
+    /// Images and ciphertexts.
+    pub images: Images,
 }
 
 /// What was turned away without leaving a trace elsewhere.
@@ -128,8 +139,7 @@ pub enum StartError {
 }
 
 impl Core {
-    /// Opens store, vault and keys; `public_uri` is what new devices are told to call. Keys of devices and frames go
-    /// where the socket's thread looks for them.
+    /// Opens the data folder on this machine, and the rooms as [`Core::open_on`] does.
     ///
     /// # Errors
     ///
@@ -140,16 +150,37 @@ impl Core {
         dtls_keys: Arc<PskTable>,
         frames: Arc<FrameCache>,
     ) -> Result<Arc<Self>, StartError> {
-        let (tenant, data) = (Tenant::default(), config.data.clone());
-        let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&data.join("bellwether.db")).await?);
-        let images = Images::open_folder(&data.join("images"))?;
+        let store = Arc::new(SqliteStore::open(&config.data.join("bellwether.db")).await?);
+        let images = Images::open_folder(&config.data.join("images"))?;
+        let ground = Ground { machine: Arc::new(ThisMachine), store, images };
+        Self::open_on(ground, config, public_uri, dtls_keys, frames).await
+    }
+
+    /// Opens vault and keys; `public_uri` is what new devices are told to call. Keys of devices and frames go where
+    /// the socket's thread looks for them.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says what to do.
+    pub async fn open_on(
+        ground: Ground,
+        config: Config,
+        public_uri: String,
+        dtls_keys: Arc<PskTable>,
+        frames: Arc<FrameCache>,
+    ) -> Result<Arc<Self>, StartError> {
+        let Ground { machine, store, images } = ground;
+        let tenant = Tenant::default();
         let command = config.master_key_command.as_deref();
         // Once something is sealed, a new master key would open nothing and hide that the old one is lost.
         let fresh = store.setting(&tenant, DISTRIBUTOR_SETTING).await?.is_none();
-        let vault = Arc::new(Vault::open(tenant.as_str(), &data.join("master.key"), command, fresh)?);
-        let distributor = distributor_key(&*store, &tenant, &vault).await?;
+        let key_file = config.data.join("master.key");
+        let vault = Vault::open(Arc::clone(&machine), tenant.as_str(), &key_file, command, fresh)?;
+        let vault = Arc::new(vault);
+        let distributor = distributor_key(&*machine, &*store, &tenant, &vault).await?;
         let book = Book::new(Arc::clone(&store), tenant.clone());
         let builder = Builder::new(
+            Arc::clone(&machine),
             Arc::clone(&store),
             tenant.clone(),
             images.clone(),
@@ -158,6 +189,8 @@ impl Core {
         );
         let restores = RwLock::new(store.restores(&tenant).await?);
         let core = Arc::new(Self {
+            started: machine.now(),
+            machine,
             config,
             tenant,
             store,
@@ -176,7 +209,6 @@ impl Core {
             spreading: tokio::sync::Mutex::new(()),
             wake: Notify::new(),
             restores,
-            started: clock::now(),
             public_uri,
         });
         if let Some(anchors) = core.store.anchors(&core.tenant).await? {
@@ -195,6 +227,12 @@ impl Core {
         format!("bellwether-{}", hex::encode(self.descriptors.public_key().kid()))
     }
 
+    /// Tells the time of the wall clock, in seconds since 1970.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.machine.now()
+    }
+
     /// What operators said about the whole store.
     #[must_use]
     pub fn restores(&self) -> Restores {
@@ -204,6 +242,7 @@ impl Core {
 
 /// Opens the distributor's key, or draws it at the first start. A wrong master key shows itself here.
 async fn distributor_key(
+    machine: &dyn Machine,
     store: &dyn Store,
     tenant: &Tenant,
     vault: &Vault,
@@ -211,7 +250,7 @@ async fn distributor_key(
     let sealed = if let Some(sealed) = store.setting(tenant, DISTRIBUTOR_SETTING).await? {
         sealed
     } else {
-        let drawn = zeroize::Zeroizing::new(clock::random::<32>().map_err(VaultError::from)?);
+        let drawn = zeroize::Zeroizing::new(machine.random::<32>().map_err(VaultError::from)?);
         let sealed = vault.seal(DISTRIBUTOR_KEY, tenant.as_str(), drawn.as_ref())?;
         store.put_setting(tenant, DISTRIBUTOR_SETTING, &sealed).await?
     };

@@ -13,7 +13,6 @@ use lwm2m_rs::table::{self, firmware_update};
 use lwm2m_rs::{ContentFormat, Path};
 
 use crate::book::BookError;
-use crate::clock;
 use crate::core::Core;
 use crate::registry::Registration;
 
@@ -36,8 +35,7 @@ impl Core {
 
     /// Puts a manifest to a device; gives why the device drops it, where it says so.
     async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<Option<String>, String> {
-        let registration =
-            self.registry.find(endpoint, clock::now()).ok_or("the device is not registered")?;
+        let registration = self.registry.find(endpoint, self.now()).ok_or("the device is not registered")?;
         let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::PACKAGE);
         let request = Request::new(Method::Put, &path.to_string())
             .with_payload(ContentFormat::OCTET_STREAM.0, envelope.to_vec());
@@ -51,7 +49,7 @@ impl Core {
     pub(crate) fn execute(self: &Arc<Self>, endpoint: Endpoint) {
         let core = Arc::clone(self);
         tokio::spawn(async move {
-            let Some(registration) = core.registry.find(&endpoint, clock::now()) else {
+            let Some(registration) = core.registry.find(&endpoint, core.now()) else {
                 return;
             };
             let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE);
@@ -82,7 +80,7 @@ impl Core {
         });
         for (campaign, _) in unanswered {
             if let Some(gateway) = self.gateways.of(endpoint)
-                && self.gateways.present(&gateway, clock::now()).is_some()
+                && self.gateways.present(&gateway, self.now()).is_some()
             {
                 // With what the device has told just now, its grant can be made ahead.
                 self.send_bundle(campaign.id, gateway);
@@ -102,7 +100,7 @@ impl Core {
 
     /// Tells a gateway that its list of devices changed; one that is away reads it when it comes back.
     pub(crate) fn tell_children_changed(&self, gateway: &Endpoint) {
-        let Some(presence) = self.gateways.present(gateway, clock::now()) else {
+        let Some(presence) = self.gateways.present(gateway, self.now()) else {
             return;
         };
         let gateway = gateway.clone();
@@ -116,7 +114,7 @@ impl Core {
     }
 
     async fn note(&self, campaign: CampaignId, device: Endpoint, kind: EventKind) -> Result<(), StoreError> {
-        let event = Event { at: clock::now(), campaign: Some(campaign), device: Some(device), kind };
+        let event = Event { at: self.now(), campaign: Some(campaign), device: Some(device), kind };
         self.store.append(&self.tenant, &[event]).await?;
         self.wake.notify_one();
         Ok(())

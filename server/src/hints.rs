@@ -1,6 +1,6 @@
 //! What gateways have seen of their devices. Nothing proves it, so it moves a campaign's plan and never an identity.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::stage::{Stage, Track};
@@ -11,7 +11,6 @@ use bellwether_manifests::message::List;
 use bellwether_store::error::StoreError;
 use lwm2m_rs::firmware::UpdateResult;
 
-use crate::clock;
 use crate::core::Core;
 use crate::downlink;
 
@@ -26,7 +25,7 @@ impl Core {
         gateway: &Endpoint,
         hints: &List<'_, Hint<'_>>,
     ) -> Result<(), StoreError> {
-        let (mut events, mut known) = (Vec::new(), HashMap::new());
+        let (mut events, mut known) = (Vec::new(), BTreeMap::new());
         for hint in hints {
             tracing::info!(%gateway, device = hint.endpoint, campaign = hint.campaign, what = ?hint.what, "a hint");
             let Some((device, campaign, kind)) = self.told(gateway, &hint) else { continue };
@@ -38,7 +37,7 @@ impl Core {
             let running = |one: &Campaign| one.id == campaign && one.state == CampaignState::Running;
             let mut track = tracked.filter(|(one, _)| running(one)).map(|(_, track)| track);
             if let Some(track) = track.next().filter(|track| is_credible(track, &kind)) {
-                let at = clock::now();
+                let at = self.now();
                 track.apply(at, &kind);
                 events.push(Event { at, campaign: Some(campaign), device: Some(device), kind });
             }

@@ -10,7 +10,6 @@ pub mod book;
 pub mod builder;
 mod bundles;
 pub mod campaign;
-pub mod clock;
 pub mod commands;
 pub mod config;
 pub mod core;

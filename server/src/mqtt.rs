@@ -37,7 +37,7 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Option<Running>, StartErro
         Mqtt::Broker(at) => Ok(Some(speak(core, at.clone()))),
         #[cfg(feature = "broker")]
         Mqtt::Embedded { listen } => {
-            let (embedded, at) = embedded::start(&core.config.data, *listen).await?;
+            let (embedded, at) = embedded::start(&*core.machine, &core.config.data, *listen).await?;
             let mut running = speak(core, at);
             running.embedded = Some(embedded);
             Ok(Some(running))
@@ -66,13 +66,14 @@ mod embedded {
     use std::path::Path;
 
     use bellwether_broker::{Broker, Login, StartError as BrokerError};
+    use bellwether_net::Machine;
     use serde::{Deserialize, Serialize};
     use zeroize::{Zeroize, Zeroizing};
 
     use crate::config::{MqttBroker, MqttVersion, Password};
     use crate::core::StartError;
+    use crate::secret_file;
     use crate::vault::VaultError;
-    use crate::{clock, secret_file};
 
     /// `DATA/mqtt.json`: all that a client on this machine needs.
     #[derive(Deserialize, Serialize)]
@@ -90,11 +91,12 @@ mod embedded {
     }
 
     pub(super) async fn start(
+        machine: &dyn Machine,
         data: &Path,
         listen: Option<SocketAddr>,
     ) -> Result<(Broker, MqttBroker), StartError> {
         let path = data.join("mqtt.json");
-        let (user, password) = (USER.to_owned(), password(&path)?);
+        let (user, password) = (USER.to_owned(), password(machine, &path)?);
         let login = Login { user: user.clone(), password: password.to_string() };
         let broker = listening(listen, login).await?;
         let (host, port) = (broker.address().ip().to_string(), broker.address().port());
@@ -134,12 +136,12 @@ mod embedded {
     }
 
     /// Reads the password of the starts before, or draws one.
-    fn password(path: &Path) -> Result<Zeroizing<String>, StartError> {
+    fn password(machine: &dyn Machine, path: &Path) -> Result<Zeroizing<String>, StartError> {
         let kept = secret_file::read(path)?.and_then(|text| serde_json::from_str::<Credentials>(&text).ok());
         if let Some(kept) = kept {
             return Ok(Zeroizing::new(kept.password.clone()));
         }
-        let drawn = Zeroizing::new(clock::random::<24>().map_err(VaultError::from)?);
+        let drawn = Zeroizing::new(machine.random::<24>().map_err(VaultError::from)?);
         Ok(Zeroizing::new(hex::encode(drawn.as_ref())))
     }
 

@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_net::{Event, NoService, PskTable, Security, Service, Shard, ShardConfig, ShardHandle};
+use bellwether_net::{
+    Event, Machine, NoService, PskTable, Security, Service, Shard, ShardConfig, ShardHandle, ThisMachine,
+};
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -17,7 +19,7 @@ use crate::core::{Core, StartError};
 use crate::frames::{FrameCache, FrameService};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
-use crate::{campaign, clock, mqtt, secret_file};
+use crate::{campaign, mqtt, secret_file};
 
 /// What a running server leaves in its data folder, so that tools on the same machine find it.
 #[derive(Serialize)]
@@ -38,7 +40,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let _lock = lock(&config.data)?;
     let listener = TcpListener::bind(config.http).await.map_err(|source| bind_error(config.http, source))?;
     let http_address = listener.local_addr().map_err(|source| bind_error(config.http, source))?;
-    let token = http_token(&config.data.join("http.token"))?;
+    let token = http_token(&ThisMachine, &config.data.join("http.token"))?;
     let (dtls_keys, frames) = (Arc::<PskTable>::default(), Arc::<FrameCache>::default());
     // Bound first, since its port is what devices are told. Nobody has a key until the rooms are open.
     let secure = Security::PskServer(Arc::<PskTable>::clone(&dtls_keys));
@@ -109,11 +111,11 @@ fn announce(core: &Core, listening: &Listening) -> Result<(), StartError> {
 }
 
 /// Reads the token, or draws one at the first start.
-fn http_token(path: &Path) -> Result<Zeroizing<String>, StartError> {
+fn http_token(machine: &dyn Machine, path: &Path) -> Result<Zeroizing<String>, StartError> {
     if let Some(token) = secret_file::read(path)? {
         return Ok(token);
     }
-    let drawn = Zeroizing::new(clock::random::<32>().map_err(VaultError::from)?);
+    let drawn = Zeroizing::new(machine.random::<32>().map_err(VaultError::from)?);
     let token = Zeroizing::new(hex::encode(drawn.as_ref()));
     secret_file::write(path, &token)?;
     Ok(token)

@@ -14,7 +14,6 @@ use bellwether_store::Digest;
 use bellwether_store::device::{Identity, KeyStep, Transition};
 use sha2::{Digest as _, Sha256};
 
-use crate::clock;
 use crate::core::Core;
 use crate::downlink::may_start;
 use crate::resolver::{CONFLICTS_MAX, RequestError, Sender, event, failed};
@@ -67,7 +66,7 @@ impl Core {
                 return Ok(Receipted { receipt: receipt.clone(), start: None });
             }
             let entered = self.entered(&identity, &decision, &keyed)?;
-            let (receipt, state) = Self::receipted(&identity, &keyed.keys, &said, &decision)?;
+            let (receipt, state) = self.receipted(&identity, &keyed.keys, &said, &decision)?;
             let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
             let keys = KeyStep { added: &entered, destroyed_up_to: decision.destroy_seed_of };
             let step = Step { said: &said, decision: &decision, state: &state, keys };
@@ -82,6 +81,7 @@ impl Core {
 
     /// Makes the receipt, or finds the one that the same report got, and the state that keeps it.
     fn receipted(
+        &self,
         identity: &Identity,
         keys: &PlaceKeys,
         said: &Said,
@@ -90,7 +90,7 @@ impl Core {
         if let Reply::Repeat(receipt) = &decision.reply {
             return Ok((receipt.clone(), decision.state.clone()));
         }
-        let receipt = seal_receipt(keys, identity, &said.report)?;
+        let receipt = seal_receipt(keys, identity, &said.report, self.now())?;
         let state = decision.receipted(&said.report, &receipt);
         Ok((receipt, state))
     }
@@ -125,11 +125,14 @@ impl Core {
     ) -> Result<bool, RequestError> {
         let said = step.said;
         let campaigns = concerned(tracked, &said.manifest, said.report.grant);
+        let at = self.now();
         let events: Vec<Event> = match campaigns.as_slice() {
             // The same report again says nothing new.
             _ if matches!(step.decision.reply, Reply::Repeat(_)) => Vec::new(),
-            [] => vec![event(None, identity, reported(said))],
-            some => some.iter().map(|campaign| event(Some(*campaign), identity, reported(said))).collect(),
+            [] => vec![event(at, None, identity, reported(said))],
+            some => {
+                some.iter().map(|campaign| event(at, Some(*campaign), identity, reported(said))).collect()
+            }
         };
         let alarms: Vec<_> = self.occurrence(sender, identity, step.decision).into_iter().collect();
         let transition = Transition {
@@ -160,9 +163,14 @@ fn reported(said: &Said) -> EventKind {
     }
 }
 
-fn seal_receipt(keys: &PlaceKeys, identity: &Identity, report: &Report) -> Result<Vec<u8>, RequestError> {
+fn seal_receipt(
+    keys: &PlaceKeys,
+    identity: &Identity,
+    report: &Report,
+    now: u64,
+) -> Result<Vec<u8>, RequestError> {
     let Place { epoch, index } = report.place;
     let place = message::Place { id: identity.id.as_str(), epoch, index };
-    let receipt = Receipt { place, report: &report.digest, now: clock::now() };
+    let receipt = Receipt { place, report: &report.digest, now };
     mac::seal_receipt_to_vec(&keys.down, &receipt).map_err(failed)
 }

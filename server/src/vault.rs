@@ -16,6 +16,7 @@ use bellwether_keys::seed::Seed;
 use bellwether_keys::share::ShareError;
 use bellwether_keys::wrap::WrapAlgorithm;
 use bellwether_manifests::message;
+use bellwether_net::{EntropyError, Machine};
 use bellwether_store::Sealed;
 use bellwether_store::device::Identity;
 use thiserror::Error;
@@ -23,7 +24,6 @@ use zeroize::{Zeroize, Zeroizing};
 
 pub use epoch::NextSeed;
 
-use crate::clock;
 use crate::secret_file::{self, SecretFileError};
 
 /// Why a secret was not made, sealed or opened.
@@ -52,7 +52,7 @@ pub enum VaultError {
     },
     /// The system has no randomness to give.
     #[error("the system gives no randomness")]
-    Randomness(#[from] getrandom::Error),
+    Randomness(#[from] EntropyError),
     /// The place is not in the chain.
     #[error(transparent)]
     Chain(#[from] ChainError),
@@ -106,6 +106,7 @@ pub struct PlaceKeys {
 
 /// Seals, opens, derives.
 pub struct Vault {
+    machine: Arc<dyn Machine>,
     master: MasterKey,
     tenant: String,
     derived: Mutex<Derived>,
@@ -125,18 +126,24 @@ impl Vault {
     /// # Errors
     ///
     /// [`VaultError`] says what to do about it.
-    pub fn open(tenant: &str, file: &Path, command: Option<&str>, fresh: bool) -> Result<Self, VaultError> {
+    pub fn open(
+        machine: Arc<dyn Machine>,
+        tenant: &str,
+        file: &Path,
+        command: Option<&str>,
+        fresh: bool,
+    ) -> Result<Self, VaultError> {
         let text = match command {
             Some(command) => from_command(command)?,
-            None => from_file(file, fresh)?,
+            None => from_file(&*machine, file, fresh)?,
         };
         let mut bytes = Zeroizing::new([0; 32]);
         hex::decode_to_slice(text.as_bytes(), bytes.as_mut()).map_err(|_| VaultError::Malformed)?;
-        Ok(Self::new(tenant, MasterKey::new(*bytes)))
+        Ok(Self::new(machine, tenant, MasterKey::new(*bytes)))
     }
 
-    fn new(tenant: &str, master: MasterKey) -> Self {
-        Self { master, tenant: tenant.to_owned(), derived: Mutex::default() }
+    fn new(machine: Arc<dyn Machine>, tenant: &str, master: MasterKey) -> Self {
+        Self { machine, master, tenant: tenant.to_owned(), derived: Mutex::default() }
     }
 
     /// Seals a secret under what it is and whose it is.
@@ -146,7 +153,7 @@ impl Vault {
     /// [`VaultError::Randomness`], or [`VaultError::Sealed`] for a secret that is too long.
     pub fn seal(&self, kind: &str, id: &str, secret: &[u8]) -> Result<Sealed, VaultError> {
         let label = self.label(kind, id);
-        let sealed = self.master.seal(&label, &clock::random()?, secret);
+        let sealed = self.master.seal(&label, &self.machine.random()?, secret);
         sealed.map(Sealed::new).map_err(|source| VaultError::Sealed { label: label.to_string(), source })
     }
 
@@ -172,10 +179,10 @@ impl Vault {
     ///
     /// [`VaultError::Randomness`].
     pub fn new_secrets(&self, id: &str, length: ChainLength) -> Result<NewSecrets, VaultError> {
-        let mut drawn = clock::random::<32>()?;
+        let mut drawn = self.machine.random::<32>()?;
         let seed = Seed::new(drawn);
         drawn.zeroize();
-        let psk = Zeroizing::new(clock::random::<32>()?);
+        let psk = Zeroizing::new(self.machine.random::<32>()?);
         let links = spaced_bytes(&seed, length);
         Ok(NewSecrets {
             sealed_seed: self.seal(SEED, id, seed.expose())?,
@@ -192,7 +199,7 @@ impl Vault {
     ///
     /// [`VaultError::Randomness`].
     pub fn new_link(&self, kind: &str, id: &str) -> Result<NewLink, VaultError> {
-        let psk = Zeroizing::new(clock::random::<32>()?);
+        let psk = Zeroizing::new(self.machine.random::<32>()?);
         Ok(NewLink { sealed: self.seal(kind, id, psk.as_ref())?, psk })
     }
 
@@ -303,14 +310,14 @@ fn from_command(command: &str) -> Result<Zeroizing<String>, VaultError> {
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 
-fn from_file(file: &Path, fresh: bool) -> Result<Zeroizing<String>, VaultError> {
+fn from_file(machine: &dyn Machine, file: &Path, fresh: bool) -> Result<Zeroizing<String>, VaultError> {
     if let Some(text) = secret_file::read(file)? {
         return Ok(text);
     }
     if !fresh {
         return Err(VaultError::Missing(file.to_owned()));
     }
-    let key = Zeroizing::new(clock::random::<32>()?);
+    let key = Zeroizing::new(machine.random::<32>()?);
     let text = Zeroizing::new(hex::encode(key.as_ref()));
     secret_file::write(file, &text)?;
     Ok(text)
@@ -340,9 +347,10 @@ mod tests {
     use bellwether_store::device::EpochKeys;
 
     use super::*;
+    use bellwether_net::ThisMachine;
 
     fn vault() -> Vault {
-        Vault::new("default", MasterKey::new([7; 32]))
+        Vault::new(Arc::new(ThisMachine), "default", MasterKey::new([7; 32]))
     }
 
     fn identity(secrets: &NewSecrets, chain_length: u16) -> Identity {
@@ -398,7 +406,10 @@ mod tests {
     fn lost_master_key_is_not_replaced_by_a_new_one() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("master.key");
-        assert!(matches!(Vault::open("default", &file, None, false), Err(VaultError::Missing(_))));
+        assert!(matches!(
+            Vault::open(Arc::new(ThisMachine), "default", &file, None, false),
+            Err(VaultError::Missing(_))
+        ));
         assert!(!file.exists());
     }
 
@@ -406,9 +417,11 @@ mod tests {
     fn master_key_file_is_made_once_and_read_again() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("master.key");
-        let sealed =
-            Vault::open("default", &file, None, true).expect("made").seal(SEED, "a", b"s").expect("sealed");
-        let again = Vault::open("default", &file, None, false).expect("read");
+        let sealed = Vault::open(Arc::new(ThisMachine), "default", &file, None, true)
+            .expect("made")
+            .seal(SEED, "a", b"s")
+            .expect("sealed");
+        let again = Vault::open(Arc::new(ThisMachine), "default", &file, None, false).expect("read");
         assert_eq!(again.open_sealed(SEED, "a", &sealed).expect("opened").as_slice(), b"s");
     }
 
@@ -418,9 +431,13 @@ mod tests {
         let file = dir.path().join("master.key");
         let command = format!("echo {}", hex::encode([7; 32]));
         let sealed = vault().seal(SEED, "a", b"s").expect("sealed");
-        let other = Vault::open("default", &file, Some(&command), false).expect("opened");
+        let other =
+            Vault::open(Arc::new(ThisMachine), "default", &file, Some(&command), false).expect("opened");
         assert_eq!(other.open_sealed(SEED, "a", &sealed).expect("opened").as_slice(), b"s");
         assert!(!file.exists());
-        assert!(matches!(Vault::open("default", &file, Some("exit 3"), true), Err(VaultError::Command(_))));
+        assert!(matches!(
+            Vault::open(Arc::new(ThisMachine), "default", &file, Some("exit 3"), true),
+            Err(VaultError::Command(_))
+        ));
     }
 }

@@ -39,12 +39,14 @@ impl Traffic {
         }
     }
 
-    pub(crate) fn received(&self, bytes: usize, handshake: bool) {
+    /// Counts what came, in bytes of UDP payload.
+    pub fn received(&self, bytes: usize, handshake: bool) {
         let counter = if handshake { &self.handshake_in } else { &self.application_in };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    pub(crate) fn sent(&self, bytes: usize, handshake: bool) {
+    /// Counts what was sent, in bytes of UDP payload.
+    pub fn sent(&self, bytes: usize, handshake: bool) {
         let counter = if handshake { &self.handshake_out } else { &self.application_out };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
     }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bellwether_manifests::message::Digest;
+use bellwether_net::Machine;
 use bellwether_net::coap::{Block, BlockSize, Code, Method, Request, Response};
 use thiserror::Error;
 use tokio::sync::Semaphore;
@@ -30,6 +31,7 @@ use crate::uplink::Uplink;
 /// Fetches frames and gives them to devices.
 #[derive(Debug)]
 pub struct Frames {
+    machine: Arc<dyn Machine>,
     cache: Arc<FrameCache>,
     uplink: Arc<Uplink>,
     flights: Semaphore,
@@ -61,8 +63,14 @@ pub enum FetchError {
 impl Frames {
     /// Fetches through `uplink` into `cache`.
     #[must_use]
-    pub fn new(cache: Arc<FrameCache>, uplink: Arc<Uplink>, counters: Arc<Counters>) -> Self {
+    pub fn new(
+        machine: Arc<dyn Machine>,
+        cache: Arc<FrameCache>,
+        uplink: Arc<Uplink>,
+        counters: Arc<Counters>,
+    ) -> Self {
         Self {
+            machine,
             cache,
             uplink,
             flights: Semaphore::new(FLIGHTS_MAX),
@@ -104,7 +112,7 @@ impl Frames {
             return true;
         }
         let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        limit.admit(child, root, clock::now())
+        limit.admit(child, root, self.machine.now())
     }
 
     async fn wait_for(
@@ -172,8 +180,8 @@ impl Frames {
         if let Some(resource) = self.cache.in_memory(root) {
             return resource;
         }
-        let (cache, wanted, now) = (Arc::clone(&self.cache), *root, clock::wall());
-        let brought = tokio::task::spawn_blocking(move || cache.bring(&wanted, now)).await;
+        let (cache, wanted, now) = (Arc::clone(&self.cache), *root, self.machine.wall());
+        let brought = self.machine.beside(move || cache.bring(&wanted, now)).await;
         // Only a runtime that shuts down does not run it.
         brought.unwrap_or_else(|_| self.cache.bring(root, now))
     }
@@ -244,6 +252,7 @@ impl Frames {
         let end = clock::steady() + Duration::from_micros(micros).min(PAUSE_MAX);
         while is_ahead() {
             tokio::select! {
+                biased;
                 () = tokio::time::sleep_until(end) => return,
                 () = resource.wanted() => {}
             }

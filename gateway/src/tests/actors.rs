@@ -11,6 +11,7 @@ use bellwether_manifests::message::{Digest, List, Moment, Report, UpdateRequest,
 use bellwether_net::coap::{Block, BlockSize, Code, Method, Request, Response};
 use bellwether_net::{
     DtlsConfig, Event, NoService, PskTable, Secret, Security, SessionId, Shard, ShardConfig, ShardHandle,
+    ThisMachine,
 };
 use clap::Parser;
 use tempfile::TempDir;
@@ -248,7 +249,7 @@ impl Site {
     }
 
     pub(super) fn boot(&mut self) {
-        self.running = Some(shell::start(self.config.clone()).unwrap());
+        self.running = Some(shell::start(Arc::new(ThisMachine), self.config.clone()).unwrap());
     }
 
     /// Ends the gateway without a word, as the end of its process does, and starts it again.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bellwether_manifests::link::{HintKind, Hints};
+use bellwether_net::ThisMachine;
 use bellwether_net::coap::Code;
 
 use super::actors::{Device, Server, Site, Told, until};
@@ -81,6 +82,6 @@ async fn status_file_tells_how_the_gateway_is() {
 async fn second_gateway_in_one_folder_is_refused() {
     let server = Server::start(&[]);
     let site = Site::start(&server).await;
-    let refused = crate::shell::start(site.config.clone()).err().unwrap();
+    let refused = crate::shell::start(Arc::new(ThisMachine), site.config.clone()).err().unwrap();
     assert!(matches!(refused, crate::shell::StartError::InUse(_)), "{refused}");
 }

@@ -18,7 +18,6 @@ use super::digest;
 use super::request::{by, command, limit, other_body};
 use super::trust::refused;
 use crate::book::Page;
-use crate::clock;
 use crate::core::Core;
 use crate::descriptors::DescriptorError;
 use crate::refusal::Refusal;
@@ -52,7 +51,7 @@ impl Core {
             manifest,
             targets: kept_targets(&asked.targets, &devices),
             policy: policy(&asked.policy)?,
-            launched_at: clock::now(),
+            launched_at: self.now(),
             state: CampaignState::Running,
         };
         let events = launch_events(&campaign, &devices, by);
@@ -67,7 +66,7 @@ impl Core {
         events: &[Event],
     ) -> Result<api::Campaign, Refusal> {
         let reply = changed(campaign, &Progress::of(campaign.id, events));
-        let command = command(LAUNCH, &asked.request_id, asked, &reply)?;
+        let command = command(self.now(), LAUNCH, &asked.request_id, asked, &reply)?;
         let launch = Launch { campaign, events, command: Some(&command) };
         match self.store.launch(&self.tenant, launch).await {
             Ok(Launched::New { .. }) => {
@@ -151,7 +150,7 @@ impl Core {
         let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
         let campaign = campaign.ok_or_else(|| missing(id))?;
         let progress = self.progress(id).await?;
-        let reachable: BTreeSet<Endpoint> = self.registry.reachable(clock::now()).into_iter().collect();
+        let reachable: BTreeSet<Endpoint> = self.registry.reachable(self.now()).into_iter().collect();
         let mut lines = why::standing(&campaign, &progress, |endpoint| reachable.contains(endpoint));
         lines.extend(self.ordered_so_far(id).await?);
         let after = asked.after.as_deref().unwrap_or_default();

@@ -20,7 +20,6 @@ use bellwether_store::ledger::Scope;
 use super::gateways::name_of;
 use super::releases::named;
 use super::request::limit;
-use crate::clock;
 use crate::core::{Core, StartError};
 use crate::refusal::Refusal;
 use crate::vault::{LINK_KEY, NewLink, NewSecrets};
@@ -42,7 +41,7 @@ impl Core {
         let gateway = self.wanted_gateway(asked).await?;
         let anchors = self.anchors_document().await?;
         let class = self.class(&asked.class).await?;
-        let (length, now) = (chain_length(asked.chain_length)?, clock::now());
+        let (length, now) = (chain_length(asked.chain_length)?, self.now());
         let secrets = self.vault.new_secrets(endpoint.as_str(), length).map_err(Refusal::internal)?;
         let enrolled = EnrolledDevice {
             device: device::Device {
@@ -186,7 +185,7 @@ impl Core {
         let identity = self.store.identity(&self.tenant, endpoint).await.map_err(Refusal::internal)?;
         let state = identity.map(|identity| identity.state);
         let place = state.as_ref().map(|state| state.place).unwrap_or_default();
-        let blocked = state.as_ref().filter(|state| state.is_blocked(clock::now()));
+        let blocked = state.as_ref().filter(|state| state.is_blocked(self.now()));
         let blocked = blocked.and_then(|state| state.blocked_until);
         let runs = self.running(endpoint, state.as_ref()).await.map_err(Refusal::internal)?;
         let version = match runs {
@@ -204,8 +203,8 @@ impl Core {
             created: enrolled.device.added_at,
             epoch: place.epoch,
             index: place.index,
-            registered: self.registry.find(endpoint, clock::now()).map(|found| found.address.to_string()),
-            told: self.registry.stable_answers(endpoint, clock::now()).is_some(),
+            registered: self.registry.find(endpoint, self.now()).map(|found| found.address.to_string()),
+            told: self.registry.stable_answers(endpoint, self.now()).is_some(),
             runs: runs.map(hex::encode),
             version,
             blocked_until: blocked,
@@ -257,7 +256,7 @@ impl Core {
             campaigns: &campaigns,
             events: &events,
         };
-        let lines = explain::explain(&known, clock::now()).into_iter().map(|sentence| match sentence.at {
+        let lines = explain::explain(&known, self.now()).into_iter().map(|sentence| match sentence.at {
             Some(at) => format!("{}  {}", time(at), sentence.text),
             None => sentence.text,
         });

@@ -8,7 +8,6 @@ use bellwether_store::error::{AddError, StoreError, UpdateError};
 use bellwether_store::gateway as rows;
 
 use super::devices::endpoint;
-use crate::clock;
 use crate::core::{Core, StartError};
 use crate::refusal::Refusal;
 use crate::vault::GATEWAY_KEY;
@@ -32,7 +31,7 @@ impl Core {
             anchors: &anchors,
         };
         let unit = hex::encode(&*unit.encode().map_err(Refusal::internal)?);
-        let now = clock::now();
+        let now = self.now();
         let gateway = rows::Gateway {
             name: name.clone(),
             uri: asked.uri.clone(),
@@ -96,7 +95,7 @@ impl Core {
     }
 
     fn describe_gateway(&self, gateway: &rows::Gateway) -> Gateway {
-        let present = self.gateways.present(&gateway.name, clock::now());
+        let present = self.gateways.present(&gateway.name, self.now());
         Gateway {
             name: gateway.name.to_string(),
             uri: gateway.uri.clone(),
@@ -156,7 +155,7 @@ impl Core {
     /// [`Refusal::not_found`] where no gateway lists it.
     pub async fn detach_device(&self, name: &str) -> Result<bellwether_api::Device, Refusal> {
         let endpoint = endpoint(name)?;
-        match self.store.detach(&self.tenant, &endpoint, clock::now()).await {
+        match self.store.detach(&self.tenant, &endpoint, self.now()).await {
             Ok(()) => {}
             Err(UpdateError::Missing) => {
                 return Err(Refusal::not_found(format!("no gateway lists a device named {name}")));

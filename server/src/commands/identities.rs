@@ -15,7 +15,6 @@ use bellwether_store::error::UpdateError;
 use super::devices::{endpoint, unknown};
 use super::digest;
 use super::request::{by, command};
-use crate::clock;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -35,7 +34,7 @@ impl Core {
             }
             let identity = self.store.identity(&self.tenant, &id).await.map_err(Refusal::internal)?;
             let identity = identity.ok_or_else(|| unknown(&asked.endpoint))?;
-            let (state, until) = changed(act, asked, &identity.state, clock::now())?;
+            let (state, until) = changed(act, asked, &identity.state, self.now())?;
             match self.write_order(act, asked, &identity, &state, (by.clone(), until)).await {
                 Ok(()) => {
                     tracing::info!(device = asked.endpoint, act = act.name(), why = asked.why, "ordered");
@@ -58,8 +57,8 @@ impl Core {
     ) -> Result<(), UpdateError> {
         let device = Some(identity.endpoint.clone());
         let kind = EventKind::Operated { act, by, until };
-        let events = [Event { at: clock::now(), campaign: None, device, kind }];
-        let command = command(act.name(), &asked.request_id, asked, &"done");
+        let events = [Event { at: self.now(), campaign: None, device, kind }];
+        let command = command(self.now(), act.name(), &asked.request_id, asked, &"done");
         let command = command.map_err(|refusal| bellwether_store::StoreError::Backend(refusal.into()))?;
         let transition = Transition {
             events: &events,
@@ -77,12 +76,12 @@ impl Core {
     /// [`Refusal::conflict`] where the request id was used with another body.
     pub async fn resync_all(&self, asked: &api::ResyncAll) -> Result<api::Resynced, Refusal> {
         let by = by(asked.who.as_ref(), Some(&asked.why))?;
-        let now = clock::now();
+        let now = self.now();
         let until = later_than(now, asked.until.unwrap_or(now + RESYNC_ALL_S))?;
         if self.carried_out(RESYNC_ALL, &asked.request_id, asked).await?.is_none() {
             let kind = EventKind::Operated { act: Act::Resync, by, until: Some(until) };
             let events = [Event { at: now, campaign: None, device: None, kind }];
-            let command = command(RESYNC_ALL, &asked.request_id, asked, &"done")?;
+            let command = command(self.now(), RESYNC_ALL, &asked.request_id, asked, &"done")?;
             match self.store.add_restore(&self.tenant, until, &events, &command).await {
                 Ok(restores) => {
                     tracing::warn!(

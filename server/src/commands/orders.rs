@@ -12,7 +12,6 @@ use bellwether_store::campaign::{Launched, MoveError, Ordered};
 
 use super::campaigns::{campaign_id, changed, missing};
 use super::request::{by, command, other_body};
-use crate::clock;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -36,7 +35,7 @@ impl Core {
             let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
             let campaign = campaign.ok_or_else(|| missing(id))?;
             let progress = self.progress(id).await?;
-            let events = order.decide(&progress, by.clone(), clock::now()).map_err(not_done)?;
+            let events = order.decide(&progress, by.clone(), self.now()).map_err(not_done)?;
             if let Some(reply) = self.ordered(order, asked, &campaign, progress, &events).await? {
                 return Ok(reply);
             }
@@ -58,7 +57,7 @@ impl Core {
             progress.apply(event);
         }
         let reply = changed(campaign, &progress);
-        let command = command(order.name(), &asked.request_id, asked, &reply)?;
+        let command = command(self.now(), order.name(), &asked.request_id, asked, &reply)?;
         let written = Ordered { campaign: campaign.id, expected, events, command: &command };
         match self.store.order(&self.tenant, written).await {
             Ok(Launched::New { .. }) => {
@@ -82,7 +81,7 @@ impl Core {
         }
         let ready = progress.tracks.iter().filter(|(_, track)| track.stage == Stage::Decrypted);
         for (endpoint, _) in ready {
-            if self.registry.find(endpoint, clock::now()).is_some() {
+            if self.registry.find(endpoint, self.now()).is_some() {
                 self.execute(endpoint.clone());
             }
         }

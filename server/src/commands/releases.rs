@@ -7,7 +7,6 @@ use bellwether_store::catalogue::{CataloguedRelease, NewRelease};
 use bellwether_store::error::AddError;
 
 use super::trust::vendor_of;
-use crate::clock;
 use crate::core::Core;
 use crate::frames::count::Sent;
 use crate::refusal::Refusal;
@@ -42,7 +41,7 @@ impl Core {
             digest,
             size: image.len() as u64,
             open: false,
-            published_at: clock::now(),
+            published_at: self.now(),
         };
         match self.store.add_release(&self.tenant, &release).await {
             Ok(_) | Err(AddError::Exists) => self.published(&release).await,

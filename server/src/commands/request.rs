@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
-use crate::clock;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -69,6 +68,7 @@ pub(super) fn limit(wished: Option<u32>) -> Result<u32, Refusal> {
 /// Makes the record of a command: its body as it was understood, so that blanks and the order of fields do not count.
 /// Verbs share the space of request ids; `verb` keeps a pause and a cancel of one id apart.
 pub(super) fn command<T: Serialize>(
+    at: u64,
     verb: &str,
     request_id: &str,
     asked: &T,
@@ -76,7 +76,7 @@ pub(super) fn command<T: Serialize>(
 ) -> Result<Command, Refusal> {
     let body = body_digest(verb, asked)?;
     let reply = serde_json::to_vec(reply).map_err(Refusal::internal)?;
-    Ok(Command { request_id: request_id.to_owned(), body, reply, at: clock::now() })
+    Ok(Command { request_id: request_id.to_owned(), body, reply, at })
 }
 
 fn body_digest<T: Serialize>(verb: &str, asked: &T) -> Result<bellwether_store::Digest, Refusal> {

@@ -10,7 +10,6 @@ use bellwether_store::error::AddError;
 use bellwether_store::settings;
 
 use crate::book::{BookError, Page};
-use crate::clock;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -25,7 +24,7 @@ impl Core {
         Ok(Health {
             status: "ok".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            uptime_s: clock::now().saturating_sub(self.started),
+            uptime_s: self.now().saturating_sub(self.started),
             registered: self.registry.count() as u64,
         })
     }
@@ -61,7 +60,7 @@ impl Core {
                 believed_after(Anchors::replacing(document, &current), &current)?.edition()
             }
         };
-        let kept = settings::Anchors { edition, document: document.to_vec(), stored_at: clock::now() };
+        let kept = settings::Anchors { edition, document: document.to_vec(), stored_at: self.now() };
         match self.store.add_anchors(&self.tenant, &kept).await {
             Ok(()) => {
                 self.anchors_come_into_force(document);
@@ -138,7 +137,7 @@ impl Core {
     ///
     /// [`Refusal`] says why devices would not take it either.
     pub async fn publish_manifest(&self, envelope: &[u8]) -> Result<Manifest, Refusal> {
-        let page = self.book.publish(envelope, clock::now()).await.map_err(refused)?;
+        let page = self.book.publish(envelope, self.now()).await.map_err(refused)?;
         self.describe_manifest(&page).await
     }
 

@@ -12,7 +12,6 @@ use lwm2m_rs::table::BELLWETHER_UPDATE;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::gateway;
-use crate::clock;
 use crate::core::Core;
 use crate::frames;
 use crate::registry::{self, Registration, Told};
@@ -151,8 +150,8 @@ async fn register(
     };
     match admitted(core, peer, &name).await {
         Ok(endpoint) => {
-            let (lifetime_s, now) = (u64::from(parameters.lifetime_s), clock::now());
-            let Ok(drawn) = clock::random::<8>() else {
+            let (lifetime_s, now) = (u64::from(parameters.lifetime_s), core.now());
+            let Ok(drawn) = core.machine.random::<8>() else {
                 return (Response::new(Code::INTERNAL_SERVER_ERROR), None);
             };
             let location = hex::encode(drawn);
@@ -206,7 +205,7 @@ fn update(
         Err(error) => return (refused_query(&error), None),
     };
     let lifetime_s = parameters.lifetime_s.map(u64::from);
-    match core.registry.update(location, from, lifetime_s, clock::now()) {
+    match core.registry.update(location, from, lifetime_s, core.now()) {
         Some(endpoint) => (Response::new(Code::CHANGED), Some(endpoint)),
         None => (Response::new(Code::NOT_FOUND), None),
     }

@@ -12,7 +12,6 @@ use bellwether_net::{Peer, ShardHandle};
 use lwm2m_rs::ContentFormat;
 use zeroize::Zeroizing;
 
-use crate::clock;
 use crate::core::{Core, Counters};
 use crate::gateways::Presence;
 use crate::vault::{LINK_KEY, VaultError};
@@ -52,7 +51,7 @@ fn present(
         Some(Ok(lifetime)) if (1..=LIFETIME_S_MAX).contains(&lifetime) => lifetime,
         Some(_) => return (Response::new(Code::BAD_REQUEST), false),
     };
-    let now = clock::now();
+    let now = core.now();
     let presence = Presence {
         session: peer.session,
         shard: shard.clone(),

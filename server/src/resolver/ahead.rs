@@ -22,7 +22,6 @@ use super::turn::{details, resolved_event};
 use super::{CONFLICTS_MAX, RequestError, event, failed};
 use crate::answers::Answers;
 use crate::book::Page;
-use crate::clock;
 use crate::core::Core;
 use crate::descriptors::Described;
 
@@ -94,7 +93,7 @@ impl Core {
     /// What the device told of itself, put as the answer to the manifest; else what its open grant is bound to.
     fn predicted(&self, page: &Page, identity: &Identity) -> Result<Option<Predicted>, RequestError> {
         let manifest = &page.summary.digest;
-        let told = self.registry.stable_answers(&identity.endpoint, clock::now());
+        let told = self.registry.stable_answers(&identity.endpoint, self.now());
         let Some(told) = told else {
             let open = identity.state.open_grant().filter(|grant| grant.manifest == *manifest);
             return Ok(open.map(|grant| Predicted { selector: grant.selector, answers: Answers::default() }));
@@ -119,7 +118,7 @@ impl Core {
         let Some(described) = self.granted_resources(grant).await? else { return Ok(None) };
         let descriptor = self
             .descriptors
-            .signed(&grant.manifest, &grant.selector, &described, clock::now())
+            .signed(&grant.manifest, &grant.selector, &described, self.now())
             .map_err(failed)?;
         Ok(Some(Ahead { message: grant.message.clone(), descriptor, not_after: grant.not_after }))
     }
@@ -142,13 +141,11 @@ impl Core {
         };
         let go = campaigns.iter().any(|one| one.id == campaign && one.policy.ask_go);
         let (message, not_after) = self.message_ahead(unasked, new, go, &described)?;
-        let descriptor = self
-            .descriptors
-            .signed(manifest, &predicted.selector, &described, clock::now())
-            .map_err(failed)?;
+        let descriptor =
+            self.descriptors.signed(manifest, &predicted.selector, &described, self.now()).map_err(failed)?;
         let ahead = Ahead { message: message.clone(), descriptor, not_after };
         let state = decision.granted(new, details(&described, not_after, None, go, message), &[]);
-        let events = [event(Some(campaign), identity, resolved_event(new.number, &described))];
+        let events = [event(self.now(), Some(campaign), identity, resolved_event(new.number, &described))];
         let transition = Transition { events: &events, ..Transition::new(identity.state.revision, &state) };
         let stored = self.write(identity, transition).await?;
         Ok(if stored { Made::Stored(ahead) } else { Made::Lost })
@@ -162,7 +159,7 @@ impl Core {
         described: &[Described],
     ) -> Result<(Vec<u8>, u64), RequestError> {
         let Unasked { identity, page, predicted, .. } = *unasked;
-        let not_after = clock::now() + self.config.grant_lifetime_s;
+        let not_after = self.now() + self.config.grant_lifetime_s;
         let keys = self.keys(identity, new.place)?;
         let (manifest, selector) = (&page.summary.digest, &predicted.selector);
         // A share of the device comes with a request alone.

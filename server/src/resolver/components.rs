@@ -9,6 +9,7 @@ use bellwether_decide::key_index::Verdict;
 use bellwether_decide::refusal::Refusal;
 use bellwether_decide::release::{Class, Release};
 use bellwether_decide::resolve::{self, Algorithm, Catalogue, Delta, DeltaState, Resolution};
+use bellwether_net::WorkLost;
 use bellwether_store::catalogue::{self, Base};
 
 use super::{RequestError, failed};
@@ -164,7 +165,7 @@ impl Core {
         match tokio::time::timeout(BUILD_WAIT, flight).await {
             Ok(Ok(Ok(resource))) => Built::Ready(Box::new(resource)),
             Ok(Ok(Err(error))) => Built::Failed(error),
-            Ok(Err(aborted)) => Built::Failed(aborted.into()),
+            Ok(Err(_)) => Built::Failed(WorkLost.into()),
             Err(_) => Built::Making,
         }
     }

@@ -28,7 +28,6 @@ use thiserror::Error;
 
 use self::turn::{Outcome, Turn};
 use crate::book::{BookError, Page};
-use crate::clock;
 use crate::core::{Core, Counters};
 use crate::vault::PlaceKeys;
 
@@ -170,8 +169,8 @@ impl Core {
     pub(crate) fn plain_context(&self, identity: &Identity) -> Result<Context, RequestError> {
         let restores = self.restores();
         Ok(Context {
-            now: clock::now(),
-            token: clock::random().map_err(failed)?,
+            now: self.now(),
+            token: self.machine.random().map_err(failed)?,
             chain_length: identity.chain_length,
             given_again_max: 0,
             reseed_wanted: false,
@@ -290,8 +289,8 @@ pub(crate) fn path_of(request_identifier: &str) -> Vec<String> {
     path.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect()
 }
 
-pub(crate) fn event(campaign: Option<CampaignId>, identity: &Identity, kind: EventKind) -> Event {
-    Event { at: clock::now(), campaign, device: Some(identity.endpoint.clone()), kind }
+pub(crate) fn event(at: u64, campaign: Option<CampaignId>, identity: &Identity, kind: EventKind) -> Event {
+    Event { at, campaign, device: Some(identity.endpoint.clone()), kind }
 }
 
 /// Times that a decision is made again after a lost race: each loss means that another request of the same

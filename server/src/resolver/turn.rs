@@ -19,7 +19,6 @@ use super::components::Resolved;
 use super::grant::{Terms, placed};
 use super::{RequestError, event, failed};
 use crate::book::Page;
-use crate::clock;
 use crate::core::Core;
 use crate::descriptors::Described;
 use crate::vault::PlaceKeys;
@@ -130,7 +129,7 @@ impl Turn<'_> {
         described: &[Described],
         events: Vec<Event>,
     ) -> Result<Outcome, RequestError> {
-        let not_after = clock::now() + self.core.config.grant_lifetime_s;
+        let not_after = self.core.now() + self.core.config.grant_lifetime_s;
         let shares = self.core.shares(self.identity, new)?;
         let request = &self.asked.request;
         let (manifest, selector) = (&request.manifest, &request.selector);
@@ -161,7 +160,7 @@ impl Turn<'_> {
         let descriptor = if holds_all {
             None
         } else {
-            let (now, descriptors) = (clock::now(), &self.core.descriptors);
+            let (now, descriptors) = (self.core.now(), &self.core.descriptors);
             Some(descriptors.signed(&request.manifest, &request.selector, described, now).map_err(failed)?)
         };
         cbor::to_vec(&Answer { message, descriptor: descriptor.as_deref() }).map_err(failed)
@@ -205,12 +204,12 @@ impl Turn<'_> {
         detail: Detail<'_>,
     ) -> Result<Vec<u8>, RequestError> {
         let place = placed(self.identity, place);
-        let verdict = message::Verdict { place, nonce: &self.asked.nonce, now: clock::now(), detail };
+        let verdict = message::Verdict { place, nonce: &self.asked.nonce, now: self.core.now(), detail };
         mac::seal_verdict_to_vec(&keys.down, &verdict).map_err(failed)
     }
 
     fn event(&self, campaign: Option<CampaignId>, kind: EventKind) -> Event {
-        event(campaign, self.identity, kind)
+        event(self.core.now(), campaign, self.identity, kind)
     }
 }
 

@@ -137,10 +137,11 @@ mod tests {
     use bellwether_manifests::message;
 
     use super::*;
+    use bellwether_net::ThisMachine;
 
     /// A vault, an identity of it, and the seed that its device has.
     fn enrolled() -> (Vault, Identity, Seed) {
-        let vault = Vault::new("default", MasterKey::new([7; 32]));
+        let vault = Vault::new(Arc::new(ThisMachine), "default", MasterKey::new([7; 32]));
         let secrets = vault.new_secrets("lamp-1", ChainLength::DEFAULT).expect("drawn");
         let keys = EpochKeys { epoch: 0, seed: Some(secrets.sealed_seed), links: secrets.sealed_links };
         let id = Endpoint::try_from("lamp-1").expect("a name");

@@ -17,7 +17,6 @@ use tokio::sync::broadcast;
 
 use super::messages::messages;
 use super::topics::Topics;
-use crate::clock;
 use crate::core::Core;
 use crate::ingress::mqtt::{BackOff, Broker, Closed, Heard, Link, Opening};
 use crate::refusal::Refusal;
@@ -154,7 +153,7 @@ impl<'a> Session<'a> {
 
     /// Tells the progress of campaigns in which something happened: now, or at most once a second.
     async fn publish_progress(&mut self, is_due: bool) -> Result<(), Ended> {
-        let now = clock::now();
+        let now = self.core.now();
         if !is_due && now == self.progress_told_at {
             return Ok(());
         }
@@ -176,7 +175,7 @@ impl<'a> Session<'a> {
                         endpoint: change.endpoint.to_string(),
                         registered: change.address.is_some(),
                         address: change.address.map(|address| address.to_string()),
-                        at: clock::now(),
+                        at: self.core.now(),
                     };
                     let topic = self.topics.device_registration(&change.endpoint);
                     self.link.publish(&topic, json(&registration), false).await?;

@@ -1,33 +1,31 @@
-//! The shard's thread: socket, engine, endpoint and service, moved on together.
+//! The shard's heart: wire, engine, endpoint and service, moved on together.
 
 use std::collections::HashMap;
+use std::future::pending;
 use std::io;
 use std::mem;
-use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bellwether_coap::{Code, Endpoint, Event as CoapEvent, ExchangeId, Instant, Request, Response};
-use tokio::net::UdpSocket;
-use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use super::command::{Command, Reply, Ticket};
 use super::news::News;
 use super::requests::Requests;
-use super::{ConnectError, Event, Peer, RequestError, Service, ShardConfig, endpoint, engine};
+use super::{ConnectError, Event, Peer, RequestError, Service};
 use crate::SessionId;
 use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::dtls::{CloseReason, Engine, Output, Outputs, SendError};
+use crate::wire::Wire;
 
-/// Everything the thread works on.
-pub(super) struct Driver {
-    socket: UdpSocket,
-    /// The same socket for sending: tokio's would refuse until the reactor has seen it writable, and so
-    /// lose the first datagram.
-    sender: StdSocket,
-    engine: Box<dyn Engine>,
+/// Everything that is worked on at a wake.
+pub(super) struct Driver<W, E: ?Sized> {
+    wire: W,
+    engine: Box<E>,
     endpoint: Endpoint<SessionId>,
     service: Box<dyn Service>,
     clock: Clock,
@@ -44,7 +42,7 @@ pub(super) struct Driver {
     room: Box<[u8]>,
 }
 
-/// What woke the thread.
+/// What woke the driver.
 enum Wake {
     Command(Option<Command>),
     Readable,
@@ -53,26 +51,20 @@ enum Wake {
     Room,
 }
 
-impl Driver {
-    /// Makes the parts; must be called on the thread that will run them.
+impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
+    /// Puts the parts together; must be called inside the runtime that will run them.
     pub(super) fn new(
-        config: ShardConfig,
-        socket: StdSocket,
+        wire: W,
+        engine: Box<E>,
+        endpoint: Endpoint<SessionId>,
         service: Box<dyn Service>,
         events: mpsc::Sender<Event>,
         published: Arc<Mutex<Counters>>,
-    ) -> io::Result<(Runtime, Self)> {
-        let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        let sender = socket.try_clone()?;
-        let socket = {
-            let _inside = runtime.enter();
-            UdpSocket::from_std(socket)?
-        };
-        let driver = Self {
-            socket,
-            sender,
-            engine: engine(config.security, config.dtls)?,
-            endpoint: endpoint(config.coap)?,
+    ) -> Self {
+        Self {
+            wire,
+            engine,
+            endpoint,
             service,
             clock: Clock::start(),
             outputs: Outputs::new(),
@@ -85,39 +77,28 @@ impl Driver {
             counters: Counters::default(),
             published,
             room: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
-        };
-        Ok((runtime, driver))
+        }
     }
 
-    /// Serves the socket until told to stop, or until nobody can tell any more.
+    /// Serves the wire until told to stop, or until nobody can tell any more.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         loop {
-            let wake = self.wait(&mut inbox).await;
+            let (next, has_news) = (self.next_timeout(), !self.news.is_empty());
+            let wait = next.map(|next| next.0.saturating_sub(self.clock.now().0));
+            let wake = wake(&mut inbox, &self.wire, wait, has_news.then_some(&self.events)).await;
             let now = self.clock.now();
             match wake {
                 Wake::Command(None | Some(Command::Stop)) => break,
                 Wake::Command(Some(command)) => self.on_command(command, now),
-                Wake::Readable => self.on_readable(now),
-                Wake::Due | Wake::Room => {}
+                Wake::Readable | Wake::Due | Wake::Room => {}
             }
+            self.receive(now);
             self.on_time(now);
             self.tell_news();
             self.publish();
         }
         self.close_all();
         self.publish();
-    }
-
-    async fn wait(&self, inbox: &mut mpsc::UnboundedReceiver<Command>) -> Wake {
-        let next = self.next_timeout();
-        let now = self.clock.now();
-        let wait = next.map(|next| next.0.saturating_sub(now.0));
-        tokio::select! {
-            command = inbox.recv() => Wake::Command(command),
-            _ = self.socket.readable() => Wake::Readable,
-            () = sleep(wait.unwrap_or_default()), if wait.is_some() => Wake::Due,
-            _ = self.events.reserve(), if !self.news.is_empty() => Wake::Room,
-        }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
@@ -136,9 +117,9 @@ impl Driver {
     }
 
     /// Takes datagrams until there are none, but no more than a batch: commands and timers want a turn.
-    fn on_readable(&mut self, now: Instant) {
+    fn receive(&mut self, now: Instant) {
         for _ in 0..BATCH_MAX {
-            match self.socket.try_recv_from(&mut self.room) {
+            match self.wire.try_receive(&mut self.room) {
                 Ok((length, from)) => {
                     let datagram = &self.room[..length];
                     self.engine.on_datagram(from, datagram, now, &mut self.outputs);
@@ -219,7 +200,7 @@ impl Driver {
         match output {
             Output::Transmit { to, datagram } => {
                 // A full buffer loses the datagram like a full router would; the peer asks again.
-                if self.sender.send_to(datagram, to).is_err() {
+                if self.wire.send(to, datagram).is_err() {
                     self.counters.datagrams_unsent += 1;
                 }
             }
@@ -314,7 +295,8 @@ impl Driver {
 
     fn close_all(&mut self) {
         let now = self.clock.now();
-        let sessions: Vec<_> = self.peers.keys().copied().collect();
+        let mut sessions: Vec<_> = self.peers.keys().copied().collect();
+        sessions.sort_unstable();
         for session in sessions {
             self.engine.close(session, now, &mut self.outputs);
             self.settle(now);
@@ -326,6 +308,30 @@ impl Driver {
         self.counters.sessions = self.engine.counters();
         self.counters.coap = *self.endpoint.counters();
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.counters;
+    }
+}
+
+/// Waits for the first of: a command, a datagram, the end of `wait`, room for news among the `events`.
+async fn wake<W: Wire>(
+    inbox: &mut mpsc::UnboundedReceiver<Command>,
+    wire: &W,
+    wait: Option<Duration>,
+    events: Option<&mpsc::Sender<Event>>,
+) -> Wake {
+    let room = async {
+        match events {
+            Some(events) => drop(events.reserve().await),
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        // Always in this order, so that the same happenings have the same outcome. None starves: at every wake,
+        // datagrams are taken and timers looked at.
+        biased;
+        command = inbox.recv() => Wake::Command(command),
+        () = wire.readable() => Wake::Readable,
+        () = sleep(wait.unwrap_or_default()), if wait.is_some() => Wake::Due,
+        () = room => Wake::Room,
     }
 }
 

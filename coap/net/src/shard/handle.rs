@@ -28,9 +28,9 @@ impl ShardHandle {
         local_addr: SocketAddr,
         commands: mpsc::UnboundedSender<Command>,
         counters: Arc<Mutex<Counters>>,
-        thread: JoinHandle<()>,
+        thread: Option<JoinHandle<()>>,
     ) -> Self {
-        let thread = Arc::new(Mutex::new(Some(thread)));
+        let thread = Arc::new(Mutex::new(thread));
         Self { local_addr, commands, tickets: Arc::default(), counters, thread }
     }
 
@@ -84,7 +84,7 @@ impl ShardHandle {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Closes all sessions, tells their peers, frees the port, and waits for the thread to end.
+    /// Closes all sessions, tells their peers, frees the port, and waits for the thread to end, where it has one.
     pub fn stop(&self) {
         self.tell(Command::Stop);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -3,6 +3,9 @@
 //! A datagram is decrypted, answered and sent on the shard's thread, without a task or a channel, as
 //! long as the [`Service`] knows the answer. What it does not know goes to the owner as an [`Event`].
 //! The socket is both client and server: requests may go either way over any session.
+//!
+//! What moves it all on is a future over a [`Wire`]: [`Shard::spawn`] runs it on a thread over UDP, [`Shard::over`]
+//! gives it to a caller who has a wire, an engine and a runtime of their own.
 
 mod command;
 mod driver;
@@ -19,6 +22,7 @@ use std::thread;
 use bellwether_coap::{Config, Endpoint, ExchangeId, Failure, Request, Response};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use self::driver::Driver;
@@ -28,6 +32,7 @@ use crate::dtls::mbedtls::MbedTls;
 use crate::dtls::plain::Plain;
 use crate::dtls::{CloseReason, ConnectRefused, DtlsConfig, Engine, Established};
 use crate::psk::{PskStore, Secret};
+use crate::wire::{Udp, Wire};
 use crate::{SessionId, entropy};
 
 /// Says how the datagrams of a shard are secured.
@@ -194,7 +199,15 @@ impl Shard {
         let (started, start) = sync_channel(1);
         let name = format!("shard-{}", local_addr.port());
         let thread = thread::Builder::new().name(name).spawn(move || {
-            match Driver::new(config, socket, service, events, published) {
+            let begun = (|| -> io::Result<_> {
+                let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+                let inside = runtime.enter();
+                let (wire, engine) = (Udp::new(socket)?, engine(config.security, config.dtls)?);
+                let driver = Driver::new(wire, engine, endpoint(config.coap)?, service, events, published);
+                drop(inside);
+                Ok((runtime, driver))
+            })();
+            match begun {
                 Ok((runtime, driver)) => {
                     let _ = started.send(Ok(()));
                     runtime.block_on(driver.run(inbox));
@@ -203,7 +216,28 @@ impl Shard {
             }
         })?;
         start.recv().map_err(|_| io::Error::other("the shard's thread died at its start"))??;
-        Ok((ShardHandle::new(local_addr, commands, counters, thread), receiver))
+        Ok((ShardHandle::new(local_addr, commands, counters, Some(thread)), receiver))
+    }
+
+    /// Makes a shard of given parts and leaves it to the caller to run it: the future does everything, and dropping
+    /// it is what the end of the process is to other shards. Must be called inside the runtime that will run it,
+    /// whose clock is the shard's.
+    ///
+    /// # Errors
+    ///
+    /// What the wire says when it is asked for its address.
+    pub fn over<W: Wire, E: Engine + ?Sized>(
+        wire: W,
+        engine: Box<E>,
+        endpoint: Endpoint<SessionId>,
+        service: Box<dyn Service>,
+    ) -> io::Result<(ShardHandle, mpsc::Receiver<Event>, impl Future<Output = ()>)> {
+        let local_addr = wire.local_addr()?;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (events, receiver) = mpsc::channel(EVENTS_MAX);
+        let counters = Arc::<Mutex<Counters>>::default();
+        let driver = Driver::new(wire, engine, endpoint, service, events, Arc::clone(&counters));
+        Ok((ShardHandle::new(local_addr, commands, counters, None), receiver, driver.run(inbox)))
     }
 }
 
