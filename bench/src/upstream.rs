@@ -19,7 +19,7 @@ use bellwether_manifests::frame::Layout;
 use bellwether_manifests::message::content_format;
 use bellwether_manifests::message::{Answer, Descriptor, Grant, Moment};
 use bellwether_net::coap::{Block, BlockSize, Code, Method, Request, Response};
-use bellwether_net::{NoService, Secret, Security, SessionId, Shard, ShardConfig, ShardHandle};
+use bellwether_net::{NoService, Secret, Security, SessionId, Shard, ShardConfig, ShardHandle, ThisMachine};
 use bellwether_server::frames;
 use clap::Parser;
 use serde_json::json;
@@ -119,7 +119,7 @@ fn start(folder: &Path, unit: &[u8]) -> Result<Running, Failure> {
     std::fs::write(&file, unit)?;
     let words = ["bellwether-gateway", "--listen", "127.0.0.1:0", "--unit"].map(Path::new);
     let words = words.into_iter().chain([file.as_path(), Path::new("--data"), data.as_path()]);
-    Ok(shell::start(GatewayConfig::try_parse_from(words)?)?)
+    Ok(shell::start(Arc::new(ThisMachine), GatewayConfig::try_parse_from(words)?)?)
 }
 
 async fn wait_uplink(gateway: &Running) -> Result<(), Failure> {
