@@ -24,6 +24,12 @@ impl Dice {
         bits ^ (bits >> 31)
     }
 
+    /// Makes further dice, whose draws move these no more.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(self.draw())
+    }
+
     /// Draws from `least..=most`.
     pub fn between(&mut self, least: u64, most: u64) -> u64 {
         least + self.draw() % (most.saturating_sub(least) + 1)

@@ -103,6 +103,7 @@ struct State {
 struct Bound {
     inbox: BinaryHeap<Reverse<Arrival>>,
     arrived: Arc<Notify>,
+    is_unplugged: bool,
 }
 
 /// Ordered by time, then by the order of sends.
@@ -146,7 +147,7 @@ impl Network {
     /// Where it is bound: a program of the world was started twice.
     pub fn bind(&self, local: SocketAddr) -> Socket {
         let arrived = Arc::new(Notify::new());
-        let bound = Bound { inbox: BinaryHeap::new(), arrived: Arc::clone(&arrived) };
+        let bound = Bound { inbox: BinaryHeap::new(), arrived: Arc::clone(&arrived), is_unplugged: false };
         let before = self.state().sockets.insert(local, bound);
         assert!(before.is_none(), "{local} is bound already");
         Socket { network: self.clone(), local, arrived }
@@ -175,6 +176,14 @@ impl Network {
         let before = state.seen_as.insert(local, public).unwrap_or(local);
         state.gone.insert(before);
         state.note(local, &format!("is seen as {public}, was {before}"));
+    }
+
+    /// Pulls the plug of a socket: nothing it sends leaves, nothing reaches it, until it is bound anew.
+    pub fn unplug(&self, local: SocketAddr) {
+        if let Some(bound) = self.state().sockets.get_mut(&local) {
+            bound.inbox.clear();
+            bound.is_unplugged = true;
+        }
     }
 
     /// Gives the address that a socket is seen as.
@@ -262,6 +271,9 @@ impl State {
     }
 
     fn send(&mut self, local: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        if self.sockets.get(&local).is_none_or(|bound| bound.is_unplugged) {
+            return;
+        }
         let receiver = self.local_of(to);
         let pair = (local, receiver.unwrap_or(to));
         let conditions = self.conditions;
@@ -310,7 +322,7 @@ impl State {
         self.note(local, &format!("{} bytes to {to} in {late} ms: {:016x}", bytes.len(), hash(bytes)));
         let arrival = Arrival { due, serial: self.serial, from, to, bytes: bytes.to_vec() };
         let receiver = self.local_of(to).and_then(|receiver| self.sockets.get_mut(&receiver));
-        if let Some(bound) = receiver {
+        if let Some(bound) = receiver.filter(|bound| !bound.is_unplugged) {
             bound.inbox.push(Reverse(arrival));
             bound.arrived.notify_one();
         }
@@ -481,6 +493,20 @@ mod tests {
             let other = network.bind(at(2));
             one.send_to(b"heard", at(2));
             assert_eq!(other.recv().await.0, b"heard");
+        });
+    }
+
+    #[test]
+    fn unplugged_socket_neither_sends_nor_receives() {
+        run(async {
+            let network = Network::new(1, Conditions::CALM, None);
+            let (one, other) = (network.bind(at(1)), network.bind(at(2)));
+            other.send_to(b"on its way", at(1));
+            network.unplug(at(1));
+            other.send_to(b"later", at(1));
+            one.send_to(b"its last words", at(2));
+            pass(100).await;
+            assert_eq!((one.try_recv(), other.try_recv()), (None, None));
         });
     }
 
