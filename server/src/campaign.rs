@@ -39,6 +39,7 @@ pub async fn run(core: Arc<Core>) {
             () = core.wake.notified() => tokio::time::sleep(GATHER).await,
         }
         if let Err(error) = core.step().await {
+            core.blame_disk(&error);
             tracing::error!(error = &error as &dyn std::error::Error, "campaigns wait: a step failed");
         }
     }
@@ -58,7 +59,8 @@ impl Core {
             for campaign in &page {
                 // One whose manifest can't be used any more must not keep the others waiting.
                 if let Err(error) = self.step_campaign(campaign).await {
-                    let error = &error as &dyn std::error::Error;
+                    let error = &error as &(dyn std::error::Error + 'static);
+                    self.blame_disk(error);
                     tracing::error!(error, campaign = campaign.id.0, "a campaign waits: its step failed");
                 }
             }

@@ -18,6 +18,7 @@ use crate::builder::Builder;
 use crate::bundles::BundleDesk;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
+use crate::disk::Disk;
 use crate::frames::FrameCache;
 use crate::gateways::Gateways;
 use crate::registry::Registry;
@@ -53,6 +54,8 @@ pub struct Core {
     pub dtls_keys: Arc<PskTable>,
     /// What was turned away.
     pub counters: Counters,
+    /// How the disk of the data folder is.
+    pub disk: Disk,
     /// Bundles on their way to gateways.
     pub bundles: BundleDesk,
     /// Edition of the anchors in force; 0 before the first.
@@ -204,6 +207,7 @@ impl Core {
             gateways: Gateways::default(),
             dtls_keys,
             counters: Counters::default(),
+            disk: Disk::default(),
             bundles: BundleDesk::default(),
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),

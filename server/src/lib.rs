@@ -14,6 +14,7 @@ pub mod commands;
 pub mod config;
 pub mod core;
 pub mod descriptors;
+pub mod disk;
 pub mod downlink;
 pub mod frames;
 pub mod gateways;

@@ -1,6 +1,7 @@
 //! Why a fleet manager's request was not done, in words that reach the fleet manager.
 
 use bellwether_api::{ErrorBody, ErrorCode};
+use bellwether_store::StorageFault;
 use thiserror::Error;
 
 /// A refusal that its reader can act on. What no reader can act on is [`Refusal::internal`].
@@ -44,8 +45,13 @@ impl Refusal {
 
     /// The server failed: the cause goes to the log, not to the caller.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        let message = "the server failed; its log says why".to_owned();
-        Self { code: ErrorCode::Internal, message, source: Some(source.into()) }
+        let source = source.into();
+        let (code, message) = match StorageFault::of(&*source) {
+            Some(StorageFault::Unwritable(_)) => (ErrorCode::StorageFull, STORAGE_FULL),
+            Some(StorageFault::Damaged(_)) => (ErrorCode::Internal, STORAGE_DAMAGED),
+            _ => (ErrorCode::Internal, FAILED),
+        };
+        Self { code, message: message.to_owned(), source: Some(source) }
     }
 
     /// Gives what its reader gets, and leaves what failed below in the log.
@@ -57,7 +63,18 @@ impl Refusal {
         ErrorBody { code: self.code, message: self.message.clone() }
     }
 
+    /// Gives what failed below, for whoever watches over it.
+    pub(crate) fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(self)
+    }
+
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), source: None }
     }
 }
+
+const FAILED: &str = "the server failed; its log says why";
+const STORAGE_FULL: &str = "the server's data folder takes no writes: its disk is full, a quota is used up, or it is \
+     read-only. This was not done; make room there, then send it again";
+const STORAGE_DAMAGED: &str =
+    "the server's database is damaged: stop the server and restore a backup (bellwether-server restore)";

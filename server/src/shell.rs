@@ -19,7 +19,7 @@ use crate::core::{Core, StartError};
 use crate::frames::{FrameCache, FrameService};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
-use crate::{campaign, mqtt, secret_file};
+use crate::{campaign, disk, mqtt, secret_file};
 
 /// What a running server leaves in its data folder, so that tools on the same machine find it.
 #[derive(Serialize)]
@@ -59,6 +59,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
         }
     };
     let campaigns = tokio::spawn(campaign::run(Arc::clone(&core)));
+    let watch = tokio::spawn(disk::watch(Arc::clone(&core)));
     let mqtt = mqtt::start(&core).await?;
     let listening = Listening {
         http: http_address.to_string(),
@@ -71,6 +72,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let router = http::router(Arc::clone(&core), http::Token::new(token));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
     campaigns.abort();
+    watch.abort();
     drop(mqtt);
     coaps.stop();
     if let Some(coap) = coap {

@@ -28,6 +28,8 @@ pub enum ErrorCode {
     TooLarge,
     /// Signed material that the anchors do not allow (422).
     Refused,
+    /// The server's disk takes no writes; nothing of it was done, and it can be sent again once there is space (507).
+    StorageFull,
     /// The server failed; its log says why (500).
     Internal,
 }

@@ -82,7 +82,7 @@ async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, pee
                 Ok(receipted) => (Ok(receipted.receipt), receipted.start),
                 Err(error) => (Err(error), None),
             };
-            shard.respond(exchange, respond(receipt, content_format::RECEIPT));
+            shard.respond(exchange, respond(core, receipt, content_format::RECEIPT));
             if let Some(endpoint) = start {
                 core.execute(endpoint);
             }
@@ -102,30 +102,31 @@ async fn other(core: &Arc<Core>, peer: &Peer, request: &Request) -> Response {
         return match core.builder.body(&root).await {
             Ok(Some(body)) => core.frames.serve(peer, &body, request),
             Ok(None) => Response::new(Code::NOT_FOUND),
-            Err(error) => failed(&error),
+            Err(error) => failed(core, &error),
         };
     }
     let sender = sender(core, peer);
     match (request.method, request.content_format) {
         (Method::Post, Some(content_format::REQUEST)) => {
             let answer = core.resolve(&sender, &request.path, &request.payload).await;
-            respond(answer, content_format::ANSWER)
+            respond(core, answer, content_format::ANSWER)
         }
         _ => Response::new(Code::NOT_FOUND),
     }
 }
 
-fn respond(answer: Result<Vec<u8>, RequestError>, format: u16) -> Response {
+fn respond(core: &Core, answer: Result<Vec<u8>, RequestError>, format: u16) -> Response {
     match answer {
         Ok(bytes) => Response::new(Code::CHANGED).with_payload(format, bytes),
         Err(RequestError::Malformed(_)) => Response::new(Code::BAD_REQUEST),
         Err(RequestError::NotAuthentic) => Response::new(Code::UNAUTHORIZED),
         Err(RequestError::Unknown) => Response::new(Code::FORBIDDEN),
-        Err(error @ RequestError::Failed(_)) => failed(&error),
+        Err(error @ RequestError::Failed(_)) => failed(core, &error),
     }
 }
 
-pub(super) fn failed(error: &(dyn std::error::Error + 'static)) -> Response {
+pub(super) fn failed(core: &Core, error: &(dyn std::error::Error + 'static)) -> Response {
+    core.blame_disk(error);
     tracing::error!(error, "a device's request failed");
     Response { max_age: Some(RETRY_S), ..Response::new(Code::SERVICE_UNAVAILABLE) }
 }
@@ -184,7 +185,7 @@ async fn admitted(core: &Arc<Core>, peer: &Peer, name: &str) -> Result<Endpoint,
         Endpoint::try_from(name).map_err(|_| diagnostic(Code::BAD_REQUEST, "ep is no endpoint name"))?;
     let device = match core.store.device(&core.tenant, &endpoint).await {
         Ok(device) => device.ok_or_else(|| Response::new(Code::FORBIDDEN))?,
-        Err(error) => return Err(failed(&error)),
+        Err(error) => return Err(failed(core, &error)),
     };
     let admitted = match (&peer.identity, &device.security) {
         (Some(identity), Security::Psk { .. }) => **identity == *name,

@@ -75,7 +75,7 @@ async fn children(core: &Core, gateway: &Endpoint, request: &Request) -> Respons
             response.with_payload(ContentFormat::CBOR.0, document.to_vec())
         }
         Ok(None) => Response::new(Code::FORBIDDEN),
-        Err(error) => super::coap::failed(&*error),
+        Err(error) => super::coap::failed(core, &*error),
     }
 }
 
@@ -115,7 +115,7 @@ async fn hints(core: &Arc<Core>, gateway: &Endpoint, request: &Request) -> Respo
     };
     match core.take_hints(gateway, &hints).await {
         Ok(()) => Response::new(Code::CHANGED),
-        Err(error) => super::coap::failed(&error),
+        Err(error) => super::coap::failed(core, &error),
     }
 }
 

@@ -30,6 +30,7 @@ use utoipa_axum::routes;
 use zeroize::Zeroizing;
 
 use crate::core::Core;
+use crate::disk::Fault;
 use crate::refusal::Refusal;
 
 pub use asyncapi::asyncapi;
@@ -60,6 +61,7 @@ pub fn router(core: Arc<Core>, token: Token) -> Router {
     let (guarded, _) = guarded_routes().split_for_parts();
     let guarded = guarded
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn_with_state(Arc::clone(&core), watch_disk))
         .layer(middleware::from_fn_with_state(Arc::new(token), guard));
     open.merge(guarded).with_state(core)
 }
@@ -102,6 +104,15 @@ async fn guard(State(token): State<Arc<Token>>, request: Request, next: Next) ->
     }
     let message = "the token is missing or wrong; the server keeps it in DATA/http.token".to_owned();
     answer_error(StatusCode::UNAUTHORIZED, ErrorBody { code: ErrorCode::Unauthorized, message })
+}
+
+/// Passes on what a refusal says of the disk.
+async fn watch_disk(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(fault) = response.extensions().get::<Fault>() {
+        core.disk_fails(*fault);
+    }
+    response
 }
 
 /// A body of bytes within the bound; its refusal has our shape.
@@ -147,9 +158,15 @@ impl IntoResponse for Refusal {
             ErrorCode::Conflict => StatusCode::CONFLICT,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        answer_error(status, self.body())
+        let fault = self.cause().and_then(Fault::of);
+        let mut response = answer_error(status, self.body());
+        if let Some(fault) = fault {
+            response.extensions_mut().insert(fault);
+        }
+        response
     }
 }
 

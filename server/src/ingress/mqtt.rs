@@ -103,7 +103,11 @@ impl<'a> Session<'a> {
         }
         let verb = self.topics.verb(&message.topic).and_then(|(noun, name)| Verb::find(noun, name));
         let verb = verb.ok_or_else(|| Refusal::not_found(unknown(&message.topic)))?;
-        verb.carry_out(self.core, &message.payload).await
+        let outcome = verb.carry_out(self.core, &message.payload).await;
+        if let Some(cause) = outcome.as_ref().err().and_then(Refusal::cause) {
+            self.core.blame_disk(cause);
+        }
+        outcome
     }
 }
 

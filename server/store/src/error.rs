@@ -1,11 +1,51 @@
 //! Why the store did not do what it was asked.
 
+use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
 /// A cause that no caller can act on, kept for the log.
 pub type Source = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What is wrong with the disk, or with what lies on it: found among the causes of an error by [`StorageFault::of`].
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StorageFault {
+    /// Nothing can be written; what is written already can be read. Goes on by itself once the disk takes writes.
+    #[error("the disk takes no writes: it is full, a quota is used up, or it is mounted read-only")]
+    Unwritable(#[source] Source),
+    /// What was written is not what is read. Restore a backup.
+    #[error("the file is damaged")]
+    Damaged(#[source] Source),
+}
+
+impl StorageFault {
+    /// Finds the fault among an error and its causes, if it comes of one.
+    #[must_use]
+    pub fn of<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        std::iter::successors(Some(error), |error| error.source()).find_map(|cause| cause.downcast_ref())
+    }
+
+    /// Names the fault that an error of files stands for, else gives the error back.
+    pub(crate) fn named<E: std::error::Error + Send + Sync + 'static>(error: E) -> Source {
+        let causes =
+            std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source());
+        let refused = |cause: &(dyn std::error::Error + 'static)| {
+            let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+            kind.is_some_and(|kind| UNWRITABLE.contains(&kind))
+        };
+        if causes.into_iter().any(refused) { Self::Unwritable(error.into()).into() } else { error.into() }
+    }
+}
+
+/// What the system says of a disk that takes no writes; `FileTooLarge` comes of a process's own limit.
+const UNWRITABLE: [io::ErrorKind; 4] = [
+    io::ErrorKind::StorageFull,
+    io::ErrorKind::QuotaExceeded,
+    io::ErrorKind::ReadOnlyFilesystem,
+    io::ErrorKind::FileTooLarge,
+];
 
 /// Why a read or a write failed; nothing was written.
 #[derive(Debug, Error)]
@@ -37,7 +77,7 @@ pub enum StoreError {
         #[source]
         reason: Source,
     },
-    /// The data base itself failed: disk full, lock held too long, file gone. Retry later.
+    /// The data base itself failed: lock held too long, file gone, or a [`StorageFault`] among the causes. Retry later.
     #[error("the data base failed")]
     Backend(#[source] Source),
 }

@@ -16,7 +16,7 @@ use thiserror::Error;
 
 use crate::Digest;
 use crate::bounds::IMAGE_BYTES_MAX;
-use crate::error::Source;
+use crate::error::{Source, StorageFault};
 
 /// Keeps byte strings by their SHA-256.
 #[derive(Debug, Clone)]
@@ -31,10 +31,14 @@ impl Images {
     ///
     /// [`ImageError::Unreachable`] if the folder cannot be made or entered.
     pub fn open_folder(root: &Path) -> Result<Self, ImageError> {
-        make_private_folder(root)
-            .map_err(|cause| ImageError::Unreachable { root: root.into(), source: cause.into() })?;
-        let folder = LocalFileSystem::new_with_prefix(root)
-            .map_err(|cause| ImageError::Unreachable { root: root.into(), source: cause.into() })?;
+        make_private_folder(root).map_err(|cause| ImageError::Unreachable {
+            root: root.into(),
+            source: StorageFault::named(cause),
+        })?;
+        let folder = LocalFileSystem::new_with_prefix(root).map_err(|cause| ImageError::Unreachable {
+            root: root.into(),
+            source: StorageFault::named(cause),
+        })?;
         Ok(Self { objects: Arc::new(folder.with_fsync(true)) })
     }
 
@@ -58,7 +62,7 @@ impl Images {
         self.objects
             .put_opts(&key(&digest), PutPayload::from_bytes(bytes), PutMode::Overwrite.into())
             .await
-            .map_err(|cause| ImageError::Backend(cause.into()))?;
+            .map_err(backend)?;
         Ok(digest)
     }
 
@@ -70,9 +74,9 @@ impl Images {
     pub async fn get(&self, digest: &Digest) -> Result<Vec<u8>, ImageError> {
         let object = match self.objects.get(&key(digest)).await {
             Err(object_store::Error::NotFound { .. }) => return Err(ImageError::Missing),
-            other => other.map_err(|cause| ImageError::Backend(cause.into()))?,
+            other => other.map_err(backend)?,
         };
-        let bytes = object.bytes().await.map_err(|cause| ImageError::Backend(cause.into()))?;
+        let bytes = object.bytes().await.map_err(backend)?;
         let (found, bytes) = hash(bytes).await?;
         if found != *digest {
             return Err(ImageError::Damaged { digest: *digest });
@@ -88,8 +92,20 @@ impl Images {
     pub async fn remove(&self, digest: &Digest) -> Result<(), ImageError> {
         match self.objects.delete(&key(digest)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(cause) => Err(ImageError::Backend(cause.into())),
+            Err(cause) => Err(backend(cause)),
         }
+    }
+
+    /// Writes a file that nobody reads, and takes it away: finds out whether the disk takes writes.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Backend`] with a [`StorageFault`] among its causes.
+    pub async fn try_write(&self) -> Result<(), ImageError> {
+        let probe = Key::from("probe");
+        let bytes = PutPayload::from_static(&[0; PROBE_BYTES]);
+        self.objects.put_opts(&probe, bytes, PutMode::Overwrite.into()).await.map_err(backend)?;
+        self.objects.delete(&probe).await.map_err(backend)
     }
 
     /// Tells whether bytes are kept under this digest, without reading them.
@@ -101,7 +117,7 @@ impl Images {
         match self.objects.head(&key(digest)).await {
             Ok(_) => Ok(true),
             Err(object_store::Error::NotFound { .. }) => Ok(false),
-            Err(cause) => Err(ImageError::Backend(cause.into())),
+            Err(cause) => Err(backend(cause)),
         }
     }
 }
@@ -134,9 +150,13 @@ pub enum ImageError {
         #[source]
         source: Source,
     },
-    /// The folder failed: disk full, no permission.
+    /// The folder failed: no permission, or a [`StorageFault`] among the causes.
     #[error("the image folder failed")]
     Backend(#[source] Source),
+}
+
+fn backend<E: std::error::Error + Send + Sync + 'static>(cause: E) -> ImageError {
+    ImageError::Backend(StorageFault::named(cause))
 }
 
 /// Hashes what is long off the async threads: 256 MB takes a second of CPU.
@@ -144,13 +164,14 @@ async fn hash<B: AsRef<[u8]> + Send + 'static>(bytes: B) -> Result<(Digest, B), 
     if bytes.as_ref().len() <= HASHED_AT_ONCE_BYTES_MAX {
         return Ok((Sha256::digest(bytes.as_ref()).into(), bytes));
     }
-    tokio::task::spawn_blocking(move || (Sha256::digest(bytes.as_ref()).into(), bytes))
-        .await
-        .map_err(|cause| ImageError::Backend(cause.into()))
+    tokio::task::spawn_blocking(move || (Sha256::digest(bytes.as_ref()).into(), bytes)).await.map_err(backend)
 }
 
 /// Bytes that are hashed where they are: in 0.2 ms at most, about what handing them to another thread and back costs.
 const HASHED_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
+
+/// Enough to need a block of its own: file systems keep smaller files in their tables.
+const PROBE_BYTES: usize = 4_096;
 
 /// Spreads the files over 256 folders: some file systems grow slow with a hundred thousand names in one.
 fn key(digest: &Digest) -> Key {

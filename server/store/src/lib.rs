@@ -24,7 +24,7 @@ pub mod sqlite;
 pub mod tenant;
 
 pub use bellwether_decide::identity::Digest;
-pub use error::{AddError, OpenError, StoreError, UpdateError};
+pub use error::{AddError, OpenError, StorageFault, StoreError, UpdateError};
 pub use sealed::Sealed;
 pub use sqlite::SqliteStore;
 pub use tenant::Tenant;

@@ -44,4 +44,11 @@ pub trait Settings {
 
     /// Reads a setting.
     async fn setting(&self, tenant: &Tenant, name: &str) -> Result<Option<Sealed>, StoreError>;
+
+    /// Writes something down that nobody reads, and so finds out whether the disk takes writes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Backend`] with a [`StorageFault`](crate::StorageFault) among its causes.
+    async fn try_write(&self, tenant: &Tenant) -> Result<(), StoreError>;
 }

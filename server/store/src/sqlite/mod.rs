@@ -15,8 +15,10 @@ mod open;
 mod publication;
 mod resource;
 mod settings;
+mod snapshot;
 mod track;
 mod value;
+mod wal;
 
 use std::path::Path;
 
@@ -24,6 +26,8 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 
 use crate::error::{OpenError, StoreError};
 use value::backend;
+
+pub use snapshot::{Snapshot, SnapshotError, snapshot};
 
 /// Keeps everything in one SQLite file.
 #[derive(Debug, Clone)]

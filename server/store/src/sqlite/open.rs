@@ -5,14 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
-use super::SqliteStore;
+use super::{SqliteStore, value, wal};
 use crate::bounds::{BUSY_WAIT_MS, READERS_MAX};
-use crate::error::OpenError;
+use crate::error::{OpenError, StorageFault};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -22,6 +21,11 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
         Ok(kept) if kept.len() == 0 => return Err(damaged(path, "it is empty")),
         Ok(_) => {}
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => make(path).await?,
+        Err(cause) => return Err(unreachable_file(path, cause)),
+    }
+    match wal::damage(&beside(path, "-wal")) {
+        Ok(None) => {}
+        Ok(Some(detail)) => return Err(damaged(&beside(path, "-wal"), &detail)),
         Err(cause) => return Err(unreachable_file(path, cause)),
     }
     check(path).await?;
@@ -72,7 +76,7 @@ async fn connect_writer(path: &Path) -> Result<SqlitePool, OpenError> {
     Ok(writer)
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)
@@ -85,8 +89,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// Refuses a file that is damaged, foreign or newer, before anything is written to it: not even the journal mode.
 async fn check(path: &Path) -> Result<(), OpenError> {
-    let reader = options(path).read_only(true);
-    let connection = &mut reader.connect().await.map_err(|cause| classified(path, cause))?;
+    let connection = &mut reader(path).await?;
     let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_all(&mut *connection)
         .await
@@ -94,14 +97,18 @@ async fn check(path: &Path) -> Result<(), OpenError> {
     if findings != ["ok"] {
         return Err(damaged(path, &findings.join("; ")));
     }
+    check_schema(path, connection).await
+}
+
+/// Opens a file of ours for reading alone.
+pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
+    let mut connection =
+        options(path).read_only(true).connect().await.map_err(|cause| classified(path, cause))?;
     let application: i64 = sqlx::query_scalar("PRAGMA application_id")
-        .fetch_one(&mut *connection)
+        .fetch_one(&mut connection)
         .await
         .map_err(|cause| classified(path, cause))?;
-    if application != APPLICATION_ID {
-        return Err(OpenError::Foreign { path: path.into() });
-    }
-    check_schema(path, connection).await
+    if application == APPLICATION_ID { Ok(connection) } else { Err(OpenError::Foreign { path: path.into() }) }
 }
 
 async fn check_schema(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
@@ -125,12 +132,9 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
 
 /// Tells damage from a file that cannot be reached.
 fn classified(path: &Path, cause: sqlx::Error) -> OpenError {
-    let code =
-        cause.as_database_error().and_then(DatabaseError::code).and_then(|code| code.parse::<i32>().ok());
-    // The low byte of an extended code is the primary one: SQLITE_CORRUPT 11, SQLITE_NOTADB 26.
-    match code.map(|code| code & 0xFF) {
-        Some(11 | 26) => damaged(path, &cause.to_string()),
-        _ => unreachable_file(path, cause),
+    match value::code(&cause) {
+        Some(code) if value::is_damage(code) => damaged(path, &cause.to_string()),
+        _ => OpenError::Unreachable { path: path.into(), source: value::fault(cause) },
     }
 }
 
@@ -138,8 +142,8 @@ fn damaged(path: &Path, detail: &str) -> OpenError {
     OpenError::Damaged { path: path.into(), detail: detail.into() }
 }
 
-fn unreachable_file(path: &Path, cause: impl Into<crate::error::Source>) -> OpenError {
-    OpenError::Unreachable { path: path.into(), source: cause.into() }
+fn unreachable_file(path: &Path, cause: io::Error) -> OpenError {
+    OpenError::Unreachable { path: path.into(), source: StorageFault::named(cause) }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -156,7 +160,7 @@ fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Makes an empty file that only its owner can read; SQLite gives its side files the same mode.
-fn make_private_file(path: &Path) -> io::Result<()> {
+pub(super) fn make_private_file(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

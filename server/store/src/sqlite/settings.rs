@@ -84,6 +84,18 @@ impl Settings for SqliteStore {
                 .map_err(backend)?;
         Ok(kept.map(Sealed::new))
     }
+
+    async fn try_write(&self, tenant: &Tenant) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO counter (tenant, name, last) VALUES (?, 'probe', 1) \
+             ON CONFLICT (tenant, name) DO UPDATE SET last = last + 1",
+        )
+        .bind(tenant.as_str())
+        .execute(&self.writer)
+        .await
+        .map_err(backend)
+        .map(drop)
+    }
 }
 
 fn read((edition, document, stored_at): (i64, Vec<u8>, i64)) -> Result<Anchors, StoreError> {

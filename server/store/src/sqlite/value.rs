@@ -1,18 +1,53 @@
 //! Between columns and values.
 
 use bellwether_decide::device::Endpoint;
+use sqlx::error::DatabaseError;
 
 use crate::Digest;
 use crate::bounds::LIST_ROWS_MAX;
-use crate::error::{AddError, Source, StoreError, UpdateError};
+use crate::error::{AddError, Source, StorageFault, StoreError, UpdateError};
 
 /// Turns a failure of the data base into an error of the store.
 pub(super) fn backend(cause: sqlx::Error) -> StoreError {
     match cause.as_database_error() {
         Some(error) if error.is_foreign_key_violation() => StoreError::NoParent,
-        _ => StoreError::Backend(cause.into()),
+        _ => StoreError::Backend(fault(cause)),
     }
 }
+
+/// Names the fault of the disk or the file that an error of the data base stands for.
+pub(super) fn fault(cause: sqlx::Error) -> Source {
+    match code(&cause) {
+        Some(code) if is_damage(code) => StorageFault::Damaged(cause.into()).into(),
+        Some(code) if is_unwritable(code) => StorageFault::Unwritable(cause.into()).into(),
+        _ => cause.into(),
+    }
+}
+
+/// The extended result code that SQLite gave, if it is SQLite that failed.
+pub(super) fn code(cause: &sqlx::Error) -> Option<i32> {
+    cause.as_database_error().and_then(DatabaseError::code).and_then(|code| code.parse().ok())
+}
+
+/// Tells whether the file is not what was written: `SQLITE_CORRUPT`, `SQLITE_NOTADB`, and reads that end too early.
+pub(super) fn is_damage(code: i32) -> bool {
+    matches!(code & PRIMARY, 11 | 26) || code == IOERR_SHORT_READ
+}
+
+/// Tells whether the disk takes no writes: `SQLITE_FULL`, `SQLITE_READONLY`, `SQLITE_CANTOPEN` of a side file, and the
+/// ways in which a write, a sync or the making of a side file fails.
+fn is_unwritable(code: i32) -> bool {
+    matches!(code & PRIMARY, 8 | 13 | 14) || IOERR_WRITES.contains(&code)
+}
+
+/// The low byte of an extended code is the primary one.
+const PRIMARY: i32 = 0xFF;
+const IOERR_SHORT_READ: i32 = 10 | 2 << 8;
+
+/// `SQLITE_IOERR_` `WRITE`, `FSYNC`, `DIR_FSYNC`, `TRUNCATE`, `SHMOPEN`, `SHMSIZE`, `SHMMAP`: a quota and a limit of file
+/// sizes come as these.
+const IOERR_WRITES: [i32; 7] =
+    [10 | 3 << 8, 10 | 4 << 8, 10 | 5 << 8, 10 | 6 << 8, 10 | 18 << 8, 10 | 19 << 8, 10 | 21 << 8];
 
 /// Turns a failed insert into an error: a key that is taken is the caller's to know.
 pub(super) fn not_added(cause: sqlx::Error) -> AddError {
