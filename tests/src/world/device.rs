@@ -230,7 +230,7 @@ impl Device {
     /// The boot loader: `None` after a trial that was rolled back.
     async fn load(&self, chip: &mut Chip) -> Result<Option<Selected>, Failed> {
         let selected = trial::select(chip)?;
-        self.seen().boot(&selected.image);
+        self.seen().boot(&selected);
         if !selected.on_trial {
             return Ok(Some(selected));
         }
@@ -242,6 +242,7 @@ impl Device {
             return Ok(None);
         }
         trial::confirm(chip)?;
+        self.seen().confirm(selected.image.digest);
         Ok(Some(selected))
     }
 

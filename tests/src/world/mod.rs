@@ -4,4 +4,7 @@ pub mod device;
 pub mod dice;
 pub mod flash;
 pub mod network;
+pub mod plan;
+pub mod properties;
 pub mod trace;
+pub mod watch;

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_agent::agent::Event;
 use bellwether_agent::manifests::message::Moment;
-use bellwether_agent::update::boot::Image;
 use bellwether_agent::update::record::{PendingReport, Place, Record, State};
+use bellwether_agent::update::trial::Selected;
 use sha2::{Digest as _, Sha256};
 
 /// SHA-256.
@@ -18,6 +18,10 @@ pub struct Seen {
     pub running: Digest,
     /// Everything that ever ran, trials included.
     pub ran: BTreeSet<Digest>,
+    /// Everything that was confirmed, the factory's image included.
+    pub confirmed: BTreeSet<Digest>,
+    /// Boots on trial that came to no end, by image.
+    pub trials: BTreeMap<Digest, u64>,
     /// Boots, those after a trial and after power cuts included.
     pub boots: u64,
     /// How far it is.
@@ -78,10 +82,22 @@ pub struct Receipted {
 
 impl Seen {
     /// Takes what the boot loader starts.
-    pub(super) fn boot(&mut self, image: &Image) {
+    pub(super) fn boot(&mut self, selected: &Selected) {
+        let image = selected.image.digest;
         self.boots += 1;
-        self.running = image.digest;
-        self.ran.insert(image.digest);
+        self.running = image;
+        self.ran.insert(image);
+        if selected.on_trial {
+            *self.trials.entry(image).or_default() += 1;
+        } else {
+            self.confirm(image);
+        }
+    }
+
+    /// Takes that an image has passed its trial.
+    pub(super) fn confirm(&mut self, image: Digest) {
+        self.confirmed.insert(image);
+        self.trials.remove(&image);
     }
 
     /// Takes the record as it stands in flash, and holds it against what was seen before.
