@@ -11,11 +11,12 @@ use bellwether_store::images::{ImageError, Images};
 use bellwether_store::sqlite::SqliteStore;
 use bellwether_store::{Store, Tenant};
 use thiserror::Error;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::book::Book;
 use crate::builder::Builder;
 use crate::bundles::BundleDesk;
+use crate::commands::reading::READS_MAX;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::disk::Disk;
@@ -62,6 +63,8 @@ pub struct Core {
     pub anchors_edition: Mutex<u64>,
     /// Held by the round that brings newer anchors to everyone.
     pub spreading: tokio::sync::Mutex<()>,
+    /// Places of those who wait for a device that is read.
+    pub reads: Semaphore,
     /// Wakes the campaigns: something happened.
     pub wake: Notify,
     /// What operators said about the whole store, as it stands there.
@@ -211,6 +214,7 @@ impl Core {
             bundles: BundleDesk::default(),
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),
+            reads: Semaphore::new(READS_MAX),
             wake: Notify::new(),
             restores,
             public_uri,

@@ -37,7 +37,7 @@ impl Core {
     async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<Option<String>, String> {
         let registration = self.registry.find(endpoint, self.now()).ok_or("the device is not registered")?;
         let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::PACKAGE);
-        let request = Request::new(Method::Put, &path.to_string())
+        let request = Request::new(Method::Put, &registration.speaks.uri_path(path))
             .with_payload(ContentFormat::OCTET_STREAM.0, envelope.to_vec());
         match send(&registration, request).await? {
             Code::CHANGED => Ok(refusal_of(&registration).await),
@@ -53,7 +53,7 @@ impl Core {
                 return;
             };
             let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE);
-            match send(&registration, Request::new(Method::Post, &path.to_string())).await {
+            match send(&registration, Request::new(Method::Post, &registration.speaks.uri_path(path))).await {
                 Ok(Code::CHANGED) => tracing::info!(device = %endpoint, "told to start its new image"),
                 // It has started already, or failed meanwhile; its report is on the way and will say.
                 Ok(Code::METHOD_NOT_ALLOWED) => tracing::debug!(device = %endpoint, "has nothing to start"),
@@ -150,7 +150,7 @@ pub(crate) fn refusal_text(result: UpdateResult) -> Option<String> {
 
 async fn update_result(registration: &Registration) -> Option<UpdateResult> {
     let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE_RESULT);
-    let mut request = Request::new(Method::Get, &path.to_string());
+    let mut request = Request::new(Method::Get, &registration.speaks.uri_path(path));
     request.accept = Some(ContentFormat::TEXT.0);
     let response = registration.shard.request(registration.session, request).await.ok()?;
     let text = (response.code == Code::CONTENT).then_some(response.payload)?;

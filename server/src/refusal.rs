@@ -43,6 +43,16 @@ impl Refusal {
         Self::new(ErrorCode::TooLarge, message)
     }
 
+    /// A device answered what can't be used.
+    pub fn bad_answer(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::BadAnswer, message)
+    }
+
+    /// A device did not answer.
+    pub fn no_answer(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::NoAnswer, message)
+    }
+
     /// The server failed: the cause goes to the log, not to the caller.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let source = source.into();

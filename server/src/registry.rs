@@ -7,6 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bellwether_decide::device::Endpoint;
 use bellwether_net::{Peer, SessionId, ShardHandle};
+use lwm2m_rs::registration::Version;
+use lwm2m_rs::{ContentFormat, Path};
 use tokio::sync::broadcast;
 
 /// A registered device.
@@ -24,10 +26,31 @@ pub struct Registration {
     pub lifetime_s: u64,
     /// When its registration ends, seconds since 1970.
     pub expires: u64,
+    /// How it wants to be spoken to.
+    pub speaks: Arc<Speaks>,
     /// Whether it has the object in which it tells its stable answers.
     pub lists_updates: bool,
     /// What it told there.
     pub told: Told,
+}
+
+/// What a device said of itself when it registered, as far as it matters for asking it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Speaks {
+    /// Its LwM2M.
+    pub version: Version,
+    /// Content formats that it lists.
+    pub formats: Vec<ContentFormat>,
+    /// What stands before all its paths: empty, or such as `/lwm2m`.
+    pub root: String,
+}
+
+impl Speaks {
+    /// Writes a path as the device has it.
+    #[must_use]
+    pub fn uri_path(&self, path: Path) -> String {
+        format!("{}{path}", self.root)
+    }
 }
 
 /// The stable answers of a device, as far as they are known.
@@ -96,6 +119,13 @@ impl Registry {
         }
         kept.changes.tell(&registration.endpoint, Some(registration.address));
         kept.by_location.insert(location, registration);
+    }
+
+    /// Gives the LwM2M that a registration was made in.
+    #[must_use]
+    pub fn version(&self, location: &str) -> Option<Version> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        kept.by_location.get(location).map(|registration| registration.speaks.version)
     }
 
     /// Renews a registration of the same device, with what it changed; `None` where there is no such one.
@@ -288,6 +318,7 @@ mod tests {
             address,
             lifetime_s: 60,
             expires: NOW + 60,
+            speaks: Arc::new(Speaks { version: Version::V1_1, formats: Vec::new(), root: String::new() }),
             lists_updates: true,
             told: Told::Nothing,
         };

@@ -30,6 +30,10 @@ pub enum ErrorCode {
     Refused,
     /// The server's disk takes no writes; nothing of it was done, and it can be sent again once there is space (507).
     StorageFull,
+    /// The device answered, but with what can't be used (502).
+    BadAnswer,
+    /// The device did not answer (504).
+    NoAnswer,
     /// The server failed; its log says why (500).
     Internal,
 }

@@ -13,6 +13,7 @@ mod device;
 mod error;
 mod event;
 mod gateway;
+mod reading;
 mod release;
 mod status;
 
@@ -29,6 +30,7 @@ pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, Progress, Registration, ServerStatus};
 pub use gateway::{AddGateway, Gateway, NewGateway};
+pub use reading::{ReadDevice, ReadValue, Reading, ValueKind};
 pub use release::{Anchors, FrameCount, Manifest, ManifestClass, Release};
 pub use status::{Distributor, Health};
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bellwether_api::{
     AskDevice, Campaign, CampaignExplanation, CampaignPage, Device, DevicePage, ExplainCampaign, Explanation,
-    LaunchCampaign, ListCampaigns, ListDevices, OrderCampaign, OrderDevice, ResyncAll, Resynced,
+    LaunchCampaign, ListCampaigns, ListDevices, OrderCampaign, OrderDevice, ReadDevice, Reading, ResyncAll,
+    Resynced,
 };
 use bellwether_decide::campaign::order::Order;
 use bellwether_decide::operator::Act;
@@ -29,6 +30,8 @@ pub struct Verb {
     pub summary: &'static str,
     /// Whether it changes anything; then a request id is required, and the same request is carried out once.
     pub is_change: bool,
+    /// Whether its answer is a device's, which may take its time; nothing else may have to wait for that.
+    pub asks_device: bool,
     /// What it takes.
     pub request: Described,
     /// What it is answered with.
@@ -94,6 +97,7 @@ macro_rules! verb {
             name: $name,
             summary: $summary,
             is_change: $change,
+            asks_device: false,
             request: Described::of::<$request>(),
             reply: Described::of::<$reply>(),
             run: |$core, body| {
@@ -129,6 +133,11 @@ pub static VERBS: &[Verb] = &[
         AskDevice => Device, core, asked, core.device(&asked.endpoint)),
     verb!("devices" "explain" "Tells the story of a device.", false,
         AskDevice => Explanation, core, asked, core.explain(&asked.endpoint)),
+    Verb {
+        asks_device: true,
+        ..verb!("devices" "read" "Asks a registered device for what it has at a path.", false,
+            ReadDevice => Reading, core, asked, core.read_device(&asked))
+    },
     verb!("devices" "resync" "Takes a device that is ahead of the server where it proves to stand, once.", true,
         OrderDevice => Device, core, asked, core.operate(Act::Resync, &asked)),
     verb!("devices" "reissue" "Lets a device have an update that it confirmed once more.", true,

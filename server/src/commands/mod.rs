@@ -6,6 +6,7 @@ pub mod dispatch;
 mod gateways;
 mod identities;
 mod orders;
+pub(crate) mod reading;
 mod releases;
 pub(crate) mod request;
 mod trust;

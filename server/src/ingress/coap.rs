@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, mpsc};
 use super::gateway;
 use crate::core::Core;
 use crate::frames;
-use crate::registry::{self, Registration, Told};
+use crate::registry::{self, Registration, Speaks, Told};
 use crate::resolver::{RequestError, Sender};
 
 /// Serves the events of a shard until it stops.
@@ -160,6 +160,8 @@ async fn register(
             let (session, address, shard) = (peer.session, peer.address, shard.clone());
             let lists_updates = objects.has_object(BELLWETHER_UPDATE.id);
             let told = if lists_updates { Told::Awaited } else { Told::Nothing };
+            let ObjectList { root, content_formats: formats, .. } = objects;
+            let speaks = Arc::new(Speaks { version: parameters.version, formats, root });
             let registration = Registration {
                 endpoint: endpoint.clone(),
                 session,
@@ -167,6 +169,7 @@ async fn register(
                 address,
                 lifetime_s,
                 expires,
+                speaks,
                 lists_updates,
                 told,
             };
@@ -201,7 +204,9 @@ fn update(
     location: &str,
     request: &Request,
 ) -> (Response, Option<Endpoint>) {
-    let parameters = match UpdateParameters::parse(Version::V1_1, &request.query) {
+    // What a query means depends on the version; one that is not registered gets its 4.04 below.
+    let version = core.registry.version(location).unwrap_or(Version::V1_1);
+    let parameters = match UpdateParameters::parse(version, &request.query) {
         Ok(parameters) => parameters,
         Err(error) => return (refused_query(&error), None),
     };

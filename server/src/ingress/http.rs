@@ -159,6 +159,8 @@ impl IntoResponse for Refusal {
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            ErrorCode::BadAnswer => StatusCode::BAD_GATEWAY,
+            ErrorCode::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         let fault = self.cause().and_then(Fault::of);

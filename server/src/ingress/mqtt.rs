@@ -2,7 +2,8 @@
 //!
 //! A command is acknowledged to the broker only after it is on disk and its reply is on the way, so that a server that
 //! dies in between gets it again, and answers it again as the first time. Commands are carried out one by one, in the
-//! order in which the broker brings them.
+//! order in which the broker brings them; only questions to a device are acknowledged at once and answered when it
+//! has, so that a silent device keeps nobody waiting. One whose connection is lost meanwhile is to be asked again.
 
 mod link;
 mod outage;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 use bellwether_api::Reply;
 use serde_json::Value;
+use tokio::task::JoinSet;
 
 use crate::commands::dispatch::{COMMAND_BYTES_MAX, VERBS, Verb};
 use crate::commands::request::check_request_id;
@@ -54,19 +56,35 @@ struct Session<'a> {
     broker: &'a Broker,
     topics: Topics,
     link: Link,
+    /// Questions that wait for their device.
+    waiting: JoinSet<Answered>,
 }
+
+/// What became of a question to a device.
+type Answered = (Box<Message>, Result<Value, Refusal>);
 
 impl<'a> Session<'a> {
     fn open(core: &'a Arc<Core>, broker: &'a Broker) -> Self {
         let client_id = format!("{}-commands", core.mqtt_name());
         let link = Link::open(&broker.at, &Opening { client_id, keeps_session: true, will: None });
-        Self { core, broker, topics: Topics::new(&core.tenant), link }
+        Self { core, broker, topics: Topics::new(&core.tenant), link, waiting: JoinSet::new() }
     }
 
     /// Runs until the connection is lost, and says why it was.
     async fn run(&mut self, back_off: &mut BackOff) -> String {
         loop {
-            match self.link.hear().await {
+            let heard = tokio::select! {
+                biased;
+                heard = self.link.hear() => heard,
+                Some(answered) = self.waiting.join_next() => {
+                    // Where the connection is lost meanwhile, that is heard next.
+                    if let Ok((message, outcome)) = answered {
+                        let _ = self.reply(&message, outcome).await;
+                    }
+                    continue;
+                }
+            };
+            match heard {
                 // Where it is lost meanwhile, that is heard next.
                 Heard::Connected => drop(self.link.subscribe(&self.topics.all_commands()).await),
                 Heard::Subscribed(true) => {
@@ -77,37 +95,57 @@ impl<'a> Session<'a> {
                     return "the broker refuses the subscription to commands; see its access list".to_owned();
                 }
                 // Where the connection is lost meanwhile, it is heard next, and the command comes again.
-                Heard::Message(message) => drop(self.take(&message).await),
+                Heard::Message(message) => drop(self.take(message).await),
                 Heard::Lost(why) => return why,
             }
         }
     }
 
     /// Carries a command out, answers it, and only then acknowledges it.
-    async fn take(&mut self, message: &Message) -> Result<(), Closed> {
+    async fn take(&mut self, message: Box<Message>) -> Result<(), Closed> {
         // That is how a retained message is taken back; by 3.1.1 it passes unmarked.
         let takes_back = message.payload.is_empty() && message.response_topic.is_none();
-        if !takes_back {
-            let request_id = request_id(&message.payload);
-            let outcome = self.carried_out(message).await;
-            let topic = self.topics.reply(message.response_topic.as_deref(), request_id.as_deref());
-            let reply = serde_json::to_vec(&reply(request_id, outcome)).unwrap_or_default();
-            self.link.reply(message, &topic, reply).await?;
+        if takes_back {
+            return self.link.acknowledge(&message).await;
         }
-        self.link.acknowledge(message).await
+        match self.verb(&message) {
+            Ok(verb) if verb.asks_device => {
+                self.link.acknowledge(&message).await?;
+                let core = Arc::clone(self.core);
+                self.waiting.spawn(async move {
+                    let outcome = verb.carry_out(&core, &message.payload).await;
+                    (message, outcome)
+                });
+                Ok(())
+            }
+            Ok(verb) => {
+                let outcome = verb.carry_out(self.core, &message.payload).await;
+                self.reply(&message, outcome).await?;
+                self.link.acknowledge(&message).await
+            }
+            Err(refusal) => {
+                self.reply(&message, Err(refusal)).await?;
+                self.link.acknowledge(&message).await
+            }
+        }
     }
 
-    async fn carried_out(&self, message: &Message) -> Result<Value, Refusal> {
+    async fn reply(&mut self, message: &Message, outcome: Result<Value, Refusal>) -> Result<(), Closed> {
+        if let Some(cause) = outcome.as_ref().err().and_then(Refusal::cause) {
+            self.core.blame_disk(cause);
+        }
+        let request_id = request_id(&message.payload);
+        let topic = self.topics.reply(message.response_topic.as_deref(), request_id.as_deref());
+        let reply = serde_json::to_vec(&reply(request_id, outcome)).unwrap_or_default();
+        self.link.reply(message, &topic, reply).await
+    }
+
+    fn verb(&self, message: &Message) -> Result<&'static Verb, Refusal> {
         if message.retain {
             return Err(Refusal::invalid(RETAINED));
         }
         let verb = self.topics.verb(&message.topic).and_then(|(noun, name)| Verb::find(noun, name));
-        let verb = verb.ok_or_else(|| Refusal::not_found(unknown(&message.topic)))?;
-        let outcome = verb.carry_out(self.core, &message.payload).await;
-        if let Some(cause) = outcome.as_ref().err().and_then(Refusal::cause) {
-            self.core.blame_disk(cause);
-        }
-        outcome
+        verb.ok_or_else(|| Refusal::not_found(unknown(&message.topic)))
     }
 }
 

@@ -36,6 +36,10 @@ pub struct Heard {
     pub bundles: Vec<Vec<u8>>,
     /// Times that a gateway was told that its list of devices changed.
     pub children_changed: usize,
+    /// What it answers to a Read of these paths, whatever is accepted but what it says it does not have.
+    pub readable: Vec<(&'static str, Response)>,
+    /// Reads, each with what would be accepted.
+    pub reads: Vec<(String, Option<u16>)>,
     /// What /26250/0 tells, on a device that has it.
     pub told: Option<Told>,
 }
@@ -196,6 +200,24 @@ impl Line {
         self.heard.lock().expect("a listener").clone()
     }
 
+    /// Sets what a Read of a path is answered with; where another format is asked for, that is not acceptable.
+    ///
+    /// # Panics
+    ///
+    /// Where the listener died.
+    pub fn has(&self, path: &'static str, answer: Response) {
+        self.heard.lock().expect("a listener").readable.push((path, answer));
+    }
+
+    /// Takes back all that [`Self::has`] set.
+    ///
+    /// # Panics
+    ///
+    /// Where the listener died.
+    pub fn clear_readable(&self) {
+        self.heard.lock().expect("a listener").readable.clear();
+    }
+
     /// Waits until a manifest came.
     ///
     /// # Panics
@@ -245,10 +267,22 @@ impl Heard {
                 return Response::new(Code::CHANGED);
             }
             (Method::Get, ["26250", "0", resource]) => return self.tell(resource),
+            (Method::Get, _) => return self.read(&path.join("/"), request.accept),
             _ => return Response::new(Code::NOT_FOUND),
         };
         kept.push(request.payload);
         Response::new(Code::CHANGED)
+    }
+
+    fn read(&mut self, path: &str, accept: Option<u16>) -> Response {
+        self.reads.push((path.to_owned(), accept));
+        let found = self.readable.iter().filter(|(known, _)| *known == path).map(|(_, answer)| answer);
+        let fits = |answer: &&Response| accept.is_none() || accept == answer.content_format;
+        match (found.clone().find(fits), found.count()) {
+            (Some(answer), _) => answer.clone(),
+            (None, 0) => Response::new(Code::NOT_FOUND),
+            (None, _) => Response::new(Code::NOT_ACCEPTABLE),
+        }
     }
 
     fn tell(&self, resource: &str) -> Response {

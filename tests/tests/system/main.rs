@@ -25,6 +25,7 @@ mod mqtt_faults;
 mod places;
 mod plain;
 mod raw_gateways;
+mod readings;
 mod reports;
 mod requests;
 mod rows_busy;

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bellwether_api::{AddDevice, Device, Explanation, NewDevice, OrderDevice, ResyncAll, Resynced, Security};
+use bellwether_api::{
+    AddDevice, Device, Explanation, NewDevice, OrderDevice, ReadDevice, ReadValue, Reading, ResyncAll,
+    Resynced, Security,
+};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::campaign::random_id;
@@ -44,6 +47,16 @@ pub(crate) enum Command {
     Show {
         /// Endpoint name
         endpoint: String,
+    },
+    /// Asks a registered device for what it has at a path
+    ///
+    /// Objects 1, 3 and 5 are shown with names, types and units; what is unknown here is shown as the device
+    /// wrote it. A device that sleeps does not answer.
+    Read {
+        /// Endpoint name
+        endpoint: String,
+        /// Object, instance, resource or resource instance: /3, /3/0, /3/0/9, /3/0/6/1
+        path: String,
     },
     /// Takes a device off the list of its gateway: from then on it asks the server itself
     Detach {
@@ -172,6 +185,12 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             output.print(&device, show);
             Ok(())
         }
+        Command::Read { endpoint, path } => {
+            let asked = ReadDevice { request_id: None, endpoint, path };
+            let reading: Reading = client.post("/v1/commands/devices/read", &asked).await?;
+            output.print(&reading, values);
+            Ok(())
+        }
         Command::Detach { endpoint } => {
             let path = format!("/v1/devices/{}/gateway", percent_encoded(&endpoint));
             let device: Device = client.delete(&path).await?;
@@ -259,6 +278,29 @@ fn list(devices: &[Device]) -> String {
         ]
     };
     table(&["DEVICE", "CLASS", "RUNS", "INDEX", "REGISTERED"], &devices.iter().map(row).collect::<Vec<_>>())
+}
+
+fn values(reading: &Reading) -> String {
+    let row = |read: &ReadValue| {
+        vec![
+            read.path.clone(),
+            read.name.clone().unwrap_or_default(),
+            value(&read.value),
+            read.unit.clone().unwrap_or_default(),
+        ]
+    };
+    table(&["PATH", "NAME", "VALUE", "UNIT"], &reading.values.iter().map(row).collect::<Vec<_>>())
+}
+
+/// Texts come from the device: what a terminal would act on is escaped.
+fn value(value: &serde_json::Value) -> String {
+    match value.as_str() {
+        Some(text) => text
+            .chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] })
+            .collect(),
+        None => value.to_string(),
+    }
 }
 
 fn show(device: &Device) -> String {
