@@ -20,8 +20,9 @@ impl Secret {
         (!bytes.is_empty() && bytes.len() <= PSK_BYTES_MAX).then_some(Self(bytes))
     }
 
-    /// Shows the key bytes to the engine.
-    pub(crate) fn expose(&self) -> &[u8] {
+    /// Shows the key bytes to an [`Engine`](crate::dtls::Engine), which alone has a use for them.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }

@@ -15,7 +15,7 @@ pub trait Wire {
     fn local_addr(&self) -> io::Result<SocketAddr>;
 
     /// Waits until a datagram may be there. Dropping the future loses none.
-    fn readable(&self) -> impl Future<Output = ()>;
+    fn readable(&self) -> impl Future<Output = ()> + Send;
 
     /// Takes the next datagram into `room`, at once; one that is longer than the room is cut.
     ///

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object_store::local::LocalFileSystem;
+use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use sha2::{Digest as _, Sha256};
@@ -40,6 +41,12 @@ impl Images {
             source: StorageFault::named(cause),
         })?;
         Ok(Self { objects: Arc::new(folder.with_fsync(true)) })
+    }
+
+    /// Keeps everything in memory, for as long as a clone of this lives: for tests and simulations.
+    #[must_use]
+    pub fn in_memory() -> Self {
+        Self { objects: Arc::new(InMemory::new()) }
     }
 
     /// Keeps `bytes` and returns their digest; what is kept already and still whole is not written again.

@@ -2,9 +2,15 @@
 
 pub mod device;
 pub mod dice;
+mod engine;
 pub mod flash;
+pub mod gateway;
+pub mod host;
 pub mod network;
 pub mod plan;
 pub mod properties;
+pub mod server;
+pub mod store;
+pub mod time;
 pub mod trace;
 pub mod watch;

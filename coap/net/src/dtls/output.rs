@@ -93,21 +93,25 @@ impl Outputs {
         self.items.is_empty()
     }
 
-    pub(crate) fn transmit(&mut self, to: SocketAddr, datagram: &[u8]) {
+    /// Adds a datagram to be sent.
+    pub fn transmit(&mut self, to: SocketAddr, datagram: &[u8]) {
         let range = self.store(datagram);
         self.items.push_back(Item::Transmit(to, range));
     }
 
-    pub(crate) fn data(&mut self, session: SessionId, bytes: &[u8]) {
+    /// Adds data that the session's peer wrote.
+    pub fn data(&mut self, session: SessionId, bytes: &[u8]) {
         let range = self.store(bytes);
         self.items.push_back(Item::Data(session, range));
     }
 
-    pub(crate) fn established(&mut self, established: Established) {
+    /// Adds that a session can carry data.
+    pub fn established(&mut self, established: Established) {
         self.items.push_back(Item::Established(established));
     }
 
-    pub(crate) fn closed(&mut self, session: SessionId, reason: CloseReason) {
+    /// Adds that a session is gone.
+    pub fn closed(&mut self, session: SessionId, reason: CloseReason) {
         self.items.push_back(Item::Closed(session, reason));
     }
 
