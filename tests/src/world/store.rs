@@ -294,6 +294,7 @@ forward! { Settings;
     read anchors_since(tenant: &Tenant, edition: u64, rows_max: u32) -> Result<Vec<Anchors>, StoreError>;
     write put_setting(tenant: &Tenant, name: &str, value: &Sealed) -> Result<Sealed, StoreError>;
     read setting(tenant: &Tenant, name: &str) -> Result<Option<Sealed>, StoreError>;
+    read try_write(tenant: &Tenant) -> Result<(), StoreError>;
 }
 
 forward! { Publications;
