@@ -28,8 +28,9 @@ pub struct Config {
     /// Requests to one peer that are queued, sent or waiting for their response. Default 16: at
     /// NSTART 1 more would only wait.
     pub in_flight_max: usize,
-    /// Requests of one peer that the application has not answered. Default 8: a peer that
-    /// honours NSTART has one, and a few more after empty acknowledgements.
+    /// Requests of one peer that the application has not answered, or whose separate response the
+    /// peer has not acknowledged. Default 8: a peer that honours NSTART has one, and a few more
+    /// after empty acknowledgements.
     pub exchanges_per_peer_max: usize,
     /// Peers known at once. Default 200,000, a sketch: twice the 100,000 devices that one
     /// process is to serve.

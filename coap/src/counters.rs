@@ -19,7 +19,7 @@ pub struct Counters {
     pub resets_sent: u64,
     /// Requests refused with 4.02 or 5.05, and responses refused, for a critical option.
     pub options_refused: u64,
-    /// Requests dropped since the peer has `exchanges_per_peer_max` unanswered ones.
+    /// Requests dropped since the peer has `exchanges_per_peer_max` open ones.
     pub exchanges_refused: u64,
     /// Requests that the application left unanswered for `exchange_wait`.
     pub exchanges_abandoned: u64,

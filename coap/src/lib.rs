@@ -40,7 +40,7 @@ mod wheel;
 pub use code::{Code, Method};
 pub use config::{Config, Transmission};
 pub use counters::Counters;
-pub use endpoint::{Endpoint, Transmit};
+pub use endpoint::{Endpoint, Load, Transmit};
 pub use event::{BlockwiseError, Event, ExchangeId, Failure, RequestError, RequestId, UnknownExchange};
 pub use option::block::{Block, BlockError, BlockSize};
 pub use option::etag::{ETag, ETagError};

@@ -32,6 +32,23 @@ pub struct Transmit<P> {
     pub bytes: Vec<u8>,
 }
 
+/// What an endpoint keeps at a moment; all of it ends by itself when nothing comes any more.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Load {
+    /// Peers known.
+    pub peers: usize,
+    /// Requests of ours that have not ended.
+    pub requests: usize,
+    /// Requests of peers that the application has not answered.
+    pub exchanges: usize,
+    /// Separate responses that were not acknowledged yet.
+    pub separate: usize,
+    /// Bodies being received or kept for the next block.
+    pub bodies: usize,
+    /// Bytes of these bodies.
+    pub body_bytes: usize,
+}
+
 /// A CoAP client and server for many peers.
 ///
 /// `P` names a peer: whatever the owner can send a datagram to, such as the number of a session.
@@ -200,6 +217,20 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
     #[must_use]
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Tells how much is kept right now; it walks over all peers.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let each = |count: fn(&Peer) -> usize| self.peers.values().map(count).sum();
+        Load {
+            peers: self.peers.len(),
+            requests: self.requests.len(),
+            exchanges: self.exchanges.len(),
+            separate: each(|peer| peer.separate.len()),
+            bodies: each(|peer| peer.bodies.len()),
+            body_bytes: self.held_bytes,
+        }
     }
 
     #[cfg(test)]

@@ -59,7 +59,8 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
         if self.is_duplicate(now, peer, header) {
             return;
         }
-        let open = self.peers.get(&peer).map_or(0, |known| known.exchanges.len());
+        // A response that waits for its acknowledgement is kept too, and only the peer can end that early.
+        let open = self.peers.get(&peer).map_or(0, |known| known.exchanges.len() + known.separate.len());
         if open >= self.config.exchanges_per_peer_max {
             // Not remembered, so that a retransmission finds room later.
             self.counters.exchanges_refused += 1;

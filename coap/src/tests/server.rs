@@ -243,3 +243,26 @@ fn response_too_long_for_a_datagram_becomes_an_internal_error() {
     let answer = one(bench.respond(exchange, long));
     assert_eq!(answer.header.code, Code::INTERNAL_SERVER_ERROR);
 }
+
+#[test]
+fn responses_without_acknowledgement_count_as_open_requests() {
+    let config = Config { exchanges_per_peer_max: 4, ..Config::default() };
+    let mut bench = Bench::new(config);
+    // A peer that asks and asks, and acknowledges no response.
+    for message_id in 0..40 {
+        bench.take(&con(GET, message_id).path("a"));
+        for event in bench.events() {
+            let crate::Event::Request { exchange, .. } = event else { panic!("{event:?}") };
+            bench.pass_s(1);
+            bench.respond(exchange, content());
+        }
+        let load = bench.endpoint.load();
+        assert!(load.exchanges + load.separate <= 4, "{load:?}");
+    }
+    assert!(bench.endpoint.counters().exchanges_refused > 0);
+    // What was given up makes room.
+    bench.pass_s(100);
+    assert_eq!(bench.endpoint.load().separate, 0);
+    bench.take(&con(GET, 100).path("a"));
+    assert_eq!(bench.events().len(), 1);
+}

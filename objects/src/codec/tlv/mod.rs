@@ -44,6 +44,12 @@ pub enum TlvError {
         /// The path that was asked for.
         at: Path,
     },
+    /// A resource or an instance of it stands twice: nobody can say which value counts.
+    #[error("TLV gives {path} twice")]
+    Repeated {
+        /// The resource or resource instance.
+        path: Path,
+    },
     /// A resource came as multiple and is single, the other way round, or holds no value at all.
     #[error("TLV node does not fit the definition of {path}")]
     NotAsDefined {

@@ -18,7 +18,8 @@ use crate::value::{ObjectLink, Value, ValueType};
 ///
 /// # Errors
 ///
-/// [`TlvError`]; [`TlvError::Outside`] when a node does not belong to `at`.
+/// [`TlvError`]; [`TlvError::Outside`] when a node does not belong to `at`, [`TlvError::Repeated`] when one value
+/// would put another out.
 pub fn decode_values(at: Path, body: &[u8]) -> Result<Vec<(Path, Value)>, TlvError> {
     let mut values = Vec::new();
     for node in structure::decode(body)? {
@@ -46,11 +47,27 @@ pub fn decode_values(at: Path, body: &[u8]) -> Result<Vec<(Path, Value)>, TlvErr
             _ => return Err(TlvError::Outside { at }),
         }
     }
-    if values.iter().all(|(path, _)| is_within(at, *path)) {
-        Ok(values)
-    } else {
-        Err(TlvError::Outside { at })
+    if !values.iter().all(|(path, _)| is_within(at, *path)) {
+        return Err(TlvError::Outside { at });
     }
+    match repeated(&values) {
+        Some(path) => Err(TlvError::Repeated { path }),
+        None => Ok(values),
+    }
+}
+
+/// Finds a path that stands twice, or a resource that stands both as single and with instances.
+fn repeated(values: &[(Path, Value)]) -> Option<Path> {
+    let place = |path: &Path| (path.instance(), path.resource(), path.resource_instance());
+    let mut paths: Vec<Path> = values.iter().map(|(path, _)| *path).collect();
+    paths.sort_unstable_by_key(place);
+    // The single one sorts before its instances.
+    let clash = |one: &Path, next: &Path| {
+        let (instance, resource, index) = place(one);
+        let other = place(next);
+        (instance, resource) == (other.0, other.1) && (index.is_none() || index == other.2)
+    };
+    paths.iter().zip(paths.iter().skip(1)).find(|(one, next)| clash(one, next)).map(|(_, next)| *next)
 }
 
 /// Writes the body of a Write of `at` or of the answer to its Read.
@@ -303,6 +320,20 @@ mod tests {
         ];
         assert_eq!(decode_values(DEVICE, &body), Ok(expected.clone()));
         assert_eq!(encode_values(DEVICE, &expected), Ok(body.to_vec()));
+    }
+
+    #[test]
+    fn body_that_gives_a_resource_twice_is_refused() {
+        let instance = Path::ResourceInstance(3, 0, 6, 1);
+        let body = [0x86, 6, 0x41, 1, 1, 0x41, 1, 5];
+        assert!(matches!(decode_values(DEVICE, &body), Err(TlvError::Repeated { path }) if path == instance));
+        let body = [0xc1, 9, 100, 0xc1, 9, 20];
+        assert!(matches!(decode_values(DEVICE, &body), Err(TlvError::Repeated { .. })));
+        // Unknown to the tables: once as single, once with instances.
+        let body = [0xc1, 200, 1, 0x83, 200, 0x41, 0, 1];
+        assert!(matches!(decode_values(DEVICE, &body), Err(TlvError::Repeated { .. })));
+        let body = [0x41, 1, 1, 0x41, 1, 5];
+        assert!(matches!(decode_values(Path::Resource(3, 0, 6), &body), Err(TlvError::Repeated { .. })));
     }
 
     #[test]
