@@ -21,7 +21,11 @@ impl Core {
         let now = self.now();
         let known = self.registry.other_address(&identity.endpoint, &sender.address);
         let alarm = decision.alarm.clone()?;
-        tracing::warn!(device = %identity.endpoint, row = decision.row.name(), cause = %alarm.cause, "alarm");
+        self.metrics.alarm(alarm.kind.name());
+        if let Some(count) = self.quiet.alarm.pass(now) {
+            let (device, row, kind) = (&identity.endpoint, decision.row.name(), alarm.kind.name());
+            tracing::warn!(%device, row, kind, cause = alarm.cause, count, "alarm; told at most once a minute");
+        }
         Some(alarm.occurred(&identity.endpoint, &sender.address, known.as_deref(), now))
     }
 
@@ -33,6 +37,15 @@ impl Core {
         let Ok(endpoint) = Endpoint::try_from(name) else {
             return Ok(());
         };
+        self.metrics.alarm(alarm.kind.name());
+        if let Some(count) = self.quiet.unknown.pass(self.now()) {
+            tracing::warn!(
+                name,
+                from = sender.address,
+                count,
+                "unknown identities; told at most once a minute"
+            );
+        }
         let occurrence = alarm.occurred(&endpoint, &sender.address, None, self.now());
         self.store.raise(&self.tenant, &[occurrence]).await.map(drop).map_err(failed)
     }

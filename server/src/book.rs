@@ -91,7 +91,7 @@ impl Book {
     /// # Errors
     ///
     /// [`BookError`] says why it is not kept.
-    pub async fn publish(&self, envelope: &[u8], now: u64) -> Result<Arc<Page>, BookError> {
+    pub async fn publish(&self, envelope: &[u8], now: u64) -> Result<(Arc<Page>, bool), BookError> {
         let anchors = self.anchors().await?;
         let page = read(envelope, &anchors.document, now)?;
         let manifest = Manifest {
@@ -102,7 +102,8 @@ impl Book {
         };
         match self.store.add_manifest(&self.tenant, &manifest).await {
             // Verified just now, and the digest names the manifest: the page is the same.
-            Ok(()) | Err(AddError::Exists) => Ok(self.keep(page, anchors.edition)),
+            Ok(()) => Ok((self.keep(page, anchors.edition), true)),
+            Err(AddError::Exists) => Ok((self.keep(page, anchors.edition), false)),
             Err(AddError::Store(error)) => Err(error.into()),
             Err(other) => Err(StoreError::Backend(other.into()).into()),
         }

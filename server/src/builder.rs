@@ -107,6 +107,12 @@ impl Builder {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
     }
 
+    /// Resources that are being made, those that wait for a core included, and requests that wait for one.
+    pub fn load(&self) -> (usize, usize) {
+        let flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner).len();
+        (flights, WAITING_MAX - self.waiting.available_permits())
+    }
+
     /// Takes a place among those who wait for a resource; `None` where there are enough of them.
     pub fn wait(&self) -> Option<SemaphorePermit<'_>> {
         self.waiting.try_acquire().ok()

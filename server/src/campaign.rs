@@ -40,7 +40,12 @@ pub async fn run(core: Arc<Core>) {
         }
         if let Err(error) = core.step().await {
             core.blame_disk(&error);
-            tracing::error!(error = &error as &dyn std::error::Error, "campaigns wait: a step failed");
+            core.metrics.failed("campaigns");
+            core.health.doubt();
+            if let Some(count) = core.quiet.failed.pass(core.now()) {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, count, "campaigns wait: a step failed; told at most once a minute");
+            }
         }
     }
 }
@@ -118,6 +123,7 @@ impl Core {
         let ways = self.ways(devices, progress, self.now());
         let events: Vec<Event> = ways.direct.iter().chain(&ways.behind).map(offered).collect();
         self.store.append(&self.tenant, &events).await?;
+        self.metrics.recorded(&events);
         let envelope = Arc::new(page.envelope.clone());
         for device in ways.direct {
             self.offer(campaign.id, device, Arc::clone(&envelope));
@@ -146,7 +152,7 @@ fn paused_for(error: &VerifyError) -> EventKind {
         "the anchors in force do not allow its manifest ({error}); publish anchors that list its author and resume it, \
          or cancel it"
     );
-    EventKind::Paused { by: By { who: Some("the server".to_owned()), why: Some(why) } }
+    EventKind::Paused { by: By { who: Some("the server".to_owned()), why: Some(why), request: None } }
 }
 
 /// Plans look again this often without being woken: retries of offers are due by the second.

@@ -22,6 +22,9 @@ use crate::descriptors::Descriptors;
 use crate::disk::Disk;
 use crate::frames::FrameCache;
 use crate::gateways::Gateways;
+use crate::health::Health;
+use crate::metrics::Metrics;
+use crate::quiet::Quieted;
 use crate::registry::Registry;
 use crate::vault::{DISTRIBUTOR_KEY, Vault, VaultError};
 
@@ -57,6 +60,12 @@ pub struct Core {
     pub counters: Counters,
     /// How the disk of the data folder is.
     pub disk: Disk,
+    /// What is counted for whoever watches.
+    pub metrics: Metrics,
+    /// Whether the server can do its work.
+    pub health: Health,
+    /// What anybody can cause is said rarely.
+    pub(crate) quiet: Quieted,
     /// Bundles on their way to gateways.
     pub bundles: BundleDesk,
     /// Edition of the anchors in force; 0 before the first.
@@ -211,6 +220,9 @@ impl Core {
             dtls_keys,
             counters: Counters::default(),
             disk: Disk::default(),
+            metrics: Metrics::default(),
+            health: Health::default(),
+            quiet: Quieted::default(),
             bundles: BundleDesk::default(),
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),

@@ -115,7 +115,8 @@ impl Core {
 
     async fn note(&self, campaign: CampaignId, device: Endpoint, kind: EventKind) -> Result<(), StoreError> {
         let event = Event { at: self.now(), campaign: Some(campaign), device: Some(device), kind };
-        self.store.append(&self.tenant, &[event]).await?;
+        self.store.append(&self.tenant, std::slice::from_ref(&event)).await?;
+        self.metrics.recorded(&[event]);
         self.wake.notify_one();
         Ok(())
     }

@@ -108,6 +108,13 @@ impl FrameCache {
         body
     }
 
+    /// Bytes of frames in memory, and resources that they belong to.
+    #[must_use]
+    pub fn held(&self) -> (usize, usize) {
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
+        (kept.bytes, kept.bodies.len())
+    }
+
     /// Finds the body of this root.
     #[must_use]
     pub fn get(&self, root: &Digest) -> Option<Arc<Body>> {

@@ -50,6 +50,7 @@ pub(crate) async fn start(core: &Arc<Core>) -> Result<Option<Running>, StartErro
 fn speak(core: &Arc<Core>, at: MqttBroker) -> Running {
     let address = at.to_string();
     let broker = Broker::new(at);
+    core.metrics.watch_broker(Arc::clone(&broker));
     let commands = tokio::spawn(ingress::mqtt::run(Arc::clone(core), Arc::clone(&broker)));
     let events = tokio::spawn(view::run(Arc::clone(core), broker));
     Running {

@@ -4,6 +4,8 @@ use bellwether_api::{ErrorBody, ErrorCode};
 use bellwether_store::StorageFault;
 use thiserror::Error;
 
+use crate::caller;
+
 /// A refusal that its reader can act on. What no reader can act on is [`Refusal::internal`].
 #[derive(Debug, Error)]
 #[error("{message}")]
@@ -70,7 +72,7 @@ impl Refusal {
         if let Some(source) = std::error::Error::source(self) {
             tracing::error!(error = source, "a request failed");
         }
-        ErrorBody { code: self.code, message: self.message.clone() }
+        ErrorBody { code: self.code, message: self.message.clone(), request_id: caller::request_id() }
     }
 
     /// Gives what failed below, for whoever watches over it.

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use bellwether_decide::device::Endpoint;
 use bellwether_net::{Peer, SessionId, ShardHandle};
+use bellwether_store::operators::Contact;
 use lwm2m_rs::registration::Version;
 use lwm2m_rs::{ContentFormat, Path};
 use tokio::sync::broadcast;
@@ -101,9 +102,46 @@ struct Kept {
     /// The last two addresses of each device, newest last: they outlive registrations, for alarms.
     addresses: HashMap<Endpoint, [Option<SocketAddr>; 2]>,
     changes: Changes,
+    /// Heard, and not yet written down.
+    heard: HashMap<Endpoint, Contact>,
 }
 
 impl Registry {
+    /// Notes that a device was heard from this address; `registered`: that it registered just now.
+    pub fn heard(&self, endpoint: &Endpoint, address: &str, now: u64, registered: bool) {
+        let mut kept = self.write();
+        let new =
+            || Contact { endpoint: endpoint.clone(), registered_at: 0, heard_at: 0, address: String::new() };
+        let contact = kept.heard.entry(endpoint.clone()).or_insert_with(new);
+        contact.heard_at = now;
+        address.clone_into(&mut contact.address);
+        if registered {
+            contact.registered_at = now;
+        }
+    }
+
+    /// What was heard of a device and is not yet written down.
+    #[must_use]
+    pub fn last_heard(&self, endpoint: &Endpoint) -> Option<Contact> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).heard.get(endpoint).cloned()
+    }
+
+    /// Takes what was heard, to be written down, by name.
+    #[must_use]
+    pub fn take_heard(&self) -> Vec<Contact> {
+        let mut heard: Vec<_> = std::mem::take(&mut self.write().heard).into_values().collect();
+        heard.sort_by(|a, b| a.endpoint.cmp(&b.endpoint));
+        heard
+    }
+
+    /// Takes back what could not be written down; what was heard since counts.
+    pub fn give_back(&self, contacts: Vec<Contact>) {
+        let mut kept = self.write();
+        for contact in contacts {
+            kept.heard.entry(contact.endpoint.clone()).or_insert(contact);
+        }
+    }
+
     /// Listens to who comes and goes from now on.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {

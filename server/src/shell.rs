@@ -19,7 +19,7 @@ use crate::core::{Core, StartError};
 use crate::frames::{FrameCache, FrameService};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
-use crate::{campaign, disk, mqtt, secret_file};
+use crate::{campaign, contacts, disk, mqtt, secret_file};
 
 /// What a running server leaves in its data folder, so that tools on the same machine find it.
 #[derive(Serialize)]
@@ -49,11 +49,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let public_uri =
         config.public_uri.clone().unwrap_or_else(|| format!("coaps://{}", reachable(coaps.local_addr())));
     let core = Core::open(config.clone(), public_uri, dtls_keys, frames).await?;
+    core.metrics.watch("coaps", coaps.clone());
     tokio::spawn(coap::run(Arc::clone(&core), coaps.clone(), coaps_events));
     let coap = match config.coap {
         None => None,
         Some(address) => {
             let (shard, events) = open_shard(&config, address, Security::Plain, Box::new(NoService))?;
+            core.metrics.watch("coap", shard.clone());
             tokio::spawn(coap::run(Arc::clone(&core), shard.clone(), events));
             Some(shard)
         }
@@ -69,7 +71,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     };
     announce(&core, &listening)?;
 
-    let router = http::router(Arc::clone(&core), http::Token::new(token));
+    tokio::spawn(contacts::run(Arc::clone(&core)));
+    let open = http::Openness::of(http_address);
+    let router = http::router(Arc::clone(&core), http::Token::new(token), open);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
     campaigns.abort();
     watch.abort();

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::core::Core;
 use crate::downlink::may_start;
+use crate::metrics::steady;
 use crate::resolver::{CONFLICTS_MAX, RequestError, Sender, event, failed};
 use crate::vault::PlaceKeys;
 
@@ -51,6 +52,7 @@ impl Core {
     ///
     /// [`RequestError`] where there is nobody to give an authenticated answer to.
     pub async fn report(&self, sender: &Sender, bytes: &[u8]) -> Result<Receipted, RequestError> {
+        let began = steady();
         let claimed = mac::peek_report_place(bytes).map_err(|_| self.malformed("no place"))?;
         let place = Place { epoch: claimed.epoch, index: claimed.index };
         for _ in 0..CONFLICTS_MAX {
@@ -60,6 +62,8 @@ impl Core {
             let said = self.read_report(&verified, bytes)?;
             let context = self.plain_context(&identity)?;
             let decision = key_index::decide(&identity.state, &Arrival::Report(said.report), &context);
+            self.metrics.row(decision.row);
+            self.registry.heard(&identity.endpoint, &sender.address, self.now(), false);
             if let Reply::Repeat(receipt) = &decision.reply
                 && !decision.changes(&identity.state)
             {
@@ -72,6 +76,7 @@ impl Core {
             let step = Step { said: &said, decision: &decision, state: &state, keys };
             if self.recorded(sender, &identity, &tracked, &step).await? {
                 self.wake.notify_one();
+                self.metrics.receipted(began.elapsed());
                 let start = starts(&said, &tracked).then_some(identity.endpoint);
                 return Ok(Receipted { receipt, start });
             }

@@ -20,6 +20,8 @@ pub struct Http {
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
+    /// The id of the request.
+    pub request_id: String,
     /// Body.
     pub body: String,
 }
@@ -33,6 +35,17 @@ impl Http {
     /// Reads.
     pub fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, Vec::new(), None)
+    }
+
+    /// Reads with further headers.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_with(Method::GET, path, Vec::new(), headers)
+    }
+
+    /// Sends JSON with further headers.
+    pub fn post_with(&self, path: &str, body: &serde_json::Value, headers: &[(&str, &str)]) -> Answer {
+        let json = [("content-type", "application/json")];
+        self.send_with(Method::POST, path, body.to_string().into_bytes(), &[&json, headers].concat())
     }
 
     /// Sends JSON.
@@ -55,17 +68,24 @@ impl Http {
     }
 
     fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: Option<&str>) -> Answer {
+        let kind: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
+        self.send_with(method, path, body, &kind)
+    }
+
+    fn send_with(&self, method: Method, path: &str, body: Vec<u8>, headers: &[(&str, &str)]) -> Answer {
         let mut request = self.client.request(method, format!("http://{}{path}", self.address)).body(body);
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        if let Some(kind) = kind {
-            request = request.header("content-type", kind);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         wait::soon(path, async {
             let response = request.send().await.expect("an answer");
             let status = response.status().as_u16();
-            Answer { status, body: response.text().await.expect("a body") }
+            let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+            let request_id = id.expect("every answer names its request").to_owned();
+            Answer { status, request_id, body: response.text().await.expect("a body") }
         })
     }
 }

@@ -21,6 +21,7 @@ pub mod meddler;
 pub mod meters;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod open_metrics;
 pub mod program;
 pub mod raw_device;
 pub mod raw_gateway;

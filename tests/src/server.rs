@@ -132,7 +132,10 @@ pub fn command(data: &Path) -> Command {
 fn command_at(data: &Path, coaps: SocketAddr, http: SocketAddr, extra: &[String]) -> Command {
     let mut command = program::command("bellwether-server");
     command.arg("--data").arg(data);
-    command.args(["--coaps", &coaps.to_string(), "--http", &http.to_string()]);
+    command.args(["--coaps", &coaps.to_string()]);
+    if extra.iter().all(|flag| flag != "--http") {
+        command.args(["--http", &http.to_string()]);
+    }
     if extra.iter().all(|flag| flag != ACK_TIMEOUT_FLAG) {
         command.args([ACK_TIMEOUT_FLAG, ACK_TIMEOUT_MS]);
     }

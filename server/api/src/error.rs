@@ -10,6 +10,9 @@ pub struct ErrorBody {
     pub code: ErrorCode,
     /// For people: what is wrong, and what to do.
     pub message: String,
+    /// Names the request in the server's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
 }
 
 /// What kind of refusal it is.

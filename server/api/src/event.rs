@@ -40,6 +40,43 @@ pub struct Event {
     /// Why it was ordered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// The request by which it was ordered, as the log names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// Asks for a page of the ledger: `GET /v1/events`, `commands/events/list`.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListEvents {
+    /// For the reply's topic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Only events after this one; absent: from the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Events in a page, 1 to 1000; absent: 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Only those of this campaign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub campaign: Option<String>,
+    /// Only those of this device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Only what people did: orders, enrolments, publications; with a campaign: what concerns it as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acts: Option<bool>,
+}
+
+/// A page of the ledger, the oldest first.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct EventPage {
+    /// The events.
+    pub events: Vec<Event>,
+    /// What to give as `since` for the next page; absent: there is none yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 /// How a campaign goes: `campaigns/<campaign>/progress`, retained; the latest one counts, those between may be left out.

@@ -28,11 +28,11 @@ pub use command::{
 };
 pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};
-pub use event::{Event, Progress, Registration, ServerStatus};
+pub use event::{Event, EventPage, ListEvents, Progress, Registration, ServerStatus};
 pub use gateway::{AddGateway, Gateway, NewGateway};
 pub use reading::{ReadDevice, ReadValue, Reading, ValueKind};
 pub use release::{Anchors, FrameCount, Manifest, ManifestClass, Release};
-pub use status::{Distributor, Health};
+pub use status::{Check, CheckState, Distributor, Health, Liveness, Readiness};
 
 /// Where the interface begins: `/v1/devices`, `/v1/campaigns`, and so on.
 pub const PREFIX: &str = "/v1";

@@ -151,6 +151,7 @@ pub fn happened(event: &Event) -> String {
         EventKind::Halted { failure_per_mille } => format!("halted at {failure_per_mille} ‰ failures"),
         EventKind::Finished => "finished".to_owned(),
         EventKind::Operated { act, by, .. } => format!("{} by an operator{}", operated(*act), said(by)),
+        EventKind::Done { deed, by } => format!("{}{}", deed.text(), said(by)),
         EventKind::AlarmRaised { kind, cause } => format!("alarm \"{}\": {cause}", kind.name()),
     };
     match event.campaign {

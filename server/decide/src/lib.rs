@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod campaign;
+pub mod deed;
 pub mod device;
 pub mod eligibility;
 pub mod explain;

@@ -4,6 +4,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bellwether_api::{AddDevice, Device, DevicePage, Explanation, ListDevices, NewDevice, Security};
 use bellwether_decide::campaign::event::{Delivery, EventKind};
+use bellwether_decide::deed::Deed;
 use bellwether_decide::device::{self, Endpoint};
 use bellwether_decide::explain::{self, Known};
 use bellwether_decide::identity::IdentityState;
@@ -74,6 +75,8 @@ impl Core {
             }
             Err(error) => return Err(Refusal::internal(error)),
         }
+        let gateway = enrolled.link.as_ref().map(|link| link.gateway.to_string());
+        self.done(Some(&endpoint), Deed::DeviceEnrolled { class: asked.class.clone(), gateway }).await;
         if asked.security == Security::Psk {
             self.admit(endpoint.as_str(), secrets.psk.to_vec());
         }

@@ -4,9 +4,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bellwether_api::{
-    AskDevice, Campaign, CampaignExplanation, CampaignPage, Device, DevicePage, ExplainCampaign, Explanation,
-    LaunchCampaign, ListCampaigns, ListDevices, OrderCampaign, OrderDevice, ReadDevice, Reading, ResyncAll,
-    Resynced,
+    AskDevice, Campaign, CampaignExplanation, CampaignPage, Device, DevicePage, EventPage, ExplainCampaign,
+    Explanation, LaunchCampaign, ListCampaigns, ListDevices, ListEvents, OrderCampaign, OrderDevice,
+    ReadDevice, Reading, ResyncAll, Resynced,
 };
 use bellwether_decide::campaign::order::Order;
 use bellwether_decide::operator::Act;
@@ -26,6 +26,8 @@ pub struct Verb {
     pub noun: &'static str,
     /// What is to be done.
     pub name: &'static str,
+    /// Both, as `noun/name`.
+    pub path: &'static str,
     /// One sentence.
     pub summary: &'static str,
     /// Whether it changes anything; then a request id is required, and the same request is carried out once.
@@ -95,6 +97,7 @@ macro_rules! verb {
         Verb {
             noun: $noun,
             name: $name,
+            path: concat!($noun, "/", $name),
             summary: $summary,
             is_change: $change,
             asks_device: false,
@@ -127,6 +130,8 @@ pub static VERBS: &[Verb] = &[
         ListCampaigns => CampaignPage, core, asked, core.campaigns(&asked)),
     verb!("campaigns" "explain" "Tells how a campaign stands and why its devices are not done.", false,
         ExplainCampaign => CampaignExplanation, core, asked, core.explain_campaign(&asked)),
+    verb!("events" "list" "Lists a page of the ledger: what happened, who ordered it and why.", false,
+        ListEvents => EventPage, core, asked, core.events(&asked)),
     verb!("devices" "list" "Lists devices by name.", false,
         ListDevices => DevicePage, core, asked, core.device_page(&asked)),
     verb!("devices" "show" "Shows one device.", false,

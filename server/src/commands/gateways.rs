@@ -1,6 +1,7 @@
 //! Gateways: enrolment, lists, removal.
 
 use bellwether_api::{AddGateway, Gateway, NewGateway};
+use bellwether_decide::deed::Deed;
 use bellwether_decide::device::Endpoint;
 use bellwether_manifests::link::GatewayUnit;
 use bellwether_manifests::message::List;
@@ -49,6 +50,7 @@ impl Core {
             }
             Err(error) => return Err(Refusal::internal(error)),
         }
+        self.done(None, Deed::GatewayEnrolled { gateway: name.to_string() }).await;
         self.admit(name.as_str(), secret.psk.to_vec());
         self.gateways.add(name);
         Ok(NewGateway { gateway: self.describe_gateway(&gateway), unit })
@@ -91,6 +93,7 @@ impl Core {
         if let Some(presence) = self.gateways.remove(&name) {
             presence.shard.close(presence.session);
         }
+        self.done(None, Deed::GatewayRemoved { gateway: name.to_string() }).await;
         Ok(removed)
     }
 
@@ -164,6 +167,7 @@ impl Core {
         }
         if let Some(gateway) = self.gateways.detach(&endpoint) {
             self.tell_children_changed(&gateway);
+            self.done(Some(&endpoint), Deed::DeviceDetached { gateway: gateway.to_string() }).await;
         }
         self.device(name).await
     }

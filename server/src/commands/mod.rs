@@ -3,6 +3,7 @@
 mod campaigns;
 mod devices;
 pub mod dispatch;
+mod events;
 mod gateways;
 mod identities;
 mod orders;

@@ -1,6 +1,7 @@
 //! Releases: images that devices may be brought to, or come from.
 
 use bellwether_api::FrameCount;
+use bellwether_decide::deed::Deed;
 use bellwether_decide::release::Class;
 use bellwether_decide::version;
 use bellwether_store::catalogue::{CataloguedRelease, NewRelease};
@@ -44,7 +45,13 @@ impl Core {
             published_at: self.now(),
         };
         match self.store.add_release(&self.tenant, &release).await {
-            Ok(_) | Err(AddError::Exists) => self.published(&release).await,
+            Ok(_) => {
+                let (class, component) = (class.to_owned(), component.to_owned());
+                let deed = Deed::ReleasePublished { class, component, version: version.to_owned(), digest };
+                self.done(None, deed).await;
+                self.published(&release).await
+            }
+            Err(AddError::Exists) => self.published(&release).await,
             Err(error) => Err(Refusal::internal(error)),
         }
     }

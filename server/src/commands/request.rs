@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+use crate::caller;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -40,10 +41,10 @@ pub(crate) fn check_request_id(id: &str) -> Result<(), Refusal> {
 }
 
 /// Takes who asks and why.
-pub(super) fn by(who: Option<&String>, why: Option<&String>) -> Result<By, Refusal> {
+pub(crate) fn by(who: Option<&String>, why: Option<&String>) -> Result<By, Refusal> {
     bounded("who", who, WHO_BYTES_MAX)?;
     bounded("why", why, WHY_BYTES_MAX)?;
-    Ok(By { who: who.cloned(), why: why.cloned() })
+    Ok(caller::by(who, why))
 }
 
 fn bounded(field: &str, text: Option<&String>, bytes_max: usize) -> Result<(), Refusal> {

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use bellwether_api::{Distributor, Health, Manifest, ManifestClass};
+use bellwether_decide::deed::Deed;
 use bellwether_decide::release::Class;
 use bellwether_keys::unit::ANCHORS_BYTES_MAX;
 use bellwether_manifests::anchors::{Anchors, AnchorsError};
@@ -65,6 +66,7 @@ impl Core {
             Ok(()) => {
                 self.anchors_come_into_force(document);
                 self.spread_anchors();
+                self.done(None, Deed::AnchorsPublished { edition }).await;
                 self.describe_anchors(document)
             }
             Err(AddError::Exists) => {
@@ -137,7 +139,11 @@ impl Core {
     ///
     /// [`Refusal`] says why devices would not take it either.
     pub async fn publish_manifest(&self, envelope: &[u8]) -> Result<Manifest, Refusal> {
-        let page = self.book.publish(envelope, self.now()).await.map_err(refused)?;
+        let (page, is_new) = self.book.publish(envelope, self.now()).await.map_err(refused)?;
+        if is_new {
+            let (digest, sequence) = (page.summary.digest, page.summary.sequence_number);
+            self.done(None, Deed::ManifestPublished { digest, sequence }).await;
+        }
         self.describe_manifest(&page).await
     }
 

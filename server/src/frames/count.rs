@@ -1,13 +1,17 @@
 //! How many frames left the server, by resource and by who asked: what caches near the devices save is seen here.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bellwether_store::Digest;
 
 /// Counts frames since the server started.
 #[derive(Debug, Default)]
-pub struct FrameCounts(Mutex<Counted>);
+pub struct FrameCounts {
+    counted: Mutex<Counted>,
+    total: AtomicU64,
+}
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -36,7 +40,8 @@ pub struct Sent {
 impl FrameCounts {
     /// Counts one frame of a resource of that many.
     pub fn count(&self, root: &Digest, frames: u64, identity: Option<&Arc<str>>) {
-        let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.total.fetch_add(1, Ordering::Relaxed);
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let Counted { resources, entries } = &mut *counted;
         if resources.len() >= ROOTS_MAX && !resources.contains_key(root) {
             return;
@@ -54,10 +59,16 @@ impl FrameCounts {
         }
     }
 
+    /// Frames of all resources, those past the bounds included.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
+    }
+
     /// Lists what was sent, by root.
     #[must_use]
     pub fn sent(&self) -> Vec<Sent> {
-        let counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sent: Vec<Sent> =
             counted.resources.iter().map(|(root, resource)| resource.sent(*root)).collect();
         sent.sort_by_key(|one| one.root);

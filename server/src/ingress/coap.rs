@@ -10,10 +10,13 @@ use bellwether_store::device::Security;
 use lwm2m_rs::registration::{ObjectList, QueryError, RegisterParameters, UpdateParameters, Version};
 use lwm2m_rs::table::BELLWETHER_UPDATE;
 use tokio::sync::{Semaphore, mpsc};
+use tracing::Instrument;
 
 use super::gateway;
+use crate::caller::{self, Caller};
 use crate::core::Core;
 use crate::frames;
+use crate::metrics::{Asked, steady};
 use crate::registry::{self, Registration, Speaks, Told};
 use crate::resolver::{RequestError, Sender};
 
@@ -35,7 +38,7 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
                 };
                 let (core, shard) = (Arc::clone(&core), shard.clone());
                 tokio::spawn(async move {
-                    answer(&core, &shard, exchange, &peer, request).await;
+                    in_its_scope(core, shard, exchange, peer, request).await;
                     drop(permit);
                 });
             }
@@ -43,10 +46,44 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
     }
 }
 
-async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, peer: &Peer, request: Request) {
+/// Answers a request under an id of its own, which every line that is logged meanwhile carries.
+async fn in_its_scope(
+    core: Arc<Core>,
+    shard: ShardHandle,
+    exchange: ExchangeId,
+    peer: Peer,
+    request: Request,
+) {
+    let way_out =
+        WayOut { core: &core, shard: &shard, exchange, asked: Asked::of(&request), began: steady() };
+    let caller = Caller { request_id: caller::drawn(&*core.machine), ..Caller::default() };
+    let id = caller.request_id.as_str();
+    let (path, sender, from) = (way_out.asked.path(), peer.identity.as_deref(), peer.address);
+    let span = tracing::info_span!("request", id, door = "coap", path, peer = sender, %from);
+    caller.scope(span, answer(&way_out, &peer, request)).await;
+}
+
+/// Where the answer to one request goes.
+struct WayOut<'a> {
+    core: &'a Arc<Core>,
+    shard: &'a ShardHandle,
+    exchange: ExchangeId,
+    asked: Asked,
+    began: tokio::time::Instant,
+}
+
+impl WayOut<'_> {
+    fn respond(&self, response: Response) {
+        self.core.metrics.coap(self.asked, response.code, self.began.elapsed());
+        self.shard.respond(self.exchange, response);
+    }
+}
+
+async fn answer(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
+    let WayOut { core, shard, .. } = way_out;
     if let Some(name) = gateway::sender(core, peer, &request) {
         let (response, came) = gateway::answer(core, shard, peer, &name, &request).await;
-        shard.respond(exchange, response);
+        way_out.respond(response);
         if came {
             core.welcome_gateway(name);
         }
@@ -56,38 +93,41 @@ async fn answer(core: &Arc<Core>, shard: &ShardHandle, exchange: ExchangeId, pee
     match (request.method, path.as_slice()) {
         (Method::Post, ["rd"]) => {
             let (response, registered) = register(core, shard, peer, &request).await;
-            shard.respond(exchange, response);
+            way_out.respond(response);
             if let Some(endpoint) = registered {
+                core.registry.heard(&endpoint, &peer.address.to_string(), core.now(), true);
                 let core = Arc::clone(core);
                 // Beside the requests at work: it waits for a device, and they wait for the store at most.
-                tokio::spawn(async move {
+                let acquaintance = async move {
                     core.get_to_know(&endpoint).await;
                     unread(&endpoint, core.welcome(&endpoint).await);
-                });
+                };
+                tokio::spawn(acquaintance.in_current_span());
             }
         }
         (Method::Post, ["rd", location]) => {
             let (response, updated) = update(core, (shard, peer), location, &request);
-            shard.respond(exchange, response);
+            way_out.respond(response);
             if let Some(endpoint) = updated {
+                core.registry.heard(&endpoint, &peer.address.to_string(), core.now(), false);
                 unread(&endpoint, core.contact(&endpoint).await);
             }
         }
         (Method::Delete, ["rd", location]) => {
             let gone = core.registry.deregister(location, (shard, peer));
-            shard.respond(exchange, Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
+            way_out.respond(Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
         }
         (Method::Post, [.., "r"]) if request.content_format == Some(content_format::REPORT) => {
             let (receipt, start) = match core.report(&sender(core, peer), &request.payload).await {
                 Ok(receipted) => (Ok(receipted.receipt), receipted.start),
                 Err(error) => (Err(error), None),
             };
-            shard.respond(exchange, respond(core, receipt, content_format::RECEIPT));
+            way_out.respond(respond(core, receipt, content_format::RECEIPT));
             if let Some(endpoint) = start {
                 core.execute(endpoint);
             }
         }
-        _ => shard.respond(exchange, other(core, peer, &request).await),
+        _ => way_out.respond(other(core, peer, &request).await),
     }
 }
 
@@ -127,7 +167,11 @@ fn respond(core: &Core, answer: Result<Vec<u8>, RequestError>, format: u16) -> R
 
 pub(super) fn failed(core: &Core, error: &(dyn std::error::Error + 'static)) -> Response {
     core.blame_disk(error);
-    tracing::error!(error, "a device's request failed");
+    core.metrics.failed("coap");
+    core.health.doubt();
+    if let Some(count) = core.quiet.failed.pass(core.now()) {
+        tracing::error!(error, count, "requests of devices fail; told at most once a minute");
+    }
     Response { max_age: Some(RETRY_S), ..Response::new(Code::SERVICE_UNAVAILABLE) }
 }
 

@@ -9,10 +9,14 @@ mod campaigns;
 mod commands;
 mod devices;
 mod document;
+mod events;
 mod gateways;
+mod health;
 mod releases;
+mod scope;
 mod trust;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -29,6 +33,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use zeroize::Zeroizing;
 
+use crate::caller;
 use crate::core::Core;
 use crate::disk::Fault;
 use crate::refusal::Refusal;
@@ -38,7 +43,7 @@ pub use document::openapi;
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-/// The token that every path but `/health` wants.
+/// The token that every path wants but those that say how the server is.
 pub struct Token(Zeroizing<String>);
 
 impl Token {
@@ -55,20 +60,45 @@ impl Token {
     }
 }
 
+/// Whether whoever reaches the listener may see how the server is: metrics, and what is wrong with it. They hold no
+/// secret, but tell how large a fleet is and what it does, so it is so on loopback alone; elsewhere they want the token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Openness(bool);
+
+impl Openness {
+    /// Judges by where the listener is bound.
+    #[must_use]
+    pub fn of(listener: SocketAddr) -> Self {
+        Self(listener.ip().is_loopback())
+    }
+}
+
 /// Builds the routes.
-pub fn router(core: Arc<Core>, token: Token) -> Router {
-    let (open, _) = open_routes().split_for_parts();
-    let (guarded, _) = guarded_routes().split_for_parts();
+pub fn router(core: Arc<Core>, token: Token, open_to: Openness) -> Router {
+    let (mut open, _) = open_routes().split_for_parts();
+    let (mut guarded, _) = guarded_routes().split_for_parts();
+    let (watched, _) = watched_routes().split_for_parts();
+    if open_to.0 {
+        open = open.merge(watched);
+    } else {
+        guarded = guarded.merge(watched);
+    }
+    let tagged = middleware::from_fn_with_state(Arc::clone(&core), scope::tagged);
     let guarded = guarded
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&core), watch_disk))
         .layer(middleware::from_fn_with_state(Arc::new(token), guard));
-    open.merge(guarded).with_state(core)
+    open.merge(guarded).layer(tagged).with_state(core)
 }
 
 /// Routes that need no token.
 fn open_routes() -> OpenApiRouter<Arc<Core>> {
-    OpenApiRouter::new().routes(routes!(trust::health))
+    OpenApiRouter::new().routes(routes!(trust::health)).routes(routes!(health::live))
+}
+
+/// Routes that need no token on loopback.
+fn watched_routes() -> OpenApiRouter<Arc<Core>> {
+    OpenApiRouter::new().routes(routes!(health::ready)).routes(routes!(health::metrics))
 }
 
 /// Routes behind the token.
@@ -91,11 +121,14 @@ fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
         .routes(routes!(campaigns::show))
         .routes(routes!(commands::run))
         .routes(routes!(alarms::list))
+        .routes(routes!(events::list))
 }
 
 /// What the routes say of themselves: those that need no token, and those that do.
 fn described() -> (OpenApi, OpenApi) {
-    (open_routes().split_for_parts().1, guarded_routes().split_for_parts().1)
+    let mut open = open_routes().split_for_parts().1;
+    open.merge(watched_routes().split_for_parts().1);
+    (open, guarded_routes().split_for_parts().1)
 }
 
 async fn guard(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
@@ -103,7 +136,8 @@ async fn guard(State(token): State<Arc<Token>>, request: Request, next: Next) ->
         return next.run(request).await;
     }
     let message = "the token is missing or wrong; the server keeps it in DATA/http.token".to_owned();
-    answer_error(StatusCode::UNAUTHORIZED, ErrorBody { code: ErrorCode::Unauthorized, message })
+    let request_id = caller::request_id();
+    answer_error(StatusCode::UNAUTHORIZED, ErrorBody { code: ErrorCode::Unauthorized, message, request_id })
 }
 
 /// Passes on what a refusal says of the disk.

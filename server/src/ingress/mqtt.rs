@@ -38,6 +38,11 @@ impl Broker {
     pub fn new(at: MqttBroker) -> Arc<Self> {
         Arc::new(Self { at, outage: Outage::default() })
     }
+
+    /// Whether it can be used, as far as was heard last.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.outage.is_connected()
+    }
 }
 
 /// Takes commands until the server ends; a broker that is away is tried again.
@@ -61,7 +66,7 @@ struct Session<'a> {
 }
 
 /// What became of a question to a device.
-type Answered = (Box<Message>, Result<Value, Refusal>);
+type Answered = (Box<Message>, Reply);
 
 impl<'a> Session<'a> {
     fn open(core: &'a Arc<Core>, broker: &'a Broker) -> Self {
@@ -78,8 +83,8 @@ impl<'a> Session<'a> {
                 heard = self.link.hear() => heard,
                 Some(answered) = self.waiting.join_next() => {
                     // Where the connection is lost meanwhile, that is heard next.
-                    if let Ok((message, outcome)) = answered {
-                        let _ = self.reply(&message, outcome).await;
+                    if let Ok((message, reply)) = answered {
+                        let _ = self.send(&message, &reply).await;
                     }
                     continue;
                 }
@@ -108,36 +113,24 @@ impl<'a> Session<'a> {
         if takes_back {
             return self.link.acknowledge(&message).await;
         }
-        match self.verb(&message) {
-            Ok(verb) if verb.asks_device => {
-                self.link.acknowledge(&message).await?;
-                let core = Arc::clone(self.core);
-                self.waiting.spawn(async move {
-                    let outcome = verb.carry_out(&core, &message.payload).await;
-                    (message, outcome)
-                });
-                Ok(())
-            }
-            Ok(verb) => {
-                let outcome = verb.carry_out(self.core, &message.payload).await;
-                self.reply(&message, outcome).await?;
-                self.link.acknowledge(&message).await
-            }
-            Err(refusal) => {
-                self.reply(&message, Err(refusal)).await?;
-                self.link.acknowledge(&message).await
-            }
+        let verb = self.verb(&message);
+        if verb.as_ref().is_ok_and(|verb| verb.asks_device) {
+            self.link.acknowledge(&message).await?;
+            let core = Arc::clone(self.core);
+            self.waiting.spawn(async move {
+                let reply = answered(&core, verb, &message).await;
+                (message, reply)
+            });
+            return Ok(());
         }
+        let reply = answered(self.core, verb, &message).await;
+        self.send(&message, &reply).await?;
+        self.link.acknowledge(&message).await
     }
 
-    async fn reply(&mut self, message: &Message, outcome: Result<Value, Refusal>) -> Result<(), Closed> {
-        if let Some(cause) = outcome.as_ref().err().and_then(Refusal::cause) {
-            self.core.blame_disk(cause);
-        }
-        let request_id = request_id(&message.payload);
-        let topic = self.topics.reply(message.response_topic.as_deref(), request_id.as_deref());
-        let reply = serde_json::to_vec(&reply(request_id, outcome)).unwrap_or_default();
-        self.link.reply(message, &topic, reply).await
+    async fn send(&mut self, message: &Message, reply: &Reply) -> Result<(), Closed> {
+        let topic = self.topics.reply(message.response_topic.as_deref(), reply.request_id.as_deref());
+        self.link.reply(message, &topic, serde_json::to_vec(reply).unwrap_or_default()).await
     }
 
     fn verb(&self, message: &Message) -> Result<&'static Verb, Refusal> {
@@ -147,6 +140,39 @@ impl<'a> Session<'a> {
         let verb = self.topics.verb(&message.topic).and_then(|(noun, name)| Verb::find(noun, name));
         verb.ok_or_else(|| Refusal::not_found(unknown(&message.topic)))
     }
+}
+
+/// Carries a command out under its request id, or a drawn one where it has none, and makes the reply.
+async fn answered(core: &Arc<Core>, verb: Result<&'static Verb, Refusal>, message: &Message) -> Reply {
+    let given = request_id(&message.payload);
+    let request_id = given.clone().unwrap_or_else(|| caller::drawn(&*core.machine));
+    let path = verb.as_ref().ok().map(|verb| verb.path);
+    let span = tracing::info_span!("request", id = request_id, door = "mqtt", verb = path);
+    let work = async {
+        let outcome = match verb {
+            Ok(verb) => verb.carry_out(core, &message.payload).await,
+            Err(refusal) => Err(refusal),
+        };
+        counted(core, path, &outcome);
+        reply(given, outcome)
+    };
+    Caller { request_id, ..Caller::default() }.scope(span, work).await
+}
+
+fn counted(core: &Core, verb: Option<&'static str>, outcome: &Result<Value, Refusal>) {
+    let told = match outcome {
+        Ok(_) => "ok",
+        Err(refusal) => match refusal.cause() {
+            None => "refused",
+            Some(cause) => {
+                core.blame_disk(cause);
+                core.metrics.failed("mqtt");
+                core.health.doubt();
+                "failed"
+            }
+        },
+    };
+    core.metrics.mqtt(verb, told);
 }
 
 /// Reads the request id alone, so that whatever else is wrong can be answered.

@@ -29,6 +29,7 @@ use thiserror::Error;
 use self::turn::{Outcome, Turn};
 use crate::book::{BookError, Page};
 use crate::core::{Core, Counters};
+use crate::metrics::steady;
 use crate::vault::PlaceKeys;
 
 /// Why an update request has no answer in the protocol; the wire gets a bare CoAP code.
@@ -69,6 +70,7 @@ impl Core {
         path: &[String],
         bytes: &[u8],
     ) -> Result<Vec<u8>, RequestError> {
+        let began = steady();
         let claimed = mac::peek_place(bytes).map_err(|_| self.malformed("no place"))?;
         let place = Place { epoch: claimed.epoch, index: claimed.index };
         // Before the manifest is looked up: an unknown name is told nothing of what is here.
@@ -80,10 +82,13 @@ impl Core {
             let context = self.context(&identity, &asked.request.manifest, &tracked).await?;
             let arrival = Arrival::Request(asked.request.clone());
             let decision = key_index::decide(&identity.state, &arrival, &context);
+            self.metrics.row(decision.row);
+            self.registry.heard(&identity.endpoint, &sender.address, self.now(), false);
             tracing::debug!(device = %identity.endpoint, row = decision.row.name(), "an update request");
             if let Reply::Repeat(answer) = &decision.reply
                 && !decision.changes(&identity.state)
             {
+                self.metrics.answered(&decision.reply, &[], began.elapsed());
                 return Ok(answer.clone());
             }
             let entered = self.entered(&identity, &decision, &keyed)?;
@@ -100,6 +105,7 @@ impl Core {
             outcome.state.epochs_shared.extend(keyed.shared_epoch(&decision));
             if self.stored(sender, &identity, &decision, &entered, &outcome).await? {
                 self.wake.notify_one();
+                self.metrics.answered(&decision.reply, &outcome.events, began.elapsed());
                 return Ok(outcome.answer);
             }
             identity = self.identity_of(sender, claimed.id).await?;
@@ -226,6 +232,7 @@ impl Core {
         if !decision.changes(&identity.state) {
             self.store.raise(&self.tenant, &alarms).await.map_err(failed)?;
             self.store.append(&self.tenant, &outcome.events).await.map_err(failed)?;
+            self.metrics.recorded(&outcome.events);
             return Ok(true);
         }
         let transition = Transition {
@@ -243,8 +250,13 @@ impl Core {
         identity: &Identity,
         transition: Transition<'_>,
     ) -> Result<bool, RequestError> {
+        let (began, events) = (steady(), transition.events);
         match self.store.update_identity(&self.tenant, &identity.id, transition).await {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                self.metrics.committed(began.elapsed());
+                self.metrics.recorded(events);
+                Ok(true)
+            }
             Err(UpdateError::Conflict { .. }) => Ok(false),
             Err(error) => Err(failed(error)),
         }
@@ -252,11 +264,17 @@ impl Core {
 
     pub(crate) fn malformed(&self, what: &'static str) -> RequestError {
         Counters::count(&self.counters.malformed);
+        if let Some(count) = self.quiet.malformed.pass(self.now()) {
+            tracing::warn!(what, count, "malformed messages; told at most once a minute");
+        }
         RequestError::Malformed(what)
     }
 
     pub(crate) fn not_authentic(&self) -> RequestError {
         Counters::count(&self.counters.wrong_mac);
+        if let Some(count) = self.quiet.not_authentic.pass(self.now()) {
+            tracing::warn!(count, "messages that are not authentic; told at most once a minute");
+        }
         RequestError::NotAuthentic
     }
 

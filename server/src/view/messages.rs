@@ -35,7 +35,8 @@ fn addressed(topics: &Topics, event: &Event) -> Vec<String> {
     }
 }
 
-fn told(recorded: &Recorded) -> api::Event {
+/// Tells one event as interfaces have it.
+pub(crate) fn told(recorded: &Recorded) -> api::Event {
     let Recorded { seq, event } = recorded;
     let mut told = api::Event {
         id: *seq,
@@ -49,7 +50,11 @@ fn told(recorded: &Recorded) -> api::Event {
         reason: None,
         who: None,
         why: None,
+        request_id: None,
     };
+    if let Some(By { who, why, request }) = event.kind.by().cloned() {
+        (told.who, told.why, told.request_id) = (who, why, request);
+    }
     match &event.kind {
         EventKind::Resolved { grant, bytes, .. } => (told.grant, told.bytes) = (Some(*grant), Some(*bytes)),
         EventKind::Decrypted { grant } | EventKind::Installed { grant } => told.grant = Some(*grant),
@@ -61,15 +66,6 @@ fn told(recorded: &Recorded) -> api::Event {
             told.reason = Some(reason.clone());
         }
         EventKind::AlarmRaised { cause, .. } => told.reason = Some(cause.clone()),
-        EventKind::Launched { by, .. }
-        | EventKind::Operated { by, .. }
-        | EventKind::Paused { by }
-        | EventKind::Resumed { by }
-        | EventKind::Cancelled { by }
-        | EventKind::Retried { by } => {
-            let By { who, why } = by.clone();
-            (told.who, told.why) = (who, why);
-        }
         // The kind and the sentence say it all.
         _ => {}
     }
@@ -110,10 +106,15 @@ mod tests {
 
     #[test]
     fn order_is_told_with_who_and_why() {
-        let by = By { who: Some("kim".to_owned()), why: Some("storm".to_owned()) };
+        let by = By {
+            who: Some("kim".to_owned()),
+            why: Some("storm".to_owned()),
+            request: Some("r-1".to_owned()),
+        };
         let sent = sent(Some(3), None, EventKind::Paused { by });
         assert_eq!(sent[0].0, "bellwether/v1/default/campaigns/3/events");
         assert_eq!((&sent[0].1["who"], &sent[0].1["why"]), (&json!("kim"), &json!("storm")));
+        assert_eq!(sent[0].1["request_id"], json!("r-1"));
     }
 
     #[test]

@@ -4,4 +4,5 @@ mod messages;
 mod publisher;
 pub(crate) mod topics;
 
+pub(crate) use messages::told;
 pub use publisher::run;

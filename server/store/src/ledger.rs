@@ -29,6 +29,8 @@ pub enum Scope<'a> {
     Whole(CampaignId),
     /// Those of one device, over all campaigns.
     Device(&'a Endpoint),
+    /// What people did: orders, enrolments, publications.
+    Acts,
 }
 
 /// An alarm as it is kept: once per kind, subject and day.
@@ -58,6 +60,14 @@ pub trait Ledger {
         tenant: &Tenant,
         scope: Scope<'_>,
         since: u64,
+        rows_max: u32,
+    ) -> Result<Vec<Recorded>, StoreError>;
+
+    /// Reads the last events, in order; at most `rows_max`, cut to [`crate::bounds::LIST_ROWS_MAX`].
+    async fn latest_events(
+        &self,
+        tenant: &Tenant,
+        scope: Scope<'_>,
         rows_max: u32,
     ) -> Result<Vec<Recorded>, StoreError>;
 

@@ -17,6 +17,7 @@ pub mod error;
 pub mod gateway;
 pub mod images;
 pub mod ledger;
+pub mod operators;
 pub mod publication;
 pub mod sealed;
 pub mod settings;
@@ -38,6 +39,7 @@ pub trait Store:
     + campaign::Campaigns
     + settings::Settings
     + publication::Publications
+    + operators::Operators
     + Send
     + Sync
 {

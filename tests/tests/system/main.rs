@@ -22,6 +22,7 @@ mod manifests;
 mod meddling;
 mod mqtt;
 mod mqtt_faults;
+mod operators;
 mod places;
 mod plain;
 mod raw_gateways;

@@ -84,6 +84,12 @@ impl ShardHandle {
         *self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Tells whether the thread still serves the socket.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.commands.is_closed()
+    }
+
     /// Closes all sessions, tells their peers, frees the port, and waits for the thread to end, where it has one.
     pub fn stop(&self) {
         self.tell(Command::Stop);

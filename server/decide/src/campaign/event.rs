@@ -2,6 +2,7 @@
 
 use super::CampaignId;
 use crate::alarm::AlarmKind;
+use crate::deed::Deed;
 use crate::device::Endpoint;
 use crate::identity::Digest;
 use crate::operator::Act;
@@ -115,6 +116,13 @@ pub enum EventKind {
         /// Last second in which it holds, seconds since 1970; `None`: for ever, or at once.
         until: Option<u64>,
     },
+    /// Somebody enrolled or published something.
+    Done {
+        /// What.
+        deed: Deed,
+        /// Who, and why.
+        by: By,
+    },
     /// An alarm was raised.
     AlarmRaised {
         /// What kind.
@@ -131,6 +139,8 @@ pub struct By {
     pub who: Option<String>,
     /// Why, where it was said.
     pub why: Option<String>,
+    /// The request by which it was done, as the log names it.
+    pub request: Option<String>,
 }
 
 impl EventKind {
@@ -160,7 +170,25 @@ impl EventKind {
             Self::Operated { act: Act::Forward, .. } => "forward_allowed",
             Self::Operated { act: Act::Block, .. } => "blocked",
             Self::Operated { act: Act::Unblock, .. } => "unblocked",
+            Self::Done { deed, .. } => deed.name(),
             Self::AlarmRaised { .. } => "alarm_raised",
+        }
+    }
+}
+
+impl EventKind {
+    /// Gives who did it and why, of what people do.
+    #[must_use]
+    pub fn by(&self) -> Option<&By> {
+        match self {
+            Self::Launched { by, .. }
+            | Self::Cancelled { by }
+            | Self::Paused { by }
+            | Self::Resumed { by }
+            | Self::Retried { by }
+            | Self::Operated { by, .. }
+            | Self::Done { by, .. } => Some(by),
+            _ => None,
         }
     }
 }

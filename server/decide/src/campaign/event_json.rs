@@ -7,6 +7,7 @@
 use super::CampaignId;
 use super::event::{By, Delivery, Event, EventKind};
 use crate::alarm::AlarmKind;
+use crate::deed::Deed;
 use crate::device::{Endpoint, EndpointError};
 use crate::identity::Digest;
 use crate::operator::Act;
@@ -139,9 +140,46 @@ enum KindRow {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<u64>,
     },
+    Done {
+        deed: DeedRow,
+        #[serde(flatten)]
+        by: ByRow,
+    },
     AlarmRaised {
         alarm: String,
         cause: String,
+    },
+}
+
+#[derive(Deserialize, Serialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+enum DeedRow {
+    DeviceEnrolled {
+        class: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gateway: Option<String>,
+    },
+    DeviceDetached {
+        gateway: String,
+    },
+    GatewayEnrolled {
+        gateway: String,
+    },
+    GatewayRemoved {
+        gateway: String,
+    },
+    ReleasePublished {
+        class: String,
+        component: String,
+        version: String,
+        digest: String,
+    },
+    ManifestPublished {
+        digest: String,
+        sequence: u64,
+    },
+    AnchorsPublished {
+        edition: u64,
     },
 }
 
@@ -152,17 +190,19 @@ struct ByRow {
     who: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     why: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    request: Option<String>,
 }
 
 impl From<By> for ByRow {
-    fn from(By { who, why }: By) -> Self {
-        Self { who, why }
+    fn from(By { who, why, request }: By) -> Self {
+        Self { who, why, request }
     }
 }
 
 impl From<ByRow> for By {
-    fn from(ByRow { who, why }: ByRow) -> Self {
-        Self { who, why }
+    fn from(ByRow { who, why, request }: ByRow) -> Self {
+        Self { who, why, request }
     }
 }
 
@@ -200,6 +240,7 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Operated { act, by, until } => {
             KindRow::Operated { act: act.name().to_owned(), by: by.into(), until }
         }
+        EventKind::Done { deed, by } => KindRow::Done { deed: write_deed(deed), by: by.into() },
         EventKind::AlarmRaised { kind, cause } => {
             KindRow::AlarmRaised { alarm: kind.name().to_owned(), cause }
         }
@@ -235,10 +276,43 @@ fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
             let act = Act::from_name(&act).ok_or(EventError::Act(act))?;
             EventKind::Operated { act, by: by.into(), until }
         }
+        KindRow::Done { deed, by } => EventKind::Done { deed: read_deed(deed)?, by: by.into() },
         KindRow::AlarmRaised { alarm, cause } => {
             let kind = AlarmKind::from_name(&alarm).ok_or(EventError::Alarm(alarm))?;
             EventKind::AlarmRaised { kind, cause }
         }
+    })
+}
+
+fn write_deed(deed: Deed) -> DeedRow {
+    match deed {
+        Deed::DeviceEnrolled { class, gateway } => DeedRow::DeviceEnrolled { class, gateway },
+        Deed::DeviceDetached { gateway } => DeedRow::DeviceDetached { gateway },
+        Deed::GatewayEnrolled { gateway } => DeedRow::GatewayEnrolled { gateway },
+        Deed::GatewayRemoved { gateway } => DeedRow::GatewayRemoved { gateway },
+        Deed::ReleasePublished { class, component, version, digest } => {
+            DeedRow::ReleasePublished { class, component, version, digest: hex::encode(digest) }
+        }
+        Deed::ManifestPublished { digest, sequence } => {
+            DeedRow::ManifestPublished { digest: hex::encode(digest), sequence }
+        }
+        Deed::AnchorsPublished { edition } => DeedRow::AnchorsPublished { edition },
+    }
+}
+
+fn read_deed(row: DeedRow) -> Result<Deed, EventError> {
+    Ok(match row {
+        DeedRow::DeviceEnrolled { class, gateway } => Deed::DeviceEnrolled { class, gateway },
+        DeedRow::DeviceDetached { gateway } => Deed::DeviceDetached { gateway },
+        DeedRow::GatewayEnrolled { gateway } => Deed::GatewayEnrolled { gateway },
+        DeedRow::GatewayRemoved { gateway } => Deed::GatewayRemoved { gateway },
+        DeedRow::ReleasePublished { class, component, version, digest } => {
+            Deed::ReleasePublished { class, component, version, digest: read_digest(&digest)? }
+        }
+        DeedRow::ManifestPublished { digest, sequence } => {
+            Deed::ManifestPublished { digest: read_digest(&digest)?, sequence }
+        }
+        DeedRow::AnchorsPublished { edition } => Deed::AnchorsPublished { edition },
     })
 }
 
@@ -258,7 +332,10 @@ mod tests {
 
     fn every_kind() -> Vec<EventKind> {
         let delta = Delivery::Delta { base: [0x0B; 32], algorithm: -7 };
-        let by = By { who: Some("kim".to_owned()), why: Some("storm".to_owned()) };
+        let by = By { who: Some("kim".to_owned()), why: Some("storm".to_owned()), request: None };
+        let named = By { request: Some("r-1".to_owned()), ..by.clone() };
+        let done = |deed| EventKind::Done { deed, by: named.clone() };
+        let name = || "gw-1".to_owned();
         vec![
             EventKind::Launched { targeted: 3, by: By::default() },
             EventKind::Targeted { class: "meter".to_owned() },
@@ -283,6 +360,20 @@ mod tests {
             EventKind::Retried { by: by.clone() },
             EventKind::Operated { act: Act::Resync, by: by.clone(), until: Some(1_795_100_000) },
             EventKind::Operated { act: Act::Unblock, by, until: None },
+            EventKind::Paused { by: named.clone() },
+            done(Deed::DeviceEnrolled { class: "meter".to_owned(), gateway: None }),
+            done(Deed::DeviceEnrolled { class: "meter".to_owned(), gateway: Some(name()) }),
+            done(Deed::DeviceDetached { gateway: name() }),
+            done(Deed::GatewayEnrolled { gateway: name() }),
+            done(Deed::GatewayRemoved { gateway: name() }),
+            done(Deed::ReleasePublished {
+                class: "meter".to_owned(),
+                component: "app".to_owned(),
+                version: "2.0".to_owned(),
+                digest: [0xD1; 32],
+            }),
+            done(Deed::ManifestPublished { digest: [0xD2; 32], sequence: 7 }),
+            done(Deed::AnchorsPublished { edition: 2 }),
         ]
     }
 
@@ -302,8 +393,11 @@ mod tests {
         };
         let event = |(at, kind): (u64, EventKind)| Event {
             at,
-            campaign: (!matches!(kind, EventKind::AlarmRaised { .. } | EventKind::Operated { .. }))
-                .then_some(CampaignId(1)),
+            campaign: (!matches!(
+                kind,
+                EventKind::AlarmRaised { .. } | EventKind::Operated { .. } | EventKind::Done { .. }
+            ))
+            .then_some(CampaignId(1)),
             device: device.clone().filter(|_| !whole(&kind)),
             kind,
         };

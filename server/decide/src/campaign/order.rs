@@ -186,7 +186,7 @@ mod tests {
             ("refused", Stage::Refused),
         ];
         let mut progress = progress(Halted, &stages);
-        let by = By { who: Some("kim".to_owned()), why: None };
+        let by = By { who: Some("kim".to_owned()), ..By::default() };
         let events = Order::RetryFailed.decide(&progress, by.clone(), 5).expect("allowed");
         assert_eq!(events[0].kind, EventKind::Retried { by });
         let devices: Vec<_> = events.iter().filter_map(|event| event.device.clone()).collect();

@@ -1,16 +1,21 @@
 //! Says once that the broker is away, and once that it is back; and how long to wait between tries.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// What was said of the broker since it was away; all connections to it share one.
 #[derive(Debug, Default)]
-pub(crate) struct Outage(Mutex<Vec<String>>);
+pub(crate) struct Outage {
+    said: Mutex<Vec<String>>,
+    is_connected: AtomicBool,
+}
 
 impl Outage {
     /// Says why the broker can't be used, unless that was said already.
     pub(crate) fn began(&self, broker: &str, why: &str) {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_connected.store(false, Ordering::Relaxed);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() == REASONS_MAX || said.iter().any(|known| known == why) {
             return;
         }
@@ -24,11 +29,19 @@ impl Outage {
 
     /// Says that the broker is back, if it was away.
     pub(crate) fn ended(&self, broker: &str) {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_connected.store(true, Ordering::Relaxed);
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if !said.is_empty() {
             said.clear();
             tracing::info!(broker, "the broker is back");
         }
+    }
+}
+
+impl Outage {
+    /// Whether the last that was heard of the broker is that it can be used.
+    pub(crate) fn is_connected(&self) -> bool {
+        self.is_connected.load(Ordering::Relaxed)
     }
 }
 

@@ -3,11 +3,12 @@
 use bellwether_decide::alarm::{AlarmKind, Occurrence};
 use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
+use bellwether_decide::deed::Deed;
 
 use super::sample::{NOW, endpoint, event, occurrence, other_tenant, tenant};
 use crate::Store;
 use crate::bounds::LIST_ROWS_MAX;
-use crate::ledger::Scope;
+use crate::ledger::{Recorded, Scope};
 
 const DAY_S: u64 = 86_400;
 
@@ -172,6 +173,39 @@ pub async fn alarms_page_from_the_latest_day(store: &dyn Store) {
     assert_eq!(paged, all);
 }
 
+/// What people did is found without reading what devices did, and what devices did again after an order is no act.
+pub async fn acts_of_people_read_apart(store: &dyn Store) {
+    let by = By { who: Some("kim".into()), ..By::default() };
+    let whole = |kind| Event { device: None, ..event(1, "lamp-1", kind) };
+    let deed = Deed::DeviceEnrolled { class: "lamp".into(), gateway: None };
+    let events = [
+        event(1, "lamp-1", EventKind::Asked),
+        whole(EventKind::Retried { by: by.clone() }),
+        event(1, "lamp-1", EventKind::Retried { by: By::default() }),
+        Event { campaign: None, ..event(1, "lamp-1", EventKind::Done { deed, by: by.clone() }) },
+        event(1, "lamp-1", EventKind::Installed { grant: 1 }),
+        whole(EventKind::Cancelled { by }),
+    ];
+    store.append(&tenant(), &events).await.unwrap();
+    let numbers = |read: Vec<Recorded>| read.iter().map(|one| one.seq).collect::<Vec<_>>();
+    assert_eq!(numbers(store.events(&tenant(), Scope::Acts, 0, 10).await.unwrap()), [2, 4, 6]);
+    assert_eq!(numbers(store.events(&tenant(), Scope::Acts, 2, 1).await.unwrap()), [4]);
+    assert_eq!(numbers(store.latest_events(&tenant(), Scope::Acts, 2).await.unwrap()), [4, 6]);
+}
+
+/// The last events come in their order, whatever their number.
+pub async fn latest_events_are_the_last_in_order(store: &dyn Store) {
+    let events: Vec<Event> = (0..7).map(|at| Event { at, ..event(1, "lamp-1", EventKind::Asked) }).collect();
+    store.append(&tenant(), &events).await.unwrap();
+    store.append(&other_tenant(), &events).await.unwrap();
+    let lamp = endpoint("lamp-1");
+    for scope in [Scope::All, Scope::Campaign(CampaignId(1)), Scope::Device(&lamp)] {
+        let read = store.latest_events(&tenant(), scope, 3).await.unwrap();
+        assert_eq!(read.iter().map(|one| one.seq).collect::<Vec<_>>(), [5, 6, 7], "{scope:?}");
+    }
+    assert!(store.latest_events(&tenant(), Scope::Whole(CampaignId(1)), 3).await.unwrap().is_empty());
+}
+
 /// Alarms are counted within a tenant.
 pub async fn tenants_have_alarms_apart(store: &dyn Store) {
     store.raise(&tenant(), &[occurrence("lamp-1", NOW)]).await.unwrap();
@@ -184,7 +218,7 @@ pub async fn tenants_have_alarms_apart(store: &dyn Store) {
 /// Who launched and who paused a campaign is found without reading what its devices did.
 pub async fn events_of_a_campaign_as_a_whole_read_apart(store: &dyn Store) {
     let whole = |kind| Event { device: None, ..event(1, "lamp-1", kind) };
-    let by = By { who: Some("kim".into()), why: None };
+    let by = By { who: Some("kim".into()), ..By::default() };
     let events = [
         whole(EventKind::Paused { by: by.clone() }),
         event(1, "lamp-1", EventKind::Asked),

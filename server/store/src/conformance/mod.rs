@@ -11,6 +11,7 @@ pub mod commands;
 pub mod devices;
 pub mod gateways;
 pub mod ledger;
+pub mod operators;
 pub mod publication;
 pub mod sample;
 pub mod settings;
@@ -101,6 +102,10 @@ macro_rules! for_each_case {
             publication::published_number_only_rises,
             publication::tenants_are_published_apart,
             ledger::events_of_a_campaign_as_a_whole_read_apart,
+            ledger::acts_of_people_read_apart,
+            ledger::latest_events_are_the_last_in_order,
+            operators::figures_count_what_is_there,
+            operators::latest_contact_of_a_device_is_kept,
             campaigns::campaigns_list_by_number_and_state,
             campaigns::campaign_moves_from_the_expected_state_only,
             campaigns::moving_a_stranger_is_missing,

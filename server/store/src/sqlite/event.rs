@@ -2,7 +2,8 @@
 
 use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::Event;
-use sqlx::{FromRow, Sqlite, SqlitePool, Transaction};
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqlitePool, Transaction};
 
 use super::track;
 use super::value::{backend, bounded, column, number, page, unreadable};
@@ -53,31 +54,56 @@ pub(super) async fn read(
     since: u64,
     rows_max: u32,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let query = match scope {
-        Scope::All => sqlx::query_as(
-            "SELECT seq, body FROM event WHERE tenant = ?1 AND seq > ?2 AND ?4 IS NULL ORDER BY seq LIMIT ?3",
-        ),
-        Scope::Campaign(_) => sqlx::query_as(
-            "SELECT seq, body FROM event WHERE tenant = ?1 AND campaign = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3",
-        ),
-        Scope::Whole(_) => sqlx::query_as(
-            "SELECT seq, body FROM event WHERE tenant = ?1 AND campaign = ?4 AND campaign IS NOT NULL \
-             AND endpoint IS NULL AND seq > ?2 ORDER BY seq LIMIT ?3",
-        ),
-        Scope::Device(_) => sqlx::query_as(
-            "SELECT seq, body FROM event WHERE tenant = ?1 AND endpoint = ?4 AND seq > ?2 ORDER BY seq LIMIT ?3",
-        ),
-    };
-    let query = query.bind(tenant.as_str()).bind(column(since, "sequence number")?).bind(page(rows_max));
-    let query = match scope {
-        Scope::All => query.bind(None::<i64>),
+    let text = format!("SELECT seq, body FROM event WHERE {} AND seq > ?2 ORDER BY seq LIMIT ?3", of(scope));
+    let query = sqlx::query_as(AssertSqlSafe(text))
+        .bind(tenant.as_str().to_owned())
+        .bind(column(since, "sequence number")?);
+    let query = bound(query.bind(page(rows_max)), scope)?;
+    let rows: Vec<EventRow> = query.fetch_all(readers).await.map_err(backend)?;
+    rows.into_iter().map(Recorded::try_from).collect()
+}
+
+pub(super) async fn latest(
+    readers: &SqlitePool,
+    tenant: &Tenant,
+    scope: Scope<'_>,
+    rows_max: u32,
+) -> Result<Vec<Recorded>, StoreError> {
+    let text = format!("SELECT seq, body FROM event WHERE {} ORDER BY seq DESC LIMIT ?3", of(scope));
+    // The second place is the other query's.
+    let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.as_str().to_owned()).bind(None::<i64>);
+    let rows: Vec<EventRow> =
+        bound(query.bind(page(rows_max)), scope)?.fetch_all(readers).await.map_err(backend)?;
+    rows.into_iter().rev().map(Recorded::try_from).collect()
+}
+
+/// Whose events: `?1` is the tenant, `?4` the campaign or the device.
+fn of(scope: Scope<'_>) -> &'static str {
+    match scope {
+        Scope::All => "tenant = ?1 AND ?4 IS NULL",
+        Scope::Campaign(_) => "tenant = ?1 AND campaign = ?4",
+        Scope::Whole(_) => "tenant = ?1 AND campaign = ?4 AND campaign IS NOT NULL AND endpoint IS NULL",
+        Scope::Device(_) => "tenant = ?1 AND endpoint = ?4",
+        // Word for word the condition of the index on them.
+        Scope::Acts => {
+            "tenant = ?1 AND ?4 IS NULL AND \
+             (body ->> '$.what.kind' IN ('launched', 'paused', 'resumed', 'cancelled', 'operated', 'done') \
+             OR body ->> '$.what.kind' = 'retried' AND endpoint IS NULL)"
+        }
+    }
+}
+
+type EventQuery = sqlx::query::QueryAs<'static, Sqlite, EventRow, SqliteArguments>;
+
+/// Binds what [`of`] leaves open.
+fn bound(query: EventQuery, scope: Scope<'_>) -> Result<EventQuery, StoreError> {
+    Ok(match scope {
+        Scope::All | Scope::Acts => query.bind(None::<i64>),
         Scope::Campaign(CampaignId(id)) | Scope::Whole(CampaignId(id)) => {
             query.bind(column(id, "number of a campaign")?)
         }
         Scope::Device(endpoint) => query.bind(endpoint.as_str().to_owned()),
-    };
-    let rows: Vec<EventRow> = query.fetch_all(readers).await.map_err(backend)?;
-    rows.into_iter().map(Recorded::try_from).collect()
+    })
 }
 
 fn as_json(event: &Event) -> Result<serde_json::Value, StoreError> {

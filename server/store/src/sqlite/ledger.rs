@@ -29,6 +29,15 @@ impl Ledger for SqliteStore {
         event::read(&self.readers, tenant, scope, since, rows_max).await
     }
 
+    async fn latest_events(
+        &self,
+        tenant: &Tenant,
+        scope: Scope<'_>,
+        rows_max: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        event::latest(&self.readers, tenant, scope, rows_max).await
+    }
+
     async fn raise(&self, tenant: &Tenant, occurrences: &[Occurrence]) -> Result<Vec<AlarmKey>, StoreError> {
         let mut tx = self.begin().await?;
         let keys = alarm::raise(&mut tx, tenant, occurrences).await?;

@@ -12,6 +12,7 @@ mod gateway;
 mod identity;
 mod ledger;
 mod open;
+mod operators;
 mod publication;
 mod resource;
 mod settings;

@@ -196,7 +196,7 @@ fn stage_name(stage: Stage) -> &'static str {
     }
 }
 
-fn stage(name: &str) -> Result<Stage, StoreError> {
+pub(super) fn stage(name: &str) -> Result<Stage, StoreError> {
     STAGES
         .into_iter()
         .find(|stage| stage_name(*stage) == name)
