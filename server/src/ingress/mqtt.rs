@@ -14,6 +14,7 @@ use bellwether_api::Reply;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
+use crate::caller::{self, Caller};
 use crate::commands::dispatch::{COMMAND_BYTES_MAX, VERBS, Verb};
 use crate::commands::request::check_request_id;
 use crate::config::MqttBroker;
