@@ -23,7 +23,7 @@ use bellwether_manifests::message::{
     Answers, List, Moment, Place, RequestOptions, ScopeAnswers, Selector, UpdateRequest,
 };
 use bellwether_manifests::report::{Claims, Entry, Outcome, ReportDraft};
-use bellwether_net::{PskTable, Shard, ShardConfig};
+use bellwether_net::{Shard, ShardConfig};
 use bellwether_server::builder;
 use bellwether_server::config::{Config, Flags};
 use bellwether_server::core::Core;
@@ -110,7 +110,7 @@ impl Fleet {
     /// Opens its socket for devices and gateways, and gives the address.
     pub(crate) fn listen(&self) -> Result<SocketAddr, Failure> {
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let keys = Arc::<PskTable>::clone(&self.core.dtls_keys);
+        let keys = Arc::clone(&self.core.dtls_keys) as _;
         let config = ShardConfig::new(any, bellwether_net::Security::PskServer(keys));
         let service = FrameService::new(Arc::clone(&self.core.frames));
         let (shard, events) = Shard::spawn(config, Box::new(service))?;

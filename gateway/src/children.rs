@@ -101,7 +101,7 @@ mod tests {
     use super::*;
     use bellwether_manifests::link::Child;
     use bellwether_manifests::message::List;
-    use bellwether_net::PskStore;
+
     use std::os::unix::fs::MetadataExt;
 
     fn list(names: &[&str]) -> Zeroizing<Vec<u8>> {

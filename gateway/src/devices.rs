@@ -27,6 +27,8 @@ pub async fn run(gateway: Arc<Gateway>, shard: ShardHandle, mut events: mpsc::Re
                 tracing::debug!(device = peer.identity.as_deref(), %reason, "session closed");
                 part(&gateway, &peer);
             }
+            // Keys are in memory and sessions stay there; where a device is matters to the socket alone.
+            Event::Moved(_) | Event::KeyWanted { .. } | Event::Hibernated(_) | Event::SessionWanted(_) => {}
             Event::Request { exchange, peer, request } => {
                 let Ok(permit) = Arc::clone(&at_work).acquire_owned().await else {
                     return;

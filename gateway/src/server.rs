@@ -179,6 +179,8 @@ async fn listen(gateway: &Arc<Gateway>, shard: &ShardHandle, events: &mut mpsc::
             Event::Connected(_) => {}
             Event::Closed(..) => return Ended::Closed,
             Event::Request { exchange, request, .. } => answer(gateway, shard, exchange, request).await,
+            // A client is asked for nothing else.
+            _ => {}
         }
     }
     Ended::Closed

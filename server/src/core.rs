@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bellwether_manifests::cose::PrivateKey;
-use bellwether_net::{Machine, PskTable, ThisMachine};
+use bellwether_net::{Machine, ThisMachine};
 use bellwether_store::device::Restores;
 use bellwether_store::error::{OpenError, StoreError};
 use bellwether_store::images::{ImageError, Images};
@@ -20,6 +20,7 @@ use crate::commands::reading::READS_MAX;
 use crate::config::Config;
 use crate::descriptors::Descriptors;
 use crate::disk::Disk;
+use crate::dtls_keys::DtlsKeys;
 use crate::frames::FrameCache;
 use crate::gateways::Gateways;
 use crate::health::Health;
@@ -54,8 +55,8 @@ pub struct Core {
     pub registry: Registry,
     /// Gateways, and which devices each of them lists.
     pub gateways: Gateways,
-    /// DTLS keys of the enrolled devices and gateways.
-    pub dtls_keys: Arc<PskTable>,
+    /// DTLS keys of devices and gateways that came lately.
+    pub dtls_keys: Arc<DtlsKeys>,
     /// What was turned away.
     pub counters: Counters,
     /// How the disk of the data folder is.
@@ -162,7 +163,7 @@ impl Core {
     pub async fn open(
         config: Config,
         public_uri: String,
-        dtls_keys: Arc<PskTable>,
+        dtls_keys: Arc<DtlsKeys>,
         frames: Arc<FrameCache>,
     ) -> Result<Arc<Self>, StartError> {
         let store = Arc::new(SqliteStore::open(&config.data.join("bellwether.db")).await?);
@@ -181,7 +182,7 @@ impl Core {
         ground: Ground,
         config: Config,
         public_uri: String,
-        dtls_keys: Arc<PskTable>,
+        dtls_keys: Arc<DtlsKeys>,
         frames: Arc<FrameCache>,
     ) -> Result<Arc<Self>, StartError> {
         let Ground { machine, store, images } = ground;
@@ -235,7 +236,7 @@ impl Core {
             core.anchors_come_into_force(&anchors.document);
         }
         core.load_gateways().await?;
-        core.load_dtls_keys().await?;
+        core.load_children().await?;
         Ok(core)
     }
 }

@@ -114,6 +114,16 @@ impl Gateways {
         }
     }
 
+    /// Notes that a gateway goes on from another address, over the same session.
+    pub fn moved(&self, identity: &str, session: SessionId, address: SocketAddr) {
+        let Ok(name) = Endpoint::try_from(identity) else { return };
+        let mut kept = self.write();
+        let presence = kept.by_name.get_mut(&name).and_then(|listed| listed.presence.as_mut());
+        if let Some(presence) = presence.filter(|presence| presence.session == session) {
+            presence.address = address;
+        }
+    }
+
     /// Finds a gateway that can be reached now.
     #[must_use]
     pub fn present(&self, name: &Endpoint, now: u64) -> Option<Presence> {

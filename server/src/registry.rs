@@ -99,6 +99,8 @@ impl Changes {
 struct Kept {
     by_location: HashMap<String, Registration>,
     locations: HashMap<Endpoint, String>,
+    /// Whose a session is, by the session over which a device was heard last.
+    sessions: HashMap<SessionId, Endpoint>,
     /// The last two addresses of each device, newest last: they outlive registrations, for alarms.
     addresses: HashMap<Endpoint, [Option<SocketAddr>; 2]>,
     changes: Changes,
@@ -153,8 +155,9 @@ impl Registry {
         let mut kept = self.write();
         kept.heard(&registration.endpoint, registration.address);
         if let Some(old) = kept.locations.insert(registration.endpoint.clone(), location.clone()) {
-            kept.by_location.remove(&old);
+            kept.remove(&old);
         }
+        kept.sessions.insert(registration.session, registration.endpoint.clone());
         kept.changes.tell(&registration.endpoint, Some(registration.address));
         kept.by_location.insert(location, registration);
     }
@@ -179,11 +182,39 @@ impl Registry {
         if !registration.is_of(shard, peer) || registration.expires < now {
             return None;
         }
-        registration.session = peer.session;
+        let before = std::mem::replace(&mut registration.session, peer.session);
         registration.address = peer.address;
         registration.lifetime_s = lifetime_s.unwrap_or(registration.lifetime_s);
         registration.expires = expiry(registration.lifetime_s, now);
-        Some(registration.endpoint.clone())
+        let endpoint = registration.endpoint.clone();
+        if before != peer.session {
+            kept.sessions.remove(&before);
+            kept.sessions.insert(peer.session, endpoint.clone());
+        }
+        Some(endpoint)
+    }
+
+    /// Notes that a device goes on from another address, over the same session.
+    pub fn moved(&self, endpoint: &str, session: SessionId, address: SocketAddr) {
+        let mut kept = self.write();
+        let Ok(endpoint) = Endpoint::try_from(endpoint) else { return };
+        let Kept { by_location, locations, changes, .. } = &mut *kept;
+        let found = locations.get(&endpoint).and_then(|location| by_location.get_mut(location));
+        if let Some(registration) = found.filter(|registration| registration.session == session) {
+            registration.address = address;
+            changes.tell(&endpoint, Some(address));
+            kept.heard(&endpoint, address);
+        }
+    }
+
+    /// Finds the registration that was made or renewed last over this session, and its location.
+    #[must_use]
+    pub fn of_session(&self, endpoint: &str, session: SessionId) -> Option<(String, Registration)> {
+        let endpoint = Endpoint::try_from(endpoint).ok()?;
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let location = kept.locations.get(&endpoint)?;
+        let registration = kept.by_location.get(location).filter(|one| one.session == session)?;
+        Some((location.clone(), registration.clone()))
     }
 
     /// Ends a registration of the same device; tells whether there was one.
@@ -193,10 +224,18 @@ impl Registry {
         let Some(endpoint) = own.map(|registration| registration.endpoint.clone()) else {
             return false;
         };
-        kept.by_location.remove(location);
+        kept.remove(location);
         kept.locations.remove(&endpoint);
         kept.changes.tell(&endpoint, None);
         true
+    }
+
+    /// Ends what came over a sleeping session that turned out to be lost, whosever it is.
+    pub fn forget_lost(&self, session: SessionId) {
+        let endpoint = self.0.read().unwrap_or_else(PoisonError::into_inner).sessions.get(&session).cloned();
+        if let Some(endpoint) = endpoint {
+            self.forget_session(endpoint.as_str(), session);
+        }
     }
 
     /// Ends what came over a session that is gone: the device can't be reached until it comes again.
@@ -209,7 +248,7 @@ impl Registry {
             return;
         };
         if kept.by_location.get(&location).is_some_and(|registration| registration.session == session) {
-            kept.by_location.remove(&location);
+            kept.remove(&location);
             kept.locations.remove(&endpoint);
             kept.changes.tell(&endpoint, None);
         }
@@ -265,7 +304,10 @@ impl Registry {
         let mut kept = self.write();
         let before = kept.by_location.len();
         kept.by_location.retain(|_, registration| registration.expires >= now);
-        let Kept { by_location, locations, changes, .. } = &mut *kept;
+        let Kept { by_location, locations, sessions, changes, .. } = &mut *kept;
+        sessions.retain(|_, endpoint| {
+            locations.get(endpoint).is_some_and(|location| by_location.contains_key(location))
+        });
         locations.retain(|endpoint, location| {
             let is_kept = by_location.contains_key(location);
             if !is_kept {
@@ -311,6 +353,12 @@ pub fn expiry(lifetime_s: u64, now: u64) -> u64 {
 }
 
 impl Kept {
+    fn remove(&mut self, location: &str) {
+        if let Some(registration) = self.by_location.remove(location) {
+            self.sessions.remove(&registration.session);
+        }
+    }
+
     fn heard(&mut self, endpoint: &Endpoint, address: SocketAddr) {
         let [before, latest] = self.addresses.entry(endpoint.clone()).or_default();
         if *latest != Some(address) {
@@ -421,6 +469,33 @@ mod tests {
         assert_eq!(registry.reachable(NOW + 60).len(), 1);
         assert!(registry.reachable(NOW + 61).is_empty());
         assert_eq!((registry.sweep(NOW + 61), registry.count()), (1, 0));
+    }
+
+    #[test]
+    fn lost_session_ends_the_registration_that_came_over_it_and_no_other() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW).expect("its registration");
+        registry.forget_lost(SessionId(1));
+        assert_eq!(registry.count(), 1);
+        registry.forget_lost(SessionId(2));
+        assert_eq!(registry.count(), 0);
+        assert!(registry.write().sessions.is_empty());
+    }
+
+    #[test]
+    fn device_that_moved_is_found_at_its_new_address() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        let (new, endpoint) =
+            (SocketAddr::from(([127, 0, 0, 1], 6)), Endpoint::try_from("lamp-1").expect("a name"));
+        registry.moved("lamp-1", SessionId(9), new);
+        assert_ne!(registry.find(&endpoint, NOW).expect("it").address, new);
+        registry.moved("lamp-1", SessionId(1), new);
+        assert_eq!(registry.find(&endpoint, NOW).expect("it").address, new);
+        assert_eq!(registry.other_address(&endpoint, "127.0.0.1:6"), Some("127.0.0.1:5".to_owned()));
+        assert!(registry.of_session("lamp-1", SessionId(1)).is_some());
+        assert!(registry.of_session("lamp-1", SessionId(9)).is_none());
     }
 
     #[test]

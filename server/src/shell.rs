@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_net::{
-    Event, Machine, NoService, PskTable, Security, Service, Shard, ShardConfig, ShardHandle, ThisMachine,
+    Event, Machine, NoService, Security, Service, Shard, ShardConfig, ShardHandle, ThisMachine,
 };
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::core::{Core, StartError};
+use crate::dtls_keys::DtlsKeys;
 use crate::frames::{FrameCache, FrameService};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
@@ -41,16 +42,19 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let listener = TcpListener::bind(config.http).await.map_err(|source| bind_error(config.http, source))?;
     let http_address = listener.local_addr().map_err(|source| bind_error(config.http, source))?;
     let token = http_token(&ThisMachine, &config.data.join("http.token"))?;
-    let (dtls_keys, frames) = (Arc::<PskTable>::default(), Arc::<FrameCache>::default());
-    // Bound first, since its port is what devices are told. Nobody has a key until the rooms are open.
-    let secure = Security::PskServer(Arc::<PskTable>::clone(&dtls_keys));
+    let (dtls_keys, frames) = (Arc::<DtlsKeys>::default(), Arc::<FrameCache>::default());
+    // Bound first, since its port is what devices are told. What they ask waits until the rooms are open.
+    let secure = Security::PskServer(Arc::<DtlsKeys>::clone(&dtls_keys));
     let service = Box::new(FrameService::new(Arc::clone(&frames)));
     let (coaps, coaps_events) = open_shard(&config, config.coaps, secure, service)?;
     let public_uri =
         config.public_uri.clone().unwrap_or_else(|| format!("coaps://{}", reachable(coaps.local_addr())));
     let core = Core::open(config.clone(), public_uri, dtls_keys, frames).await?;
     core.metrics.watch("coaps", coaps.clone());
-    tokio::spawn(coap::run(Arc::clone(&core), coaps.clone(), coaps_events));
+    let restored = core.restore_registrations(&coaps).await?;
+    tracing::info!(registrations = restored, "devices that sleep are registered");
+    let secure_ingress = tokio::spawn(coap::run(Arc::clone(&core), coaps.clone(), coaps_events));
+    let sweeper = tokio::spawn(Arc::clone(&core).sweep_sessions());
     let coap = match config.coap {
         None => None,
         Some(address) => {
@@ -77,8 +81,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
     campaigns.abort();
     watch.abort();
+    sweeper.abort();
     drop(mqtt);
-    coaps.stop();
+    let awake = coaps.hibernate().await;
+    // What the socket gave out before is kept once its events are all seen to.
+    if secure_ingress.await.is_err() {
+        tracing::error!("the way in for devices ended early");
+    }
+    core.put_to_sleep(&awake).await;
+    tracing::info!(sessions = awake.len(), "sessions are kept for the next start");
     if let Some(coap) = coap {
         coap.stop();
     }
@@ -94,6 +105,7 @@ fn open_shard(
     let mut shard = ShardConfig::new(address, security);
     shard.coap.transmission.ack_timeout = Duration::from_millis(config.ack_timeout_ms);
     shard.dtls.sessions_max = usize::try_from(config.sessions_max).unwrap_or(usize::MAX);
+    shard.dtls.hibernate_after = Some(Duration::from_secs(config.hibernate_after_s));
     Shard::spawn(shard, service).map_err(|source| bind_error(address, source))
 }
 

@@ -211,6 +211,8 @@ impl Device {
                 Output::Data { bytes, .. } => read(bytes),
                 Output::Established(established) => session.id = Some(established.session),
                 Output::Closed { reason, .. } => return Err(format!("a session is gone: {reason}").into()),
+                // A client is asked for no keys, keeps no sessions and follows nobody.
+                _ => {}
             }
         }
         Ok(())

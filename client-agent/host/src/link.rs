@@ -187,7 +187,7 @@ impl Link {
                 self.in_flight = None;
                 LinkEvent::Disconnected
             }
-            Some(NetEvent::Closed(..) | NetEvent::Connected(_)) => LinkEvent::Nothing,
+            Some(_) => LinkEvent::Nothing,
             None => LinkEvent::Dead,
         }
     }

@@ -52,7 +52,7 @@ impl Traffic {
     }
 }
 
-/// Totals of one engine since it was made; they only grow, but for the two that end in `_now`.
+/// Totals of one engine since it was made; they only grow, but for those that end in `_now`.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct EngineCounters {
     /// UDP payload bytes of everybody, those without a session included.
@@ -79,10 +79,28 @@ pub struct EngineCounters {
     pub handshakes_refused: u64,
     /// Sessions closed to make room, or after `session_idle_max`.
     pub sessions_evicted: u64,
+    /// Idle sessions given out of memory, to be kept elsewhere.
+    pub sessions_hibernated: u64,
+    /// Hibernated sessions that went on.
+    pub sessions_resumed: u64,
+    /// Times a peer went on from another address, by its connection ID.
+    pub rebinds: u64,
+    /// Keys that the store did not have in memory, asked of the owner.
+    pub keys_asked: u64,
+    /// Handshakes that were not let wait for their key, since as many wait as allowed.
+    pub keys_refused: u64,
+    /// Hibernated sessions asked of the owner since a record came for them.
+    pub wakes_asked: u64,
+    /// Records for hibernated sessions dropped since as many wait as allowed.
+    pub wakes_refused: u64,
     /// Handshakes in progress now.
     pub handshakes_now: u64,
     /// Sessions established now.
     pub sessions_now: u64,
+    /// Handshakes that wait for their key now.
+    pub keys_awaited_now: u64,
+    /// Hibernated sessions that are being fetched for a record now.
+    pub wakes_now: u64,
 }
 
 impl TrafficBytes {
@@ -106,4 +124,6 @@ pub struct Counters {
     pub datagrams_unsent: u64,
     /// Requests answered by 5.03 since the owner had no room for their event.
     pub requests_refused: u64,
+    /// Keys and sessions not asked of the owner since it had no room for the event.
+    pub lookups_refused: u64,
 }

@@ -41,12 +41,23 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// What a [`PskStore`] knows at once of an identity.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Lookup {
+    /// Its key.
+    Key(Secret),
+    /// Nobody has that name.
+    Nobody,
+    /// It has to be looked up where that takes time: the engine asks the shard's owner, and the handshake waits.
+    Later,
+}
+
 /// Finds the key of a PSK identity. Called on the shard's thread in the middle of a handshake, so it
 /// must answer from memory.
 pub trait PskStore: Send + Sync {
-    /// Gives the key of `identity`, or `None` if nobody has that name. The bytes are the peer's and
-    /// not yet verified; they are valid UTF-8 of at most [`IDENTITY_BYTES_MAX`] bytes.
-    fn psk(&self, identity: &[u8]) -> Option<Secret>;
+    /// Tells what is known of `identity`. The bytes are the peer's and not yet verified; they are valid
+    /// UTF-8 of at most [`IDENTITY_BYTES_MAX`] bytes.
+    fn find(&self, identity: &[u8]) -> Lookup;
 }
 
 /// Keeps pre-shared keys in memory by identity.
@@ -71,12 +82,18 @@ impl PskTable {
         let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
         table.remove(identity);
     }
+
+    /// Gives the key of `identity`, or `None` if nobody has that name.
+    #[must_use]
+    pub fn psk(&self, identity: &[u8]) -> Option<Secret> {
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        table.get(identity).cloned()
+    }
 }
 
 impl PskStore for PskTable {
-    fn psk(&self, identity: &[u8]) -> Option<Secret> {
-        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        table.get(identity).cloned()
+    fn find(&self, identity: &[u8]) -> Lookup {
+        self.psk(identity).map_or(Lookup::Nobody, Lookup::Key)
     }
 }
 

@@ -11,7 +11,6 @@ use bellwether_decide::identity::IdentityState;
 use bellwether_keys::chain::ChainLength;
 use bellwether_keys::unit::{self, UnitData};
 use bellwether_manifests::message::List;
-use bellwether_net::Secret;
 use bellwether_store::Digest;
 use bellwether_store::device::{self as rows, EnrolledDevice, NewIdentity};
 use bellwether_store::error::{AddError, StoreError};
@@ -21,7 +20,7 @@ use bellwether_store::ledger::Scope;
 use super::gateways::name_of;
 use super::releases::named;
 use super::request::limit;
-use crate::core::{Core, StartError};
+use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::vault::{LINK_KEY, NewLink, NewSecrets};
 
@@ -77,9 +76,6 @@ impl Core {
         }
         let gateway = enrolled.link.as_ref().map(|link| link.gateway.to_string());
         self.done(Some(&endpoint), Deed::DeviceEnrolled { class: asked.class.clone(), gateway }).await;
-        if asked.security == Security::Psk {
-            self.admit(endpoint.as_str(), secrets.psk.to_vec());
-        }
         if let Some(link) = &enrolled.link {
             self.gateways.attach(&link.gateway, endpoint.clone());
             self.tell_children_changed(&link.gateway);
@@ -264,38 +260,6 @@ impl Core {
             None => sentence.text,
         });
         Ok(Explanation { endpoint: name.to_owned(), lines: lines.collect() })
-    }
-
-    /// Loads the DTLS keys of all devices, since sessions can only be made by devices that are in memory, and lists
-    /// devices under their gateways.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError`] where one does not open under the master key.
-    pub(crate) async fn load_dtls_keys(&self) -> Result<(), StartError> {
-        let mut after: Option<Endpoint> = None;
-        loop {
-            let page = self.store.devices(&self.tenant, after.as_ref(), PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = Some(last.device.endpoint.clone());
-            for enrolled in &page {
-                if let Some(link) = &enrolled.link {
-                    self.gateways.attach(&link.gateway, enrolled.device.endpoint.clone());
-                }
-                if let rows::Security::Psk { credential } = &enrolled.security {
-                    let name = enrolled.device.endpoint.as_str();
-                    self.admit(name, self.vault.dtls_key(name, credential)?.to_vec());
-                }
-            }
-        }
-    }
-
-    pub(super) fn admit(&self, endpoint: &str, key: Vec<u8>) {
-        if let Some(key) = Secret::new(key) {
-            self.dtls_keys.insert(endpoint, key);
-        } else {
-            tracing::error!(endpoint, "its DTLS key has a wrong length; it can't connect");
-        }
     }
 }
 

@@ -51,7 +51,6 @@ impl Core {
             Err(error) => return Err(Refusal::internal(error)),
         }
         self.done(None, Deed::GatewayEnrolled { gateway: name.to_string() }).await;
-        self.admit(name.as_str(), secret.psk.to_vec());
         self.gateways.add(name);
         Ok(NewGateway { gateway: self.describe_gateway(&gateway), unit })
     }
@@ -89,10 +88,11 @@ impl Core {
             Err(UpdateError::Missing) => return Err(unknown(name.as_str())),
             Err(error) => return Err(Refusal::internal(error)),
         }
-        self.dtls_keys.remove(name.as_str().as_bytes());
+        self.dtls_keys.remove(name.as_str());
         if let Some(presence) = self.gateways.remove(&name) {
             presence.shard.close(presence.session);
         }
+        self.forget_sessions_of(name.as_str()).await.map_err(Refusal::internal)?;
         self.done(None, Deed::GatewayRemoved { gateway: name.to_string() }).await;
         Ok(removed)
     }
@@ -120,17 +120,35 @@ impl Core {
         }
     }
 
-    /// Loads the keys of all gateways, as [`Core::load_dtls_keys`] does those of devices, and who they are.
+    /// Reads who the gateways are, and tries their keys: there are few, and a wrong master key is better found now.
     ///
     /// # Errors
     ///
     /// [`StartError`] where one does not open under the master key.
     pub(crate) async fn load_gateways(&self) -> Result<(), StartError> {
         for gateway in self.all_gateways().await? {
-            let name = gateway.name.as_str();
-            let key = self.vault.open_sealed(GATEWAY_KEY, name, &gateway.psk)?;
-            self.admit(name, key.to_vec());
+            self.vault.open_sealed(GATEWAY_KEY, gateway.name.as_str(), &gateway.psk)?;
             self.gateways.add(gateway.name);
+        }
+        Ok(())
+    }
+
+    /// Lists devices under their gateways.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub(crate) async fn load_children(&self) -> Result<(), StoreError> {
+        for gateway in self.all_gateways().await? {
+            let mut after: Option<Endpoint> = None;
+            loop {
+                let page = self.store.children(&self.tenant, &gateway.name, after.as_ref(), PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = Some(last.device.endpoint.clone());
+                for enrolled in page {
+                    self.gateways.attach(&gateway.name, enrolled.device.endpoint);
+                }
+            }
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bellwether_decide::device::Endpoint;
 use bellwether_manifests::message::content_format;
 use bellwether_net::coap::{Code, ExchangeId, Method, Request, Response};
-use bellwether_net::{Event, Peer, ShardHandle};
+use bellwether_net::{Event, Peer, SessionId, ShardHandle};
 use bellwether_store::device::Security;
 use lwm2m_rs::registration::{ObjectList, QueryError, RegisterParameters, UpdateParameters, Version};
 use lwm2m_rs::table::BELLWETHER_UPDATE;
@@ -19,13 +19,28 @@ use crate::frames;
 use crate::metrics::{Asked, steady};
 use crate::registry::{self, Registration, Speaks, Told};
 use crate::resolver::{RequestError, Sender};
+use crate::sessions::{self, Task};
 
 /// Serves the events of a shard until it stops.
 pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver<Event>) {
     let at_work = Arc::new(Semaphore::new(REQUESTS_AT_WORK_MAX));
+    let (tasks, waiting) = mpsc::channel(sessions::TASKS_MAX);
+    let keeper = tokio::spawn(sessions::keep(Arc::clone(&core), shard.clone(), waiting));
     while let Some(event) = events.recv().await {
         match event {
             Event::Connected(_) => {}
+            Event::Moved(peer) => {
+                if let Some(identity) = &peer.identity {
+                    core.registry.moved(identity, peer.session, peer.address);
+                    core.gateways.moved(identity, peer.session, peer.address);
+                }
+            }
+            Event::KeyWanted { session, identity } => {
+                tokio::spawn(supply_key(Arc::clone(&core), shard.clone(), session, identity));
+            }
+            // The keeper ends after this only.
+            Event::Hibernated(dormant) => drop(tasks.send(Task::Sleep(dormant)).await),
+            Event::SessionWanted(session) => drop(tasks.send(Task::Wake(session)).await),
             Event::Closed(peer, _) => {
                 if let Some(identity) = &peer.identity {
                     core.registry.forget_session(identity, peer.session);
@@ -44,6 +59,23 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
             }
         }
     }
+    drop(tasks);
+    if keeper.await.is_err() {
+        tracing::error!("sleeping sessions were not all kept");
+    }
+}
+
+/// Looks a key up for a handshake. The engine bounds how many of these there are.
+async fn supply_key(core: Arc<Core>, shard: ShardHandle, session: SessionId, identity: Arc<str>) {
+    let key = match core.dtls_key(&identity).await {
+        Ok(key) => key,
+        Err(error) => {
+            core.blame_disk(&error);
+            tracing::error!(error = &error as &dyn std::error::Error, "a DTLS key can't be looked up");
+            None
+        }
+    };
+    shard.supply_key(session, key);
 }
 
 /// Answers a request under an id of its own, which every line that is logged meanwhile carries.

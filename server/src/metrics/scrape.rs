@@ -73,7 +73,8 @@ impl Now {
     fn sockets(&mut self, metrics: &Metrics) {
         let (sessions, handshakes_now) = (Levels::default(), Levels::default());
         let (handshakes, datagrams, bytes) = (Counts::default(), Counts::default(), Counts::default());
-        let (dropped, messages) = (Counts::default(), Counts::default());
+        let (dropped, messages, lives) = (Counts::default(), Counts::default(), Counts::default());
+        let waiting = Levels::default();
         for (door, shard) in metrics.doors() {
             let all = shard.counters();
             let (dtls, coap) = (all.sessions, all.coap);
@@ -104,8 +105,17 @@ impl Now {
                 ("peer_too_busy", coap.exchanges_refused),
                 ("server_too_busy", all.requests_refused),
                 ("unsent", all.datagrams_unsent),
+                ("too_many_lookups", dtls.keys_refused + dtls.wakes_refused + all.lookups_refused),
             ];
             count(&dropped, door, "reason", reasons);
+            let turns = [
+                ("hibernated", dtls.sessions_hibernated),
+                ("resumed", dtls.sessions_resumed),
+                ("moved", dtls.rebinds),
+                ("evicted", dtls.sessions_evicted),
+            ];
+            count(&lives, door, "what", turns);
+            waiting.get_or_create(&[door]).set(level(dtls.keys_awaited_now + dtls.wakes_now));
             let told = [
                 ("received", coap.received),
                 ("sent", coap.sent),
@@ -116,6 +126,8 @@ impl Now {
         }
         let all = &mut self.ours;
         all.register("sessions", "Sessions established now", sessions);
+        all.register("session_turns", "What became of sessions that were established", lives);
+        all.register("lookups_pending", "Keys and sleeping sessions that are being looked up now", waiting);
         all.register("handshakes_in_progress", "Handshakes under way now", handshakes_now);
         all.register("handshakes", "Handshakes that ended, and those that were not begun", handshakes);
         all.register("datagrams", "UDP datagrams", datagrams);

@@ -47,3 +47,8 @@ pub const STATE_BYTES_MAX: usize = 1_024 * 1_024;
 ///
 /// A report is repeated until its receipt comes, over days; 64 re-seedings take years, and 64 rows are read in one go.
 pub const EPOCHS_MAX: u16 = 64;
+
+/// Sleeping sessions of one identity; the one that has slept longest is forgotten past it.
+///
+/// As many as an engine keeps awake: a device that lost its own has left one behind, and so has a copy of it.
+pub const SESSIONS_PER_IDENTITY_MAX: u32 = 4;

@@ -20,6 +20,7 @@ pub mod ledger;
 pub mod operators;
 pub mod publication;
 pub mod sealed;
+pub mod session;
 pub mod settings;
 pub mod sqlite;
 pub mod tenant;
@@ -40,6 +41,7 @@ pub trait Store:
     + settings::Settings
     + publication::Publications
     + operators::Operators
+    + session::Sessions
     + Send
     + Sync
 {

@@ -8,7 +8,7 @@ use bellwether_store::conformance::sample::{
     NOW, child, device, endpoint, event, full_state, gateway, identity, tenant,
 };
 use bellwether_store::conformance::{
-    campaigns, catalogue, commands, devices, gateways, ledger, operators, publication, settings,
+    campaigns, catalogue, commands, devices, gateways, ledger, operators, publication, sessions, settings,
 };
 use bellwether_store::device::{Devices, EnrolledDevice, EpochKeys, KeyStep, Security, Transition};
 use bellwether_store::gateway::Gateways;

@@ -15,7 +15,7 @@ use bellwether_net::coap::Instant;
 use bellwether_net::dtls::{
     CloseReason, ConnectRefused, Engine, Established, Outputs, PLAINTEXT_BYTES_MAX, SendError,
 };
-use bellwether_net::{DtlsConfig, EngineCounters, PskStore, Secret, SessionId, Traffic};
+use bellwether_net::{DtlsConfig, EngineCounters, Lookup, PskStore, Secret, SessionId, Traffic};
 use sha2::{Digest as _, Sha256};
 
 use self::wire::{Message, SessionNumber, Window};
@@ -40,8 +40,19 @@ pub(super) struct Bare {
     config: DtlsConfig,
     dice: Dice,
     sessions: BTreeMap<SessionId, Session>,
+    /// Who has to wait for the key of an identity.
+    asked: BTreeMap<SessionId, Hello>,
     last_id: u64,
     counters: EngineCounters,
+}
+
+/// A client's first message.
+#[derive(Clone, PartialEq)]
+struct Hello {
+    from: SocketAddr,
+    nonce: u64,
+    proof: [u8; 32],
+    identity: Arc<str>,
 }
 
 struct Session {
@@ -76,7 +87,7 @@ impl Bare {
     /// Makes an engine without sessions; `dice` draw its nonces and session numbers.
     pub(super) fn new(role: Role, config: DtlsConfig, dice: Dice) -> Self {
         let (sessions, counters) = (BTreeMap::new(), EngineCounters::default());
-        Self { role, config, dice, sessions, last_id: 0, counters }
+        Self { role, config, dice, sessions, asked: BTreeMap::new(), last_id: 0, counters }
     }
 
     fn begin(&mut self, session: Session) -> SessionId {
@@ -118,12 +129,32 @@ impl Bare {
     fn on_hello(&mut self, from: SocketAddr, hello: (u64, [u8; 32], &[u8]), now: Instant, out: &mut Outputs) {
         let (nonce, proof, identity) = hello;
         let Role::Server(store) = &self.role else { return };
-        let known = store.psk(identity).filter(|key| proof_of(key, nonce) == proof);
-        let name = std::str::from_utf8(identity).ok();
-        let (Some(_), Some(name)) = (known, name) else {
+        let found = store.find(identity);
+        let Ok(name) = std::str::from_utf8(identity) else {
             self.counters.identities_unknown += 1;
             return self.transmit(from, &Message::Refused { nonce }, out);
         };
+        let hello = Hello { from, nonce, proof, identity: name.into() };
+        match found {
+            Lookup::Key(key) => self.greet(&hello, Some(&key), now, out),
+            Lookup::Nobody => self.greet(&hello, None, now, out),
+            Lookup::Later if self.asked.values().any(|asked| *asked == hello) => {}
+            Lookup::Later => {
+                self.last_id += 1;
+                let id = SessionId(self.last_id);
+                self.counters.keys_asked += 1;
+                out.key_wanted(id, Arc::clone(&hello.identity));
+                self.asked.insert(id, hello);
+            }
+        }
+    }
+
+    fn greet(&mut self, hello: &Hello, key: Option<&Secret>, now: Instant, out: &mut Outputs) {
+        let Hello { from, nonce, proof, identity } = hello.clone();
+        if key.is_none_or(|key| proof_of(key, nonce) != proof) {
+            self.counters.identities_unknown += 1;
+            return self.transmit(from, &Message::Refused { nonce }, out);
+        }
         let asked_before = |session: &&Session| session.nonce == nonce && session.address == from;
         if let Some(session) = self.sessions.values().find(asked_before) {
             if let (Stage::Offered { .. }, Some(number)) = (&session.stage, session.number) {
@@ -135,7 +166,7 @@ impl Bare {
         let number = SessionNumber(self.dice.draw());
         let give_up = now.after(self.config.handshake_timeout);
         let mut session = Session::begun(from, now, nonce, Stage::Offered { give_up });
-        (session.identity, session.number) = (Some(name.into()), Some(number));
+        (session.identity, session.number) = (Some(identity), Some(number));
         self.begin(session);
         self.transmit(from, &Message::Welcome { nonce, number }, out);
     }
@@ -367,6 +398,12 @@ impl Engine for Bare {
         // An empty record says that it is the last.
         let _ = self.send(id, &[], now, out);
         self.end(id, CloseReason::Local, out);
+    }
+
+    fn supply_key(&mut self, id: SessionId, key: Option<Secret>, now: Instant, out: &mut Outputs) {
+        if let Some(hello) = self.asked.remove(&id) {
+            self.greet(&hello, key.as_ref(), now, out);
+        }
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outputs) {

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bellwether_net::{Machine, PskTable, Security, ShardConfig};
+use bellwether_net::{Machine, Security, ShardConfig};
 use bellwether_server::campaign;
 use bellwether_server::commands::dispatch::Verb;
 use bellwether_server::config::{Config, Flags};
 use bellwether_server::core::{Core, Ground, StartError};
+use bellwether_server::dtls_keys::DtlsKeys;
 use bellwether_server::frames::{FrameCache, FrameService};
 use bellwether_server::ingress::coap;
 use bellwether_server::refusal::Refusal;
@@ -119,8 +120,8 @@ impl Server {
     /// What the shell does, without HTTP and MQTT.
     async fn open(&self, host: &Arc<Host>, store: &Arc<Kept>) -> Result<Arc<Core>, StartError> {
         let place = &self.0;
-        let (dtls_keys, frames) = (Arc::<PskTable>::default(), Arc::<FrameCache>::default());
-        let security = Security::PskServer(Arc::<PskTable>::clone(&dtls_keys));
+        let (dtls_keys, frames) = (Arc::<DtlsKeys>::default(), Arc::<FrameCache>::default());
+        let security = Security::PskServer(Arc::<DtlsKeys>::clone(&dtls_keys));
         let mut shard = ShardConfig::new(place.address, security);
         shard.coap.transmission.ack_timeout = Duration::from_millis(place.config.ack_timeout_ms);
         let service = Box::new(FrameService::new(Arc::clone(&frames)));

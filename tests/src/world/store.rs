@@ -31,7 +31,9 @@ use bellwether_store::device::{
 use bellwether_store::error::{AddError, OpenError, StoreError, UpdateError};
 use bellwether_store::gateway::{Gateway, Gateways, KeptBundle};
 use bellwether_store::ledger::{KeptAlarm, Ledger, Recorded, Scope};
+use bellwether_store::operators::{Contact, Figures, Operators};
 use bellwether_store::publication::Publications;
+use bellwether_store::session::{KeptRegistration, KeptSession, Sessions};
 use bellwether_store::settings::{Anchors, Settings};
 use bellwether_store::{Digest, Sealed, SqliteStore, Store, Tenant};
 use tokio::runtime::{Builder, Runtime};
@@ -256,6 +258,7 @@ forward! { Gateways;
 forward! { Ledger;
     write append(tenant: &Tenant, events: &[Event]) -> Result<u64, StoreError>;
     read events(tenant: &Tenant, scope: Scope<'_>, since: u64, rows_max: u32) -> Result<Vec<Recorded>, StoreError>;
+    read latest_events(tenant: &Tenant, scope: Scope<'_>, rows_max: u32) -> Result<Vec<Recorded>, StoreError>;
     write raise(tenant: &Tenant, occurrences: &[Occurrence]) -> Result<Vec<AlarmKey>, StoreError>;
     read alarms(tenant: &Tenant, before: Option<&AlarmKey>, rows_max: u32) -> Result<Vec<KeptAlarm>, StoreError>;
 }
@@ -297,9 +300,23 @@ forward! { Settings;
     read try_write(tenant: &Tenant) -> Result<(), StoreError>;
 }
 
+forward! { Operators;
+    read figures(tenant: &Tenant) -> Result<Figures, StoreError>;
+    write put_contacts(tenant: &Tenant, contacts: &[Contact]) -> Result<(), StoreError>;
+    read contact(tenant: &Tenant, endpoint: &Endpoint) -> Result<Option<Contact>, StoreError>;
+}
+
 forward! { Publications;
     read published(tenant: &Tenant) -> Result<u64, StoreError>;
     write set_published(tenant: &Tenant, seq: u64) -> Result<(), StoreError>;
+}
+
+forward! { Sessions;
+    write put_sessions(tenant: &Tenant, sessions: &[KeptSession]) -> Result<(), StoreError>;
+    write take_sessions(tenant: &Tenant, sessions: &[[u8; 8]]) -> Result<Vec<KeptSession>, StoreError>;
+    write forget_sessions_of(tenant: &Tenant, identity: &str) -> Result<u64, StoreError>;
+    write sweep_sessions(tenant: &Tenant, now: u64, kept_max: u64) -> Result<u64, StoreError>;
+    read kept_registrations(tenant: &Tenant, after: Option<&KeptRegistration>, rows_max: u32) -> Result<Vec<KeptRegistration>, StoreError>;
 }
 
 /// What a call takes at the most: a disk that syncs.

@@ -12,10 +12,18 @@
 //! - Alerts in the clear are forgeable. They do not end a handshake that goes on; they only save the
 //!   wait for one that does not.
 //! - Nothing that fails authentication ends a session or is answered.
+//! - A peer with a connection ID is followed to another address only by a record that is authentic and newer
+//!   than every one seen before (RFC 9146 §6). Somebody on the path who delivers such a record first, from an
+//!   address of another, can thus draw our next datagrams there: at most the few that are sent without an answer.
+//! - What was hibernated goes on with the replay window that it had, so a record read before is not read again;
+//!   while it was away nobody read any. Its own sequence numbers jump, see [`Dormant`].
+//! - An identity that nobody has is looked up like any other, and then fails where a wrong key does.
 
 mod admission;
+mod cid;
 mod cookie;
 mod deadlines;
+mod dormant;
 mod holders;
 pub mod mbedtls;
 mod output;
@@ -28,10 +36,12 @@ use std::time::Duration;
 use bellwether_coap::Instant;
 use thiserror::Error;
 
+pub use dormant::Dormant;
 pub use output::{Established, Output, Outputs};
 
 use crate::SessionId;
 use crate::counters::EngineCounters;
+use crate::psk::Secret;
 
 /// Secures datagrams between this socket and many peers.
 pub trait Engine {
@@ -66,6 +76,35 @@ pub trait Engine {
     /// Ends a session and tells its peer; an unknown one is left unknown.
     fn close(&mut self, session: SessionId, now: Instant, out: &mut Outputs);
 
+    /// Answers [`Output::KeyWanted`]: the handshake goes on with the key, or as if with a wrong one. An engine
+    /// that asks for none ignores it.
+    fn supply_key(&mut self, session: SessionId, key: Option<Secret>, now: Instant, out: &mut Outputs) {
+        let _ = (session, key, now, out);
+    }
+
+    /// Answers [`Output::Wanted`], or brings a hibernated session back to send to its peer; `false` if it does
+    /// not go on: there is none, or not of this engine. An engine that hibernates none ignores it.
+    fn resume(
+        &mut self,
+        session: SessionId,
+        dormant: Option<Dormant>,
+        now: Instant,
+        out: &mut Outputs,
+    ) -> bool {
+        let _ = (session, dormant, now, out);
+        false
+    }
+
+    /// Tells whether sessions that are not here may be asked for.
+    fn hibernates(&self) -> bool {
+        false
+    }
+
+    /// Gives every session that can be hibernated out of memory, each as an [`Output::Hibernated`].
+    fn hibernate_all(&mut self, now: Instant, out: &mut Outputs) {
+        let _ = (now, out);
+    }
+
     /// Acts on what is due; call it when [`Engine::next_timeout`] has passed.
     fn handle_timeout(&mut self, now: Instant, out: &mut Outputs);
 
@@ -88,6 +127,20 @@ pub struct DtlsConfig {
     /// Time without data from the peer after which a session is closed. Default 86,400 s, the default
     /// lifetime of an LwM2M registration (OMA LwM2M 1.1 core, server object, resource 1).
     pub session_idle_max: Duration,
+    /// Whether connection IDs are used with peers that can (RFC 9146). Default true: without, a peer behind an
+    /// address translator needs a new handshake whenever that has forgotten it.
+    pub connection_ids: bool,
+    /// Time without data from the peer after which a session with a connection ID is hibernated; `None`:
+    /// never, it stays in memory until `session_idle_max`. Default `None`, since somebody has to keep it. Longer
+    /// than the 247 s for which a CoAP endpoint remembers messages (RFC 7252 §4.8.2), or it would answer one twice.
+    pub hibernate_after: Option<Duration>,
+    /// Number of this shard, in the first byte of each connection ID. Default 0.
+    pub shard: u8,
+    /// Handshakes that wait for a key which is looked up, each with up to 4 KiB. Default 256: at a
+    /// millisecond a look-up they do not wait for each other.
+    pub keys_awaited_max: usize,
+    /// Hibernated sessions that are being fetched, each with up to 8 KiB of records. Default 256, as above.
+    pub wakes_max: usize,
     /// Handshakes in progress. Default 1,024: at 12 KiB each they cost 12 MiB, and at a round trip of
     /// one second they allow a thousand devices a second.
     pub handshakes_in_progress_max: usize,
@@ -107,6 +160,11 @@ impl Default for DtlsConfig {
             sessions_max: 16_384,
             sessions_per_identity_max: 4,
             session_idle_max: Duration::from_hours(24),
+            connection_ids: true,
+            hibernate_after: None,
+            shard: 0,
+            keys_awaited_max: 256,
+            wakes_max: 256,
             handshakes_in_progress_max: 1_024,
             handshakes_per_address_max: 256,
             handshake_timeout: Duration::from_secs(30),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::CloseReason;
+use super::{CloseReason, Dormant};
 use crate::SessionId;
 use crate::counters::Traffic;
 
@@ -23,10 +23,16 @@ enum Item {
     Data(SessionId, Range<usize>),
     Established(Established),
     Closed(SessionId, CloseReason),
+    Moved(SessionId, SocketAddr),
+    KeyWanted(SessionId, Arc<str>),
+    Wanted(SessionId),
+    Hibernated(Dormant),
+    Resumed(Established),
 }
 
 /// Tells one thing an engine did.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Output<'a> {
     /// A datagram is to be sent.
     Transmit {
@@ -51,6 +57,29 @@ pub enum Output<'a> {
         /// Why.
         reason: CloseReason,
     },
+    /// The peer of a session goes on from another address.
+    Moved {
+        /// The session.
+        session: SessionId,
+        /// Where it is now.
+        address: SocketAddr,
+    },
+    /// A handshake waits for the key of an identity; answer with [`supply_key`](super::Engine::supply_key).
+    KeyWanted {
+        /// The handshake.
+        session: SessionId,
+        /// Whose key; who names it has proved nothing yet.
+        identity: Arc<str>,
+    },
+    /// A record came for a session that is not here; answer with [`resume`](super::Engine::resume).
+    Wanted {
+        /// The session; whoever sent the record may have made it up.
+        session: SessionId,
+    },
+    /// An idle session is given out of memory; what is kept of it is all that is left.
+    Hibernated(Dormant),
+    /// A hibernated session goes on.
+    Resumed(Established),
 }
 
 /// Describes a session whose handshake is verified.
@@ -84,6 +113,11 @@ impl Outputs {
             Item::Data(session, range) => Output::Data { session, bytes: &self.bytes[range] },
             Item::Established(established) => Output::Established(established),
             Item::Closed(session, reason) => Output::Closed { session, reason },
+            Item::Moved(session, address) => Output::Moved { session, address },
+            Item::KeyWanted(session, identity) => Output::KeyWanted { session, identity },
+            Item::Wanted(session) => Output::Wanted { session },
+            Item::Hibernated(dormant) => Output::Hibernated(dormant),
+            Item::Resumed(established) => Output::Resumed(established),
         })
     }
 
@@ -113,6 +147,31 @@ impl Outputs {
     /// Adds that a session is gone.
     pub fn closed(&mut self, session: SessionId, reason: CloseReason) {
         self.items.push_back(Item::Closed(session, reason));
+    }
+
+    /// Says that the peer of a session goes on from another address.
+    pub fn moved(&mut self, session: SessionId, address: SocketAddr) {
+        self.items.push_back(Item::Moved(session, address));
+    }
+
+    /// Asks for the key of an identity.
+    pub fn key_wanted(&mut self, session: SessionId, identity: Arc<str>) {
+        self.items.push_back(Item::KeyWanted(session, identity));
+    }
+
+    /// Asks for a hibernated session.
+    pub fn wanted(&mut self, session: SessionId) {
+        self.items.push_back(Item::Wanted(session));
+    }
+
+    /// Gives a session out.
+    pub fn hibernated(&mut self, dormant: Dormant) {
+        self.items.push_back(Item::Hibernated(dormant));
+    }
+
+    /// Says that a hibernated session goes on.
+    pub fn resumed(&mut self, established: Established) {
+        self.items.push_back(Item::Resumed(established));
     }
 
     fn store(&mut self, bytes: &[u8]) -> Range<usize> {

@@ -3,6 +3,9 @@
 
 use thiserror::Error;
 
+use super::cid::{self, CID_BYTES};
+use crate::SessionId;
+
 /// Says that a datagram is not made of DTLS 1.2 records; it is dropped and counted.
 #[derive(Clone, Copy, Debug, Error, Eq, PartialEq)]
 #[error("not a DTLS 1.2 record")]
@@ -15,6 +18,10 @@ pub(crate) struct Malformed;
 pub(crate) struct Record<'a> {
     pub(crate) content: Content,
     pub(crate) epoch: u16,
+    /// 48 bits.
+    pub(crate) sequence: u64,
+    /// The connection ID it was sent to, where it has one.
+    pub(crate) cid: Option<SessionId>,
     /// Header and body.
     pub(crate) bytes: &'a [u8],
 }
@@ -26,6 +33,8 @@ pub(crate) enum Content {
     Alert,
     Handshake,
     Application,
+    /// Encrypted, to a connection ID: what it carries is encrypted too (RFC 9146 §4).
+    Cid,
 }
 
 impl Record<'_> {
@@ -60,22 +69,34 @@ impl<'a> Iterator for Records<'a> {
 }
 
 fn split_record(input: &[u8]) -> Option<(Record<'_>, &[u8])> {
-    let header: &[u8; HEADER_BYTES] = input.first_chunk()?;
-    let content = match header[0] {
-        20 => Content::ChangeCipherSpec,
-        21 => Content::Alert,
-        22 => Content::Handshake,
-        23 => Content::Application,
-        _ => return None,
+    let mut header = input;
+    let &[content, version_major, _, epoch_high, epoch_low, ref sequence @ ..] =
+        take(&mut header, HEADER_BYTES - 2)?.first_chunk::<{ HEADER_BYTES - 2 }>()?;
+    let content = content_of(content)?;
+    let cid = match content {
+        Content::Cid => Some(cid::read(*take(&mut header, CID_BYTES)?.first_chunk()?)),
+        _ => None,
     };
-    let length = usize::from(u16::from_be_bytes([header[11], header[12]]));
+    let length = usize::from(u16::from_be_bytes(*take(&mut header, 2)?.first_chunk()?));
     // A first ClientHello may say DTLS 1.0 (0xfeff) on the record layer, everything else says 1.2.
-    if header[1] != VERSION_MAJOR || length == 0 || length > BODY_BYTES_MAX {
+    if version_major != VERSION_MAJOR || length == 0 || length > BODY_BYTES_MAX {
         return None;
     }
-    let (bytes, tail) = input.split_at_checked(HEADER_BYTES + length)?;
-    let epoch = u16::from_be_bytes([header[3], header[4]]);
-    Some((Record { content, epoch, bytes }, tail))
+    let (bytes, tail) = input.split_at_checked(input.len() - header.len() + length)?;
+    let epoch = u16::from_be_bytes([epoch_high, epoch_low]);
+    let sequence = sequence.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
+    Some((Record { content, epoch, sequence, cid, bytes }, tail))
+}
+
+fn content_of(number: u8) -> Option<Content> {
+    match number {
+        20 => Some(Content::ChangeCipherSpec),
+        21 => Some(Content::Alert),
+        22 => Some(Content::Handshake),
+        23 => Some(Content::Application),
+        25 => Some(Content::Cid),
+        _ => None,
+    }
 }
 
 /// Shows what a stateless server needs of a `ClientHello`.
@@ -135,6 +156,23 @@ fn parse_client_hello<'a>(record: &'a [u8], mut body: &'a [u8]) -> Option<Client
     })
 }
 
+/// Reads the PSK identity of a `ClientKeyExchange` that is the first message of its record and not split
+/// into fragments; `None` for everything else.
+///
+/// Source: RFC 4279 §2, RFC 6347 §4.2.2.
+pub(crate) fn psk_identity<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    if record.epoch != 0 || record.content != Content::Handshake {
+        return None;
+    }
+    let mut body = record.bytes.get(HEADER_BYTES..)?;
+    let header = take(&mut body, HANDSHAKE_HEADER_BYTES)?;
+    if header[0] != CLIENT_KEY_EXCHANGE || header[6..9] != [0, 0, 0] || header[9..12] != header[1..4] {
+        return None;
+    }
+    let count = u16::from_be_bytes(*take(&mut body, 2)?.first_chunk()?);
+    take(&mut body, usize::from(count))
+}
+
 fn take<'a>(input: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
     let (head, tail) = input.split_at_checked(count)?;
     *input = tail;
@@ -170,11 +208,12 @@ pub(crate) fn hello_verify_request(hello: &ClientHello<'_>, cookie: &[u8; COOKIE
 
 const CLIENT_HELLO: u8 = 1;
 const HELLO_VERIFY_REQUEST: u8 = 3;
+const CLIENT_KEY_EXCHANGE: u8 = 16;
 const VERSION_MAJOR: u8 = 0xfe;
 const VERSION_1_0: u8 = 0xff;
 const HANDSHAKE_HEADER_BYTES: usize = 12;
 
-/// Type, version, epoch, sequence number, length.
+/// Type, version, epoch, sequence number, length; a connection ID stands before the length.
 pub(crate) const HEADER_BYTES: usize = 13;
 
 /// The record bodies the engine has room for: 2,048 bytes of content and 256 for nonce, tag and padding.
@@ -254,6 +293,31 @@ mod tests {
         assert_eq!(contents, [Content::Handshake, Content::ChangeCipherSpec]);
     }
 
+    #[test]
+    fn record_to_a_connection_id_is_longer_by_it() {
+        let mut datagram = vec![25, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 2, 3, 7, 0, 0, 0, 0, 0, 0, 9, 0, 2, 1, 1];
+        let record = only_record(&datagram);
+        assert_eq!((record.content, record.epoch, record.sequence), (Content::Cid, 1, 0x203));
+        assert_eq!(record.cid, Some(SessionId(0x0700_0000_0000_0009)));
+        assert_eq!(record.bytes.len(), datagram.len());
+        datagram.pop();
+        assert!(records(&datagram).next().unwrap().is_err());
+        assert!(records(&datagram[..15]).next().unwrap().is_err());
+    }
+
+    #[test]
+    fn identity_of_a_whole_client_key_exchange_is_read_and_of_a_fragment_not() {
+        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 3, 0, 18, 16, 0, 0, 6, 0, 2];
+        datagram.extend_from_slice(&[0, 0, 0, 0, 0, 6, 0, 4]);
+        datagram.extend_from_slice(b"lamp");
+        assert_eq!(psk_identity(&only_record(&datagram)), Some(&b"lamp"[..]));
+        let mut lying = datagram.clone();
+        lying[26] = 5;
+        assert_eq!(psk_identity(&only_record(&lying)), None);
+        datagram[24] = 5;
+        assert_eq!(psk_identity(&only_record(&datagram)), None);
+    }
+
     proptest! {
         #[test]
         fn arbitrary_bytes_never_panic_and_records_never_exceed_the_datagram(
@@ -263,6 +327,7 @@ mod tests {
             for record in records(&bytes).map_while(Result::ok) {
                 total += record.bytes.len();
                 let _ = client_hello(&record);
+                let _ = psk_identity(&record);
             }
             prop_assert!(total <= bytes.len());
         }

@@ -7,6 +7,8 @@ use tokio::sync::oneshot;
 
 use super::{ConnectError, Peer, RequestError};
 use crate::SessionId;
+use crate::dtls::Dormant;
+use crate::psk::Secret;
 
 /// One wish of a handle. The queue needs no bound of its own: whoever connects or requests waits for the
 /// answer, and a response answers one of the boundedly many open exchanges.
@@ -28,6 +30,16 @@ pub(super) enum Command {
         response: Box<Response>,
     },
     Close(SessionId),
+    SupplyKey {
+        session: SessionId,
+        key: Option<Secret>,
+    },
+    Resume {
+        session: SessionId,
+        dormant: Option<Box<Dormant>>,
+    },
+    /// Stop, and give the sessions out instead of closing them.
+    Hibernate(oneshot::Sender<Vec<Dormant>>),
     Stop,
 }
 

@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use super::command::{Command, Reply, Ticket};
 use super::news::News;
 use super::requests::Requests;
+use super::sleep::Sleepers;
 use super::{ConnectError, Event, Peer, RequestError, Service};
 use crate::SessionId;
 use crate::clock::Clock;
@@ -25,19 +26,20 @@ use crate::wire::Wire;
 /// Everything that is worked on at a wake.
 pub(super) struct Driver<W, E: ?Sized> {
     wire: W,
-    engine: Box<E>,
-    endpoint: Endpoint<SessionId>,
+    pub(super) engine: Box<E>,
+    pub(super) endpoint: Endpoint<SessionId>,
     service: Box<dyn Service>,
     clock: Clock,
     /// What the engine gave and is not yet acted on, and an empty one to swap it with.
-    outputs: Outputs,
+    pub(super) outputs: Outputs,
     spare: Outputs,
-    peers: HashMap<SessionId, Peer>,
+    pub(super) peers: HashMap<SessionId, Peer>,
     connecting: HashMap<SessionId, oneshot::Sender<Result<Peer, ConnectError>>>,
     requests: Requests,
-    events: mpsc::Sender<Event>,
+    pub(super) events: mpsc::Sender<Event>,
     news: News,
-    counters: Counters,
+    pub(super) sleepers: Sleepers,
+    pub(super) counters: Counters,
     published: Arc<Mutex<Counters>>,
     room: Box<[u8]>,
 }
@@ -74,6 +76,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
             requests: Requests::default(),
             events,
             news: News::default(),
+            sleepers: Sleepers::default(),
             counters: Counters::default(),
             published,
             room: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
@@ -83,12 +86,13 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
     /// Serves the wire until told to stop, or until nobody can tell any more.
     pub(super) async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<Command>) {
         loop {
-            let (next, has_news) = (self.next_timeout(), !self.news.is_empty());
+            let (next, has_news) = (self.next_timeout(), self.has_news());
             let wait = next.map(|next| next.0.saturating_sub(self.clock.now().0));
             let wake = wake(&mut inbox, &self.wire, wait, has_news.then_some(&self.events)).await;
             let now = self.clock.now();
             match wake {
                 Wake::Command(None | Some(Command::Stop)) => break,
+                Wake::Command(Some(Command::Hibernate(reply))) => return self.hibernate(reply, now),
                 Wake::Command(Some(command)) => self.on_command(command, now),
                 Wake::Readable | Wake::Due | Wake::Room => {}
             }
@@ -145,7 +149,13 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
             }
             Command::Respond { exchange, response } => self.respond(exchange, *response, now),
             Command::Close(session) => self.engine.close(session, now, &mut self.outputs),
-            Command::Stop => {}
+            Command::SupplyKey { session, key } => {
+                self.engine.supply_key(session, key, now, &mut self.outputs);
+            }
+            Command::Resume { session, dormant } => {
+                self.on_fetched(session, dormant.map(|dormant| *dormant), now);
+            }
+            Command::Hibernate(_) | Command::Stop => {}
         }
         self.settle(now);
     }
@@ -157,10 +167,16 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
         }
     }
 
-    fn request(&mut self, session: SessionId, request: Request, ticket: Ticket, reply: Reply, now: Instant) {
+    pub(super) fn request(
+        &mut self,
+        session: SessionId,
+        request: Request,
+        ticket: Ticket,
+        reply: Reply,
+        now: Instant,
+    ) {
         if !self.peers.contains_key(&session) {
-            let _ = reply.send(Err(RequestError::NoSession));
-            return;
+            return self.request_of_absent(session, request, ticket, reply, now);
         }
         match self.endpoint.request(now, session, request) {
             Ok(id) => self.requests.add(id, ticket, reply),
@@ -174,7 +190,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
     }
 
     /// Passes on what engine and endpoint gave until neither has anything left.
-    fn settle(&mut self, now: Instant) {
+    pub(super) fn settle(&mut self, now: Instant) {
         loop {
             let mut batch = mem::replace(&mut self.outputs, mem::take(&mut self.spare));
             while let Some(output) = batch.pop() {
@@ -207,6 +223,11 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
             Output::Data { session, bytes } => self.endpoint.handle_datagram(now, session, bytes),
             Output::Established(established) => self.on_established(established.into(), now),
             Output::Closed { session, reason } => self.on_closed(session, reason),
+            Output::Moved { session, address } => self.on_moved(session, address),
+            Output::KeyWanted { session, identity } => self.on_key_wanted(session, identity, now),
+            Output::Wanted { session } => self.on_wanted(session, now),
+            Output::Hibernated(dormant) => self.on_hibernated(dormant),
+            Output::Resumed(established) => self.on_resumed(established),
         }
     }
 
@@ -267,7 +288,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
         let event = Event::Request { exchange, peer: peer.clone(), request };
         self.publish();
         // What waits of the news may tell of this very peer, and must be heard first.
-        if !self.news.is_empty() || self.events.try_send(event).is_err() {
+        if self.has_news() || self.events.try_send(event).is_err() {
             self.counters.requests_refused += 1;
             let mut busy = Response::new(Code::SERVICE_UNAVAILABLE);
             busy.max_age = Some(BUSY_MAX_AGE_S);
@@ -275,22 +296,39 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
         }
     }
 
-    fn tell_session(&mut self, event: Event) {
+    pub(super) fn tell_session(&mut self, event: Event) {
         self.news.add(event);
         self.tell_news();
     }
 
-    fn tell_news(&mut self) {
+    fn has_news(&self) -> bool {
+        !self.news.is_empty() || !self.sleepers.is_empty()
+    }
+
+    pub(super) fn tell_news(&mut self) {
         if self.events.is_closed() {
             self.news = News::default();
         }
-        while !self.news.is_empty() {
+        while self.has_news() {
             let Ok(permit) = self.events.try_reserve() else {
                 return;
             };
-            let Some(event) = self.news.pop() else { return };
+            let Some(event) = self.sleepers.pop().or_else(|| self.news.pop()) else { return };
             permit.send(event);
         }
+    }
+
+    /// Ends like [`Driver::run`], but hands the sessions out that can be hibernated.
+    fn hibernate(mut self, reply: oneshot::Sender<Vec<crate::dtls::Dormant>>, now: Instant) {
+        // What has come in already was sent before the end, and so belongs to the sessions.
+        self.receive(now);
+        self.sleepers.keep_all();
+        self.engine.hibernate_all(now, &mut self.outputs);
+        self.settle(now);
+        self.close_all();
+        self.publish();
+        // Nobody waits for them any more: then they are gone, as after a crash.
+        let _ = reply.send(self.sleepers.take_all());
     }
 
     fn close_all(&mut self) {
@@ -304,7 +342,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
     }
 
     /// Shows the counters to the handles; called before anything that a reader may wait for.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         self.counters.sessions = self.engine.counters();
         self.counters.coap = *self.endpoint.counters();
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.counters;

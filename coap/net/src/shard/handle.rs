@@ -12,6 +12,8 @@ use super::command::{Command, Ticket};
 use super::{ConnectError, Peer, RequestError};
 use crate::SessionId;
 use crate::counters::Counters;
+use crate::dtls::Dormant;
+use crate::psk::Secret;
 
 /// Speaks to a running shard, from any thread. The shard stops when its last handle is dropped.
 #[derive(Clone)]
@@ -76,6 +78,27 @@ impl ShardHandle {
     /// Ends a session and tells its peer; an unknown one is left unknown.
     pub fn close(&self, session: SessionId) {
         self.tell(Command::Close(session));
+    }
+
+    /// Answers [`Event::KeyWanted`](super::Event::KeyWanted); `None`: nobody has that name.
+    pub fn supply_key(&self, session: SessionId, key: Option<Secret>) {
+        self.tell(Command::SupplyKey { session, key });
+    }
+
+    /// Answers [`Event::SessionWanted`](super::Event::SessionWanted); `None`: it is not kept. Whoever gives one has
+    /// taken it away from where it was kept, for good.
+    pub fn resume(&self, session: SessionId, dormant: Option<Dormant>) {
+        self.tell(Command::Resume { session, dormant: dormant.map(Box::new) });
+    }
+
+    /// Stops the shard like [`ShardHandle::stop`], but gives the sessions that can be hibernated, without a word to
+    /// their peers. Those told by [`Event::Hibernated`](super::Event::Hibernated) before are not among them.
+    pub async fn hibernate(&self) -> Vec<Dormant> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Hibernate(reply));
+        let dormant = answer.await.unwrap_or_default();
+        self.stop();
+        dormant
     }
 
     /// Reads the totals. They include everything that led to the last event or answer.

@@ -12,6 +12,7 @@ mod driver;
 mod handle;
 mod news;
 mod requests;
+mod sleep;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -30,7 +31,7 @@ pub use self::handle::ShardHandle;
 use crate::counters::{Counters, Traffic, TrafficBytes};
 use crate::dtls::mbedtls::MbedTls;
 use crate::dtls::plain::Plain;
-use crate::dtls::{CloseReason, ConnectRefused, DtlsConfig, Engine, Established};
+use crate::dtls::{CloseReason, ConnectRefused, Dormant, DtlsConfig, Engine, Established};
 use crate::psk::{PskStore, Secret};
 use crate::wire::{Udp, Wire};
 use crate::{SessionId, entropy};
@@ -138,6 +139,21 @@ pub enum Event {
     },
     /// An established session is gone, whoever began it.
     Closed(Peer, CloseReason),
+    /// A peer goes on from another address.
+    Moved(Peer),
+    /// A handshake waits for the key of an identity; answer with [`ShardHandle::supply_key`].
+    KeyWanted {
+        /// The handshake.
+        session: SessionId,
+        /// Whose key; who names it has proved nothing yet.
+        identity: Arc<str>,
+    },
+    /// An idle session has left memory and is the owner's to keep. For the owner its peer is still there: requests
+    /// to it bring it back.
+    Hibernated(Dormant),
+    /// A hibernated session has to go on; answer with [`ShardHandle::resume`]. It comes after the session's
+    /// [`Event::Hibernated`]. Whoever sent the datagram that wants it may have made its name up.
+    SessionWanted(SessionId),
 }
 
 /// Tells why no session came about.
@@ -159,7 +175,7 @@ pub enum ConnectError {
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// Nothing was sent: the session is gone; connect again.
+    /// Nothing was sent: the session is gone, hibernated ones included; connect again.
     #[error("no such session is established")]
     NoSession,
     /// Nothing was sent: a bound of the endpoint is in the way.

@@ -7,8 +7,8 @@ use crate::SessionId;
 
 /// Keeps at most one piece of news a session: of one that came and went unheard, nothing.
 ///
-/// So it is bounded by the sessions there are plus those the owner believes there are. Session numbers
-/// only grow, so their order is the order of coming.
+/// So it is bounded by the sessions there are plus those the owner believes there are. News of different sessions
+/// have no order.
 #[derive(Default)]
 pub(super) struct News(BTreeMap<SessionId, Event>);
 
@@ -18,11 +18,20 @@ impl News {
             Event::Connected(peer) => drop(self.0.insert(peer.session, event)),
             Event::Closed(peer, _) => {
                 let session = peer.session;
-                if self.0.remove(&session).is_none() {
+                if !matches!(self.0.remove(&session), Some(Event::Connected(_))) {
                     self.0.insert(session, event);
                 }
             }
-            Event::Request { .. } => {}
+            Event::Moved(peer) => match self.0.get_mut(&peer.session) {
+                Some(Event::Connected(waiting) | Event::Moved(waiting)) => *waiting = peer.clone(),
+                Some(_) => {}
+                None => drop(self.0.insert(peer.session, event)),
+            },
+            // These are told at once or not at all, or wait elsewhere.
+            Event::Request { .. }
+            | Event::KeyWanted { .. }
+            | Event::Hibernated(_)
+            | Event::SessionWanted(_) => {}
         }
     }
 
@@ -52,6 +61,16 @@ mod tests {
         news.add(Event::Connected(peer(2)));
         news.add(Event::Closed(peer(1), CloseReason::Peer));
         assert!(matches!(news.pop(), Some(Event::Connected(peer)) if peer.session == SessionId(2)));
+        assert!(news.is_empty());
+    }
+
+    #[test]
+    fn session_that_moved_and_ended_unheard_is_told_once() {
+        let mut news = News::default();
+        news.add(Event::Moved(peer(1)));
+        news.add(Event::Moved(peer(1)));
+        news.add(Event::Closed(peer(1), CloseReason::Peer));
+        assert!(matches!(news.pop(), Some(Event::Closed(_, CloseReason::Peer))));
         assert!(news.is_empty());
     }
 

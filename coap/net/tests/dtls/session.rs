@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::wire::{Datagram, Dice, Fate, KEY, Wire, client, client_address, server, server_address};
+use crate::wire::{
+    Datagram, Dice, Fate, KEY, Wire, client, client_address, client_without_cid, server, server_address,
+};
 use bellwether_net::dtls::{CloseReason, DtlsConfig, PLAINTEXT_BYTES_MAX, SendError};
 
 fn assert_alive(wire: &mut Wire) {
@@ -102,9 +104,11 @@ fn tampered_records_are_dropped_whichever_byte_changed() {
 
 #[test]
 fn records_of_one_session_are_worth_nothing_in_another() {
-    let mut wire = Wire::established();
+    let mut wire = Wire::new(server(DtlsConfig::default()), client_without_cid("lamp-1", KEY));
+    wire.connect(client_address());
+    wire.deliver_all();
     let second: SocketAddr = "203.0.113.9:40000".parse().unwrap();
-    wire.nodes.insert(second, client("lamp-2", KEY));
+    wire.nodes.insert(second, client_without_cid("lamp-2", KEY));
     wire.connect(second);
     wire.deliver_all();
     wire.send(client_address(), b"mine");
@@ -219,12 +223,13 @@ fn traffic_is_every_byte_of_the_wire_with_the_handshake_apart() {
     wire.deliver_all();
     let of_client = wire.client().established[0].traffic.bytes();
     assert_eq!((of_client.handshake_out, of_client.handshake_in), (up, down));
-    // 13 header, 8 explicit nonce, 8 tag: 29 bytes a record.
-    assert_eq!((of_client.application_out, of_client.application_in), (129, 39));
+    // 13 header, 8 explicit nonce, 8 tag: 29 bytes a record; and to the server 8 of connection ID, 1 of content
+    // type, and padding to a multiple of 16.
+    assert_eq!((of_client.application_out, of_client.application_in), (149, 39));
     assert_eq!(wire.client().engine.counters().traffic, of_client);
     let of_server = wire.server().engine.counters().traffic;
     assert_eq!((of_server.handshake_in, of_server.handshake_out), (up, down));
-    assert_eq!((of_server.application_in, of_server.application_out), (129, 39));
+    assert_eq!((of_server.application_in, of_server.application_out), (149, 39));
     let of_session = wire.server().established[0].traffic.bytes();
     let first_hello = wire.sent[0].bytes.len() as u64;
     assert_eq!(of_session.handshake_in, up - first_hello);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bellwether_coap::Instant;
 use bellwether_net::dtls::mbedtls::MbedTls;
-use bellwether_net::dtls::{CloseReason, DtlsConfig, Engine, Established, Output, Outputs};
-use bellwether_net::{PskTable, Secret, SessionId};
+use bellwether_net::dtls::{CloseReason, Dormant, DtlsConfig, Engine, Established, Output, Outputs};
+use bellwether_net::{Lookup, PskStore, PskTable, Secret, SessionId};
 
 /// What the network does with one datagram.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -25,6 +25,13 @@ pub(crate) struct Node {
     pub(crate) established: Vec<Established>,
     pub(crate) closed: Vec<(SessionId, CloseReason)>,
     pub(crate) data: Vec<(SessionId, Vec<u8>)>,
+    /// Data in the order of [`Node::data`], for whoever takes it out.
+    pub(crate) inbox: VecDeque<(SessionId, Vec<u8>)>,
+    pub(crate) moved: Vec<(SessionId, SocketAddr)>,
+    pub(crate) keys_wanted: Vec<(SessionId, String)>,
+    pub(crate) wanted: Vec<SessionId>,
+    pub(crate) dormant: Vec<Dormant>,
+    pub(crate) resumed: Vec<Established>,
 }
 
 #[derive(Clone, Debug)]
@@ -40,6 +47,8 @@ pub(crate) struct Wire {
     pub(crate) on_the_way: VecDeque<Datagram>,
     /// Everything ever sent.
     pub(crate) sent: Vec<Datagram>,
+    /// Where a node behind an address translator seems to be.
+    pub(crate) translated: HashMap<SocketAddr, SocketAddr>,
 }
 
 pub(crate) const KEY: &[u8] = b"0123456789abcdef";
@@ -61,6 +70,12 @@ pub(crate) fn client(identity: &str, psk: &[u8]) -> Node {
     Node::new(Box::new(engine))
 }
 
+/// A device whose stack knows no connection IDs.
+pub(crate) fn client_without_cid(identity: &str, psk: &[u8]) -> Node {
+    let config = DtlsConfig { connection_ids: false, ..DtlsConfig::default() };
+    Node::new(Box::new(MbedTls::client(identity.into(), key(psk), config).unwrap()))
+}
+
 /// A server that knows lamp-1 and lamp-2 by [`KEY`].
 pub(crate) fn server(config: DtlsConfig) -> Node {
     let table = PskTable::new();
@@ -69,9 +84,29 @@ pub(crate) fn server(config: DtlsConfig) -> Node {
     Node::new(Box::new(MbedTls::server(Arc::new(table), config).unwrap()))
 }
 
+/// Knows nobody at once.
+pub(crate) struct Slow;
+
+impl PskStore for Slow {
+    fn find(&self, _: &[u8]) -> Lookup {
+        Lookup::Later
+    }
+}
+
 impl Node {
     pub(crate) fn new(engine: Box<dyn Engine>) -> Self {
-        Self { engine, established: Vec::new(), closed: Vec::new(), data: Vec::new() }
+        Self {
+            engine,
+            established: Vec::new(),
+            closed: Vec::new(),
+            data: Vec::new(),
+            inbox: VecDeque::new(),
+            moved: Vec::new(),
+            keys_wanted: Vec::new(),
+            wanted: Vec::new(),
+            dormant: Vec::new(),
+            resumed: Vec::new(),
+        }
     }
 
     pub(crate) fn last_session(&self) -> SessionId {
@@ -86,6 +121,7 @@ impl Wire {
             nodes: HashMap::from([(server_address(), server), (client_address(), client)]),
             on_the_way: VecDeque::new(),
             sent: Vec::new(),
+            translated: HashMap::new(),
         }
     }
 
@@ -119,13 +155,25 @@ impl Wire {
         while let Some(output) = out.pop() {
             match output {
                 Output::Transmit { to, datagram } => {
-                    let datagram = Datagram { from: address, to, bytes: datagram.to_vec() };
+                    let from = self.translated.get(&address).copied().unwrap_or(address);
+                    let datagram = Datagram { from, to, bytes: datagram.to_vec() };
                     self.sent.push(datagram.clone());
                     self.on_the_way.push_back(datagram);
                 }
                 Output::Established(established) => node.established.push(established),
-                Output::Data { session, bytes } => node.data.push((session, bytes.to_vec())),
+                Output::Data { session, bytes } => {
+                    node.data.push((session, bytes.to_vec()));
+                    node.inbox.push_back((session, bytes.to_vec()));
+                }
                 Output::Closed { session, reason } => node.closed.push((session, reason)),
+                Output::Moved { session, address } => node.moved.push((session, address)),
+                Output::KeyWanted { session, identity } => {
+                    node.keys_wanted.push((session, identity.to_string()));
+                }
+                Output::Wanted { session } => node.wanted.push(session),
+                Output::Hibernated(dormant) => node.dormant.push(dormant),
+                Output::Resumed(established) => node.resumed.push(established),
+                _ => {}
             }
         }
         result
@@ -140,12 +188,25 @@ impl Wire {
         self.at(from, |engine, now, out| engine.send(session, bytes, now, out)).unwrap();
     }
 
+    pub(crate) fn send_over(&mut self, from: SocketAddr, session: SessionId, bytes: &[u8]) {
+        self.at(from, |engine, now, out| engine.send(session, bytes, now, out)).unwrap();
+    }
+
     /// Hands a datagram to its receiver, whoever made it.
     pub(crate) fn inject(&mut self, datagram: &Datagram) {
         let Datagram { from, to, bytes } = datagram;
-        if self.nodes.contains_key(to) {
-            self.at(*to, |engine, now, out| engine.on_datagram(*from, bytes, now, out));
+        let mut behind = self.translated.iter().filter(|(_, outside)| *outside == to);
+        let to = behind.next().map_or(*to, |(inside, _)| *inside);
+        let is_reached = self.translated.get(&to).is_none_or(|outside| *outside == datagram.to);
+        if is_reached && self.nodes.contains_key(&to) {
+            self.at(to, |engine, now, out| engine.on_datagram(*from, bytes, now, out));
         }
+    }
+
+    /// Lets the address translator of `inside` forget it: its next datagram comes from another place, and what is
+    /// sent to the place before reaches nobody.
+    pub(crate) fn rebind(&mut self, inside: SocketAddr, outside: SocketAddr) {
+        self.translated.insert(inside, outside);
     }
 
     pub(crate) fn deliver_all(&mut self) {

@@ -14,6 +14,7 @@ pub mod ledger;
 pub mod operators;
 pub mod publication;
 pub mod sample;
+pub mod sessions;
 pub mod settings;
 
 /// Calls a macro with the path of every case: `for_each_case!(run)` expands to `run! { devices::name, … }`.
@@ -114,6 +115,16 @@ macro_rules! for_each_case {
             campaigns::ten_thousand_devices_are_launched_and_paged,
             campaigns::campaigns_of_a_device_list_latest_first,
             campaigns::tenants_have_campaigns_apart,
+            sessions::session_reads_back_unchanged_and_once,
+            sessions::of_two_takers_of_a_session_one_gets_it,
+            sessions::session_put_again_replaces_the_row,
+            sessions::identity_keeps_its_latest_sessions_only,
+            sessions::session_put_last_is_not_the_one_that_goes,
+            sessions::expired_and_surplus_sessions_are_swept,
+            sessions::sessions_of_an_identity_are_forgotten,
+            sessions::registrations_page_by_sleep,
+            sessions::session_past_its_bound_is_refused,
+            sessions::tenants_have_sessions_apart,
         }
     };
 }

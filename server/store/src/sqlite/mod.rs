@@ -15,6 +15,7 @@ mod open;
 mod operators;
 mod publication;
 mod resource;
+mod session;
 mod settings;
 mod snapshot;
 mod track;

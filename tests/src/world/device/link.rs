@@ -108,7 +108,7 @@ impl Link {
                 self.in_flight = None;
                 LinkEvent::Disconnected
             }
-            NetEvent::Closed(..) | NetEvent::Connected(_) => LinkEvent::Nothing,
+            _ => LinkEvent::Nothing,
         }
     }
 

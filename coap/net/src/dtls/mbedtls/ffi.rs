@@ -20,9 +20,12 @@ use std::time::Duration;
 use bellwether_coap::Instant;
 use mbedtls_rs_sys as sys;
 use thiserror::Error;
+use zeroize::Zeroizing;
 
+use crate::dtls::DtlsConfig;
+use crate::dtls::cid::CID_BYTES;
 use crate::entropy;
-use crate::psk::{IDENTITY_BYTES_MAX, PSK_BYTES_MAX, PskStore, Secret};
+use crate::psk::{IDENTITY_BYTES_MAX, Lookup, PSK_BYTES_MAX, PskStore, Secret};
 
 /// Why Mbed TLS could not be set up.
 #[derive(Clone, Copy, Debug, Error, Eq, PartialEq)]
@@ -58,6 +61,7 @@ pub(super) enum Role {
 pub(super) struct Context {
     config: *mut sys::mbedtls_ssl_config,
     ciphersuites: [c_int; 2],
+    connection_ids: bool,
     keys: Keys,
     wire: Wire,
 }
@@ -65,6 +69,8 @@ pub(super) struct Context {
 /// What the key callback reads and writes.
 struct Keys {
     store: Option<Arc<dyn PskStore>>,
+    /// What was found for the handshake now being stepped, before it was.
+    found: RefCell<Option<Found>>,
     /// The identity that the handshake now being stepped has shown.
     shown: RefCell<Option<Shown>>,
 }
@@ -73,8 +79,15 @@ struct Keys {
 #[derive(Clone, Debug)]
 pub(super) struct Shown {
     pub(super) identity: Option<Arc<str>>,
-    /// Whether the store has a key of it.
+    /// Whether somebody has a key of it, as far as it could be found out.
     pub(super) known: bool,
+}
+
+/// The outcome of a look-up: the key of an identity, if there is one.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    pub(super) identity: Arc<str>,
+    pub(super) key: Option<Secret>,
 }
 
 /// What the record callbacks read and write, for whichever connection is being stepped.
@@ -95,12 +108,12 @@ struct Outgoing {
 impl Context {
     /// Makes a configuration: DTLS 1.2 with PSK-AES128-CCM8 and nothing else.
     ///
-    /// `retransmit_first` is the first retransmission timeout of a handshake flight.
+    /// Of `settings` it heeds `retransmit_first` and `connection_ids`.
     ///
     /// # Errors
     ///
     /// [`SetupError`] if Mbed TLS has no memory, or takes the key or identity for unusable.
-    pub(super) fn new(role: &Role, retransmit_first: Duration) -> Result<Rc<Self>, SetupError> {
+    pub(super) fn new(role: &Role, settings: &DtlsConfig) -> Result<Rc<Self>, SetupError> {
         let config = Box::into_raw(Box::new(MaybeUninit::<sys::mbedtls_ssl_config>::zeroed())).cast();
         // SAFETY: `config` is a fresh allocation of the right size, zeroed; init only writes to it.
         unsafe { sys::mbedtls_ssl_config_init(config) };
@@ -112,11 +125,13 @@ impl Context {
         let context = Rc::new(Self {
             config,
             ciphersuites: [PSK_WITH_AES_128_CCM_8, 0],
-            keys: Keys { store, shown: RefCell::new(None) },
+            connection_ids: settings.connection_ids,
+            keys: Keys { store, found: RefCell::new(None), shown: RefCell::new(None) },
             wire: Wire::default(),
         });
         context.set_defaults(role)?;
-        context.set_callbacks(retransmit_first);
+        context.set_cid_length()?;
+        context.set_callbacks(settings.retransmit_first);
         if let Role::Client { identity, key } = role {
             context.set_client_key(identity, key)?;
         }
@@ -137,6 +152,14 @@ impl Context {
                 sys::MBEDTLS_SSL_PRESET_DEFAULT.cast_signed(),
             )
         })
+    }
+
+    /// A server is sent to by connection IDs of [`CID_BYTES`], a client by none.
+    fn set_cid_length(&self) -> Result<(), SetupError> {
+        let length = if self.keys.store.is_some() { CID_BYTES } else { 0 };
+        let ignore = sys::MBEDTLS_SSL_UNEXPECTED_CID_IGNORE.cast_signed();
+        // SAFETY: the configuration is initialised and nobody else uses it yet.
+        setup(unsafe { sys::mbedtls_ssl_conf_cid(self.config, length, ignore) })
     }
 
     fn set_callbacks(&self, retransmit_first: Duration) {
@@ -215,12 +238,13 @@ struct Timer {
 }
 
 impl Connection {
-    /// Allocates a connection in its first state; nothing is sent.
+    /// Allocates a connection in its first state; nothing is sent. A server offers `cid` to a client that can use
+    /// it; a client has none, and uses the server's.
     ///
     /// # Errors
     ///
     /// [`SetupError`] if Mbed TLS has no memory.
-    pub(super) fn new(context: &Rc<Context>) -> Result<Self, SetupError> {
+    pub(super) fn new(context: &Rc<Context>, cid: Option<[u8; CID_BYTES]>) -> Result<Self, SetupError> {
         let ssl = Box::into_raw(Box::new(MaybeUninit::<sys::mbedtls_ssl_context>::zeroed())).cast();
         // SAFETY: `ssl` is a fresh allocation of the right size, zeroed; init only writes to it.
         unsafe { sys::mbedtls_ssl_init(ssl) };
@@ -237,13 +261,83 @@ impl Connection {
             sys::mbedtls_ssl_set_bio(ssl, wire, Some(send), Some(receive), None);
             sys::mbedtls_ssl_set_timer_cb(ssl, timer, Some(set_timer), Some(get_timer));
         }
+        if !context.connection_ids {
+            return Ok(connection);
+        }
+        let (cid, length) = cid.as_ref().map_or((ptr::null(), 0), |cid| (cid.as_ptr(), cid.len()));
+        let enabled = sys::MBEDTLS_SSL_CID_ENABLED.cast_signed();
+        // SAFETY: `ssl` is set up; `cid` is readable for `length` bytes during the call, which copies them.
+        setup(unsafe { sys::mbedtls_ssl_set_cid(ssl, enabled, cid, length) })?;
         Ok(connection)
     }
 
-    /// Goes on with the handshake: with one record, or because a timer is due or it begins.
-    pub(super) fn handshake(&mut self, record: Option<&[u8]>, now: Instant) -> Progress {
+    /// Goes on with a session that [`Connection::save`] wrote; its next sequence number is at least `floor`.
+    ///
+    /// # Errors
+    ///
+    /// [`SetupError`] if it is none of this version and configuration, or its sequence numbers are used up.
+    pub(super) fn load(
+        context: &Rc<Context>,
+        cid: [u8; CID_BYTES],
+        state: &[u8],
+        floor: u64,
+    ) -> Result<Self, SetupError> {
+        let connection = Self::new(context, Some(cid))?;
+        // SAFETY: `ssl` is freshly set up and `state` is readable for its length. Where it fails, C frees and
+        // zeroes what is in `ssl`, and dropping the connection frees nothing twice.
+        setup(unsafe { sys::mbedtls_ssl_context_load(connection.ssl, state.as_ptr(), state.len()) })?;
+        // SAFETY: `ssl` is set up and nobody else has a reference into it; the field is plain bytes.
+        let counter = unsafe { &mut (*connection.ssl).private_cur_out_ctr };
+        let written = u64::from_be_bytes(*counter);
+        let (epoch, sequence) = (written & !SEQUENCE_MAX, written & SEQUENCE_MAX);
+        let sequence = sequence.saturating_add(SEQUENCE_RESERVE).max(floor);
+        if sequence >= SEQUENCE_MAX {
+            return Err(SetupError(sys::MBEDTLS_ERR_SSL_COUNTER_WRAPPING));
+        }
+        *counter = (epoch | sequence).to_be_bytes();
+        Ok(connection)
+    }
+
+    /// Writes keys and sequence numbers of an established session, which is over here; `None` while its handshake
+    /// may have to be repeated, that is until the peer has sent data: then nothing has changed.
+    pub(super) fn save(&mut self) -> Option<Zeroizing<Vec<u8>>> {
+        let mut state = Zeroizing::new(vec![0; SAVED_BYTES_MAX]);
+        let mut count = 0;
+        // SAFETY: `ssl` is set up; `state` has room for its length, and C writes no more than that.
+        let code = unsafe {
+            sys::mbedtls_ssl_context_save(self.ssl, state.as_mut_ptr(), state.len(), &raw mut count)
+        };
+        state.truncate(count);
+        (code == 0).then_some(state)
+    }
+
+    /// Tells whether the peer sends to a connection ID of ours; asked of established sessions.
+    pub(super) fn has_cid(&self) -> bool {
+        let mut enabled = 0;
+        // SAFETY: `ssl` is set up; C writes one number, and leaves out what it has no pointers for.
+        let code = unsafe {
+            sys::mbedtls_ssl_get_peer_cid(self.ssl, &raw mut enabled, ptr::null_mut(), ptr::null_mut())
+        };
+        code == 0 && enabled == sys::MBEDTLS_SSL_CID_ENABLED.cast_signed()
+    }
+
+    /// Tells the highest sequence number of the authentic records so far.
+    pub(super) fn newest(&self) -> u64 {
+        // SAFETY: `ssl` is set up and nobody writes to it now; the field is a plain number.
+        unsafe { (*self.ssl).private_in_window_top }
+    }
+
+    /// Goes on with the handshake: with one record, or because a timer is due or it begins. `found` is the key for
+    /// the identity that the record names, if it was looked up.
+    pub(super) fn handshake(
+        &mut self,
+        record: Option<&[u8]>,
+        found: Option<Found>,
+        now: Instant,
+    ) -> Progress {
         self.timer.now.set(now);
         self.context.offer(record);
+        self.context.keys.found.replace(found);
         // SAFETY: `ssl` is set up; its callbacks touch only cells nobody has borrowed now.
         let code = unsafe { sys::mbedtls_ssl_handshake(self.ssl) };
         if let Some(shown) = self.context.keys.shown.take() {
@@ -403,7 +497,7 @@ unsafe extern "C" fn find_key(
     // SAFETY: C hands `count` readable bytes for the time of this call.
     let identity = unsafe { std::slice::from_raw_parts(identity, count) };
     let name = std::str::from_utf8(identity).ok().filter(|_| count <= IDENTITY_BYTES_MAX);
-    let found = name.and_then(|name| keys.store.as_ref()?.psk(name.as_bytes()));
+    let found = name.and_then(|name| key_of(keys, name));
     let shown = Shown { identity: name.map(Arc::from), known: found.is_some() };
     let Ok(mut place) = keys.shown.try_borrow_mut() else {
         return sys::MBEDTLS_ERR_SSL_INTERNAL_ERROR;
@@ -415,6 +509,19 @@ unsafe extern "C" fn find_key(
     let key = key.expose();
     // SAFETY: `ssl` is the connection being stepped; `key` is readable for its length and copied.
     unsafe { sys::mbedtls_ssl_set_hs_psk(ssl, key.as_ptr(), key.len()) }
+}
+
+/// Gives the key that was looked up for this identity. One in a message that came in fragments was not: then it
+/// has to be in memory.
+fn key_of(keys: &Keys, name: &str) -> Option<Secret> {
+    let found = keys.found.try_borrow_mut().ok()?.take();
+    match found {
+        Some(found) if *found.identity == *name => found.key,
+        _ => match keys.store.as_ref()?.find(name.as_bytes()) {
+            Lookup::Key(key) => Some(key),
+            Lookup::Nobody | Lookup::Later => None,
+        },
+    }
 }
 
 fn random_key() -> Option<Secret> {
@@ -478,6 +585,15 @@ unsafe extern "C" fn mbedtls_psa_external_get_random(
 
 /// `TLS_PSK_WITH_AES_128_CCM_8`, RFC 6655 §5.
 const PSK_WITH_AES_128_CCM_8: c_int = 0xC0A8;
+
+/// Room for what [`Connection::save`] writes: 216 bytes were seen, with a connection ID on both sides at most 64 more.
+const SAVED_BYTES_MAX: usize = 512;
+
+/// The highest sequence number of a record: 48 bits.
+const SEQUENCE_MAX: u64 = (1 << 48) - 1;
+
+/// Sequence numbers left out after a session was loaded, on top of what its age gives.
+const SEQUENCE_RESERVE: u64 = 1 << 16;
 
 /// RFC 6347 §4.2.4.1: the timeout doubles up to 60 s.
 const RETRANSMIT_MAX_MS: u32 = 60_000;

@@ -1,7 +1,10 @@
-//! DTLS 1.2 by Mbed TLS: addresses, cookies, bounds and time around its connections.
+//! DTLS 1.2 by Mbed TLS: addresses, connection IDs, cookies, bounds and time around its connections.
 
 mod ffi;
+mod incoming;
+mod keys;
 mod session;
+mod sleep;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -11,16 +14,18 @@ use std::sync::Arc;
 use bellwether_coap::Instant;
 use thiserror::Error;
 
-use self::ffi::{Connection, Context, Fault, Progress, Role};
+use self::ffi::{Connection, Context, Fault, Found, Progress, Role};
 use self::session::{Phase, Session};
+use self::sleep::Wakes;
 use super::admission::Admission;
+use super::cid;
 use super::cookie::{Cookies, SECRET_BYTES};
 use super::deadlines::Deadlines;
 use super::holders::Holders;
-use super::record::{
-    BODY_BYTES_MAX, ClientHello, Content, Record, client_hello, hello_verify_request, records,
+use super::record::{BODY_BYTES_MAX, records};
+use super::{
+    CloseReason, ConnectRefused, Dormant, DtlsConfig, Engine, Outputs, PLAINTEXT_BYTES_MAX, SendError,
 };
-use super::{CloseReason, ConnectRefused, DtlsConfig, Engine, Outputs, PLAINTEXT_BYTES_MAX, SendError};
 use crate::SessionId;
 use crate::counters::EngineCounters;
 use crate::entropy::{self, EntropyError};
@@ -40,8 +45,13 @@ pub struct MbedTls {
     admission: Admission,
     /// Retransmissions and ends of handshakes.
     handshakes: Deadlines,
-    /// When a session was last seen idle, plus `session_idle_max`: looked at again only then.
+    /// When a session was last seen idle, plus `hibernate_after` or `session_idle_max`: looked at again only then.
     idle: Deadlines,
+    /// Hibernated sessions that a record came for.
+    wakes: Wakes,
+    /// Handshakes that wait for their key.
+    keys_awaited: usize,
+    keys: Option<Arc<dyn PskStore>>,
     next_id: u64,
     counters: EngineCounters,
     plaintext: Box<[u8]>,
@@ -89,7 +99,7 @@ impl MbedTls {
         let mut secret = [0; SECRET_BYTES];
         entropy::fill(&mut secret)?;
         Ok(Self {
-            context: Context::new(role, config.retransmit_first)?,
+            context: Context::new(role, &config)?,
             server: matches!(role, Role::Server(_)),
             cookies: Cookies::new(secret),
             sessions: HashMap::new(),
@@ -98,129 +108,17 @@ impl MbedTls {
             admission: Admission::new(config.handshakes_in_progress_max, config.handshakes_per_address_max),
             handshakes: Deadlines::default(),
             idle: Deadlines::default(),
+            wakes: Wakes::default(),
+            keys_awaited: 0,
+            keys: match role {
+                Role::Server(store) => Some(Arc::clone(store)),
+                Role::Client { .. } => None,
+            },
             next_id: 0,
             counters: EngineCounters::default(),
             plaintext: vec![0; BODY_BYTES_MAX].into_boxed_slice(),
             config,
         })
-    }
-
-    fn on_record(&mut self, from: SocketAddr, record: &Record<'_>, now: Instant, out: &mut Outputs) {
-        let slots = self.addresses.get(&from).copied().unwrap_or_default();
-        if record.epoch > 0 {
-            return self.on_protected(slots, record, now, out);
-        }
-        match client_hello(record) {
-            Ok(Some(hello)) if self.server => self.on_client_hello(from, slots, &hello, record, now, out),
-            Ok(_) => self.on_plain(slots, record, now, out),
-            Err(_) => self.counters.malformed += 1,
-        }
-    }
-
-    /// Acts on a `ClientHello`: asks for a cookie, goes on with a handshake, or begins one.
-    fn on_client_hello(
-        &mut self,
-        from: SocketAddr,
-        slots: Slots,
-        hello: &ClientHello<'_>,
-        record: &Record<'_>,
-        now: Instant,
-        out: &mut Outputs,
-    ) {
-        if !self.cookies.check(from, hello, now) {
-            let datagram = hello_verify_request(hello, &self.cookies.make(from, hello, now));
-            self.counters.cookies_sent += 1;
-            self.counters.datagrams_out += 1;
-            self.counters.traffic.sent(datagram.len(), true);
-            return out.transmit(from, &datagram);
-        }
-        if self.began_with(slots.pending, hello) {
-            return self.step_pending(slots, record, now, out);
-        }
-        if self.began_with(slots.live, hello) {
-            // The network kept a copy of the ClientHello that made this session.
-            self.counters.rejected += 1;
-            return;
-        }
-        if let Some(stale) = slots.pending {
-            self.fail(stale, CloseReason::Replaced, out);
-        }
-        let Ok(session) = self.begin(from, Some(*hello.random), now) else {
-            self.counters.handshakes_refused += 1;
-            return;
-        };
-        self.step(session, Some(record), now, out);
-    }
-
-    fn began_with(&self, session: Option<SessionId>, hello: &ClientHello<'_>) -> bool {
-        session
-            .and_then(|id| self.sessions.get(&id))
-            .is_some_and(|session| session.hello_random.as_ref() == Some(hello.random))
-    }
-
-    /// Acts on a record in the clear that is no `ClientHello` to a server.
-    fn on_plain(&mut self, slots: Slots, record: &Record<'_>, now: Instant, out: &mut Outputs) {
-        if record.content == Content::Alert {
-            return self.on_plain_alert(slots);
-        }
-        if slots.pending.is_some() {
-            return self.step_pending(slots, record, now, out);
-        }
-        // A client that missed our last flight says its own again, beginning in the clear.
-        if !self.read_live(slots, record, now, out) {
-            self.counters.rejected += 1;
-        }
-    }
-
-    /// Notes an alert that anybody may have sent: it counts once the peer has fallen silent.
-    fn on_plain_alert(&mut self, slots: Slots) {
-        self.counters.rejected += 1;
-        let pending = slots.pending.and_then(|id| self.sessions.get_mut(&id));
-        if let Some(Session { phase: Phase::Handshake { alerted, .. }, .. }) = pending {
-            *alerted = true;
-        }
-    }
-
-    /// Acts on an encrypted record: the session in use takes what is its own, the handshake that may
-    /// replace it the rest.
-    fn on_protected(&mut self, slots: Slots, record: &Record<'_>, now: Instant, out: &mut Outputs) {
-        if self.read_live(slots, record, now, out) {
-            return;
-        }
-        let pending = slots.pending.and_then(|id| self.sessions.get(&id));
-        if pending.is_some_and(Session::awaits_encrypted) {
-            return self.step_pending(slots, record, now, out);
-        }
-        self.counters.rejected += 1;
-    }
-
-    fn step_pending(&mut self, slots: Slots, record: &Record<'_>, now: Instant, out: &mut Outputs) {
-        if let Some(pending) = slots.pending {
-            self.step(pending, Some(record), now, out);
-        }
-    }
-
-    /// Lets the session in use open a record; tells whether it was authentic and new.
-    fn read_live(&mut self, slots: Slots, record: &Record<'_>, now: Instant, out: &mut Outputs) -> bool {
-        let Some(id) = slots.live else { return false };
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return false;
-        };
-        session.connection.offer(record.bytes, now);
-        let outcome = session.read_all(id, &mut self.plaintext, out);
-        if matches!(outcome, Ok(count) if count > 0) {
-            session.heard = now;
-            session.traffic.received(record.bytes.len(), record.is_handshake_traffic());
-        }
-        // Only a peer that repeats its last flight makes us write here: it gets ours again.
-        let answered = self.flush(id, true, out) > 0;
-        match outcome {
-            Ok(count) => count > 0 || answered,
-            Err(fault) => {
-                self.end(id, closed_by(fault), out);
-                true
-            }
-        }
     }
 
     /// Allocates a handshake with `address`.
@@ -233,12 +131,10 @@ impl MbedTls {
         if !self.admission.begin(address.ip()) {
             return Err(ConnectRefused::TooManyHandshakes);
         }
-        let Ok(connection) = Connection::new(&self.context) else {
+        let Some((id, connection)) = self.name_and_connection() else {
             self.admission.end(address.ip());
             return Err(ConnectRefused::Setup);
         };
-        self.next_id += 1;
-        let id = SessionId(self.next_id);
         let give_up = now.after(self.config.handshake_timeout);
         self.sessions.insert(id, Session::new(connection, address, hello_random, give_up, now));
         self.addresses.entry(address).or_default().pending = Some(id);
@@ -246,15 +142,33 @@ impl MbedTls {
         Ok(id)
     }
 
+    /// Names a new session: on a server by the connection ID that it offers, on a client by a number.
+    fn name_and_connection(&mut self) -> Option<(SessionId, Connection)> {
+        if !self.server {
+            self.next_id += 1;
+            return Some((SessionId(self.next_id), Connection::new(&self.context, None).ok()?));
+        }
+        loop {
+            let id = cid::draw(self.config.shard).ok()?;
+            if !self.sessions.contains_key(&id) && !self.is_waking(id) {
+                return Some((id, Connection::new(&self.context, Some(cid::write(id))).ok()?));
+            }
+        }
+    }
+
     /// Moves a handshake on, by a record or because it is time to.
-    fn step(&mut self, id: SessionId, record: Option<&Record<'_>>, now: Instant, out: &mut Outputs) {
+    fn step(
+        &mut self,
+        id: SessionId,
+        record: Option<(&[u8], Option<Found>)>,
+        now: Instant,
+        out: &mut Outputs,
+    ) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if let Some(record) = record {
-            session.note(record);
-        }
-        let progress = session.connection.handshake(record.map(|record| record.bytes), now);
+        let (record, found) = record.map_or((None, None), |(bytes, found)| (Some(bytes), found));
+        let progress = session.connection.handshake(record, found, now);
         self.flush(id, true, out);
         match progress {
             Progress::Waiting => self.rearm(id),
@@ -281,8 +195,7 @@ impl MbedTls {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        session.phase = Phase::Live;
-        session.heard = now;
+        session.go_live(now);
         let established = session.established(id);
         let address = session.address;
         self.admission.end(address.ip());
@@ -290,20 +203,36 @@ impl MbedTls {
         self.counters.handshakes_ok += 1;
         let slots = self.addresses.entry(address).or_default();
         slots.pending = None;
-        if let Some(replaced) = slots.live.replace(id) {
-            self.drop_live(replaced, CloseReason::Replaced, out);
+        if let Some(before) = slots.live.replace(id)
+            && !self.is_found_elsewhere(before, established.identity.as_deref())
+        {
+            self.drop_live(before, CloseReason::Replaced, out);
         }
+        self.enter(id, established.identity.as_ref(), now, out);
+        out.established(established);
+    }
+
+    /// Tells whether a session whose address has gone to another one's goes on by its connection ID: unless it is
+    /// of the same peer, which has begun anew.
+    fn is_found_elsewhere(&self, id: SessionId, identity: Option<&str>) -> bool {
+        self.sessions
+            .get(&id)
+            .is_some_and(|session| session.has_cid && session.identity.as_deref() != identity)
+    }
+
+    /// Counts a session among those in use, and makes room for it.
+    fn enter(&mut self, id: SessionId, identity: Option<&Arc<str>>, now: Instant, out: &mut Outputs) {
         if self.counters.sessions_now >= self.config.sessions_max as u64 {
             self.evict_one(now, out);
         }
         self.counters.sessions_now += 1;
         let most = self.config.sessions_per_identity_max;
-        let surplus = established.identity.as_ref().and_then(|identity| self.holders.add(identity, id, most));
-        if let Some(oldest) = surplus {
+        if let Some(oldest) = identity.and_then(|identity| self.holders.add(identity, id, most)) {
             self.evict(oldest, CloseReason::Evicted, now, out);
         }
-        self.idle.arm(id, now.after(self.config.session_idle_max));
-        out.established(established);
+        if let Some(due) = self.idle_deadline(id) {
+            self.idle.arm(id, due);
+        }
     }
 
     /// Ends a handshake without a session.
@@ -314,6 +243,7 @@ impl MbedTls {
         self.admission.end(session.address.ip());
         self.handshakes.disarm(id);
         self.release_address(session.address, id);
+        self.forget_key(&session);
         self.counters.handshakes_failed += 1;
         if session.connection.shown().is_some_and(|shown| !shown.known) {
             self.counters.identities_unknown += 1;
@@ -334,13 +264,17 @@ impl MbedTls {
     }
 
     fn drop_live(&mut self, id: SessionId, reason: CloseReason, out: &mut Outputs) {
-        let identity = self.sessions.remove(&id).and_then(|session| session.established(id).identity);
-        if let Some(identity) = identity {
+        self.leave(id);
+        out.closed(id, reason);
+    }
+
+    /// Takes a session out of those in use.
+    fn leave(&mut self, id: SessionId) {
+        if let Some(identity) = self.sessions.remove(&id).and_then(|session| session.identity) {
             self.holders.remove(&identity, id);
         }
         self.idle.disarm(id);
         self.counters.sessions_now = self.counters.sessions_now.saturating_sub(1);
-        out.closed(id, reason);
     }
 
     fn release_address(&mut self, address: SocketAddr, id: SessionId) {
@@ -354,13 +288,14 @@ impl MbedTls {
         }
     }
 
-    /// Closes the session that has been idle longest.
+    /// Hibernates or closes the session that has been idle longest.
     fn evict_one(&mut self, now: Instant, out: &mut Outputs) {
         while let Some((checked, id)) = self.idle.pop_first() {
             // A session heard since it was queued goes back to its true place, so the first one that
             // is in its true place has waited longest. Each return is paid for by a datagram.
             match self.idle_deadline(id) {
                 Some(due) if due > checked => self.idle.arm(id, due),
+                _ if self.keeps_sleepers() && self.hibernate(id, now, out) => return,
                 _ => return self.evict(id, CloseReason::Evicted, now, out),
             }
         }
@@ -370,11 +305,6 @@ impl MbedTls {
         self.counters.sessions_evicted += 1;
         self.say_goodbye(id, now, out);
         self.end(id, reason, out);
-    }
-
-    fn idle_deadline(&self, id: SessionId) -> Option<Instant> {
-        let session = self.sessions.get(&id)?;
-        Some(session.heard.after(self.config.session_idle_max))
     }
 
     fn say_goodbye(&mut self, id: SessionId, now: Instant, out: &mut Outputs) {
@@ -423,7 +353,6 @@ impl Engine for MbedTls {
                 self.counters.malformed += 1;
                 return;
             };
-            self.counters.traffic.received(record.bytes.len(), record.is_handshake_traffic());
             self.on_record(from, &record, now, out);
         }
     }
@@ -477,31 +406,53 @@ impl Engine for MbedTls {
         }
     }
 
+    fn supply_key(&mut self, session: SessionId, key: Option<Secret>, now: Instant, out: &mut Outputs) {
+        self.on_key(session, key, now, out);
+    }
+
+    fn resume(
+        &mut self,
+        session: SessionId,
+        dormant: Option<Dormant>,
+        now: Instant,
+        out: &mut Outputs,
+    ) -> bool {
+        self.on_fetched(session, dormant, now, out)
+    }
+
+    fn hibernates(&self) -> bool {
+        self.keeps_sleepers()
+    }
+
+    fn hibernate_all(&mut self, now: Instant, out: &mut Outputs) {
+        let mut sessions: Vec<_> = self.sessions.keys().copied().collect();
+        sessions.sort_unstable();
+        for session in sessions {
+            self.hibernate(session, now, out);
+        }
+    }
+
     fn handle_timeout(&mut self, now: Instant, out: &mut Outputs) {
         while let Some(id) = self.handshakes.pop_due(now) {
             self.on_handshake_due(id, now, out);
         }
         while let Some(id) = self.idle.pop_due(now) {
-            match self.idle_deadline(id) {
-                Some(due) if due > now => self.idle.arm(id, due),
-                _ => self.evict(id, CloseReason::Idle, now, out),
-            }
+            self.on_idle_due(id, now, out);
         }
+        self.give_up_wakes(now);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.handshakes.next().into_iter().chain(self.idle.next()).min()
+        let wakes = self.next_wake_timeout();
+        self.handshakes.next().into_iter().chain(self.idle.next()).chain(wakes).min()
     }
 
     fn counters(&self) -> EngineCounters {
-        EngineCounters { handshakes_now: self.admission.in_progress() as u64, ..self.counters }
-    }
-}
-
-fn closed_by(fault: Fault) -> CloseReason {
-    match fault {
-        Fault::CloseNotify => CloseReason::Peer,
-        Fault::Alert => CloseReason::PeerAlert,
-        Fault::Code(_) => CloseReason::PeerFault,
+        EngineCounters {
+            handshakes_now: self.admission.in_progress() as u64,
+            keys_awaited_now: self.keys_awaited as u64,
+            wakes_now: self.wakes_now() as u64,
+            ..self.counters
+        }
     }
 }

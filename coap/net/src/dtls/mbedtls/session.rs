@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bellwether_coap::Instant;
 
-use super::ffi::{Connection, Fault};
+use super::ffi::{Connection, Fault, Found};
 use crate::SessionId;
 use crate::counters::Traffic;
 use crate::dtls::record::{Content, Record};
-use crate::dtls::{Established, Outputs};
+use crate::dtls::{Dormant, Established, Outputs};
 
 /// One handshake or established session.
 pub(super) struct Session {
@@ -21,6 +22,12 @@ pub(super) struct Session {
     /// When the peer last proved to be there.
     pub(super) heard: Instant,
     pub(super) traffic: Arc<Traffic>,
+    /// Whether the peer sends to a connection ID; known once the handshake is done.
+    pub(super) has_cid: bool,
+    /// Who the peer has shown to be, on a server.
+    pub(super) identity: Option<Arc<str>>,
+    /// How old the session was when this engine began with it, and when that was.
+    pub(super) since: (Duration, Instant),
 }
 
 /// How far a session is.
@@ -31,8 +38,19 @@ pub(super) enum Phase {
         alerted: bool,
         /// Whether the peer has said that its next records are encrypted.
         cipher_changed: bool,
+        key: Key,
     },
     Live,
+}
+
+/// What a server knows of the key for a handshake.
+pub(super) enum Key {
+    /// No identity was named yet.
+    Unasked,
+    /// It is being looked up, and these records wait for it; the first one names the identity.
+    Awaited { identity: Arc<str>, held: Vec<Box<[u8]>>, bytes: usize },
+    /// It was looked up, and is used by the record that names the identity.
+    Known(Found),
 }
 
 impl Session {
@@ -47,10 +65,45 @@ impl Session {
             connection,
             address,
             hello_random,
-            phase: Phase::Handshake { give_up, alerted: false, cipher_changed: false },
+            phase: Phase::Handshake { give_up, alerted: false, cipher_changed: false, key: Key::Unasked },
             heard: now,
             traffic: Arc::default(),
+            has_cid: false,
+            identity: None,
+            since: (Duration::ZERO, now),
         }
+    }
+
+    /// Takes a session up that was hibernated.
+    pub(super) fn resumed(connection: Connection, dormant: &Dormant, now: Instant) -> Self {
+        Self {
+            connection,
+            address: dormant.address,
+            hello_random: None,
+            phase: Phase::Live,
+            heard: now,
+            traffic: Arc::default(),
+            has_cid: true,
+            identity: Some(Arc::clone(&dormant.identity)),
+            since: (dormant.age, now),
+        }
+    }
+
+    /// Goes from the handshake to what it made.
+    pub(super) fn go_live(&mut self, now: Instant) {
+        self.phase = Phase::Live;
+        self.heard = now;
+        self.has_cid = self.connection.has_cid();
+        self.identity = self.connection.shown().and_then(|shown| shown.identity.clone());
+    }
+
+    /// Gives the session out of memory; `None` if it cannot be, and then nothing has changed.
+    pub(super) fn hibernate(&mut self, id: SessionId, now: Instant) -> Option<Dormant> {
+        let identity = self.identity.clone().filter(|_| self.has_cid && self.is_live())?;
+        let state = self.connection.save()?;
+        let (before, since) = self.since;
+        let age = before + now.0.saturating_sub(since.0);
+        Some(Dormant::new(id, identity, self.address, age, state))
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -59,7 +112,7 @@ impl Session {
 
     /// Notes a record of its handshake before it is acted on.
     pub(super) fn note(&mut self, record: &Record<'_>) {
-        self.traffic.received(record.bytes.len(), record.is_handshake_traffic());
+        self.traffic.received(record.bytes.len(), true);
         if let Phase::Handshake { cipher_changed, .. } = &mut self.phase {
             *cipher_changed |= record.content == Content::ChangeCipherSpec;
         }
@@ -77,7 +130,7 @@ impl Session {
         Established {
             session: id,
             address: self.address,
-            identity: self.connection.shown().and_then(|shown| shown.identity.clone()),
+            identity: self.identity.clone(),
             traffic: Arc::clone(&self.traffic),
         }
     }

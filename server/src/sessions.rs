@@ -1,0 +1,250 @@
+//! Sleeping sessions: out of the socket's memory into the store, sealed, and back.
+//!
+//! A row is taken out before its session goes on, in one commit, so no two engines ever use it. What a crash loses is
+//! the sessions that were awake; their devices make a new handshake. A copy of the database that is put back has rows
+//! of sessions that have gone on since. Their sequence numbers can't repeat, see [`Dormant::age`], but what the devices
+//! sent meanwhile could be replayed once by somebody who recorded it; `bellwether-server restore` empties the table
+//! for that. Requests and reports of the update protocol are authenticated on their own and can't be replayed at all.
+//!
+//! For the rest of the server a sleeping device is as much there as one that is awake: its registration stays, and a
+//! request to it brings its session back. The registration is kept with the session, so that after a restart the
+//! server can still speak first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bellwether_decide::device::Endpoint;
+use bellwether_net::{Dormant, SessionId, ShardHandle};
+use bellwether_store::error::StoreError;
+use bellwether_store::session::{KeptRegistration, KeptSession};
+use lwm2m_rs::ContentFormat;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::core::Core;
+use crate::dtls_keys::KeyError;
+use crate::registry::{Registration, Speaks, Told};
+
+/// What a socket wants of the store, in the order in which it wants it.
+pub enum Task {
+    /// Keep this one.
+    Sleep(Dormant),
+    /// Bring this one.
+    Wake(SessionId),
+}
+
+/// Does the tasks of one shard until there are no more.
+pub async fn keep(core: Arc<Core>, shard: ShardHandle, mut tasks: mpsc::Receiver<Task>) {
+    let mut batch = Vec::new();
+    while tasks.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let (mut asleep, mut wanted) = (Vec::new(), Vec::new());
+        for task in batch.drain(..) {
+            match task {
+                Task::Sleep(dormant) => asleep.push(dormant),
+                Task::Wake(session) => wanted.push(session),
+            }
+        }
+        // First, since what is wanted may be among them.
+        core.put_to_sleep(&asleep).await;
+        core.wake_sessions(&shard, &wanted).await;
+    }
+}
+
+impl Core {
+    /// Keeps sessions. Where the store fails they are lost, and their devices can't be reached until they come again.
+    pub async fn put_to_sleep(&self, sessions: &[Dormant]) {
+        for chunk in sessions.chunks(BATCH_MAX) {
+            let kept: Result<Vec<_>, _> = chunk.iter().map(|dormant| self.written(dormant)).collect();
+            let put = match kept {
+                Ok(kept) => self.store.put_sessions(&self.tenant, &kept).await.map_err(KeyError::from),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = put {
+                let error = &error as &dyn std::error::Error;
+                tracing::error!(error, sessions = chunk.len(), "sleeping sessions can't be kept");
+                for dormant in chunk {
+                    self.registry.forget_lost(dormant.session);
+                }
+            }
+        }
+    }
+
+    fn written(&self, dormant: &Dormant) -> Result<KeptSession, KeyError> {
+        let (now, session) = (self.now(), dormant.session.0.to_be_bytes());
+        let label = label(session, &dormant.identity);
+        Ok(KeptSession {
+            session,
+            identity: dormant.identity.to_string(),
+            address: dormant.address.to_string(),
+            established_at: now.saturating_sub(dormant.age.as_secs()),
+            slept_at: now,
+            expires_at: now + SESSION_KEPT_S,
+            state: self.vault.seal(SESSION, &label, dormant.secret())?,
+            registration: self
+                .registry
+                .of_session(&dormant.identity, dormant.session)
+                .map(|one| encode(&one)),
+        })
+    }
+
+    async fn wake_sessions(&self, shard: &ShardHandle, wanted: &[SessionId]) {
+        if wanted.is_empty() {
+            return;
+        }
+        let names: Vec<_> = wanted.iter().map(|session| session.0.to_be_bytes()).collect();
+        let taken = match self.store.take_sessions(&self.tenant, &names).await {
+            Ok(taken) => taken,
+            Err(error) => {
+                // They stay where they are, and their devices say it again.
+                tracing::error!(error = &error as &dyn std::error::Error, "sleeping sessions can't be read");
+                return wanted.iter().for_each(|&session| shard.resume(session, None));
+            }
+        };
+        for &session in wanted {
+            let kept = taken.iter().find(|kept| kept.session == session.0.to_be_bytes());
+            let dormant = match kept {
+                Some(kept) => self.opened(kept).await,
+                None => None,
+            };
+            if dormant.is_none() {
+                self.registry.forget_lost(session);
+            }
+            shard.resume(session, dormant);
+        }
+    }
+
+    /// Opens a session, if its owner still has a key.
+    async fn opened(&self, kept: &KeptSession) -> Option<Dormant> {
+        let owner = match self.dtls_key(&kept.identity).await {
+            Ok(key) => key,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "a sleeping session is lost");
+                return None;
+            }
+        };
+        let label = label(kept.session, &kept.identity);
+        let secret = owner.and_then(|_| self.vault.open_sealed(SESSION, &label, &kept.state).ok())?;
+        let age = Duration::from_secs(self.now().saturating_sub(kept.established_at));
+        let session = SessionId(u64::from_be_bytes(kept.session));
+        let address = kept.address.parse().ok()?;
+        Some(Dormant::from_parts(session, kept.identity.as_str().into(), address, age, secret.to_vec()))
+    }
+
+    /// Registers the devices again whose sessions sleep: they come to `shard`.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub async fn restore_registrations(&self, shard: &ShardHandle) -> Result<usize, StoreError> {
+        let (now, mut count) = (self.now(), 0);
+        let mut after: Option<KeptRegistration> = None;
+        loop {
+            let page = self.store.kept_registrations(&self.tenant, after.as_ref(), PAGE).await?;
+            for kept in &page {
+                let Some((location, registration)) = decode(kept, shard) else { continue };
+                if registration.expires >= now {
+                    self.registry.register(location, registration);
+                    count += 1;
+                }
+            }
+            after = page.into_iter().last();
+            if after.is_none() {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Forgets the sessions of somebody whose key is gone.
+    ///
+    /// # Errors
+    ///
+    /// The store's.
+    pub(crate) async fn forget_sessions_of(&self, identity: &str) -> Result<(), StoreError> {
+        self.dtls_keys.remove(identity);
+        self.store.forget_sessions_of(&self.tenant, identity).await.map(drop)
+    }
+
+    /// Forgets sleeping sessions that have expired or are too many, once a minute until the server ends.
+    pub async fn sweep_sessions(self: Arc<Self>) {
+        let mut tick = tokio::time::interval(SWEEP);
+        loop {
+            tick.tick().await;
+            if let Err(error) = self.store.sweep_sessions(&self.tenant, self.now(), SESSIONS_KEPT_MAX).await {
+                tracing::error!(error = &error as &dyn std::error::Error, "sleeping sessions can't be swept");
+            }
+        }
+    }
+}
+
+/// A registration as it lies beside its session.
+#[derive(Deserialize, Serialize)]
+struct Written {
+    location: String,
+    lifetime_s: u64,
+    expires: u64,
+    version: String,
+    formats: Vec<u16>,
+    root: String,
+    lists_updates: bool,
+    /// Hexadecimal.
+    told: Option<String>,
+}
+
+fn encode((location, registration): &(String, Registration)) -> Vec<u8> {
+    let told = match &registration.told {
+        Told::Answers(answers) => Some(hex::encode(answers)),
+        // Awaited ones are asked for again when the device registers anew.
+        Told::Nothing | Told::Awaited => None,
+    };
+    let Registration { lifetime_s, expires, lists_updates, .. } = *registration;
+    let Speaks { version, formats, root } = &*registration.speaks;
+    let (version, root, location) = (version.as_str().to_owned(), root.clone(), location.clone());
+    let formats = formats.iter().map(|format| format.0).collect();
+    let written = Written { location, lifetime_s, expires, version, formats, root, lists_updates, told };
+    serde_json::to_vec(&written).unwrap_or_default()
+}
+
+fn decode(kept: &KeptRegistration, shard: &ShardHandle) -> Option<(String, Registration)> {
+    let written: Written = serde_json::from_slice(&kept.registration).ok()?;
+    let told = written.told.and_then(|told| hex::decode(told).ok());
+    let formats = written.formats.into_iter().map(ContentFormat).collect();
+    let speaks = Speaks { version: written.version.parse().ok()?, formats, root: written.root };
+    let registration = Registration {
+        endpoint: Endpoint::try_from(kept.identity.as_str()).ok()?,
+        session: SessionId(u64::from_be_bytes(kept.session)),
+        shard: shard.clone(),
+        address: kept.address.parse().ok()?,
+        lifetime_s: written.lifetime_s,
+        expires: written.expires,
+        speaks: Arc::new(speaks),
+        lists_updates: written.lists_updates,
+        told: told.map_or(Told::Nothing, |told| Told::Answers(told.into())),
+    };
+    Some((written.location, registration))
+}
+
+/// Names a sealed session: nobody's row opens as somebody else's.
+fn label(session: [u8; 8], identity: &str) -> String {
+    format!("{} {identity}", hex::encode(session))
+}
+
+/// The label of sealed sessions.
+const SESSION: &str = "dtls session";
+
+/// Tasks done in one commit. At a millisecond for a commit, a quarter of a million sessions a second can come and go.
+const BATCH_MAX: usize = 256;
+
+/// Tasks that wait; then the socket's events wait too. A dormant session is about 500 bytes.
+pub const TASKS_MAX: usize = 4_096;
+
+/// Rows read at a time.
+const PAGE: u32 = 1_000;
+
+/// How long a session is kept: a device that speaks once a month goes on without a handshake.
+const SESSION_KEPT_S: u64 = 32 * 86_400;
+
+/// Sleeping sessions kept: with a row of about 600 bytes and its indices, 0.8 GB on disk.
+const SESSIONS_KEPT_MAX: u64 = 1_000_000;
+
+/// A minute: what expired does no harm until then.
+const SWEEP: Duration = Duration::from_mins(1);
