@@ -37,9 +37,9 @@ impl<K: Clone + Eq + Hash, V> Recent<K, V> {
         self.values.get(key)
     }
 
-    /// Walks over the values.
+    /// Walks over the values, the oldest first.
     pub fn values(&self) -> impl Iterator<Item = &V> {
-        self.values.values()
+        self.order.iter().filter_map(|key| self.values.get(key))
     }
 
     /// Keeps only the values that `wanted` says.

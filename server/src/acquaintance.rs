@@ -21,7 +21,7 @@ impl Core {
     /// Gets to know a device that has just registered. Until this ends, campaigns pass it over, so that it gets
     /// nothing that it would need newer anchors for.
     pub(crate) async fn get_to_know(self: &Arc<Self>, endpoint: &Endpoint) {
-        let Some(registration) = self.registry.find(endpoint, self.now()) else {
+        let Some(registration) = self.registry.find(endpoint, self.steady()) else {
             return;
         };
         if !registration.lists_updates {
@@ -80,7 +80,7 @@ impl Core {
         tokio::spawn(async move {
             // One round after the other: a round that begins later has all that the ones before had.
             let _alone = core.spreading.lock().await;
-            let now = core.now();
+            let now = core.steady();
             for gateway in core.gateways.all_present(now) {
                 if let Some(presence) = core.gateways.present(&gateway, now) {
                     core.bring_gateway_up_to_date(&gateway, &presence).await;

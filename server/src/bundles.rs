@@ -71,7 +71,7 @@ impl Core {
         tokio::spawn(async move {
             let now = core.now();
             core.bundles.wake(&gateway);
-            if let Some(presence) = core.gateways.present(&gateway, now) {
+            if let Some(presence) = core.gateways.present(&gateway, core.steady()) {
                 core.bring_gateway_up_to_date(&gateway, &presence).await;
             }
             match core.store.bundles(&core.tenant, Some(&gateway), now).await {
@@ -101,7 +101,7 @@ impl Core {
 
     fn settle(self: &Arc<Self>, kept: KeptBundle) {
         match kept.state {
-            CampaignState::Running if self.bundles.may_send(&kept, self.now()) => {
+            CampaignState::Running if self.bundles.may_send(&kept, self.steady()) => {
                 self.send_bundle(kept.campaign, kept.gateway);
             }
             // Whom it is for was offered the manifest directly when the rest began.
@@ -114,7 +114,7 @@ impl Core {
     /// Makes the bundle of a campaign for a gateway and sends it, beside everything else. Whom it is for stands in the
     /// ledger already. Devices of a gateway that does not take it are offered the manifest directly.
     pub(crate) fn send_bundle(self: &Arc<Self>, campaign: CampaignId, gateway: Endpoint) {
-        let claim = self.bundles.claim(&gateway, campaign, self.now());
+        let claim = self.bundles.claim(&gateway, campaign, self.steady());
         let core = Arc::clone(self);
         match claim {
             Claim::Queued => {}
@@ -134,7 +134,7 @@ impl Core {
     }
 
     fn withdraw(self: &Arc<Self>, kept: KeptBundle) {
-        if self.bundles.claim(&kept.gateway, kept.campaign, self.now()) != Claim::Granted {
+        if self.bundles.claim(&kept.gateway, kept.campaign, self.steady()) != Claim::Granted {
             return;
         }
         let core = Arc::clone(self);
@@ -151,14 +151,14 @@ impl Core {
         let rests_until = sent.as_ref().err().map(|error| {
             let error = error as &dyn std::error::Error;
             tracing::warn!(error, %gateway, campaign = campaign.0, "a bundle did not come to its gateway");
-            self.now() + REST_S
+            self.steady() + REST_S
         });
         self.bundles.free(gateway, campaign, rests_until)
     }
 
     async fn try_send_bundle(&self, id: CampaignId, gateway: &Endpoint) -> Result<(), BundleError> {
         let now = self.now();
-        let presence = self.gateways.present(gateway, now).ok_or(BundleError::Away)?;
+        let presence = self.gateways.present(gateway, self.steady()).ok_or(BundleError::Away)?;
         let Some((campaign, progress)) = self.going_on(id).await? else { return Ok(()) };
         let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(()) };
         let members = self.members(gateway, &progress);
@@ -238,7 +238,7 @@ impl Core {
     /// Takes back what a gateway holds of a campaign that does not go on.
     async fn try_withdraw(&self, kept: &KeptBundle) -> Result<(), BundleError> {
         let now = self.now();
-        let presence = self.gateways.present(&kept.gateway, now).ok_or(BundleError::Away)?;
+        let presence = self.gateways.present(&kept.gateway, self.steady()).ok_or(BundleError::Away)?;
         let Some(campaign) = self.store.campaign(&self.tenant, kept.campaign).await? else { return Ok(()) };
         // The manifest of an author who lost trust is dropped by the gateway itself, with the anchors that say so.
         if let Ok(Some(page)) = self.book.page(&campaign.manifest).await {

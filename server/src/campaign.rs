@@ -34,7 +34,7 @@ pub async fn run(core: Arc<Core>) {
         tokio::select! {
             // The tick first: it comes once a second at most, so nothing waits long behind it.
             biased;
-            _ = tick.tick() => { core.registry.sweep(core.now()); }
+            _ = tick.tick() => { core.registry.sweep(core.steady()); }
             // What happens at the same time is planned for at the same time: a plan reads its whole campaign.
             () = core.wake.notified() => tokio::time::sleep(GATHER).await,
         }
@@ -78,7 +78,7 @@ impl Core {
         let Some(progress) = self.store.progress(&self.tenant, campaign.id).await? else {
             return Ok(());
         };
-        let reachable = self.reachable(now);
+        let reachable = self.reachable();
         let plan = plan(&campaign.policy, &progress, &reachable, now);
         if matches!(plan, Plan::Offer(_) | Plan::Wait { .. })
             && let Err(BookError::Verify(error)) = self.book.page(&campaign.manifest).await
@@ -96,11 +96,13 @@ impl Core {
     }
 
     /// Names the devices that can be offered something now: over their own session, or by a gateway that is here.
-    fn reachable(&self, now: u64) -> Vec<Endpoint> {
+    fn reachable(&self) -> Vec<Endpoint> {
+        let now = self.steady();
         let mut reachable = self.registry.reachable(now);
         // A registered one is there already, or its answers are awaited, whichever way its offer goes.
         let behind = self.gateways.reachable(now).into_iter();
         reachable.extend(behind.filter(|device| self.registry.find(device, now).is_none()));
+        reachable.sort_unstable();
         reachable
     }
 
@@ -120,7 +122,7 @@ impl Core {
             device: Some(device.clone()),
             kind: EventKind::Offered,
         };
-        let ways = self.ways(devices, progress, self.now());
+        let ways = self.ways(devices, progress, self.steady());
         let events: Vec<Event> = ways.direct.iter().chain(&ways.behind).map(offered).collect();
         self.store.append(&self.tenant, &events).await?;
         self.metrics.recorded(&events);

@@ -12,6 +12,7 @@ use bellwether_store::sqlite::SqliteStore;
 use bellwether_store::{Store, Tenant};
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
 
 use crate::book::Book;
 use crate::builder::Builder;
@@ -24,7 +25,7 @@ use crate::dtls_keys::DtlsKeys;
 use crate::frames::FrameCache;
 use crate::gateways::Gateways;
 use crate::health::Health;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, steady};
 use crate::quiet::Quieted;
 use crate::registry::Registry;
 use crate::vault::{DISTRIBUTOR_KEY, Vault, VaultError};
@@ -81,6 +82,8 @@ pub struct Core {
     pub restores: RwLock<Restores>,
     /// When the server started, seconds since 1970.
     pub started: u64,
+    /// The same on the clock that only goes forward.
+    opened: Instant,
     /// What devices are told to call.
     pub public_uri: String,
 }
@@ -206,6 +209,7 @@ impl Core {
         let restores = RwLock::new(store.restores(&tenant).await?);
         let core = Arc::new(Self {
             started: machine.now(),
+            opened: steady(),
             machine,
             config,
             tenant,
@@ -252,6 +256,13 @@ impl Core {
     #[must_use]
     pub fn now(&self) -> u64 {
         self.machine.now()
+    }
+
+    /// Tells seconds since the start, by a clock that never steps: for what is kept in memory alone, such as who can
+    /// be reached.
+    #[must_use]
+    pub fn steady(&self) -> u64 {
+        steady().duration_since(self.opened).as_secs()
     }
 
     /// What operators said about the whole store.

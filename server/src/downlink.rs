@@ -35,7 +35,8 @@ impl Core {
 
     /// Puts a manifest to a device; gives why the device drops it, where it says so.
     async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<Option<String>, String> {
-        let registration = self.registry.find(endpoint, self.now()).ok_or("the device is not registered")?;
+        let registration =
+            self.registry.find(endpoint, self.steady()).ok_or("the device is not registered")?;
         let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::PACKAGE);
         let request = Request::new(Method::Put, &registration.speaks.uri_path(path))
             .with_payload(ContentFormat::OCTET_STREAM.0, envelope.to_vec());
@@ -49,7 +50,7 @@ impl Core {
     pub(crate) fn execute(self: &Arc<Self>, endpoint: Endpoint) {
         let core = Arc::clone(self);
         tokio::spawn(async move {
-            let Some(registration) = core.registry.find(&endpoint, core.now()) else {
+            let Some(registration) = core.registry.find(&endpoint, core.steady()) else {
                 return;
             };
             let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE);
@@ -80,7 +81,7 @@ impl Core {
         });
         for (campaign, _) in unanswered {
             if let Some(gateway) = self.gateways.of(endpoint)
-                && self.gateways.present(&gateway, self.now()).is_some()
+                && self.gateways.present(&gateway, self.steady()).is_some()
             {
                 // With what the device has told just now, its grant can be made ahead.
                 self.send_bundle(campaign.id, gateway);
@@ -100,7 +101,7 @@ impl Core {
 
     /// Tells a gateway that its list of devices changed; one that is away reads it when it comes back.
     pub(crate) fn tell_children_changed(&self, gateway: &Endpoint) {
-        let Some(presence) = self.gateways.present(gateway, self.now()) else {
+        let Some(presence) = self.gateways.present(gateway, self.steady()) else {
             return;
         };
         let gateway = gateway.clone();

@@ -17,7 +17,7 @@ pub struct Presence {
     pub shard: ShardHandle,
     /// Where it is.
     pub address: SocketAddr,
-    /// When it has to be heard again, seconds since 1970.
+    /// When it has to be heard again, by [`Core::steady`](crate::core::Core::steady).
     pub expires: u64,
 }
 
@@ -132,15 +132,17 @@ impl Gateways {
         (presence.expires >= now).then(|| presence.clone())
     }
 
-    /// Names the gateways that can be reached now.
+    /// Names the gateways that can be reached now, in the order of their names.
     #[must_use]
     pub fn all_present(&self, now: u64) -> Vec<Endpoint> {
         let kept = self.read();
         let here = kept.by_name.iter().filter(|(_, listed)| listed.is_here(now));
-        here.map(|(name, _)| name.clone()).collect()
+        let mut names: Vec<Endpoint> = here.map(|(name, _)| name.clone()).collect();
+        names.sort_unstable();
+        names
     }
 
-    /// Names the devices whose gateway can be reached now.
+    /// Names the devices whose gateway can be reached now, in no order.
     #[must_use]
     pub fn reachable(&self, now: u64) -> Vec<Endpoint> {
         let kept = self.read();

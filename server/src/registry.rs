@@ -25,7 +25,7 @@ pub struct Registration {
     pub address: SocketAddr,
     /// Seconds until it has to be heard again.
     pub lifetime_s: u64,
-    /// When its registration ends, seconds since 1970.
+    /// When its registration ends, by [`Core::steady`](crate::core::Core::steady).
     pub expires: u64,
     /// How it wants to be spoken to.
     pub speaks: Arc<Speaks>,
@@ -281,12 +281,15 @@ impl Registry {
         }
     }
 
-    /// Lists the registrations of devices that have the object for newer anchors, but those whose answers are awaited.
+    /// Lists the registrations of devices that have the object for newer anchors, but those whose answers are awaited,
+    /// in the order of their names.
     #[must_use]
     pub fn listing_updates(&self, now: u64) -> Vec<Registration> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let live = kept.by_location.values().filter(|one| one.expires >= now && one.lists_updates);
-        live.filter(|one| one.told != Told::Awaited).cloned().collect()
+        let mut listing: Vec<Registration> = live.filter(|one| one.told != Told::Awaited).cloned().collect();
+        listing.sort_unstable_by(|one, other| one.endpoint.cmp(&other.endpoint));
+        listing
     }
 
     /// Names all devices that can be reached now, in no order, but those whose answers are awaited.

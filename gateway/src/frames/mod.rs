@@ -22,7 +22,7 @@ pub use service::{FrameService, asked_root};
 use self::body::FETCH_BYTES;
 use self::cache::{FrameCache, RESOURCE_BYTES_MAX};
 use self::limit::RootLimit;
-use self::resource::Resource;
+use self::resource::{Progress, Resource};
 use crate::clock;
 use crate::counters::Counters;
 use crate::recent::Recent;
@@ -121,8 +121,7 @@ impl Frames {
         request: &Request,
     ) -> Result<Response, FetchError> {
         loop {
-            let mut progress = resource.progress();
-            let failures = progress.borrow().failures;
+            let failures = resource.progress().failures;
             let wanted = match service::respond(resource, request, &self.counters) {
                 Ok(response) => return Ok(response),
                 Err(missing) => missing,
@@ -130,11 +129,8 @@ impl Frames {
             self.check_altered(resource.root())?;
             resource.want(wanted);
             self.fly(resource);
-            let come = progress
-                .wait_for(|now| now.verified >= wanted || now.complete || now.failures > failures)
-                .await
-                .map(|now| *now)
-                .map_err(|_| FetchError::Away)?;
+            let is_over = |now: &Progress| now.verified >= wanted || now.complete || now.failures > failures;
+            let come = resource.comes_to(is_over).await;
             if come.verified < wanted && !come.complete {
                 return Err(come.failure.unwrap_or(FetchError::Away));
             }
@@ -149,9 +145,8 @@ impl Frames {
     /// [`FetchError`] if it is not there in the end.
     pub async fn fetch_ahead(self: &Arc<Self>, root: &Digest, pace: u64) -> Result<(), FetchError> {
         let resource = self.bring(root).await;
-        let mut progress = resource.progress();
-        let failures = progress.borrow().failures;
-        if progress.borrow().complete {
+        let Progress { failures, complete, .. } = resource.progress();
+        if complete {
             return Ok(());
         }
         self.check_altered(root)?;
@@ -161,8 +156,7 @@ impl Frames {
         resource.pace.store(pace, Ordering::Relaxed);
         resource.ahead.store(true, Ordering::SeqCst);
         self.fly(&resource);
-        let ended = progress.wait_for(|now| now.complete || now.failures > failures).await;
-        let ended = ended.map(|now| *now).map_err(|_| FetchError::Away)?;
+        let ended = resource.comes_to(|now| now.complete || now.failures > failures).await;
         if ended.complete { Ok(()) } else { Err(ended.failure.unwrap_or(FetchError::Away)) }
     }
 

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 
 use bellwether_manifests::message::Digest;
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use super::FetchError;
 use super::body::{Altered, Body, Piece};
@@ -19,7 +20,9 @@ pub struct Resource {
     body: RwLock<Body>,
     /// `None`: the disk refused, or room was needed; the resource is served from memory alone.
     file: Mutex<Option<File>>,
-    progress: watch::Sender<Progress>,
+    progress: Mutex<Progress>,
+    /// The progress is another one. It wakes who waits in the order in which they came.
+    moved: Notify,
     /// How far devices want it, in bytes.
     asked: AtomicU64,
     /// A device wants more than before.
@@ -52,7 +55,8 @@ impl Resource {
             root: *body.root(),
             body: RwLock::new(body),
             file: Mutex::new(file),
-            progress: watch::Sender::new(progress),
+            progress: Mutex::new(progress),
+            moved: Notify::new(),
             asked: AtomicU64::new(0),
             wanted: Notify::new(),
             ahead: AtomicBool::new(false),
@@ -108,17 +112,33 @@ impl Resource {
         self.asked.load(Ordering::SeqCst)
     }
 
-    /// Follows how far it is there.
+    /// Tells how far it is there.
     #[must_use]
-    pub fn progress(&self) -> watch::Receiver<Progress> {
-        self.progress.subscribe()
+    pub fn progress(&self) -> Progress {
+        *self.locked()
+    }
+
+    /// Waits until it is as far as is wanted.
+    pub(super) async fn comes_to(&self, wanted: impl Fn(&Progress) -> bool) -> Progress {
+        loop {
+            let mut moved = pin!(self.moved.notified());
+            // From here on no move is missed.
+            moved.as_mut().enable();
+            let progress = self.progress();
+            if wanted(&progress) {
+                return progress;
+            }
+            moved.await;
+        }
     }
 
     pub(super) fn fail(&self, failure: FetchError) {
-        self.progress.send_modify(|progress| {
+        {
+            let mut progress = self.locked();
             progress.failures += 1;
             progress.failure = Some(failure);
-        });
+        }
+        self.moved.notify_waiters();
     }
 
     /// Takes the next bytes once they are verified; gives the offset at which they stand.
@@ -150,10 +170,16 @@ impl Resource {
             let body = self.body.read().unwrap_or_else(PoisonError::into_inner);
             (body.len(), body.is_complete())
         };
-        self.progress.send_modify(|progress| {
+        {
+            let mut progress = self.locked();
             progress.verified = verified;
             progress.complete = complete;
-        });
+        }
+        self.moved.notify_waiters();
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn is_on_disk(&self) -> bool {

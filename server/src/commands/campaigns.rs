@@ -150,7 +150,7 @@ impl Core {
         let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
         let campaign = campaign.ok_or_else(|| missing(id))?;
         let progress = self.progress(id).await?;
-        let reachable: BTreeSet<Endpoint> = self.registry.reachable(self.now()).into_iter().collect();
+        let reachable: BTreeSet<Endpoint> = self.registry.reachable(self.steady()).into_iter().collect();
         let mut lines = why::standing(&campaign, &progress, |endpoint| reachable.contains(endpoint));
         lines.extend(self.ordered_so_far(id).await?);
         let after = asked.after.as_deref().unwrap_or_default();

@@ -98,7 +98,7 @@ impl Core {
     }
 
     fn describe_gateway(&self, gateway: &rows::Gateway) -> Gateway {
-        let present = self.gateways.present(&gateway.name, self.now());
+        let present = self.gateways.present(&gateway.name, self.steady());
         Gateway {
             name: gateway.name.to_string(),
             uri: gateway.uri.clone(),

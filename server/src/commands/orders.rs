@@ -81,7 +81,7 @@ impl Core {
         }
         let ready = progress.tracks.iter().filter(|(_, track)| track.stage == Stage::Decrypted);
         for (endpoint, _) in ready {
-            if self.registry.find(endpoint, self.now()).is_some() {
+            if self.registry.find(endpoint, self.steady()).is_some() {
                 self.execute(endpoint.clone());
             }
         }

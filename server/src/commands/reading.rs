@@ -26,7 +26,7 @@ impl Core {
     pub async fn read_device(&self, asked: &ReadDevice) -> Result<Reading, Refusal> {
         let name = endpoint(&asked.endpoint)?;
         let path = readable(&asked.path)?;
-        let Some(registration) = self.registry.find(&name, self.now()) else {
+        let Some(registration) = self.registry.find(&name, self.steady()) else {
             let enrolled = self.store.device(&self.tenant, &name).await.map_err(Refusal::internal)?;
             return Err(if enrolled.is_some() { away(&asked.endpoint) } else { unknown(&asked.endpoint) });
         };

@@ -227,7 +227,7 @@ async fn register(
     };
     match admitted(core, peer, &name).await {
         Ok(endpoint) => {
-            let (lifetime_s, now) = (u64::from(parameters.lifetime_s), core.now());
+            let (lifetime_s, now) = (u64::from(parameters.lifetime_s), core.steady());
             let Ok(drawn) = core.machine.random::<8>() else {
                 return (Response::new(Code::INTERNAL_SERVER_ERROR), None);
             };
@@ -287,7 +287,7 @@ fn update(
         Err(error) => return (refused_query(&error), None),
     };
     let lifetime_s = parameters.lifetime_s.map(u64::from);
-    match core.registry.update(location, from, lifetime_s, core.now()) {
+    match core.registry.update(location, from, lifetime_s, core.steady()) {
         Some(endpoint) => (Response::new(Code::CHANGED), Some(endpoint)),
         None => (Response::new(Code::NOT_FOUND), None),
     }

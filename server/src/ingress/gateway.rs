@@ -51,7 +51,7 @@ fn present(
         Some(Ok(lifetime)) if (1..=LIFETIME_S_MAX).contains(&lifetime) => lifetime,
         Some(_) => return (Response::new(Code::BAD_REQUEST), false),
     };
-    let now = core.now();
+    let now = core.steady();
     let presence = Presence {
         session: peer.session,
         shard: shard.clone(),

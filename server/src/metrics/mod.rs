@@ -28,8 +28,11 @@ pub(crate) type Labels<const N: usize> = [(&'static str, &'static str); N];
 type Counts<const N: usize> = Family<Labels<N>, Counter>;
 type Times<const N: usize> = Family<Labels<N>, Histogram, fn() -> Histogram>;
 
-/// Gives a time that only goes forward, to tell how long something took.
-#[expect(clippy::disallowed_methods, reason = "it is measured and never decided on")]
+/// Gives a time that only goes forward: to tell how long something took, and for how long something in memory holds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell's clock: to measure, and for what is kept in memory alone"
+)]
 pub(crate) fn steady() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }

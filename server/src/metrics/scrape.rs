@@ -53,7 +53,7 @@ impl Now {
 
     fn devices(&mut self, core: &Core) {
         self.gauge("registrations", "Devices registered now", core.registry.count() as u64);
-        let present = core.gateways.all_present(core.now()).len() as u64;
+        let present = core.gateways.all_present(core.steady()).len() as u64;
         self.gauge("gateways_present", "Gateways with a session now", present);
         let (cached, resources) = core.frames.held();
         self.gauge_in(Unit::Bytes, "frame_cache", "Memory that frames take", cached as u64);

@@ -93,7 +93,7 @@ impl Core {
     /// What the device told of itself, put as the answer to the manifest; else what its open grant is bound to.
     fn predicted(&self, page: &Page, identity: &Identity) -> Result<Option<Predicted>, RequestError> {
         let manifest = &page.summary.digest;
-        let told = self.registry.stable_answers(&identity.endpoint, self.now());
+        let told = self.registry.stable_answers(&identity.endpoint, self.steady());
         let Some(told) = told else {
             let open = identity.state.open_grant().filter(|grant| grant.manifest == *manifest);
             return Ok(open.map(|grant| Predicted { selector: grant.selector, answers: Answers::default() }));

@@ -63,7 +63,7 @@ fn offers(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64
     let mut room = limit.saturating_sub(progress.in_flight());
     let mut offers = Vec::new();
     for (endpoint, track) in
-        tracked(progress, reachable).filter(|(_, track)| due(track).is_some_and(|at| at <= now))
+        tracked(progress, reachable).filter(|(_, track)| due(track, now).is_some_and(|at| at <= now))
     {
         // One that was offered before holds its place in flight already.
         if !track.is_in_flight() {
@@ -81,7 +81,7 @@ fn offers(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64
 }
 
 fn next_due(progress: &Progress, reachable: &[Endpoint], now: u64) -> Option<u64> {
-    tracked(progress, reachable).filter_map(|(_, track)| due(track)).filter(|at| *at > now).min()
+    tracked(progress, reachable).filter_map(|(_, track)| due(track, now)).filter(|at| *at > now).min()
 }
 
 fn tracked<'a>(
@@ -92,8 +92,12 @@ fn tracked<'a>(
 }
 
 /// Gives the second from which the manifest may go out to a device; `None` if it has it or came to an end.
-fn due(track: &Track) -> Option<u64> {
+///
+/// What happened in time to come was written down before the clock was set back. It is as good as long ago: else nothing
+/// would go out until the clock is there again, which may take years.
+fn due(track: &Track, now: u64) -> Option<u64> {
     match track.stage {
+        Stage::Waiting | Stage::Offered if track.since > now => Some(now),
         Stage::Waiting if track.offers_failed == 0 => Some(0),
         Stage::Waiting => {
             let doublings = track.offers_failed.saturating_sub(1).min(RETRY_DOUBLINGS_MAX);
@@ -123,6 +127,16 @@ mod tests {
     use crate::campaign::CampaignId;
 
     const NOW: u64 = 10_000;
+
+    #[test]
+    fn clock_that_was_set_back_keeps_no_offer_waiting() {
+        let mut progress = progress(&[Stage::Offered, Stage::Waiting, Stage::Asked]);
+        for track in progress.tracks.values_mut() {
+            (track.since, track.offers_failed) = (NOW + 86_400, 1);
+        }
+        assert_eq!(planned(&ALL, &progress), Plan::Offer(vec![name(0), name(1)]));
+    }
+
     const POLICY: Policy = Policy {
         in_flight_max: Some(2),
         failure_per_mille_max: 100,
