@@ -176,24 +176,24 @@ impl Plan {
             self.draw_for_device(dice, device, &mut happenings);
         }
         for gateway in 0..self.gateways {
-            self.times(dice, 400, 2, |dice| {
+            times(dice, 400, 2, |dice| {
                 happenings_push(dice, &mut happenings, self.storm, |dice| {
                     Happening::GatewayCrash(gateway, seconds(dice, 1, 120))
                 });
             });
         }
-        self.times(dice, 600, 3, |dice| {
+        times(dice, 600, 3, |dice| {
             happenings_push(dice, &mut happenings, self.storm, |dice| {
                 Happening::ServerCrash(draw_crash(dice), seconds(dice, 1, 90))
             });
         });
-        self.times(dice, 400, 3, |dice| {
+        times(dice, 400, 3, |dice| {
             let who = self.draw_who(dice);
             happenings_push(dice, &mut happenings, self.storm, |dice| {
                 Happening::Outage(who, seconds(dice, 5, 240))
             });
         });
-        self.times(dice, 200, 2, |dice| {
+        times(dice, 200, 2, |dice| {
             let by = i64::try_from(dice.between(0, 1_200)).unwrap_or_default() - 600;
             happenings_push(dice, &mut happenings, self.storm, |_| Happening::ServerClock(by));
         });
@@ -203,7 +203,7 @@ impl Plan {
     }
 
     fn draw_for_device(&self, dice: &mut Dice, device: usize, happenings: &mut Vec<(Duration, Happening)>) {
-        self.times(dice, 500, 3, |dice| {
+        times(dice, 500, 3, |dice| {
             happenings_push(dice, happenings, self.storm, |dice| {
                 if dice.happens(800) {
                     let steps = draw_size(dice, 0, 120) as u64;
@@ -213,7 +213,7 @@ impl Plan {
                 }
             });
         });
-        self.times(dice, 300, 2, |dice| {
+        times(dice, 300, 2, |dice| {
             happenings_push(dice, happenings, self.storm, |_| Happening::Rebind(device));
         });
     }
@@ -226,14 +226,14 @@ impl Plan {
             }
             at
         };
-        let pauses = dice.happens(200);
-        let paused = act(dice, if pauses { 1000 } else { 0 }, Act::Pause);
+        let is_paused = dice.happens(200);
+        let paused = act(dice, if is_paused { 1000 } else { 0 }, Act::Pause);
         act(dice, 80, Act::Cancel);
         act(dice, 150, Act::RetryFailed);
         act(dice, 300, Act::Second);
         act(dice, 100, Act::ResyncAll);
         act(dice, 150, Act::Anchors);
-        if pauses {
+        if is_paused {
             let resumed = paused + seconds(dice, 1, 300).min(self.storm.saturating_sub(paused));
             happenings.push((resumed, Happening::Operator(Act::Resume)));
         }
@@ -244,14 +244,6 @@ impl Plan {
         let gateway = usize_between(dice, 0, self.gateways.max(1) - 1);
         let whos = [Who::Everyone, Who::Server, Who::Device(device), Who::Gateway(gateway)];
         dice.one_of(&whos[..if self.gateways == 0 { 3 } else { 4 }])
-    }
-
-    fn times(&self, dice: &mut Dice, permille: u32, most: u64, mut draw: impl FnMut(&mut Dice)) {
-        if dice.happens(permille) {
-            for _ in 0..dice.between(1, most) {
-                draw(dice);
-            }
-        }
     }
 
     /// Tells whether the plan has an operator do that.
@@ -340,6 +332,14 @@ fn draw_policy(dice: &mut Dice, devices: &[DevicePlan]) -> PolicyPlan {
 fn draw_crash(dice: &mut Dice) -> Crash {
     let commits = draw_size(dice, 1, 60) as u64;
     dice.one_of(&[Crash::Now, Crash::Before(commits), Crash::After(commits)])
+}
+
+fn times(dice: &mut Dice, permille: u32, most: u64, mut draw: impl FnMut(&mut Dice)) {
+    if dice.happens(permille) {
+        for _ in 0..dice.between(1, most) {
+            draw(dice);
+        }
+    }
 }
 
 /// Draws small ones as often as large ones: each power of two alike.

@@ -67,9 +67,12 @@ pub struct Launched {
     pub shown: Campaign,
 }
 
+/// Names what of it is not true.
+type Property = fn(&End<'_>) -> Vec<String>;
+
 /// Checks all properties and tells which are broken, a line each.
 pub fn check(end: &End<'_>) -> Vec<String> {
-    let properties: [(&str, fn(&End<'_>) -> Vec<String>); 9] = [
+    let properties: [(&str, Property); 9] = [
         ("everything comes to its end", everything_comes_to_its_end),
         ("nothing acknowledged is lost", nothing_acknowledged_is_lost),
         ("every honest device ends well or for a stated reason", every_honest_device_ends),
