@@ -1,5 +1,6 @@
 //! One simulated world: server, gateways and devices in one process, under one seed and virtual time.
 
+pub mod desk;
 pub mod device;
 pub mod dice;
 mod engine;
@@ -9,6 +10,7 @@ pub mod host;
 pub mod network;
 pub mod plan;
 pub mod properties;
+pub mod run;
 pub mod server;
 pub mod store;
 pub mod time;

@@ -5,7 +5,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -51,6 +51,8 @@ pub enum Scope {
     All,
     /// To and from one socket, by the address that it was bound to.
     Host(SocketAddr),
+    /// To and from all sockets of one machine.
+    Machine(IpAddr),
     /// Between two sockets, both ways.
     Link(SocketAddr, SocketAddr),
 }
@@ -352,6 +354,7 @@ impl State {
             let concerned = match outage.scope {
                 Scope::All => true,
                 Scope::Host(host) => host == one || host == other,
+                Scope::Machine(ip) => ip == one.ip() || ip == other.ip(),
                 Scope::Link(a, b) => (a, b) == (one, other) || (b, a) == (one, other),
             };
             concerned && outage.from <= now && now < outage.until

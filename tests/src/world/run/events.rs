@@ -1,0 +1,52 @@
+//! What befalls a world, carried out; and what it may send at the most.
+
+use std::time::Duration;
+
+use super::operators::Operators;
+use super::World;
+use crate::world::network::Scope;
+use crate::world::plan::{self, Happening, Who};
+use crate::world::trace;
+
+impl World<'_> {
+    /// Lets one thing happen.
+    pub(super) fn happen(&mut self, happening: Happening, operators: &Operators) {
+        let device = |number: usize| &self.people.subjects[number].device;
+        match happening {
+            Happening::Outage(who, long) => self.cut_off(who, long),
+            Happening::Rebind(number) => self.rebind(number),
+            Happening::PowerCut(number) => device(number).cut_power(),
+            Happening::PowerCutAfter(number, steps) => device(number).chip.cut_after(steps),
+            Happening::ServerCrash(crash, dark) => self.keeper.crash_server(crash, dark),
+            Happening::GatewayCrash(number, dark) => self.keeper.crash_gateway(number, dark),
+            Happening::ServerClock(by) => self.server.wall().step(by),
+            Happening::Operator(act) => operators.order(act),
+        }
+    }
+
+    /// Cuts all links of someone. Sockets come and go, so it is by address of the machine.
+    fn cut_off(&self, who: Who, long: Duration) {
+        let scope = match who {
+            Who::Everyone => Scope::All,
+            Who::Server => Scope::Machine(plan::server_ip()),
+            Who::Gateway(number) => Scope::Machine(plan::gateway_ip(number)),
+            Who::Device(number) => Scope::Machine(plan::device_ip(number)),
+        };
+        let now = trace::now();
+        self.network.plan_outage(scope, now, now + long);
+    }
+
+    fn rebind(&mut self, number: usize) {
+        for local in self.people.subjects[number].device.addresses() {
+            self.rebound += 1;
+            self.network.rebind(local, (plan::translator_ip(self.rebound), TRANSLATED_PORT).into());
+        }
+    }
+}
+
+/// What a run may send at the most, in bytes of UDP payload.
+pub(super) fn bytes_max(_world: &World<'_>, _operators: &Operators) -> u64 {
+    u64::MAX
+}
+
+const TRANSLATED_PORT: u16 = 1_024;

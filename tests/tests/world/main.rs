@@ -1,0 +1,3 @@
+//! Worlds under seeds: everything that can go wrong, and what must be true all the same.
+
+mod seeds;
