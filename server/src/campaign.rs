@@ -6,8 +6,10 @@ use std::time::Duration;
 use bellwether_decide::campaign::event::{By, Event, EventKind};
 use bellwether_decide::campaign::plan::{Plan, plan};
 use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignState};
 use bellwether_decide::device::Endpoint;
+use bellwether_decide::identity::Digest;
 use bellwether_manifests::envelope::VerifyError;
 use bellwether_store::campaign::MoveError;
 use bellwether_store::error::StoreError;
@@ -86,7 +88,10 @@ impl Core {
             return self.move_on(campaign, paused_for(&error)).await;
         }
         match plan {
-            Plan::Offer(devices) => self.offer_all(campaign, devices, &progress).await,
+            Plan::Offer(devices) => {
+                let free = self.not_taken(campaign, devices, &progress).await?;
+                self.offer_all(campaign, free, &progress).await
+            }
             Plan::Halt { failure_per_mille } => {
                 self.move_on(campaign, EventKind::Halted { failure_per_mille }).await
             }
@@ -106,6 +111,52 @@ impl Core {
         reachable
     }
 
+    /// Leaves out the devices that another campaign is at work on.
+    ///
+    /// A device has room for one manifest. Offered another one it would give up what is half done, and report that as a
+    /// failure; or ask for a grant while one is open that it never heard of, and be told "later" until that expires.
+    async fn not_taken(
+        &self,
+        campaign: &Campaign,
+        devices: Vec<Endpoint>,
+        progress: &Progress,
+    ) -> Result<Vec<Endpoint>, StepError> {
+        let mut free = Vec::with_capacity(devices.len());
+        for device in devices {
+            let is_ours = progress.tracks.get(&device).is_some_and(Track::is_in_flight);
+            let campaigns = self.store.campaigns_for(&self.tenant, &device).await?;
+            let others = campaigns.iter().filter(|(other, track)| {
+                // Where both are at work on it, the one that was launched first goes on.
+                let goes_first = !is_ours || other.id < campaign.id;
+                goes_first && other.id != campaign.id && at_work(other, track)
+            });
+            let mut taken = false;
+            for (other, _) in others {
+                taken |= !self.may_interrupt(&campaign.manifest, &other.manifest).await?;
+            }
+            if !taken {
+                free.push(device);
+            }
+        }
+        Ok(free)
+    }
+
+    /// Tells whether a manifest may go to a device that works on another one: it is more urgent, or the same.
+    async fn may_interrupt(&self, manifest: &Digest, worked_on: &Digest) -> Result<bool, StepError> {
+        if manifest == worked_on {
+            return Ok(true);
+        }
+        let urgent = self.book.page(manifest).await?;
+        match self.book.page(worked_on).await {
+            Ok(open) => {
+                Ok(urgent.zip(open).is_some_and(|(urgent, open)| urgent.summary.outranks(&open.summary)))
+            }
+            // A manifest that the anchors no longer allow holds up nobody.
+            Err(BookError::Verify(_)) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Writes the offers down, then sends them: one that is lost by a crash is offered again when it is due.
     async fn offer_all(
         self: &Arc<Self>,
@@ -113,7 +164,7 @@ impl Core {
         devices: Vec<Endpoint>,
         progress: &Progress,
     ) -> Result<(), StepError> {
-        let Some(page) = self.book.page(&campaign.manifest).await? else {
+        let Some(page) = self.book.page(&campaign.manifest).await?.filter(|_| !devices.is_empty()) else {
             return Ok(());
         };
         let offered = |device: &Endpoint| Event {
@@ -146,6 +197,10 @@ impl Core {
             Err(other) => Err(StoreError::Backend(other.into()).into()),
         }
     }
+}
+
+fn at_work(campaign: &Campaign, track: &Track) -> bool {
+    campaign.state == CampaignState::Running && track.is_in_flight()
 }
 
 /// No device would believe the manifest, and none that has it would be answered: the campaign would wait for ever.

@@ -183,6 +183,11 @@ impl Device {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives the digest of the image that it left the factory with.
+    pub fn factory_image(&self) -> Digest {
+        self.factory_image
+    }
+
     /// Gives the addresses that its links are bound to now.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.locals().clone()

@@ -51,8 +51,8 @@ pub struct Subject<'a> {
     pub seen: Seen,
     /// What was seen of its copy.
     pub copy: Option<Seen>,
-    /// What the copy ran when it was made.
-    pub copied_with: Option<Digest>,
+    /// What the device had confirmed when the copy was made.
+    pub copied_with: BTreeSet<Digest>,
     /// What the store knows of it.
     pub identity: Option<IdentityState>,
     /// What `explain` tells.
@@ -148,8 +148,8 @@ pub fn every_honest_device_ends(end: &End<'_>) -> Vec<String> {
             Role::FailsSelfTest | Role::Foreign => states_why(wanted, subject),
         };
         if let Err(why) = ended {
-            let last = subject.explained.last();
-            wrong.push(format!("{} ({:?}) {why}; told last: {last:?}", subject.endpoint, subject.plan.role));
+            let told = subject.explained.join("\n    ");
+            wrong.push(format!("{} ({:?}) {why}; told:\n    {told}", subject.endpoint, subject.plan.role));
         }
     }
     wrong
@@ -253,8 +253,8 @@ fn miscounted(campaign: &Campaign) -> Option<String> {
 pub fn copies_get_nothing_unnoticed(end: &End<'_>) -> Vec<String> {
     let mut wrong = Vec::new();
     for subject in &end.subjects {
-        let (Some(copy), Some(before)) = (&subject.copy, subject.copied_with) else { continue };
-        let got: BTreeSet<_> = copy.confirmed.iter().filter(|image| **image != before).collect();
+        let Some(copy) = &subject.copy else { continue };
+        let got: Vec<_> = copy.confirmed.difference(&subject.copied_with).collect();
         let both = got.iter().any(|image| subject.seen.confirmed.contains(*image));
         let noticed = end.alarms.iter().any(|alarm| {
             let about = alarm.key.subject == subject.endpoint.as_str();

@@ -67,11 +67,6 @@ pub struct Figures {
     pub commits: u64,
 }
 
-/// Runs the plan of a seed.
-pub fn seed(seed: u64) -> Outcome {
-    run(&Plan::draw(seed), TAIL_LINES)
-}
-
 /// Runs a plan, and keeps so many lines of its trace.
 pub fn run(plan: &Plan, kept_max: usize) -> Outcome {
     let panics = people::Panics::listen();
@@ -127,7 +122,19 @@ impl<'p> World<'p> {
         let people = Population::enrol(plan, &core, &desk, &ground).await;
         let keeper = Keeper::new(server.clone(), people.gateways.clone());
         let (watch, tenant) = (Watch::default(), Tenant::default());
-        Self { plan, trace, network, server, desk, people, keeper, watch, tenant, lives: JoinSet::new(), rebound: 0 }
+        Self {
+            plan,
+            trace,
+            network,
+            server,
+            desk,
+            people,
+            keeper,
+            watch,
+            tenant,
+            lives: JoinSet::new(),
+            rebound: 0,
+        }
     }
 
     /// Lets everything of the plan happen, and looks on meanwhile.
@@ -199,15 +206,18 @@ impl<'p> World<'p> {
         let (watch, tenant) = (&mut self.watch, &self.tenant);
         self.server.look(async |store| watch.look_back(store, tenant).await);
         let shown = self.server.with(async |core| operators.shown(core).await).await.unwrap_or_default();
-        let campaigns: Vec<Launched> =
-            shown.into_iter().map(|shown| Launched { target: self.target(&shown.manifest, &operators), shown }).collect();
+        let campaigns: Vec<Launched> = shown
+            .into_iter()
+            .map(|shown| Launched { target: self.target(&shown.manifest, &operators), shown })
+            .collect();
         let commands = self.commands(&operators);
         let signed: BTreeSet<_> = self.desk.images.keys().map(|version| self.desk.digest(version)).collect();
         let mut subjects = Vec::new();
         for (planned, subject) in self.plan.devices.iter().zip(&self.people.subjects) {
             subjects.push(self.subject(planned, subject).await);
         }
-        let alarms = self.server.look(async |store| store.alarms(&self.tenant, None, 100).await.expect("the store"));
+        let alarms =
+            self.server.look(async |store| store.alarms(&self.tenant, None, 100).await.expect("the store"));
         let end = End {
             plan: self.plan,
             subjects,
@@ -236,15 +246,21 @@ impl<'p> World<'p> {
     /// Looks up each command that was answered with success.
     fn commands(&self, operators: &Operators) -> Vec<(String, bool)> {
         let known = |id: &String| {
-            let looked = self.server.look(async |store| store.command(&self.tenant, id).await.expect("the store"));
+            let looked =
+                self.server.look(async |store| store.command(&self.tenant, id).await.expect("the store"));
             (id.clone(), looked.flatten().is_some())
         };
         operators.acknowledged().iter().map(known).collect()
     }
 
-    async fn subject<'w>(&self, planned: &'w super::plan::DevicePlan, subject: &people::Subject) -> Subject<'w> {
+    async fn subject<'w>(
+        &self,
+        planned: &'w super::plan::DevicePlan,
+        subject: &people::Subject,
+    ) -> Subject<'w> {
         let name = &subject.endpoint;
-        let identity = self.server.look(async |store| store.identity(&self.tenant, name).await.expect("the store"));
+        let identity =
+            self.server.look(async |store| store.identity(&self.tenant, name).await.expect("the store"));
         let explained = self.server.with(async |core| core.explain(name.as_str()).await).await;
         let explained = explained.ok().and_then(Result::ok).map(|told| told.lines).unwrap_or_default();
         let copy = subject.copy();
@@ -252,7 +268,7 @@ impl<'p> World<'p> {
             plan: planned,
             endpoint: name.clone(),
             seen: subject.device.seen().clone(),
-            copied_with: copy.as_ref().map(|(_, with)| *with),
+            copied_with: copy.as_ref().map(|(_, with)| with.clone()).unwrap_or_default(),
             copy: copy.map(|(copy, _)| copy.seen().clone()),
             identity: identity.flatten().map(|identity| identity.state),
             explained,
@@ -261,7 +277,8 @@ impl<'p> World<'p> {
 
     fn figures(&self, end: &End<'_>, seconds: u64) -> Figures {
         let wanted = end.campaigns.last().map(|campaign| campaign.target);
-        let updated = end.subjects.iter().filter(|subject| Some(subject.seen.running) == wanted).count() as u64;
+        let updated =
+            end.subjects.iter().filter(|subject| Some(subject.seen.running) == wanted).count() as u64;
         let sum = |of: fn(&super::network::Count) -> u64| end.counts.values().map(of).sum();
         Figures {
             seconds,
@@ -296,6 +313,3 @@ const CALM_MOST: Duration = Duration::from_hours(4);
 
 /// Time in which what has ended must stay so.
 const LINGER: Duration = Duration::from_mins(5);
-
-/// Lines of a trace that a failure shows.
-const TAIL_LINES: usize = 400;

@@ -67,7 +67,10 @@ impl Server {
     pub fn new(address: SocketAddr, network: &Network, trace: &Trace, wall: &Wall, seed: u64) -> Self {
         let folder = folder("server");
         let data = folder.path();
-        let flags = Flags::try_parse_from([PathBuf::from("bellwether-server"), "--data".into(), data.into()]);
+        let program = [PathBuf::from("bellwether-server"), "--data".into(), data.into()];
+        // So short that grants expire within the calm of a run.
+        let words = program.into_iter().chain(["--grant-lifetime-s".into(), GRANT_LIFETIME_S.into()]);
+        let flags = Flags::try_parse_from(words);
         let config = Config::resolve(flags.expect("flags")).expect("a configuration");
         Self(Arc::new(Place {
             config,
@@ -368,3 +371,6 @@ mod tests {
         });
     }
 }
+
+/// Half an hour, where a week is usual.
+const GRANT_LIFETIME_S: &str = "1800";

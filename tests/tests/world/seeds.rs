@@ -11,7 +11,7 @@ fn whatever_befalls_a_world_its_properties_hold() {
 }
 
 fn holds(seed: u64) -> bool {
-    let outcome = run::seed(seed);
+    let outcome = run::run(&Plan::draw(seed), TAIL_LINES);
     println!("{seed}: {:?}", outcome.figures);
     if !outcome.broken.is_empty() {
         tell(seed, &outcome);
@@ -40,3 +40,6 @@ fn wanted() -> Box<dyn Iterator<Item = u64>> {
 
 /// Seeds of every run of the tests.
 const SEEDS: u64 = 20;
+
+/// Lines of a trace that a failure shows.
+const TAIL_LINES: usize = 4_000;

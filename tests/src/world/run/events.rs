@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::operators::Operators;
 use super::World;
+use super::operators::Operators;
 use crate::world::network::Scope;
 use crate::world::plan::{self, Happening, Who};
 use crate::world::trace;

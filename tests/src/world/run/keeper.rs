@@ -36,7 +36,9 @@ impl Keeper {
 
     /// Kills a gateway and starts it again after a while.
     pub(super) fn crash_gateway(&self, number: usize, dark: Duration) {
-        let Some(gateway) = self.gateways.get(number).filter(|gateway| gateway.is_up()).cloned() else { return };
+        let Some(gateway) = self.gateways.get(number).filter(|gateway| gateway.is_up()).cloned() else {
+            return;
+        };
         self.crashes.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
             gateway.crash().await;
@@ -61,7 +63,11 @@ impl Drop for Keeper {
     }
 }
 
-async fn keep(server: Server, mut inbox: mpsc::UnboundedReceiver<(Crash, Duration)>, crashes: Arc<AtomicU64>) {
+async fn keep(
+    server: Server,
+    mut inbox: mpsc::UnboundedReceiver<(Crash, Duration)>,
+    crashes: Arc<AtomicU64>,
+) {
     let mut dark = Duration::from_secs(1);
     loop {
         let order = tokio::select! {

@@ -127,7 +127,8 @@ impl Office {
             "targets": {"endpoints": self.endpoints},
             "policy": self.policy,
         });
-        let launched = self.ask(id, "campaigns", "launch", &asked).await.expect("a launch that is not refused");
+        let launched =
+            self.ask(id, "campaigns", "launch", &asked).await.expect("a launch that is not refused");
         let name = launched["id"].as_str().expect("a campaign with a name").to_owned();
         self.told().campaigns.push(name);
     }

@@ -1,6 +1,7 @@
 //! The devices and gateways of a run.
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use bellwether_agent::update::ShareOffer;
@@ -39,9 +40,12 @@ pub(super) struct Population {
 pub(super) struct Subject {
     pub(super) endpoint: Endpoint,
     pub(super) device: Arc<Device>,
-    copy: Arc<Mutex<Option<(Arc<Device>, Digest)>>>,
+    copy: Arc<Mutex<Option<Copied>>>,
     copy_ground: Surroundings,
 }
+
+/// A copy, and everything that the device had confirmed when it was made.
+type Copied = (Arc<Device>, BTreeSet<Digest>);
 
 impl Population {
     /// Enrols all of a plan; nobody is switched on.
@@ -120,7 +124,12 @@ impl Subject {
             clock_steps: planned.clock_steps.iter().map(|(after, by)| (began + *after, *by)).collect(),
         };
         let surroundings = |ip| Surroundings {
-            machine: Host::on(ip, &ground.network, &ground.wall, Dice::new(ground.seed, &format!("{name} at {ip}"))),
+            machine: Host::on(
+                ip,
+                &ground.network,
+                &ground.wall,
+                Dice::new(ground.seed, &format!("{name} at {ip}")),
+            ),
             network: ground.network.clone(),
             trace: ground.trace.clone(),
             ip,
@@ -137,14 +146,15 @@ impl Subject {
         let name = format!("copy-{number}");
         let dice = Dice::new(seed, &name);
         let copy = Arc::new(self.device.clone_at(&name, self.copy_ground.clone(), dice));
-        let with = self.device.seen().running;
+        let mut with = self.device.seen().confirmed.clone();
+        with.insert(self.device.factory_image());
         let mut place = self.copy.lock().unwrap_or_else(PoisonError::into_inner);
         *place = Some((Arc::clone(&copy), with));
         copy
     }
 
-    /// Gives the copy, and what the device ran when it was made.
-    pub(super) fn copy(&self) -> Option<(Arc<Device>, Digest)> {
+    /// Gives the copy, and what the device had confirmed when it was made.
+    pub(super) fn copy(&self) -> Option<Copied> {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -166,7 +176,8 @@ impl Panics {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                let heard = HEARD.with_borrow_mut(|heard| heard.as_mut().map(|heard| heard.push(info.to_string())));
+                let heard =
+                    HEARD.with_borrow_mut(|heard| heard.as_mut().map(|heard| heard.push(info.to_string())));
                 if heard.is_none() {
                     before(info);
                 }
