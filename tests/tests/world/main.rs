@@ -1,3 +1,4 @@
 //! Worlds under seeds: everything that can go wrong, and what must be true all the same.
 
+mod repeated;
 mod seeds;
