@@ -355,6 +355,12 @@ pub fn expiry(lifetime_s: u64, now: u64) -> u64 {
     if lifetime_s == 0 { u64::MAX } else { now.saturating_add(lifetime_s) }
 }
 
+/// Carries the end of something from one clock to another: as far ahead there, and never, where it never ends.
+#[must_use]
+pub fn carried(end: u64, now: u64, now_there: u64) -> u64 {
+    if end == u64::MAX { end } else { now_there.saturating_add(end.saturating_sub(now)) }
+}
+
 impl Kept {
     fn remove(&mut self, location: &str) {
         if let Some(registration) = self.by_location.remove(location) {
@@ -517,6 +523,13 @@ mod tests {
         assert_eq!(registry.stable_answers(&endpoint, NOW).as_deref(), Some(&[1][..]));
         registry.told(&endpoint, SessionId(1), None);
         assert_eq!(registry.stable_answers(&endpoint, NOW), None);
+    }
+
+    #[test]
+    fn registration_lasts_as_long_by_the_clock_of_the_next_start() {
+        let on_the_wall = carried(expiry(300, 5_000), 5_100, 1_800_000_000);
+        assert_eq!(carried(on_the_wall, 1_800_000_050, 3), 153);
+        assert_eq!(carried(carried(expiry(0, 5_000), 5_100, 9), 10, 3), u64::MAX);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::dtls_keys::KeyError;
-use crate::registry::{Registration, Speaks, Told};
+use crate::registry::{Registration, Speaks, Told, carried};
 
 /// What a socket wants of the store, in the order in which it wants it.
 pub enum Task {
@@ -83,8 +83,15 @@ impl Core {
             registration: self
                 .registry
                 .of_session(&dormant.identity, dormant.session)
+                .map(|one| self.on_the_wall(one))
                 .map(|one| encode(&one)),
         })
+    }
+
+    /// What outlives this start is timed by the wall clock: each start has a steady clock of its own.
+    fn on_the_wall(&self, (location, registration): (String, Registration)) -> (String, Registration) {
+        let expires = carried(registration.expires, self.steady(), self.now());
+        (location, Registration { expires, ..registration })
     }
 
     async fn wake_sessions(&self, shard: &ShardHandle, wanted: &[SessionId]) {
@@ -136,13 +143,14 @@ impl Core {
     ///
     /// The store's.
     pub async fn restore_registrations(&self, shard: &ShardHandle) -> Result<usize, StoreError> {
-        let (now, mut count) = (self.now(), 0);
+        let (now, steady, mut count) = (self.now(), self.steady(), 0);
         let mut after: Option<KeptRegistration> = None;
         loop {
             let page = self.store.kept_registrations(&self.tenant, after.as_ref(), PAGE).await?;
             for kept in &page {
-                let Some((location, registration)) = decode(kept, shard) else { continue };
+                let Some((location, mut registration)) = decode(kept, shard) else { continue };
                 if registration.expires >= now {
+                    registration.expires = carried(registration.expires, now, steady);
                     self.registry.register(location, registration);
                     count += 1;
                 }
@@ -181,6 +189,7 @@ impl Core {
 struct Written {
     location: String,
     lifetime_s: u64,
+    /// Seconds since 1970.
     expires: u64,
     version: String,
     formats: Vec<u16>,
