@@ -81,9 +81,15 @@ impl Fleet {
 
     /// Opens a server that devices and gateways are told to call at `uri`.
     pub(crate) async fn open_at(folder: &Path, uri: &str) -> Result<Self, Failure> {
+        Self::open_with(folder, uri, &[]).await
+    }
+
+    /// Opens a server with further flags.
+    pub(crate) async fn open_with(folder: &Path, uri: &str, flags: &[&str]) -> Result<Self, Failure> {
         let data = folder.join("data");
         std::fs::create_dir(&data)?;
-        let flags = Flags::try_parse_from([Path::new("bellwether-bench"), Path::new("--data"), &data])?;
+        let words = [Path::new("bellwether-bench"), Path::new("--data"), &data];
+        let flags = Flags::try_parse_from(words.into_iter().chain(flags.iter().map(Path::new)))?;
         let config = Config::resolve(flags)?;
         let core = Core::open(config, uri.to_owned(), Arc::default(), Arc::default()).await?;
         let [root, author] = [1, 2].map(|number| PrivateKey::from_random(&[number; 32]));

@@ -14,6 +14,7 @@ mod fleet;
 mod grants;
 mod machine;
 mod mqtt;
+mod registered;
 mod report;
 mod upstream;
 
@@ -45,6 +46,9 @@ struct Cli {
     /// Measure only these
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Subject>,
+    /// Devices of `--only registered`
+    #[arg(long, default_value_t = registered::DEVICES)]
+    devices: usize,
     #[command(subcommand)]
     inner: Option<Inner>,
 }
@@ -64,6 +68,8 @@ enum Subject {
     Upstream,
     /// Instructions of what a device does
     Device,
+    /// Memory of a registered device, and how long a killed server takes to have all back; only where it is named
+    Registered,
 }
 
 /// What the bench asks of itself in another process.
@@ -72,12 +78,16 @@ enum Inner {
     /// Repeats one piece of a device's work, for an instruction counter around this process
     #[command(hide = true)]
     Work(device::Work),
+    /// Is the server, or a bare socket with sessions, whose memory is looked at from outside
+    #[command(hide = true)]
+    Serve(registered::Serve),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.inner {
         Some(Inner::Work(work)) => work.run(),
+        Some(Inner::Serve(serve)) => serve.run(),
         None => measure(&cli),
     };
     match done {
@@ -127,6 +137,9 @@ fn measure(cli: &Cli) -> Result<(), Failure> {
     }
     if let Some(firmware) = firmware.as_ref().filter(|_| wanted(Subject::Device)) {
         report.take(device::measure(firmware)?);
+    }
+    if cli.only.contains(&Subject::Registered) {
+        report.take(registered::measure(cli.devices)?);
     }
     report.finish()
 }

@@ -29,12 +29,18 @@ pub struct Config {
     /// File that tells how the gateway is, as JSON, replaced as a whole
     #[arg(long, env = "BELLWETHER_GATEWAY_STATUS")]
     pub status: Option<PathBuf>,
+    /// Address of loopback at which metrics are given, as `OpenMetrics` text under /metrics
+    #[arg(long, env = "BELLWETHER_GATEWAY_METRICS")]
+    pub metrics: Option<SocketAddr>,
     /// First wait for an acknowledgement, of devices and of the server, in milliseconds
     #[arg(long, env = "BELLWETHER_ACK_TIMEOUT_MS", default_value_t = 2000)]
     pub ack_timeout_ms: u64,
     /// What to log: error, warn, info, debug, or per module
     #[arg(long, env = "BELLWETHER_LOG", default_value = "info")]
     pub log: String,
+    /// Log as JSON, a line an entry
+    #[arg(long, env = "BELLWETHER_LOG_JSON")]
+    pub log_json: bool,
 }
 
 impl Config {

@@ -38,6 +38,7 @@ pub mod frames;
 pub mod gateway;
 pub mod held;
 pub mod hints;
+pub mod metrics;
 pub mod notes;
 pub mod outbox;
 pub mod push;

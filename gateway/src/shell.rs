@@ -14,6 +14,7 @@ use bellwether_net::{
 };
 use serde::Serialize;
 use thiserror::Error;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use zeroize::Zeroizing;
@@ -24,7 +25,7 @@ use crate::disk::{self, Durable};
 use crate::frames::FrameService;
 use crate::gateway::{Gateway, OpenError};
 use crate::server::Credential;
-use crate::{devices, server, status, tasks};
+use crate::{devices, metrics, server, status, tasks};
 
 /// Why a gateway does not start.
 #[derive(Debug, Error)]
@@ -56,6 +57,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Whoever reaches the address could read them.
+    #[error("metrics are given without a token, so on loopback alone, and {0} is not there")]
+    Exposed(SocketAddr),
     /// What is kept can't be used.
     #[error(transparent)]
     Open(#[from] OpenError),
@@ -82,7 +86,19 @@ pub struct Running {
 ///
 /// [`StartError`] says why it does not start and what to do.
 pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
-    let running = start(Arc::new(ThisMachine), config)?;
+    let metrics = match config.metrics {
+        Some(address) if !metrics::is_private(&address) => return Err(StartError::Exposed(address)),
+        Some(address) => {
+            let bound = TcpListener::bind(address).await;
+            Some(bound.map_err(|source| StartError::Bind { address, source })?)
+        }
+        None => None,
+    };
+    let mut running = start(Arc::new(ThisMachine), config)?;
+    if let Some(listener) = metrics {
+        let (gateway, shard) = (Arc::clone(&running.gateway), running.shard.clone());
+        running.tasks.spawn(metrics::run(gateway, shard, listener));
+    }
     stop.await;
     running.stop().await;
     Ok(())

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use crate::core::Core;
 use crate::downlink::may_start;
 use crate::metrics::steady;
-use crate::resolver::{CONFLICTS_MAX, RequestError, Sender, event, failed};
+use crate::resolver::{CONFLICTS_MAX, RequestError, Sender, event, failed, told_of};
 use crate::vault::PlaceKeys;
 
 /// What a verified report says, owned.
@@ -131,7 +131,8 @@ impl Core {
         let said = step.said;
         let campaigns = concerned(tracked, &said.manifest, said.report.grant);
         let at = self.now();
-        let events: Vec<Event> = match campaigns.as_slice() {
+        let mut events = told_of(identity, step.decision, self.now());
+        let reports: Vec<Event> = match campaigns.as_slice() {
             // The same report again says nothing new.
             _ if matches!(step.decision.reply, Reply::Repeat(_)) => Vec::new(),
             [] => vec![event(at, None, identity, reported(said))],
@@ -139,6 +140,7 @@ impl Core {
                 some.iter().map(|campaign| event(at, Some(*campaign), identity, reported(said))).collect()
             }
         };
+        events.extend(reports);
         let alarms: Vec<_> = self.occurrence(sender, identity, step.decision).into_iter().collect();
         let transition = Transition {
             events: &events,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus};
 
 use serde::Deserialize;
 
@@ -101,6 +101,12 @@ impl Gateway {
     }
 
     fn launch(&self) -> Program {
+        Program::start(self.command(), &self.log)
+    }
+
+    /// The command that starts it.
+    #[must_use]
+    pub fn command(&self) -> Command {
         let mut command = program::command("bellwether-gateway");
         command.arg("--unit").arg(&self.unit).arg("--data").arg(&self.data);
         command.args(["--listen", &self.listen.to_string()]).arg("--status").arg(&self.status);
@@ -108,7 +114,7 @@ impl Gateway {
             command.args([ACK_TIMEOUT_FLAG, ACK_TIMEOUT_MS]);
         }
         command.args(&self.flags);
-        Program::start(command, &self.log)
+        command
     }
 
     /// Ends it as a power cut would.
@@ -170,6 +176,16 @@ impl Gateway {
     pub fn wait_status(&self, what: &str, is_so: impl Fn(&serde_json::Value) -> bool) {
         let look = || is_so(&self.status()).then_some(());
         wait::until(what, wait::LONG, look, || format!("{:#}\n{}", self.status(), self.tail()));
+    }
+
+    /// All that is in its memory now, as whoever owns the machine can read it.
+    ///
+    /// # Panics
+    ///
+    /// Where it is off, or the system does not let this process look.
+    pub fn memory(&self) -> Vec<u8> {
+        let program = self.program.as_ref().expect("a gateway that is on");
+        program.memory()
     }
 
     /// All that it ever said.

@@ -1,6 +1,7 @@
 //! The real binaries as child processes that do not outlive their test.
 
 use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -112,6 +113,30 @@ impl Program {
         wait::until("the end of a process", within, || self.ended(), || tail(&log))
     }
 
+    /// All of its writable memory, but for pages that are empty.
+    ///
+    /// # Panics
+    ///
+    /// Where the system does not let this process look.
+    pub fn memory(&self) -> Vec<u8> {
+        let folder = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let maps = fs::read_to_string(folder.join("maps")).expect("the maps of a child");
+        let memory = File::open(folder.join("mem")).expect("the memory of a child");
+        let mut all = Vec::new();
+        for line in maps.lines().filter(|line| line.contains(" rw")) {
+            let (from, until) =
+                line.split_once(' ').and_then(|(range, _)| range.split_once('-')).expect("a range");
+            let [from, until] = [from, until].map(|text| u64::from_str_radix(text, 16).expect("an address"));
+            let mut room = vec![0; usize::try_from(until - from).expect("a size")];
+            // Pages that were never touched can't always be read.
+            if memory.read_exact_at(&mut room, from).is_ok() {
+                all.extend(room.chunks(PAGE).filter(|page| **page != [0; PAGE][..page.len()]).flatten());
+            }
+        }
+        assert!(!all.is_empty(), "no memory could be read");
+        all
+    }
+
     /// All that it said.
     ///
     /// # Panics
@@ -142,3 +167,4 @@ pub fn tail(log: &Path) -> String {
 }
 
 const TAIL_LINES: usize = 60;
+const PAGE: usize = 4_096;

@@ -83,6 +83,15 @@ pub struct Device {
 pub struct Explanation {
     /// Endpoint name.
     pub endpoint: String,
-    /// One sentence an entry.
+    /// All of it, one sentence an entry: how it stands, what may be done, what happened.
     pub lines: Vec<String>,
+    /// How it stands now.
+    #[serde(default)]
+    pub standing: Vec<String>,
+    /// What it waits for, and what an operator can do.
+    #[serde(default)]
+    pub advice: Vec<String>,
+    /// What happened to it, and to its campaigns as a whole, the oldest first; the latest 1000.
+    #[serde(default)]
+    pub events: Vec<crate::Event>,
 }

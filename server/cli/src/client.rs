@@ -30,6 +30,12 @@ pub(crate) struct Server {
     /// File that holds the token [default: DATA/http.token]
     #[arg(long, global = true, env = "BELLWETHER_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Who does this, for the ledger; orders have a --who of their own, which counts before this
+    #[arg(long, global = true, env = "BELLWETHER_OPERATOR", value_name = "NAME")]
+    operator: Option<String>,
+    /// Why it is done, for the ledger; orders have a --why of their own
+    #[arg(long, global = true, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 /// What a running server leaves in its data folder.
@@ -43,6 +49,8 @@ pub(crate) struct Client {
     http: reqwest::Client,
     url: String,
     token: String,
+    /// Headers that say who does this and why.
+    said: Vec<(&'static str, String)>,
 }
 
 impl Client {
@@ -61,7 +69,12 @@ impl Client {
             )
         })?;
         let token = token.trim().to_owned();
-        Ok(Self { http: reqwest::Client::new(), url: url.trim_end_matches('/').to_owned(), token })
+        let said = [("x-bellwether-who", &server.operator), ("x-bellwether-why", &server.reason)];
+        let said = said
+            .into_iter()
+            .filter_map(|(name, text)| Some((name, percent_encoded(text.as_ref()?).to_string())));
+        let url = url.trim_end_matches('/').to_owned();
+        Ok(Self { http: reqwest::Client::new(), url, token, said: said.collect() })
     }
 
     /// Asks for one thing.
@@ -115,7 +128,8 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token)
+        let request = self.http.request(method, format!("{}{path}", self.url)).bearer_auth(&self.token);
+        self.said.iter().fold(request, |request, (name, text)| request.header(*name, text))
     }
 
     async fn send<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, Failure> {

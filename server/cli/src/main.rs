@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::client::Server;
-use crate::command::{alarm, campaign, device, gateway, keys, manifest, release};
+use crate::command::{alarm, audit, campaign, device, gateway, keys, manifest, release};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -69,6 +69,9 @@ enum Noun {
     /// Alarms: what needs a person's eye
     #[command(subcommand)]
     Alarm(alarm::Command),
+    /// The ledger: who did what, when and why; what became of it
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -92,5 +95,6 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Noun::Gateway(command) => gateway::run(command, &cli.server, output).await,
         Noun::Campaign(command) => campaign::run(command, &cli.server, output).await,
         Noun::Alarm(command) => alarm::run(command, &cli.server, output).await,
+        Noun::Audit(command) => audit::run(command, &cli.server, output).await,
     }
 }

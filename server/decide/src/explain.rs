@@ -1,7 +1,7 @@
-//! Why a device was updated, or not: sentences for people, in the order in which they help.
+//! The story of a device in sentences for people: how it stands, what may be done, and what happened.
 
+use crate::advice::advice;
 use crate::campaign::event::{By, Delivery, Event, EventKind};
-use crate::campaign::progress::Progress;
 use crate::campaign::stage::{Stage, Track};
 use crate::campaign::{Campaign, CampaignId};
 use crate::device::{Device, Endpoint};
@@ -9,11 +9,22 @@ use crate::eligibility::{self, Facts};
 use crate::identity::{GrantState, IdentityState};
 use crate::operator::Act;
 
+/// The story of a device.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Story {
+    /// How it stands now: the device itself, then each campaign, then its keys.
+    pub standing: Vec<String>,
+    /// What it waits for, and what an operator can do.
+    pub advice: Vec<String>,
+    /// What happened, the oldest first.
+    pub happened: Vec<Sentence>,
+}
+
 /// One sentence, with the time that it speaks of.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Sentence {
-    /// Seconds since 1970; `None` for what holds now.
-    pub at: Option<u64>,
+    /// Seconds since 1970.
+    pub at: u64,
     /// The sentence, without a full stop.
     pub text: String,
 }
@@ -27,36 +38,84 @@ pub struct Known<'a> {
     pub device: Option<&'a Device>,
     /// The state of its identity.
     pub state: Option<&'a IdentityState>,
-    /// All campaigns.
-    pub campaigns: &'a [Campaign],
+    /// Whether it is there, and when it was.
+    pub seen: Seen<'a>,
+    /// Campaigns, each with how far the device is in it, where it is a target.
+    pub campaigns: &'a [(Campaign, Option<Track>)],
     /// Events in their order: those of this device, and those of the campaigns as a whole.
     pub events: &'a [Event],
 }
 
-/// Explains a device: first how it stands in each campaign and why, then its keys, then what happened.
-#[must_use]
-pub fn explain(known: &Known<'_>, now: u64) -> Vec<Sentence> {
-    let Some(device) = known.device else {
-        return vec![holds(format!("nobody enrolled a device named {}", known.endpoint))];
-    };
-    let mut sentences = Vec::new();
-    if !device.enabled {
-        sentences.push(holds("an operator switched updates off for this device".to_owned()));
-    }
-    if known.campaigns.is_empty() {
-        sentences.push(holds("no campaign was launched yet".to_owned()));
-    }
-    sentences.extend(known.campaigns.iter().map(|campaign| in_campaign(known, device, campaign)));
-    sentences.extend(known.state.into_iter().flat_map(|state| keys(state, now)));
-    let own = known.events.iter().filter(|event| event.device.as_ref() == Some(known.endpoint));
-    sentences.extend(own.map(|event| Sentence { at: Some(event.at), text: happened(event) }));
-    sentences
+/// Whether a device is there, and when it was.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen<'a> {
+    /// Where it is registered from now, `address:port`.
+    pub registered: Option<&'a str>,
+    /// Seconds since it was heard last, and where it was then.
+    pub heard: Option<(u64, &'a str)>,
+    /// The gateway that lists it, and whether that one is here.
+    pub gateway: Option<(&'a str, bool)>,
 }
 
-fn in_campaign(known: &Known<'_>, device: &Device, campaign: &Campaign) -> Sentence {
-    let progress = Progress::of(campaign.id, known.events);
-    if let Some(track) = progress.tracks.get(known.endpoint) {
-        return holds(format!("campaign {} ({}): {}", campaign.id.0, campaign.state.name(), standing(track)));
+/// Explains a device.
+#[must_use]
+pub fn explain(known: &Known<'_>, now: u64) -> Story {
+    let Some(device) = known.device else {
+        let standing = vec![format!("nobody enrolled a device named {}", known.endpoint)];
+        return Story { standing, ..Story::default() };
+    };
+    let mut standing = vec![format!("it is enrolled as a device of class {}", device.class)];
+    standing.extend(presence(&known.seen));
+    if !device.enabled {
+        standing.push("an operator switched updates off for this device".to_owned());
+    }
+    if known.campaigns.is_empty() {
+        standing.push("it is a target of no campaign".to_owned());
+    }
+    standing.extend(
+        known.campaigns.iter().map(|(campaign, track)| in_campaign(device, campaign, track.as_ref())),
+    );
+    standing.extend(known.state.into_iter().flat_map(|state| keys(state, now)));
+    let happened = |event: &Event| Sentence { at: event.at, text: happened(event) };
+    let happened =
+        known.events.iter().filter(|event| concerns(event, known.endpoint)).map(happened).collect();
+    Story { standing, advice: advice(known, now), happened }
+}
+
+/// Whether an event belongs into the story of a device: its own, or of a campaign as a whole.
+fn concerns(event: &Event, endpoint: &Endpoint) -> bool {
+    event.device.as_ref().is_none_or(|device| device == endpoint)
+}
+
+fn presence(seen: &Seen<'_>) -> Vec<String> {
+    let mut lines = Vec::new();
+    lines.push(match (seen.registered, seen.heard) {
+        (Some(address), _) => format!("it is registered, from {address}"),
+        (None, Some((ago, address))) => {
+            format!("it is not registered; it was heard last {} ago, from {address}", duration(ago))
+        }
+        (None, None) => "it is not registered, and was never heard".to_owned(),
+    });
+    if let Some((gateway, is_here)) = seen.gateway {
+        let is = if is_here { "is here" } else { "is away" };
+        lines.push(format!("its gateway {gateway} {is}"));
+    }
+    lines
+}
+
+/// Writes a time span by its two largest units.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+fn in_campaign(device: &Device, campaign: &Campaign, track: Option<&Track>) -> String {
+    if let Some(track) = track {
+        return format!("campaign {} ({}): {}", campaign.id.0, campaign.state.name(), standing(track));
     }
     let alone = std::slice::from_ref(campaign);
     let facts =
@@ -65,12 +124,12 @@ fn in_campaign(known: &Known<'_>, device: &Device, campaign: &Campaign) -> Sente
         Ok(CampaignId(_)) => "it was launched before this device was enrolled".to_owned(),
         Err(refusal) => refusal.text().to_owned(),
     };
-    holds(format!("campaign {} does not count this device: {why}", campaign.id.0))
+    format!("campaign {} does not count this device: {why}", campaign.id.0)
 }
 
 /// Tells how a device stands in a campaign.
 pub(crate) fn standing(track: &Track) -> String {
-    let reason = track.reason.as_deref().unwrap_or("no reason given");
+    let reason = track.reason.as_deref().map_or_else(|| "no reason given".to_owned(), meaning);
     match track.stage {
         Stage::Waiting if track.offers_failed > 0 => {
             format!("it was not reached ({reason}), {} time(s); it is offered again", track.offers_failed)
@@ -87,26 +146,25 @@ pub(crate) fn standing(track: &Track) -> String {
     }
 }
 
-fn keys(state: &IdentityState, now: u64) -> Vec<Sentence> {
+fn keys(state: &IdentityState, now: u64) -> Vec<String> {
     let place = state.place;
-    let mut sentences = vec![holds(format!(
+    let mut sentences = vec![format!(
         "its identity stands at epoch {}, index {}: {} update(s) confirmed",
         place.epoch,
         place.index,
         state.confirmed.len()
-    ))];
+    )];
     if let Some(open) = state.open_grant() {
         let written = if open.state == GrantState::Decrypted { ", whose image is written" } else { "" };
         let end = if now > open.not_after { "expired" } else { "valid" };
-        sentences.push(holds(format!("grant {}{written} is open and {end}", open.number)));
+        sentences.push(format!("grant {}{written} is open and {end}", open.number));
     }
     if state.is_blocked(now) {
-        sentences
-            .push(holds("an operator blocks it: every request is refused, reports still count".to_owned()));
+        sentences.push("an operator blocks it: every request is refused, reports still count".to_owned());
     }
-    sentences.extend(permits(state, now).map(holds));
+    sentences.extend(permits(state, now));
     if state.proves.iter().any(|prove| now <= prove.expires) {
-        sentences.push(holds("it was challenged, and the proof is still to come".to_owned()));
+        sentences.push("it was challenged, and the proof is still to come".to_owned());
     }
     sentences
 }
@@ -142,7 +200,9 @@ pub fn happened(event: &Event) -> String {
         EventKind::Decrypted { grant } => format!("reported the image of grant {grant} written and verified"),
         EventKind::Installed { grant } => format!("reported that it runs the image of grant {grant}"),
         EventKind::Failed { grant: 0, reason } => format!("refused the manifest: {reason}"),
-        EventKind::Failed { grant, reason } => format!("reported that grant {grant} failed: {reason}"),
+        EventKind::Failed { grant, reason } => {
+            format!("reported that grant {grant} failed: {}", meaning(reason))
+        }
         EventKind::Refused { reason } => format!("was refused: {reason}"),
         EventKind::Cancelled { by } => format!("cancelled{}", said(by)),
         EventKind::Paused { by } => format!("paused{}", said(by)),
@@ -151,6 +211,7 @@ pub fn happened(event: &Event) -> String {
         EventKind::Halted { failure_per_mille } => format!("halted at {failure_per_mille} ‰ failures"),
         EventKind::Finished => "finished".to_owned(),
         EventKind::Operated { act, by, .. } => format!("{} by an operator{}", operated(*act), said(by)),
+        EventKind::Fitted { row } => format!("{} (row {})", row.text(), row.name()),
         EventKind::Done { deed, by } => format!("{}{}", deed.text(), said(by)),
         EventKind::AlarmRaised { kind, cause } => format!("alarm \"{}\": {cause}", kind.name()),
     };
@@ -185,15 +246,36 @@ fn delivered(delivery: Delivery) -> String {
     }
 }
 
-fn holds(text: String) -> Sentence {
-    Sentence { at: None, text }
+/// Says what the name of a reason means that a device reported, where it is one.
+fn meaning(reason: &str) -> String {
+    let meant = match reason {
+        "CborParse" => "it could not read the manifest",
+        "CoseUnsupported" | "AlgorithmUnsupported" => {
+            "it does not know how the manifest is signed or encrypted"
+        }
+        "Unauthorised" => "a signature, a MAC or a decryption was wrong, or of nobody whom it believes",
+        "CommandUnsupported" | "ComponentUnsupported" | "ParameterUnsupported" => {
+            "the manifest asks for something that this device can't do"
+        }
+        "ComponentUnauthorised" => "the signer may not touch this component",
+        "SeveringUnsupported" => "a part of the manifest is missing or differs",
+        "ConditionFailed" => {
+            "a condition was not met: another class, another base image, or another digest than announced"
+        }
+        "OperationFailed" => "fetching, patching, writing or starting the image failed; it runs the old one",
+        _ => return reason.to_owned(),
+    };
+    format!("{reason}: {meant}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::alarm::AlarmKind;
+    use crate::campaign::progress::Progress;
     use crate::campaign::{CampaignState, Policy, Targets};
+    use crate::deed::Deed;
+    use crate::key_index::Row;
 
     fn endpoint() -> Endpoint {
         Endpoint::try_from("meter-1").expect("a name")
@@ -221,8 +303,15 @@ mod tests {
     fn told(device: Option<&Device>, campaigns: &[Campaign], events: &[Event]) -> Vec<String> {
         let state = IdentityState::new(0);
         let endpoint = endpoint();
-        let known = Known { endpoint: &endpoint, device, state: Some(&state), campaigns, events };
-        explain(&known, 0).into_iter().map(|sentence| sentence.text).collect()
+        let seen = Seen::default();
+        let track = |one: &Campaign| Progress::of(one.id, events).tracks.get(&endpoint).cloned();
+        let campaigns: Vec<_> = campaigns.iter().map(|one| (one.clone(), track(one))).collect();
+        let known =
+            Known { endpoint: &endpoint, device, state: Some(&state), seen, campaigns: &campaigns, events };
+        let story = explain(&known, 0);
+        let happened = story.happened.into_iter().map(|sentence| sentence.text);
+        // How it is enrolled and seen stands in a test of its own.
+        story.standing.into_iter().filter(|line| !line.starts_with("it is ")).chain(happened).collect()
     }
 
     #[test]
@@ -279,13 +368,62 @@ mod tests {
         let kind = EventKind::AlarmRaised { kind: AlarmKind::CloneOrRolledBack, cause: "seen".to_owned() };
         let alarm = Event { campaign: None, ..event(1, kind) };
         let told = told(Some(&device()), &[], &[alarm]);
-        assert_eq!(told[0], "no campaign was launched yet");
         assert_eq!(told.last().map(String::as_str), Some("alarm \"clone or rolled-back device\": seen"));
     }
 
     #[test]
     fn events_of_other_devices_are_left_out() {
         let other = Event { device: Endpoint::try_from("lamp-1").ok(), ..event(1, EventKind::Asked) };
-        assert_eq!(told(Some(&device()), &[], &[other]).len(), 2);
+        assert_eq!(told(Some(&device()), &[], &[other]).len(), 1);
+    }
+
+    /// Everything that can be told of one device, in the words in which people read it.
+    #[test]
+    fn whole_story_is_told_in_order() {
+        let by = |request: &str| By {
+            who: Some("kim".to_owned()),
+            why: Some("storm".to_owned()),
+            request: Some(request.to_owned()),
+        };
+        let own = |at, kind| Event { campaign: None, ..event(at, kind) };
+        let whole = |at, kind| Event { device: None, ..event(at, kind) };
+        let class = || "meter".to_owned();
+        let enrolled = Deed::DeviceEnrolled { class: class(), gateway: Some("gw-1".to_owned()) };
+        let alarm =
+            EventKind::AlarmRaised { kind: AlarmKind::AheadOfServer, cause: "it proved index 4".to_owned() };
+        let failed = EventKind::Failed { grant: 7, reason: "ConditionFailed".to_owned() };
+        let resolved =
+            EventKind::Resolved { delivery: Delivery::Full, grant: 7, content: [0; 32], bytes: 24_000 };
+        let events = [
+            own(1, EventKind::Done { deed: enrolled, by: by("r-1") }),
+            whole(2, EventKind::Launched { targeted: 1, by: by("r-2") }),
+            event(2, EventKind::Targeted { class: class() }),
+            event(3, EventKind::Offered),
+            event(4, EventKind::Asked),
+            event(4, resolved),
+            event(5, failed),
+            own(6, EventKind::Fitted { row: Row::R13 }),
+            own(6, alarm),
+            whole(7, EventKind::Paused { by: by("r-3") }),
+        ];
+        let (state, endpoint, device) = (IdentityState::new(0), endpoint(), device());
+        let campaign = campaign(Targets::All, CampaignState::Paused);
+        let track = Progress::of(campaign.id, &events).tracks.get(&endpoint).cloned();
+        let campaigns = [(campaign, track)];
+        let seen =
+            Seen { registered: None, heard: Some((7_300, "192.0.2.1:5684")), gateway: Some(("gw-1", true)) };
+        let known = Known {
+            endpoint: &endpoint,
+            device: Some(&device),
+            state: Some(&state),
+            seen,
+            campaigns: &campaigns,
+            events: &events,
+        };
+        let story = explain(&known, 10);
+        let happened: Vec<_> = story.happened.iter().map(|one| format!("{} {}", one.at, one.text)).collect();
+        let told =
+            [story.standing.join("\n"), story.advice.join("\n"), happened.join("\n")].join("\n\n") + "\n";
+        assert_eq!(told, include_str!("explain_golden.txt"));
     }
 }

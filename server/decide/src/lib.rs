@@ -3,6 +3,7 @@
 //! Nothing here reads a clock, a socket, a database or randomness: `now` (seconds since 1970) and random bytes are
 //! arguments, and what comes out is a value that the shell carries out without a choice left.
 
+mod advice;
 pub mod alarm;
 pub mod campaign;
 pub mod deed;

@@ -230,7 +230,7 @@ impl Core {
         number: u64,
     ) -> Result<Option<api::Got>, Refusal> {
         let scope = Scope::Device(endpoint);
-        let events = self.store.events(&self.tenant, scope, 0, PAGE).await.map_err(Refusal::internal)?;
+        let events = self.store.latest_events(&self.tenant, scope, PAGE).await.map_err(Refusal::internal)?;
         let given = events.iter().rev().find_map(|Recorded { event, .. }| match &event.kind {
             EventKind::Resolved { delivery, grant, bytes, .. }
                 if event.campaign == Some(campaign) && *grant == number =>

@@ -3,10 +3,12 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use bellwether_api::{AddDevice, Device, DevicePage, Explanation, ListDevices, NewDevice, Security};
+use bellwether_decide::campaign::Campaign;
 use bellwether_decide::campaign::event::{Delivery, EventKind};
+use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::{self, Endpoint};
-use bellwether_decide::explain::{self, Known};
+use bellwether_decide::explain::{self, Known, Seen};
 use bellwether_decide::identity::IdentityState;
 use bellwether_keys::chain::ChainLength;
 use bellwether_keys::unit::{self, UnitData};
@@ -15,7 +17,8 @@ use bellwether_store::Digest;
 use bellwether_store::device::{self as rows, EnrolledDevice, NewIdentity};
 use bellwether_store::error::{AddError, StoreError};
 use bellwether_store::gateway::{Gateway, GatewayLink};
-use bellwether_store::ledger::Scope;
+use bellwether_store::ledger::{Recorded, Scope};
+use bellwether_store::operators::Contact;
 
 use super::gateways::name_of;
 use super::releases::named;
@@ -23,6 +26,7 @@ use super::request::limit;
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::vault::{LINK_KEY, NewLink, NewSecrets};
+use crate::view::told;
 
 impl Core {
     /// Enrols a device; its unit data is in the answer and never shown again.
@@ -220,7 +224,7 @@ impl Core {
         if let Some((_, digest)) = confirmed.and_then(|confirmed| confirmed.installed.first()) {
             return Ok(Some(*digest));
         }
-        let events = self.store.events(&self.tenant, Scope::Device(endpoint), 0, PAGE).await?;
+        let events = self.store.latest_events(&self.tenant, Scope::Device(endpoint), PAGE).await?;
         let base = events.iter().rev().find_map(|recorded| match recorded.event.kind {
             EventKind::Resolved { delivery: Delivery::Delta { base, .. }, .. } => Some(base),
             _ => None,
@@ -242,24 +246,66 @@ impl Core {
     pub async fn explain(&self, name: &str) -> Result<Explanation, Refusal> {
         let endpoint = endpoint(name)?;
         let enrolled = self.store.device(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
-        let device = enrolled.ok_or_else(|| unknown(name))?.device;
+        let enrolled = enrolled.ok_or_else(|| unknown(name))?;
         let identity = self.store.identity(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
         let tracked = self.store.campaigns_for(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
-        let campaigns: Vec<_> = tracked.into_iter().map(|(campaign, _)| campaign).collect();
-        let recorded = self.store.events(&self.tenant, Scope::Device(&endpoint), 0, PAGE).await;
-        let events: Vec<_> = recorded.map_err(Refusal::internal)?.into_iter().map(|one| one.event).collect();
+        let campaigns: Vec<_> =
+            tracked.into_iter().map(|(campaign, track)| (campaign, Some(track))).collect();
+        let recorded = self.story_of(&endpoint, &campaigns).await.map_err(Refusal::internal)?;
+        let events: Vec<_> = recorded.iter().map(|one| one.event.clone()).collect();
+        let now = self.now();
+        let heard = self.last_contact(&endpoint).await.map_err(Refusal::internal)?;
+        let registered = self.registry.find(&endpoint, now).map(|found| found.address.to_string());
+        let gateway = enrolled.link.as_ref().map(|link| link.gateway.clone());
+        let is_here = gateway.as_ref().is_some_and(|gateway| self.gateways.present(gateway, now).is_some());
+        let seen = Seen {
+            registered: registered.as_deref(),
+            heard: heard.as_ref().map(|one| (now.saturating_sub(one.heard_at), one.address.as_str())),
+            gateway: gateway.as_ref().map(|gateway| (gateway.as_str(), is_here)),
+        };
         let known = Known {
             endpoint: &endpoint,
-            device: Some(&device),
+            device: Some(&enrolled.device),
             state: identity.as_ref().map(|identity| &identity.state),
+            seen,
             campaigns: &campaigns,
             events: &events,
         };
-        let lines = explain::explain(&known, self.now()).into_iter().map(|sentence| match sentence.at {
-            Some(at) => format!("{}  {}", time(at), sentence.text),
-            None => sentence.text,
-        });
-        Ok(Explanation { endpoint: name.to_owned(), lines: lines.collect() })
+        let story = explain::explain(&known, now);
+        let happened = story.happened.iter().map(|one| format!("{}  {}", time(one.at), one.text));
+        let lines = story.standing.iter().chain(&story.advice).cloned().chain(happened).collect();
+        let events = recorded.iter().map(told).collect();
+        Ok(Explanation {
+            endpoint: name.to_owned(),
+            lines,
+            standing: story.standing,
+            advice: story.advice,
+            events,
+        })
+    }
+
+    /// The latest events of a device, and those of its campaigns as a whole, in the order of the ledger.
+    async fn story_of(
+        &self,
+        endpoint: &Endpoint,
+        campaigns: &[(Campaign, Option<Track>)],
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let mut story = self.store.latest_events(&self.tenant, Scope::Device(endpoint), PAGE).await?;
+        for (campaign, _) in campaigns {
+            story.extend(self.store.latest_events(&self.tenant, Scope::Whole(campaign.id), PAGE).await?);
+        }
+        story.sort_by_key(|one| one.seq);
+        let surplus = story.len().saturating_sub(PAGE as usize);
+        story.drain(..surplus);
+        Ok(story)
+    }
+
+    /// When a device was heard last: what memory has, else what is kept.
+    async fn last_contact(&self, endpoint: &Endpoint) -> Result<Option<Contact>, StoreError> {
+        match self.registry.last_heard(endpoint) {
+            Some(heard) => Ok(Some(heard)),
+            None => self.store.contact(&self.tenant, endpoint).await,
+        }
     }
 }
 

@@ -235,8 +235,10 @@ impl Core {
             self.metrics.recorded(&outcome.events);
             return Ok(true);
         }
+        let mut events = told_of(identity, decision, self.now());
+        events.extend(outcome.events.iter().cloned());
         let transition = Transition {
-            events: &outcome.events,
+            events: &events,
             alarms: &alarms,
             keys: KeyStep { added: entered, destroyed_up_to: decision.destroy_seed_of },
             ..Transition::new(identity.state.revision, &outcome.state)
@@ -285,6 +287,13 @@ impl Core {
             _ => self.malformed("the message is refused"),
         }
     }
+}
+
+/// What the ledger is told of a message of the less usual kind: the row that it fitted.
+pub(crate) fn told_of(identity: &Identity, decision: &Decision, at: u64) -> Vec<Event> {
+    let row = Some(decision.row).filter(|row| row.is_told());
+    let device = Some(identity.endpoint.clone());
+    row.map(|row| Event { at, campaign: None, device, kind: EventKind::Fitted { row } }).into_iter().collect()
 }
 
 /// Tells whether every campaign that offered a manifest has ended early.

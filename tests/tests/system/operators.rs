@@ -1,11 +1,13 @@
 //! What whoever runs the server sees on the day that something is wrong: metrics, health, the log.
 
-use std::net::UdpSocket;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use bellwether_api::{CheckState, EventPage, Liveness, Readiness};
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::open_metrics::Scrape;
+use bellwether_tests::program::Program;
 use serde_json::{Value, json};
 
 fn scraped(fleet: &Fleet) -> Scrape {
@@ -214,4 +216,37 @@ fn everything_that_people_do_is_in_the_ledger() {
     let second: EventPage =
         meters.fleet.server.http().read(&format!("/v1/events?acts=true&limit=2&since={next}"));
     assert_eq!(second.events, acts.events[2..4]);
+}
+
+#[test]
+fn gateway_gives_its_metrics_on_loopback_alone() {
+    let meters = Meters::new();
+    let port = free_port();
+    let mut gateway = meters.fleet.gateway("gw-1").with_flags(&["--metrics", &format!("127.0.0.1:{port}")]);
+    gateway.start();
+    let text = http_get(port, "/metrics");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    let scrape = Scrape::parse(body).expect("OpenMetrics");
+    assert_eq!(scrape.value("bellwether_gateway_bundles", &[]), Some(0.0));
+    assert_eq!(scrape.types["bellwether_gateway_frames_down_bytes"], "counter");
+    assert!(http_get(port, "/").starts_with("HTTP/1.1 404"));
+
+    let mut exposed = meters.fleet.gateway("gw-2").command();
+    exposed.args(["--metrics", "0.0.0.0:0"]);
+    let (status, said) = Program::run(exposed);
+    assert!(!status.success() && said.contains("loopback"), "{said}");
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Asks as simply as can be, and gives all that comes back.
+fn http_get(port: u16, path: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("asked");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    text
 }

@@ -7,6 +7,8 @@ use bellwether_manifests::message::Moment;
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::meters::Meters;
+use bellwether_tests::mqtt::{Login, Mqtt};
+use bellwether_tests::program::Program;
 use bellwether_tests::raw_device::Identity;
 
 /// A secret under a name for failures.
@@ -27,8 +29,9 @@ impl Secret {
             self.bytes.clone(),
             hex::encode(&self.bytes).into_bytes(),
             hex::encode_upper(&self.bytes).into_bytes(),
-            base64(&self.bytes[..30]).into_bytes(),
+            base64(&self.bytes[..self.bytes.len() / 3 * 3]).into_bytes(),
             list.join(", ").into_bytes(),
+            list.join(",").into_bytes(),
         ]
     }
 
@@ -88,16 +91,101 @@ fn secrets_of_a_run_are_in_no_log_answer_or_output() {
         let output = meters.fleet.cli.run(words);
         assert_none_in(&secrets, words, &[output.stdout, output.stderr].concat());
     }
-    let paths = ["/health", "/v1/devices", "/v1/devices/meter-1", "/v1/devices/meter-1/explain"];
-    let more =
-        ["/v1/campaigns", "/v1/alarms", "/v1/anchors", "/v1/distributor", "/v1/releases", "/v1/manifests"];
-    for path in paths.into_iter().chain(more) {
+    for path in PATHS {
         let answer = meters.fleet.server.http().get(path);
         assert_eq!(answer.status, 200, "{path}");
         assert_none_in(&secrets, path, answer.body.as_bytes());
     }
     assert!(meters.fleet.server.said().contains("TRACE"), "the log is not as talkative as it can be");
     assert_none_in(&secrets, "the server's log", meters.fleet.server.said().as_bytes());
+}
+
+/// All that can be read over HTTP.
+const PATHS: [&str; 16] = [
+    "/health",
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/v1/openapi.json",
+    "/v1/asyncapi.json",
+    "/v1/events",
+    "/v1/devices",
+    "/v1/devices/meter-1",
+    "/v1/devices/meter-1/explain",
+    "/v1/campaigns",
+    "/v1/alarms",
+    "/v1/anchors",
+    "/v1/distributor",
+    "/v1/releases",
+    "/v1/manifests",
+];
+
+/// A gateway and its device, told to say all they can, with the embedded broker listened to all the while.
+#[test]
+fn secrets_are_in_no_log_message_or_folder_of_a_site() {
+    let flags = ["--log", "trace", "--log-json", "--mqtt-listen", "127.0.0.1:0"];
+    let meters = Meters::on(Fleet::start_with(&flags), 24_000);
+    let mut gateway = meters.fleet.gateway("gw-1").with_flags(&["--log", "trace"]);
+    gateway.start();
+    let login = Login::embedded(meters.fleet.server.data());
+    let mut listener = Mqtt::connect(&login, "listener");
+    listener.subscribe("bellwether/#");
+    let mut agent = Agent::make_behind(&meters.fleet, "meter-1", "meter", "1.0", "gw-1");
+    agent.log_filter = "trace";
+    meters.launch();
+    agent.run_until("decrypted");
+    agent.run_until_updated();
+    listener.wait("the end of the update", |message| message.payload.contains("\"installed\""));
+    let heard = format!("{:?}", listener.so_far());
+
+    let unit = meters.fleet.folder().join("meter-1.unit");
+    let mut secrets = secrets_of(&meters, &Identity::from_factory(&unit, "meter", [0; 32]));
+    secrets.push(Secret::new("the password", login.password.as_bytes()));
+    let author = fs::read_to_string(meters.fleet.folder().join("author.key")).expect("the author's key");
+    secrets.extend(long_words(&author).map(|word| Secret::new("the author's key", word.as_bytes())));
+    assert_none_in(&secrets, "messages", heard.as_bytes());
+    assert_none_in(&secrets, "the server's log", meters.fleet.server.said().as_bytes());
+    assert_none_in(&secrets, "the gateway's log", gateway.said().as_bytes());
+    assert_none_in(&secrets, "the agent's log", agent.said().as_bytes());
+    for path in files(gateway.data()) {
+        assert_none_in(&secrets, &path.display().to_string(), &fs::read(&path).expect("read"));
+    }
+    // Keys of links are the gateway's own; those of devices never were in its memory.
+    let memory = gateway.memory();
+    for secret in &secrets {
+        let found = memory.windows(secret.bytes.len()).any(|window| window == secret.bytes);
+        assert!(!found, "{} is in the gateway's memory", secret.name);
+    }
+}
+
+/// The words of a text that are long enough to be keys.
+fn long_words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| word.len() >= 32)
+}
+
+/// A start that fails, help, and a panic's trace say as little as a run that goes well.
+#[test]
+fn secrets_are_in_no_refusal_to_start() {
+    let meters = Meters::on(Fleet::start_with(&[]), 4_000);
+    let meter = meters.device("meter-1");
+    let secrets = secrets_of(&meters, &meter.identity);
+    let key = meters.fleet.server.data().join("master.key");
+    let mut server = meters.fleet.server;
+    server.stop();
+    let kept = fs::read_to_string(&key).expect("the master key");
+    let cut = &kept[..kept.trim().len() - 2];
+    fs::write(&key, cut).expect("written");
+    let run = |flags: &[&str]| {
+        let mut command = bellwether_tests::server::command(server.data());
+        command.env("RUST_BACKTRACE", "1").args(["--mqtt", "off"]).args(flags);
+        Program::run(command)
+    };
+    for flags in [&["--log", "trace"][..], &["--help"], &["--sessions-max", "none"]] {
+        let (status, said) = run(flags);
+        assert_eq!(status.success(), flags == ["--help"], "{said}");
+        assert_none_in(&secrets, "what a failed start says", said.as_bytes());
+        assert!(!said.contains(&cut[..16]), "a part of the master key is in {said}");
+    }
 }
 
 #[test]

@@ -210,10 +210,21 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
         Command::Explain { endpoint } => {
             let path = format!("/v1/devices/{}/explain", percent_encoded(&endpoint));
             let story: Explanation = client.get(&path).await?;
-            output.print(&story, |story| story.lines.join("\n"));
+            output.print(&story, told);
             Ok(())
         }
     }
+}
+
+/// The story under three headings; one without lines is left out.
+fn told(story: &Explanation) -> String {
+    let behind = story.standing.len() + story.advice.len();
+    let happened = story.lines.get(behind..).unwrap_or_default();
+    let parts =
+        [("NOW", story.standing.as_slice()), ("WHAT TO DO", &story.advice), ("WHAT HAPPENED", happened)];
+    let part = |(heading, lines): (&str, &[String])| format!("{heading}\n  {}", lines.join("\n  "));
+    let told = parts.into_iter().filter(|(_, lines)| !lines.is_empty()).map(part);
+    told.collect::<Vec<_>>().join("\n\n")
 }
 
 /// Until when an order holds, where it was said.

@@ -1,6 +1,7 @@
 //! The commands, a noun a file.
 
 pub(crate) mod alarm;
+pub(crate) mod audit;
 pub(crate) mod campaign;
 pub(crate) mod device;
 pub(crate) mod gateway;

@@ -5,6 +5,7 @@ use crate::alarm::AlarmKind;
 use crate::deed::Deed;
 use crate::device::Endpoint;
 use crate::identity::Digest;
+use crate::key_index::Row;
 use crate::operator::Act;
 
 /// One thing that happened. The ledger numbers them; their text form is [`super::event_json`].
@@ -116,6 +117,11 @@ pub enum EventKind {
         /// Last second in which it holds, seconds since 1970; `None`: for ever, or at once.
         until: Option<u64>,
     },
+    /// The device's message was of the less usual kind: which row of the key-index table it fitted.
+    Fitted {
+        /// The row.
+        row: Row,
+    },
     /// Somebody enrolled or published something.
     Done {
         /// What.
@@ -170,6 +176,7 @@ impl EventKind {
             Self::Operated { act: Act::Forward, .. } => "forward_allowed",
             Self::Operated { act: Act::Block, .. } => "blocked",
             Self::Operated { act: Act::Unblock, .. } => "unblocked",
+            Self::Fitted { .. } => "fitted",
             Self::Done { deed, .. } => deed.name(),
             Self::AlarmRaised { .. } => "alarm_raised",
         }

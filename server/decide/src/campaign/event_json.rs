@@ -10,6 +10,7 @@ use crate::alarm::AlarmKind;
 use crate::deed::Deed;
 use crate::device::{Endpoint, EndpointError};
 use crate::identity::Digest;
+use crate::key_index::Row;
 use crate::operator::Act;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -38,6 +39,9 @@ pub enum EventError {
     /// A newer server wrote it, or the ledger is damaged.
     #[error("an event names an unknown act of an operator: {0}")]
     Act(String),
+    /// A newer server wrote it, or the ledger is damaged.
+    #[error("an event names an unknown row of the key-index table: {0}")]
+    Row(String),
 }
 
 /// Writes an event as one line of JSON.
@@ -140,6 +144,9 @@ enum KindRow {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         until: Option<u64>,
     },
+    Fitted {
+        row: String,
+    },
     Done {
         deed: DeedRow,
         #[serde(flatten)]
@@ -240,6 +247,7 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Operated { act, by, until } => {
             KindRow::Operated { act: act.name().to_owned(), by: by.into(), until }
         }
+        EventKind::Fitted { row } => KindRow::Fitted { row: row.name().to_owned() },
         EventKind::Done { deed, by } => KindRow::Done { deed: write_deed(deed), by: by.into() },
         EventKind::AlarmRaised { kind, cause } => {
             KindRow::AlarmRaised { alarm: kind.name().to_owned(), cause }
@@ -275,6 +283,9 @@ fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
         KindRow::Operated { act, by, until } => {
             let act = Act::from_name(&act).ok_or(EventError::Act(act))?;
             EventKind::Operated { act, by: by.into(), until }
+        }
+        KindRow::Fitted { row } => {
+            EventKind::Fitted { row: Row::from_name(&row).ok_or(EventError::Row(row))? }
         }
         KindRow::Done { deed, by } => EventKind::Done { deed: read_deed(deed)?, by: by.into() },
         KindRow::AlarmRaised { alarm, cause } => {
@@ -374,6 +385,7 @@ mod tests {
             }),
             done(Deed::ManifestPublished { digest: [0xD2; 32], sequence: 7 }),
             done(Deed::AnchorsPublished { edition: 2 }),
+            EventKind::Fitted { row: Row::R9a },
         ]
     }
 
@@ -395,7 +407,10 @@ mod tests {
             at,
             campaign: (!matches!(
                 kind,
-                EventKind::AlarmRaised { .. } | EventKind::Operated { .. } | EventKind::Done { .. }
+                EventKind::AlarmRaised { .. }
+                    | EventKind::Operated { .. }
+                    | EventKind::Done { .. }
+                    | EventKind::Fitted { .. }
             ))
             .then_some(CampaignId(1)),
             device: device.clone().filter(|_| !whole(&kind)),

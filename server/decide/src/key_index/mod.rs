@@ -341,6 +341,67 @@ impl Decision {
 }
 
 impl Row {
+    /// Every row.
+    pub const ALL: [Self; 19] = [
+        Self::R1,
+        Self::R2,
+        Self::R3,
+        Self::R4,
+        Self::R5,
+        Self::R6,
+        Self::R7,
+        Self::R8,
+        Self::R9,
+        Self::R9a,
+        Self::R10,
+        Self::R11,
+        Self::R12,
+        Self::R13,
+        Self::R14,
+        Self::R15,
+        Self::R16,
+        Self::R17,
+        Self::R18,
+    ];
+
+    /// Reads a name that [`Row::name`] gave.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|row| row.name() == name)
+    }
+
+    /// Says in words what the message of a device was that fitted the row.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::R1 => "sent a message that is not authentic",
+            Self::R2 => "is not enrolled",
+            Self::R3 => "sent a request that it, or a copy of its flash, may have sent before",
+            Self::R4 => "asked for an update",
+            Self::R5 => "asked again for what it was granted",
+            Self::R6 => "asked for something else than what it was granted, or too late",
+            Self::R7 => "asked for an update that it has confirmed",
+            Self::R8 => "reported a failure",
+            Self::R9 => "confirmed its update",
+            Self::R9a => "reported something that moves nothing",
+            Self::R10 => "repeated a report",
+            Self::R11 => "confirmed twice, in two different ways",
+            Self::R12 => "asked for the next update before the report of the last one had come",
+            Self::R13 => "is ahead of what this server knows",
+            Self::R14 => "asked from a place that it had left",
+            Self::R15 => "asked with another history than it has told",
+            Self::R16 => "proved that it holds its next seed",
+            Self::R17 => "asked whether to start its image",
+            Self::R18 => "proved to hold the keys of a place that it had left",
+        }
+    }
+
+    /// Whether a message that fits the row tells more than the events that it leads to.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        !matches!(self, Self::R1 | Self::R2 | Self::R4 | Self::R8 | Self::R9 | Self::R9a | Self::R10)
+    }
+
     /// Gives the name in the table.
     #[must_use]
     pub fn name(self) -> &'static str {
