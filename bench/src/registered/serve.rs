@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bellwether_net::{DtlsConfig, NoService, PskStore, Secret, Security, Shard, ShardConfig};
+use bellwether_net::{DtlsConfig, Lookup, NoService, PskStore, Secret, Security, Shard, ShardConfig};
 use bellwether_server::config::{Config, Flags};
 use bellwether_server::shell;
 use clap::{Args, Parser};
@@ -62,8 +62,8 @@ impl Serve {
 struct OneKey(Secret);
 
 impl PskStore for OneKey {
-    fn psk(&self, _: &[u8]) -> Option<Secret> {
-        Some(self.0.clone())
+    fn find(&self, _: &[u8]) -> Lookup {
+        Lookup::Key(self.0.clone())
     }
 }
 
