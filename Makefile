@@ -5,7 +5,10 @@ SHOWN = -p bellwether-server -p bellwether -p bellwether-gateway -p bellwether-a
 # Rounds of `make soak`.
 ROUNDS ?= 25
 
-.PHONY: help run test bench soak build fmt clean
+# Time of `make fuzz` for all targets together, in seconds.
+SECONDS ?= 600
+
+.PHONY: help run test bench fuzz soak build fmt clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -22,6 +25,10 @@ bench: ## Prints the figures, each beside a peer in the same run. ARGS="--images
 	@scripts/tools.sh bench
 	cargo build --release --locked -p bellwether-bench
 	@target/release/bellwether-bench $(ARGS)
+
+fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_TARGETS and FUZZ_KEEP as in scripts/fuzz.sh.
+	@scripts/tools.sh build
+	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),$(SECONDS)) scripts/fuzz.sh
 
 soak: ## Repeats the tests that kill processes, ROUNDS times (25).
 	@scripts/tools.sh test

@@ -9,3 +9,5 @@ echo "== $ROUNDS rounds"
 cargo test --locked -p bellwether-tests --test system -- --nocapture killed
 # The same order of steps each time, but more of them.
 cargo test --locked -p bellwether-decide --test model -- --nocapture --test-threads 1
+# Hostile input for every parser: an hour, FUZZ_SECONDS for another time.
+FUZZ_SECONDS=${FUZZ_SECONDS:-3600} FUZZ_JOBS=${FUZZ_JOBS:-$(nproc)} scripts/fuzz.sh

@@ -38,9 +38,11 @@ pub struct Verb {
     pub request: Described,
     /// What it is answered with.
     pub reply: Described,
+    understand: Understand,
     run: Run,
 }
 
+type Understand = fn(&[u8]) -> Result<Value, Refusal>;
 type Run = for<'a> fn(&'a Arc<Core>, &'a [u8]) -> Running<'a>;
 type Running<'a> = Pin<Box<dyn Future<Output = Result<Value, Refusal>> + Send + 'a>>;
 
@@ -73,6 +75,15 @@ impl Verb {
         VERBS.iter().find(|verb| verb.noun == noun && verb.name == name)
     }
 
+    /// Reads a command and gives it back as it was understood; nothing is carried out.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] names the field.
+    pub fn understand(&self, body: &[u8]) -> Result<Value, Refusal> {
+        (self.understand)(body)
+    }
+
     /// Carries a command out: its JSON in, the reply's JSON out. What it changed is on disk when this returns.
     ///
     /// # Errors
@@ -103,6 +114,7 @@ macro_rules! verb {
             asks_device: false,
             request: Described::of::<$request>(),
             reply: Described::of::<$reply>(),
+            understand: |body| read::<$request>(body).and_then(value),
             run: |$core, body| {
                 Box::pin(async move {
                     let $asked: $request = read(body)?;

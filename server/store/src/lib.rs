@@ -9,7 +9,7 @@
 pub mod bounds;
 pub mod campaign;
 pub mod catalogue;
-mod codec;
+pub mod codec;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod device;

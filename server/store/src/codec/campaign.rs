@@ -11,7 +11,7 @@ use super::CodecError;
 /// # Errors
 ///
 /// [`CodecError::Json`] never in practice: these types have no value that JSON lacks.
-pub(crate) fn encode_targets(targets: &Targets) -> Result<String, CodecError> {
+pub fn encode_targets(targets: &Targets) -> Result<String, CodecError> {
     let names = |endpoints: &[Endpoint]| endpoints.iter().map(|name| name.as_str().to_owned()).collect();
     let row = match targets {
         Targets::All => TargetsRow::All,
@@ -26,7 +26,7 @@ pub(crate) fn encode_targets(targets: &Targets) -> Result<String, CodecError> {
 /// # Errors
 ///
 /// [`CodecError::Version`] for text of a later program, other variants for damaged text.
-pub(crate) fn decode_targets(text: &str) -> Result<Targets, CodecError> {
+pub fn decode_targets(text: &str) -> Result<Targets, CodecError> {
     Ok(match decode(text)? {
         TargetsRow::All => Targets::All,
         TargetsRow::Classes(classes) => Targets::Classes(classes),
@@ -39,7 +39,7 @@ pub(crate) fn decode_targets(text: &str) -> Result<Targets, CodecError> {
 /// # Errors
 ///
 /// [`CodecError::Json`] never in practice: these types have no value that JSON lacks.
-pub(crate) fn encode_policy(policy: &Policy) -> Result<String, CodecError> {
+pub fn encode_policy(policy: &Policy) -> Result<String, CodecError> {
     let row = PolicyRow {
         in_flight_max: policy.in_flight_max,
         failure_per_mille_max: policy.failure_per_mille_max,
@@ -55,7 +55,7 @@ pub(crate) fn encode_policy(policy: &Policy) -> Result<String, CodecError> {
 /// # Errors
 ///
 /// [`CodecError::Version`] for text of a later program, other variants for damaged text.
-pub(crate) fn decode_policy(text: &str) -> Result<Policy, CodecError> {
+pub fn decode_policy(text: &str) -> Result<Policy, CodecError> {
     let row: PolicyRow = decode(text)?;
     Ok(Policy {
         in_flight_max: row.in_flight_max,

@@ -6,7 +6,7 @@ use super::CodecError;
 
 /// Writes the segments of a component id.
 #[must_use]
-pub(crate) fn encode(segments: &[Vec<u8>]) -> Vec<u8> {
+pub fn encode(segments: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut e = Encoder::new(&mut bytes);
     // Writing into a vector has no way to fail, so there is nothing to hand on.
@@ -21,7 +21,7 @@ pub(crate) fn encode(segments: &[Vec<u8>]) -> Vec<u8> {
 /// # Errors
 ///
 /// [`CodecError::Malformed`] or [`CodecError::Cbor`] for damaged bytes.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CodecError> {
+pub fn decode(bytes: &[u8]) -> Result<Vec<Vec<u8>>, CodecError> {
     let d = &mut Decoder::new(bytes);
     let count = d.array()?.ok_or(CodecError::Malformed("array without a length"))?;
     let segments = (0..count).map(|_| Ok(d.bytes()?.to_vec())).collect::<Result<_, CodecError>>()?;

@@ -1,15 +1,15 @@
 //! The written forms of decided values: versioned, so that later programs read what earlier ones wrote.
 
-pub(crate) mod campaign;
-pub(crate) mod component;
-pub(crate) mod state;
+pub mod campaign;
+pub mod component;
+pub mod state;
 
 use thiserror::Error;
 
 /// Why kept bytes are not a value.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub(crate) enum CodecError {
+pub enum CodecError {
     /// A later program wrote this. Use that program.
     #[error("its version {0} is not known")]
     Version(u64),

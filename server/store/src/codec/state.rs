@@ -28,7 +28,7 @@ use super::CodecError;
 
 /// Writes a state, without its revision.
 #[must_use]
-pub(crate) fn encode(state: &IdentityState) -> Vec<u8> {
+pub fn encode(state: &IdentityState) -> Vec<u8> {
     let mut bytes = Vec::new();
     // Writing into a vector has no way to fail, so there is nothing to hand on.
     let written = write_state(&mut Encoder::new(&mut bytes), state);
@@ -41,7 +41,7 @@ pub(crate) fn encode(state: &IdentityState) -> Vec<u8> {
 /// # Errors
 ///
 /// [`CodecError::Version`] for bytes of a later program, other variants for damaged ones.
-pub(crate) fn decode(bytes: &[u8], revision: u64) -> Result<IdentityState, CodecError> {
+pub fn decode(bytes: &[u8], revision: u64) -> Result<IdentityState, CodecError> {
     let d = &mut Decoder::new(bytes);
     let items = d.array()?;
     let form = match d.u64()? {
