@@ -1,7 +1,7 @@
 //! One request being answered: everything that is known of it, and what it becomes.
 
 use bellwether_decide::campaign::concerned::concerned;
-use bellwether_decide::campaign::event::{Delivery, Event, EventKind};
+use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::eligibility::{self, Facts};
@@ -111,9 +111,26 @@ impl Turn<'_> {
             Verdict::Refused(
                 refusal @ (Refusal::AlreadySent | Refusal::AheadOfServer | Refusal::ChainEnd),
             ) => EventKind::Refused { reason: refusal.text().to_owned() },
+            Verdict::Stop { grant } => return self.stopped(grant),
             _ => return Vec::new(),
         };
         self.events(&kind)
+    }
+
+    /// A device whose grant ended before it might start its image has given the update up and reports nothing: a
+    /// campaign that goes on would wait for it for ever.
+    fn stopped(&self, grant: u64) -> Vec<Event> {
+        let waits = |(campaign, track): &&(Campaign, Track)| {
+            matches!(campaign.state, CampaignState::Running | CampaignState::Paused)
+                && track.grant == grant
+                && track.is_in_flight()
+        };
+        let failed = EventKind::Failed { grant, reason: GRANT_ENDED.to_owned() };
+        let by = By { who: Some("the server".to_owned()), why: Some(GRANT_ENDED.to_owned()), request: None };
+        // It is put back at once, to be offered the manifest and given another grant: nothing is wrong with it.
+        let kinds = [failed, EventKind::Retried { by }];
+        let campaigns = self.tracked.iter().filter(waits).map(|(campaign, _)| campaign.id);
+        campaigns.flat_map(|id| kinds.clone().map(|kind| self.event(Some(id), kind))).collect()
     }
 
     /// One event for each campaign that it counts in.
@@ -249,3 +266,6 @@ const PAUSED_DELAY_S: u32 = 600;
 
 /// Devices that are told to come back spread over this share of their wait.
 const JITTER_SHARE: u64 = 4;
+
+/// Why a device gave up that was told to stop.
+const GRANT_ENDED: &str = "its grant had ended before it might start the image";

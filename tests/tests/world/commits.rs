@@ -25,6 +25,29 @@ fn server_that_dies_at_any_commit_loses_nothing_that_it_acknowledged() {
     assert!(failed.is_empty(), "{failed:#?}");
 }
 
+#[test]
+fn device_whose_grant_ended_before_it_might_start_is_not_waited_for() {
+    let mut failed = Vec::new();
+    for nth in FIRST_COMMITS {
+        let plan = clock_jumps_while_the_server_is_dead(nth);
+        let outcome = run::run(&plan, 0);
+        failed.extend(outcome.broken.into_iter().map(|what| format!("after {nth}: {what}")));
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The server dies after the n-th commit, and comes back with every grant ended by its clock.
+fn clock_jumps_while_the_server_is_dead(nth: u64) -> Plan {
+    let mut plan = plan(Crash::After(nth));
+    plan.gateways = 0;
+    plan.devices.truncate(1);
+    plan.happenings = vec![
+        (Duration::ZERO, Happening::ServerCrash(Crash::After(nth), Duration::from_secs(30))),
+        (Duration::from_secs(20), Happening::ServerClock(86_400)),
+    ];
+    plan
+}
+
 /// A device of its own and one behind a gateway, two campaigns, a pause, and newer anchors.
 fn plan(crash: Crash) -> Plan {
     let device = |gateway, shares| DevicePlan {
@@ -60,6 +83,9 @@ fn plan(crash: Crash) -> Plan {
 fn stride() -> usize {
     std::env::var("COMMITS_STRIDE").ok().and_then(|text| text.parse().ok()).unwrap_or(STRIDE)
 }
+
+/// Commits after which the image of a device is written, and not started.
+const FIRST_COMMITS: [u64; 2] = [4, 5];
 
 /// Of every run of the tests; 1 tries all.
 const STRIDE: usize = 12;
