@@ -2,18 +2,18 @@
 
 /// An area of the flash with one purpose.
 ///
-/// `Record`, `Boot` and `Anchors` hold two copies each, see [`crate::update::journal`].
+/// `Record`, `Boot` and `Anchors` hold two copies each, a half for each; see [`crate::update::journal`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Region {
     /// The record of the update core.
     Record,
     /// Two halves, each for one manifest.
     Manifest,
-    /// The first image slot.
-    SlotA,
-    /// The second image slot, as large as the first.
-    SlotB,
-    /// Which slot boots, and whether on trial.
+    /// The first image slot of a component, numbered as in [`crate::update::Facts::components`].
+    SlotA(u8),
+    /// The second image slot of a component, as large as its first.
+    SlotB(u8),
+    /// Which slot of each component boots, and whether on trial: twice [`crate::update::boot::BOOT_COPY_BYTES`].
     Boot,
     /// The anchors that replaced those of the unit file: twice [`crate::update::journal::COPY_BYTES_MAX`].
     Anchors,

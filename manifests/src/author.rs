@@ -17,6 +17,8 @@ use crate::cose::PrivateKey;
 use crate::definition::{CLASS_ID, FREE_STAGING_BYTES, IMAGE_DIGEST, PATCH_ALGORITHMS, VENDOR_ID, VERSION};
 use crate::definition::{Item, ScopeDraft};
 use crate::envelope::{Envelope, EnvelopeError, VerifyError};
+use crate::manifest::COMPONENTS_MAX;
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use thiserror::Error;
@@ -69,6 +71,15 @@ pub struct ClassImage {
     pub version: Option<Vec<i64>>,
 }
 
+/// A component beside the first one of a manifest.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ComponentDraft {
+    /// Component identifier.
+    pub component: Vec<Vec<u8>>,
+    /// One image for each class that the first component has one for.
+    pub classes: Vec<ClassImage>,
+}
+
 /// A manifest to be signed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ManifestDraft {
@@ -80,6 +91,8 @@ pub struct ManifestDraft {
     pub classes: Vec<ClassImage>,
     /// Component identifier.
     pub component: Vec<Vec<u8>>,
+    /// Further components, which devices update together with the first; see [`ManifestDraft::with`].
+    pub further: Vec<ComponentDraft>,
     /// URI that names the manifest in reports.
     pub reference_uri: String,
     /// URI-reference where devices ask for their resources.
@@ -104,8 +117,8 @@ pub struct ManifestDraft {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum AuthorError {
-    /// There is no class, or one comes twice.
-    #[error("classes are missing or come twice")]
+    /// There is no class, one comes twice, or a further component is for other classes than the first.
+    #[error("classes are missing or come twice, or a component has no image for one of them")]
     Classes,
     /// A version has no numbers, or begins with the mark of a pre-release.
     #[error("the version of a class is none")]
@@ -113,8 +126,8 @@ pub enum AuthorError {
     /// There is no reference URI or no request identifier, or the request identifier has a `cd=` of its own.
     #[error("reference URI or request identifier cannot be used")]
     Uri,
-    /// The component has no parts.
-    #[error("the component has no name")]
+    /// A component has no parts, comes twice, or is one too many.
+    #[error("a component has no name or comes twice, or they are more than {COMPONENTS_MAX}")]
     Component,
     /// The definition is not one that a device reads.
     #[error("the characteristic definition is not valid")]
@@ -134,6 +147,15 @@ pub enum AuthorError {
 /// device; digest and version of component 0. Only vendor, class and digest are required.
 #[must_use]
 pub fn default_definition() -> Vec<ScopeDraft> {
+    default_definition_of(1)
+}
+
+/// Gives the same for several components; each has room of its own for images, so that is asked of each.
+#[must_use]
+pub fn default_definition_of(components: usize) -> Vec<ScopeDraft> {
+    if components > 1 {
+        return definition_of_each(components);
+    }
     let device = [
         Item::required(VENDOR_ID),
         Item::required(CLASS_ID),
@@ -145,6 +167,17 @@ pub fn default_definition() -> Vec<ScopeDraft> {
         ScopeDraft { component: None, items: device.into() },
         ScopeDraft { component: Some(0), items: component.into() },
     ])
+}
+
+fn definition_of_each(components: usize) -> Vec<ScopeDraft> {
+    let device = [Item::required(VENDOR_ID), Item::required(CLASS_ID), Item::optional(PATCH_ALGORITHMS)];
+    let component =
+        [Item::required(IMAGE_DIGEST), Item::optional(VERSION), Item::optional(FREE_STAGING_BYTES)];
+    let mut scopes = Vec::from([ScopeDraft { component: None, items: device.into() }]);
+    for index in (0..).take(components) {
+        scopes.push(ScopeDraft { component: Some(index), items: component.into() });
+    }
+    scopes
 }
 
 impl ManifestDraft {
@@ -161,6 +194,7 @@ impl ManifestDraft {
             vendor,
             classes,
             component: Vec::from([b"app".to_vec()]),
+            further: Vec::new(),
             reference_uri,
             request_identifier: String::from("/u"),
             definition: default_definition(),
@@ -171,6 +205,14 @@ impl ManifestDraft {
             priority: None,
             version: None,
         }
+    }
+
+    /// Adds a component, and asks about it and the others as by default.
+    #[must_use]
+    pub fn with(mut self, further: ComponentDraft) -> Self {
+        self.further.push(further);
+        self.definition = default_definition_of(1 + self.further.len());
+        self
     }
 
     /// Writes the manifest without a signature, for an author who signs it elsewhere; see [`sign()`].
@@ -200,13 +242,12 @@ impl ManifestDraft {
         if self.classes.is_empty() || (0..self.classes.len()).any(twice) {
             return Err(AuthorError::Classes);
         }
-        let mut versions = self.classes.iter().filter_map(|class| class.version.as_ref());
+        let further = self.further.iter().flat_map(|further| &further.classes);
+        let mut versions = self.classes.iter().chain(further).filter_map(|class| class.version.as_ref());
         if versions.any(|numbers| numbers.first().is_none_or(|first| *first < 0)) {
             return Err(AuthorError::Version);
         }
-        if self.component.is_empty() {
-            return Err(AuthorError::Component);
-        }
+        self.check_components()?;
         let has_definition = crate::definition::split_query(&self.request_identifier).1.is_some();
         if self.reference_uri.is_empty() || self.request_identifier.is_empty() || has_definition {
             return Err(AuthorError::Uri);
@@ -214,5 +255,19 @@ impl ManifestDraft {
         let definition = crate::definition::encode(&self.definition);
         crate::definition::Definition::parse(&definition).map_err(AuthorError::Definition)?;
         Ok(())
+    }
+
+    fn check_components(&self) -> Result<(), AuthorError> {
+        let ids: Vec<_> =
+            core::iter::once(&self.component).chain(self.further.iter().map(|one| &one.component)).collect();
+        let twice = |n: usize| ids[..n].contains(&ids[n]);
+        if ids.len() > COMPONENTS_MAX || ids.iter().any(|id| id.is_empty()) || (0..ids.len()).any(twice) {
+            return Err(AuthorError::Component);
+        }
+        let classes = |images: &[ClassImage]| images.iter().map(|image| image.class).collect::<BTreeSet<_>>();
+        let wanted = classes(&self.classes);
+        let fits =
+            |one: &ComponentDraft| one.classes.len() == wanted.len() && classes(&one.classes) == wanted;
+        if self.further.iter().all(fits) { Ok(()) } else { Err(AuthorError::Classes) }
     }
 }

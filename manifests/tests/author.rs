@@ -3,8 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a fixture that cannot be made is a failed test")]
 
 use bellwether_manifests::author::{
-    AuthorError, ClassImage, ImageSummary, ManifestDraft, ManifestSummary, Profile, Severing, class_id,
-    default_definition, vendor_id,
+    AuthorError, ClassImage, ComponentDraft, ImageSummary, ManifestDraft, ManifestSummary, Profile, Severing,
+    class_id, default_definition, vendor_id,
 };
 use bellwether_manifests::cose::{PrivateKey, PublicKey, Sign, Sign1, sign, sign1};
 use bellwether_manifests::definition::{self, Item, ScopeDraft};
@@ -127,6 +127,52 @@ fn shown_manifest_is_not_called_verified() {
     let summary = ManifestSummary::unverified(&Envelope::parse(&envelope).unwrap()).unwrap();
     assert_eq!((summary.signers, summary.verified), (vec![key().public().kid()], false));
     assert_eq!(summary.classes.len(), 2);
+}
+
+/// Two classes with two components each.
+fn with_radio() -> ManifestDraft {
+    let radio = vec![image("lamp", 3), image("meter", 4)];
+    draft().with(ComponentDraft { component: vec![b"radio".to_vec()], classes: radio })
+}
+
+#[test]
+fn every_component_of_a_class_has_its_image() {
+    for profile in [Profile::Private, Profile::FetchArguments, Profile::Query] {
+        let envelope = ManifestDraft {
+            profile,
+            use_before: Some(500),
+            devices: vec![[1; 16], [2; 16]],
+            priority: Some(3),
+            ..with_radio()
+        };
+        let envelope = envelope.sign(&key()).unwrap();
+        let parsed = Envelope::parse(&envelope).unwrap();
+        let summary = ManifestSummary::unverified(&parsed).unwrap();
+        assert_eq!(summary.components, [vec![b"app".to_vec()], vec![b"radio".to_vec()]]);
+        assert_eq!((summary.priority, summary.devices.len()), (Some(3), 2));
+        for (class, digests) in [("lamp", [1, 3]), ("meter", [2, 4])] {
+            let class = class_id(&vendor(), class);
+            let found = summary.classes.iter().find(|found| found.class == class).unwrap();
+            let images: Vec<_> =
+                found.images.iter().map(|image| (image.component, image.digest[0])).collect();
+            assert_eq!(images, [(0, digests[0]), (1, digests[1])]);
+        }
+        let asked: Vec<_> = summary.asked.iter().map(|(component, _)| *component).collect();
+        assert_eq!(asked, [None, Some(0), Some(1)]);
+    }
+}
+
+#[test]
+fn component_without_name_twice_or_for_other_classes_is_refused() {
+    let refused = |component: &[u8], classes| {
+        let component = if component.is_empty() { vec![] } else { vec![component.to_vec()] };
+        draft().with(ComponentDraft { component, classes }).sign(&key()).unwrap_err()
+    };
+    let both = vec![image("lamp", 3), image("meter", 4)];
+    assert!(matches!(refused(b"", both.clone()), AuthorError::Component));
+    assert!(matches!(refused(b"app", both.clone()), AuthorError::Component));
+    assert!(matches!(refused(b"radio", both[..1].to_vec()), AuthorError::Classes));
+    assert!(matches!(refused(b"radio", vec![both[0].clone(), both[0].clone()]), AuthorError::Classes));
 }
 
 #[test]

@@ -21,17 +21,20 @@ pub struct Answers {
     pub running: Vec<(u64, Digest)>,
     /// Patch algorithms that it applies (-306).
     pub algorithms: Vec<i64>,
-    /// Free bytes for staging (-307).
-    pub staging_bytes: Option<u64>,
+    /// Free bytes for staging (-307), for the component that told its own, or else (`None`) for whichever.
+    pub staging_bytes: Vec<(Option<u64>, u64)>,
 }
 
 impl Answers {
     /// Reads the answers of a request; `None` where one has another type than its characteristic.
     #[must_use]
     pub fn read(request: &UpdateRequest<'_>) -> Option<Self> {
-        let staging = request.volatile_answer(None, FREE_STAGING_BYTES);
-        let staging = staging.or_else(|| request.volatile_answer(Some(0), FREE_STAGING_BYTES));
-        let staging_bytes = staging.map(read_uint).transpose().ok()?;
+        let mut staging_bytes = Vec::new();
+        for scope in request.volatile {
+            if let Some(value) = scope.answers.get(FREE_STAGING_BYTES) {
+                staging_bytes.push((scope.component.map(u64::from), read_uint(value).ok()?));
+            }
+        }
         Some(Self { staging_bytes, ..Self::of(&request.selector)? })
     }
 
@@ -51,13 +54,15 @@ impl Answers {
             }
         }
         let algorithms = device(PATCH_ALGORITHMS).map(read_numbers).transpose().ok()?.unwrap_or_default();
-        Some(Self { class, running, algorithms, staging_bytes: None })
+        Some(Self { class, running, algorithms, staging_bytes: Vec::new() })
     }
 
     /// Puts the answers as the question about one component.
     #[must_use]
     pub fn question(&self, class: Class, target: &Target) -> Question {
         let component = u64::from(target.component);
+        let staging = |of: Option<u64>| self.staging_bytes.iter().find(|(scope, _)| *scope == of);
+        let staging = staging(Some(component)).or_else(|| staging(None));
         let running = self.running.iter().find(|(index, _)| *index == component).map(|(_, digest)| *digest);
         Question {
             class,
@@ -65,7 +70,7 @@ impl Answers {
             target: Some(Wanted { digest: target.digest, size: target.size }),
             running,
             algorithms: self.algorithms.clone(),
-            staging_bytes: self.staging_bytes,
+            staging_bytes: staging.map(|(_, bytes)| *bytes),
             // No characteristic carries it: devices list only algorithms that they have the memory for.
             patch_ram_bytes: None,
         }

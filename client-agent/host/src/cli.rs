@@ -5,6 +5,7 @@ use crate::header::Kind;
 use bellwether_agent::update::ShareOffer;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// A device on this machine: its flash in a file, its server and its gateway over DTLS.
 #[derive(Debug, Parser)]
@@ -53,10 +54,15 @@ pub(crate) struct FlashArgs {
     /// Version of that image, at most 32 bytes; 1 to 3 numbers such as 1.2.0 are told to the server.
     #[arg(long)]
     pub(crate) version: String,
+    /// A component beside the application, with its first image and that one's version, e.g. radio=radio.bin:1.0.0
+    ///
+    /// The application is the component `app`. All components are updated, tried and confirmed together.
+    #[arg(long = "component", value_name = "NAME=FILE:VERSION")]
+    pub(crate) components: Vec<ComponentArg>,
     /// How its images run.
     #[arg(long, value_enum, default_value_t = Kind::Linux)]
     pub(crate) kind: Kind,
-    /// Bytes of each of the two slots. A delta needs room for image and patch together. [default: twice the image,
+    /// Bytes of each slot of every component. A delta needs room for image and patch together. [default: twice the image,
     /// at least 262144]
     #[arg(long, value_name = "N")]
     pub(crate) slot_bytes: Option<u32>,
@@ -69,6 +75,34 @@ pub(crate) struct FlashArgs {
     /// Flash file to make, readable by its owner alone; never overwritten.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+/// A further component on the command line.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct ComponentArg {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its first image.
+    pub(crate) image: PathBuf,
+    /// Version of that image.
+    pub(crate) version: String,
+}
+
+/// Reads `NAME=FILE:VERSION`; the last colon counts.
+impl FromStr for ComponentArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('=').and_then(|(name, rest)| Some((name, rest.rsplit_once(':')?)));
+        match parts {
+            Some((name, (image, version)))
+                if !name.is_empty() && !image.is_empty() && !version.is_empty() =>
+            {
+                Ok(Self { name: name.to_owned(), image: image.into(), version: version.to_owned() })
+            }
+            _ => Err(format!("{text:?} is not NAME=FILE:VERSION, e.g. radio=radio.bin:1.0.0")),
+        }
+    }
 }
 
 /// How a device is switched on.
@@ -142,6 +176,16 @@ mod tests {
     #[test]
     fn command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn component_is_read_with_its_image_and_version() {
+        let read: ComponentArg = "radio=a:b/radio.bin:1.0.0".parse().unwrap();
+        assert_eq!((read.name.as_str(), read.version.as_str()), ("radio", "1.0.0"));
+        assert_eq!(read.image, PathBuf::from("a:b/radio.bin"));
+        for text in ["radio", "radio=x", "=x:1", "radio=:1", "radio=x:"] {
+            assert!(text.parse::<ComponentArg>().is_err(), "{text}");
+        }
     }
 
     #[test]

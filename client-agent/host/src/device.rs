@@ -4,7 +4,7 @@ use crate::cli::RunArgs;
 use crate::clock::Clock;
 use crate::flash_file::{FlashFile, FlashFileError};
 use crate::halt::HaltPoint;
-use crate::header::{Header, Kind};
+use crate::header::{Component, Header, Kind};
 use crate::image::{Program, Running};
 use crate::prepare::class_id;
 use crate::prepare::vendor_id;
@@ -96,6 +96,8 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
     let servers: Vec<&str> = unit.servers.iter().collect();
     let gateway = unit.gateways.get(0).filter(|_| !args.no_gateway);
     servers.iter().copied().chain(gateway.map(|gateway| gateway.uri)).try_for_each(server::check)?;
+    let ids: Vec<Vec<u8>> = header.components.iter().map(Component::id).collect();
+    let components: Vec<&[u8]> = ids.iter().map(Vec::as_slice).collect();
     let vendor = vendor_id(&header.vendor);
     let facts = Facts {
         id: unit.id,
@@ -106,6 +108,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
         built: header.made,
         anchors,
         share_offer: args.share.into(),
+        components: &components,
     };
     let (line_sender, lines) = mpsc::channel(LINES_MAX);
     let mut device = Device {
@@ -133,7 +136,7 @@ impl Device<'_> {
     /// One boot: the boot loader, then the image and the agent until the next one.
     async fn boot(&mut self, flash: &mut FlashFile, facts: &Facts<'_>) -> Result<Ended, DeviceError> {
         let Some(selected) = self.load(flash).await? else { return Ok(Ended::Reboot) };
-        let running = self.start_image(flash, &selected)?;
+        let running = self.start_images(flash, &selected)?;
         let updater = Updater::start(&mut *flash, OsRandom::open()?, *facts, self.clock.now().0)?;
         self.status.says = None;
         self.status.read_record(&updater);
@@ -157,8 +160,8 @@ impl Device<'_> {
             let agent = Agent::new(updater, self.agent_config());
             Box::pin(Session::new(self, agent)?.run()).await
         };
-        if let Some(running) = running {
-            running.stop().await;
+        for program in running {
+            program.stop().await;
         }
         ended
     }
@@ -169,7 +172,10 @@ impl Device<'_> {
         if !selected.on_trial {
             return Ok(Some(selected));
         }
-        tracing::info!(version = selected.image.version_text(), "new image on trial");
+        for (component, _, image) in selected.components() {
+            let name = &self.header.components[component].name;
+            tracing::info!(component = name, version = image.version_text(), "on trial");
+        }
         if let Err(reason) = self.self_test(flash, &selected).await? {
             tracing::warn!(%reason, "self-test failed, going back");
             trial::roll_back(flash)?;
@@ -181,40 +187,43 @@ impl Device<'_> {
         Ok(Some(selected))
     }
 
-    /// The inner error is the image's, the outer one the device's.
+    /// Every component has to pass, also one that the update left as it was: it must work with the new ones. The inner
+    /// error is the images', the outer one the device's.
     async fn self_test(
         &self,
         flash: &mut FlashFile,
         selected: &Selected,
     ) -> Result<Result<(), String>, DeviceError> {
-        match self.header.kind {
-            // The boot loader has compared the digest, which is the whole test here.
-            Kind::Microcontroller => Ok(Ok(())),
-            Kind::Linux => {
-                let image = flash.read_slot(selected.slot.region(), selected.image.bytes)?;
-                let tested = Program::write(&image)?.self_test().await;
-                Ok(tested.map_err(|error| error.to_string()))
+        if self.header.kind == Kind::Microcontroller {
+            // The boot loader has compared the digests, which is the whole test here.
+            return Ok(Ok(()));
+        }
+        for (component, slot, image) in selected.components() {
+            let image = flash.read_slot(slot.region(component), image.bytes)?;
+            if let Err(error) = Program::write(&image)?.self_test().await {
+                let name = &self.header.components[component].name;
+                return Ok(Err(format!("{name}: {error}")));
             }
         }
+        Ok(Ok(()))
     }
 
-    fn start_image(
-        &self,
-        flash: &mut FlashFile,
-        selected: &Selected,
-    ) -> Result<Option<Running>, DeviceError> {
+    /// Starts the image of every component; the application's output is relayed.
+    fn start_images(&self, flash: &mut FlashFile, selected: &Selected) -> Result<Vec<Running>, DeviceError> {
+        let mut running = Vec::new();
         if self.header.kind == Kind::Microcontroller {
-            return Ok(None);
+            return Ok(running);
         }
-        let image = flash.read_slot(selected.slot.region(), selected.image.bytes)?;
-        match Program::write(&image)?.start(self.line_sender.clone()) {
-            Ok(running) => Ok(Some(running)),
-            Err(error) => {
+        for (component, slot, image) in selected.components() {
+            let image = flash.read_slot(slot.region(component), image.bytes)?;
+            let lines = if component == 0 { self.line_sender.clone() } else { mpsc::channel(1).0 };
+            match Program::write(&image)?.start(lines) {
+                Ok(program) => running.push(program),
                 // The agent is not part of the image here, so the device can still be given a better one.
-                tracing::error!(%error, "the image does not start");
-                Ok(None)
+                Err(error) => tracing::error!(component, %error, "the image does not start"),
             }
         }
+        Ok(running)
     }
 
     fn agent_config(&self) -> Config {

@@ -3,13 +3,14 @@
 //! | offset | what |
 //! |---|---|
 //! | 0 | magic, length of the header, header (see [`Header`]) |
-//! | 64 KiB | record, boot state, manifests, slots A and B, anchors |
+//! | 64 KiB | record, boot state, manifests, slots A and B of each component, anchors |
 //!
 //! The file holds secrets: it is made for its owner alone (0600), and one process at a time locks it.
 
 use crate::header::{Header, HeaderError};
 use bellwether_agent::platform::{Flash, Region};
-use bellwether_agent::update::{boot::BOOT_COPY_BYTES, journal::COPY_BYTES_MAX};
+use bellwether_agent::update::boot::{BOOT_COPY_BYTES, BOOT_COPY_BYTES_OF_ONE};
+use bellwether_agent::update::journal::COPY_BYTES_MAX;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -21,7 +22,8 @@ use zeroize::Zeroizing;
 #[derive(Debug)]
 pub(crate) struct FlashFile {
     file: File,
-    slot_bytes: u32,
+    /// Bytes of a slot of each component.
+    slot_bytes: Vec<u32>,
 }
 
 /// Why a flash file could not be made or opened.
@@ -72,7 +74,7 @@ impl FlashFile {
         lock(&file, path)?;
         let body = header.encode();
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let flash = Self { file, slot_bytes: header.slot_bytes };
+        let flash = Self { file, slot_bytes: slot_bytes(header) };
         let start = [MAGIC.as_slice(), &length, &body].concat();
         flash.file.write_all_at(&Zeroizing::new(start), 0).map_err(failed)?;
         flash.file.set_len(flash.end()).map_err(failed)?;
@@ -103,7 +105,7 @@ impl FlashFile {
         let mut body = Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
         file.read_exact_at(&mut body, HEAD_BYTES as u64).map_err(failed)?;
         let header = Header::decode(&body).map_err(foreign)?;
-        let flash = Self { file, slot_bytes: header.slot_bytes };
+        let flash = Self { file, slot_bytes: slot_bytes(&header) };
         if flash.file.metadata().map_err(failed)?.len() < flash.end() {
             flash.file.set_len(flash.end()).map_err(failed)?;
         }
@@ -133,18 +135,31 @@ impl FlashFile {
     }
 
     fn offset(&self, region: Region) -> u64 {
+        let manifest = u64::from(RECORD_BYTES + self.boot_bytes());
+        let slots = manifest + u64::from(MANIFEST_BYTES);
+        // Two slots for each component before this one.
+        let pairs = |count: u8| -> u64 {
+            self.slot_bytes.iter().take(count.into()).map(|bytes| 2 * u64::from(*bytes)).sum()
+        };
         let before = match region {
             Region::Record => 0,
-            Region::Boot => RECORD_BYTES,
-            Region::Manifest => RECORD_BYTES + BOOT_BYTES,
-            Region::SlotA => RECORD_BYTES + BOOT_BYTES + MANIFEST_BYTES,
-            Region::SlotB => {
-                return self.offset(Region::SlotA) + u64::from(self.slot_bytes);
-            }
+            Region::Boot => RECORD_BYTES.into(),
+            Region::Manifest => manifest,
+            Region::SlotA(component) => slots + pairs(component),
+            Region::SlotB(component) => slots + pairs(component) + u64::from(self.slot_of(component)),
             // Behind everything, so that a file of an earlier program only grows.
-            Region::Anchors => return self.offset(Region::SlotB) + u64::from(self.slot_bytes),
+            Region::Anchors => slots + pairs(u8::MAX),
         };
-        REGIONS_START + u64::from(before)
+        REGIONS_START + before
+    }
+
+    fn slot_of(&self, component: u8) -> u32 {
+        self.slot_bytes.get(usize::from(component)).copied().unwrap_or(0)
+    }
+
+    /// Files of earlier programs have room for one component.
+    fn boot_bytes(&self) -> u32 {
+        if self.slot_bytes.len() > 1 { BOOT_BYTES } else { BOOT_BYTES_OF_ONE }
     }
 
     fn end(&self) -> u64 {
@@ -166,9 +181,9 @@ impl Flash for FlashFile {
     fn bytes(&self, region: Region) -> u32 {
         match region {
             Region::Record => RECORD_BYTES,
-            Region::Boot => BOOT_BYTES,
+            Region::Boot => self.boot_bytes(),
             Region::Manifest => MANIFEST_BYTES,
-            Region::SlotA | Region::SlotB => self.slot_bytes,
+            Region::SlotA(component) | Region::SlotB(component) => self.slot_of(component),
             Region::Anchors => ANCHORS_BYTES,
         }
     }
@@ -188,6 +203,10 @@ impl Flash for FlashFile {
     }
 }
 
+fn slot_bytes(header: &Header) -> Vec<u32> {
+    header.components.iter().map(|component| component.slot_bytes).collect()
+}
+
 fn lock(file: &File, path: &Path) -> Result<(), FlashFileError> {
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => FlashFileError::InUse(path.to_owned()),
@@ -202,11 +221,13 @@ const HEAD_BYTES: usize = MAGIC.len() + 4;
 /// Where the regions begin: room for a header with long anchors.
 const REGIONS_START: u64 = 64 * 1024;
 const RECORD_BYTES: u32 = 8192;
-const BOOT_BYTES: u32 = 512;
+const BOOT_BYTES: u32 = 1024;
+const BOOT_BYTES_OF_ONE: u32 = 512;
 const ANCHORS_BYTES: u32 = 8192;
 const _: () = assert!(
     RECORD_BYTES as usize == 2 * COPY_BYTES_MAX
-        && BOOT_BYTES as usize == 2 * BOOT_COPY_BYTES
+        && BOOT_BYTES as usize >= 2 * BOOT_COPY_BYTES
+        && BOOT_BYTES_OF_ONE as usize == 2 * BOOT_COPY_BYTES_OF_ONE
         && ANCHORS_BYTES as usize == 2 * COPY_BYTES_MAX
 );
 
@@ -216,7 +237,7 @@ const MANIFEST_BYTES: u32 = 64 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::header::tests::header;
+    use crate::header::tests::{header, with_radio};
     use std::os::unix::fs::PermissionsExt;
 
     fn flash_in(folder: &tempfile::TempDir) -> (PathBuf, FlashFile) {
@@ -234,18 +255,31 @@ mod tests {
 
     #[test]
     fn regions_do_not_overlap_and_survive_reopening() {
+        let one = [
+            Region::Record,
+            Region::Boot,
+            Region::Manifest,
+            Region::SlotA(0),
+            Region::SlotB(0),
+            Region::Anchors,
+        ];
+        keep_their_bytes(&header(), &one);
+        keep_their_bytes(&with_radio(), &[&one[..], &[Region::SlotA(1), Region::SlotB(1)]].concat());
+    }
+
+    fn keep_their_bytes(header: &Header, regions: &[Region]) {
         let folder = tempfile::tempdir().unwrap();
-        let (path, mut flash) = flash_in(&folder);
-        let regions =
-            [Region::Record, Region::Boot, Region::Manifest, Region::SlotA, Region::SlotB, Region::Anchors];
-        for (number, region) in (1..).zip(regions) {
+        let path = folder.path().join("device.flash");
+        let mut flash = FlashFile::create(&path, header).unwrap();
+        for (number, region) in (1..).zip(regions.iter().copied()) {
+            assert_ne!(flash.bytes(region), 0);
             let bytes = vec![number; flash.bytes(region) as usize];
             flash.write(region, 0, &bytes).unwrap();
         }
         drop(flash);
         let (mut flash, read) = FlashFile::open(&path).unwrap();
-        assert_eq!(read, header());
-        for (number, region) in (1..).zip(regions) {
+        assert_eq!(read, *header);
+        for (number, region) in (1..).zip(regions.iter().copied()) {
             let mut bytes = vec![0; flash.bytes(region) as usize];
             flash.read(region, 0, &mut bytes).unwrap();
             assert!(bytes.iter().all(|byte| *byte == number), "{region:?}");
@@ -256,8 +290,8 @@ mod tests {
     fn range_past_a_region_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let (_, mut flash) = flash_in(&folder);
-        let last = flash.bytes(Region::SlotA) - 1;
-        assert!(flash.write(Region::SlotA, last, &[0, 0]).is_err());
+        let last = flash.bytes(Region::SlotA(0)) - 1;
+        assert!(flash.write(Region::SlotA(0), last, &[0, 0]).is_err());
         assert!(flash.read(Region::Record, u32::MAX, &mut [0]).is_err());
     }
 
@@ -265,14 +299,14 @@ mod tests {
     fn file_of_an_earlier_program_grows_by_the_region_for_anchors() {
         let folder = tempfile::tempdir().unwrap();
         let (path, mut flash) = flash_in(&folder);
-        flash.write(Region::SlotB, 0, b"image").unwrap();
+        flash.write(Region::SlotB(0), 0, b"image").unwrap();
         flash.file.set_len(flash.offset(Region::Anchors)).unwrap();
         drop(flash);
         let (mut flash, _) = FlashFile::open(&path).unwrap();
         let mut bytes = vec![1; ANCHORS_BYTES as usize];
         flash.read(Region::Anchors, 0, &mut bytes).unwrap();
         assert!(bytes.iter().all(|byte| *byte == 0));
-        assert_eq!(flash.read_slot(Region::SlotB, 5).unwrap(), b"image");
+        assert_eq!(flash.read_slot(Region::SlotB(0), 5).unwrap(), b"image");
     }
 
     #[test]

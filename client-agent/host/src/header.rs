@@ -1,6 +1,7 @@
 //! What the factory writes beside the regions: unit data and what the device is.
 
 use bellwether_agent::keys::unit::{UnitData, UnitError};
+use bellwether_agent::update::facts::COMPONENTS_MAX;
 use minicbor::{Decoder, Encoder};
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -16,12 +17,32 @@ pub(crate) struct Header {
     pub(crate) class: String,
     /// How its images run.
     pub(crate) kind: Kind,
-    /// Bytes of each of the two slots.
-    pub(crate) slot_bytes: u32,
+    /// Its components, each with a pair of slots: 1 to [`COMPONENTS_MAX`].
+    pub(crate) components: Vec<Component>,
     /// Patch algorithms that it applies; empty: full images only.
     pub(crate) patch_algorithms: Vec<i32>,
     /// Seconds since 1970 at which the flash was made: no earlier time is ever believed.
     pub(crate) made: u64,
+}
+
+/// A component and the room for its images.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Component {
+    /// Its name, the only part of its identifier in manifests.
+    pub(crate) name: String,
+    /// Bytes of each of its two slots.
+    pub(crate) slot_bytes: u32,
+}
+
+impl Component {
+    /// Gives its identifier as in a manifest, encoded: an array of one byte string.
+    #[must_use]
+    pub(crate) fn id(&self) -> Vec<u8> {
+        let mut e = Encoder::new(Vec::new());
+        // Writing into a vector cannot fail.
+        let _ = e.array(1).and_then(|e| e.bytes(self.name.as_bytes()));
+        e.into_writer()
+    }
 }
 
 /// How images of the device run.
@@ -49,17 +70,36 @@ impl Header {
     #[must_use]
     pub(crate) fn encode(&self) -> Zeroizing<Vec<u8>> {
         // Room for all of it, so that no copy of the seed is left behind by growing.
-        let mut bytes = Vec::with_capacity(self.unit.len() + self.vendor.len() + self.class.len() + 64);
+        let names: usize = self.components.iter().map(|component| component.name.len() + 16).sum();
+        let texts = self.vendor.len() + self.class.len() + names;
+        let mut bytes = Vec::with_capacity(self.unit.len() + texts + 64);
         let mut e = Encoder::new(&mut bytes);
         let written = (|| {
-            e.array(FIELDS)?.bytes(&self.unit)?.str(&self.vendor)?.str(&self.class)?;
-            e.bool(self.kind == Kind::Linux)?.u32(self.slot_bytes)?;
-            e.encode(&self.patch_algorithms)?.u64(self.made)?.ok()
+            let alone = self.only_app();
+            e.array(if alone.is_some() { FIELDS_OF_APP } else { FIELDS })?.bytes(&self.unit)?;
+            e.str(&self.vendor)?.str(&self.class)?.bool(self.kind == Kind::Linux)?;
+            e.u32(alone.unwrap_or_default())?.encode(&self.patch_algorithms)?.u64(self.made)?;
+            if alone.is_none() {
+                e.array(self.components.len() as u64)?;
+                for component in &self.components {
+                    e.array(2)?.str(&component.name)?.u32(component.slot_bytes)?;
+                }
+            }
+            e.ok()
         })();
         let Ok::<(), minicbor::encode::Error<core::convert::Infallible>>(()) = written else {
             return Zeroizing::default();
         };
         Zeroizing::new(bytes)
+    }
+
+    /// Bytes of a slot of a device with the component `app` alone: its header is that of the first programs, and it has
+    /// as many bytes as theirs when it is written over one.
+    fn only_app(&self) -> Option<u32> {
+        match self.components.as_slice() {
+            [Component { name, slot_bytes }] if name == APP => Some(*slot_bytes),
+            _ => None,
+        }
     }
 
     /// Overwrites the seed in the unit file; false where that was done before.
@@ -92,19 +132,29 @@ impl Header {
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut d = Decoder::new(bytes);
-        if d.array().ok()?? != FIELDS {
+        let fields = d.array().ok()??;
+        if ![FIELDS, FIELDS_OF_APP].contains(&fields) {
             return None;
         }
-        let header = Self {
+        let mut header = Self {
             unit: Zeroizing::new(d.bytes().ok()?.to_vec()),
             vendor: d.str().ok()?.to_owned(),
             class: d.str().ok()?.to_owned(),
             kind: if d.bool().ok()? { Kind::Linux } else { Kind::Microcontroller },
-            slot_bytes: d.u32().ok()?,
+            components: vec![Component { name: APP.to_owned(), slot_bytes: d.u32().ok()? }],
             patch_algorithms: d.decode().ok()?,
             made: d.u64().ok()?,
         };
-        (d.position() == bytes.len()).then_some(header)
+        if fields == FIELDS {
+            header.components.clear();
+            for _ in 0..d.array().ok()?? {
+                let fields = d.array().ok()??;
+                let component = Component { name: d.str().ok()?.to_owned(), slot_bytes: d.u32().ok()? };
+                header.components.push(component);
+                (fields == 2 && header.components.len() <= COMPONENTS_MAX).then_some(())?;
+            }
+        }
+        (d.position() == bytes.len() && !header.components.is_empty()).then_some(header)
     }
 }
 
@@ -114,7 +164,11 @@ impl std::fmt::Debug for Header {
     }
 }
 
-const FIELDS: u64 = 7;
+const FIELDS: u64 = 8;
+const FIELDS_OF_APP: u64 = 7;
+
+/// Name of the component that every device has, unless it was told otherwise.
+pub(crate) const APP: &str = "app";
 
 /// What stands where the seed was.
 const GONE: [u8; 32] = [0; 32];
@@ -130,15 +184,27 @@ pub(crate) mod tests {
             vendor: "example.com".to_owned(),
             class: "lamp".to_owned(),
             kind: Kind::Linux,
-            slot_bytes: 4096,
+            components: vec![Component { name: APP.to_owned(), slot_bytes: 4096 }],
             patch_algorithms: vec![-1],
             made: 1_800_000_000,
         }
     }
 
+    pub(crate) fn with_radio() -> Header {
+        let components = [("app", 4096), ("radio", 8192)];
+        let components = components.map(|(name, slot_bytes)| Component { name: name.to_owned(), slot_bytes });
+        Header { components: components.into(), ..header() }
+    }
+
     #[test]
     fn header_comes_back_from_its_bytes() {
         assert_eq!(Header::decode(&header().encode()), Ok(header()));
+        assert_eq!(Header::decode(&with_radio().encode()), Ok(with_radio()));
+    }
+
+    #[test]
+    fn component_is_named_as_in_a_manifest() {
+        assert_eq!(header().components[0].id(), b"\x81\x43app");
     }
 
     /// A unit file of version 1, with a seed of nines and a DTLS key of eights.

@@ -3,15 +3,14 @@
 use crate::cli::FlashArgs;
 use crate::clock;
 use crate::flash_file::{FlashFile, FlashFileError};
-use crate::header::Header;
+use crate::header::{APP, Component, Header};
 use bellwether_agent::delta::Algorithm;
 use bellwether_agent::keys::unit::{UnitData, UnitError};
 use bellwether_agent::manifests::anchors::{Anchors, AnchorsError};
-use bellwether_agent::platform::{Flash, Region};
-use bellwether_agent::update::boot::{
-    BootError, BootState, BootStore, Image, Slot, Trial, VERSION_BYTES_MAX,
-};
+use bellwether_agent::platform::Flash;
+use bellwether_agent::update::boot::{BootError, BootState, BootStore, Image, Slot, VERSION_BYTES_MAX};
 use bellwether_agent::update::bounded::Bounded;
+use bellwether_agent::update::facts::COMPONENTS_MAX;
 use bellwether_agent::update::record::{Record, RecordError, RecordStore};
 use sha2::{Digest, Sha256};
 use std::io;
@@ -60,6 +59,9 @@ pub(crate) enum PrepareError {
     /// Give an image.
     #[error("{} is empty", .0.display())]
     ImageEmpty(PathBuf),
+    /// Name each once, and no more than there is room for.
+    #[error("a device has at most {COMPONENTS_MAX} components, of different names")]
+    Components,
     /// Shorten it.
     #[error("version {0:?} has more than {VERSION_BYTES_MAX} bytes")]
     Version(String),
@@ -93,12 +95,10 @@ pub(crate) fn prepare(args: &FlashArgs) -> Result<(), PrepareError> {
     if *anchors.vendor() != vendor_id(&args.vendor) {
         return Err(PrepareError::Vendor(args.vendor.clone()));
     }
-    let image = read(&args.image)?;
-    let header = header(args, &unit_file, image.len() as u64)?;
-    let version = Bounded::copy_of(args.version.as_bytes())
-        .ok_or_else(|| PrepareError::Version(args.version.clone()))?;
+    let parts = parts(args)?;
+    let header = header(args, &unit_file, &parts)?;
     let mut flash = FlashFile::create(&args.out, &header)?;
-    let written = write(&mut flash, &unit, &header, &image, version);
+    let written = write(&mut flash, &unit, &header, &parts);
     if written.is_err() {
         // A half-made flash would be taken for a damaged device; that it stays is the lesser fault.
         let _ = std::fs::remove_file(&args.out);
@@ -124,14 +124,42 @@ fn read(path: &Path) -> Result<Vec<u8>, PrepareError> {
     std::fs::read(path).map_err(|source| PrepareError::Read { path: path.to_owned(), source })
 }
 
-fn header(args: &FlashArgs, unit_file: &[u8], image_bytes: u64) -> Result<Header, PrepareError> {
-    if image_bytes == 0 {
-        return Err(PrepareError::ImageEmpty(args.image.clone()));
+/// A component with its first image.
+struct Part {
+    component: Component,
+    image: Vec<u8>,
+    version: Bounded<VERSION_BYTES_MAX>,
+}
+
+/// The application, then the components beside it.
+fn parts(args: &FlashArgs) -> Result<Vec<Part>, PrepareError> {
+    let mut parts = vec![part(args, APP, &args.image, &args.version)?];
+    for further in &args.components {
+        if parts.iter().any(|part| part.component.name == further.name) || parts.len() == COMPONENTS_MAX {
+            return Err(PrepareError::Components);
+        }
+        parts.push(part(args, &further.name, &further.image, &further.version)?);
     }
-    let slot_bytes = args.slot_bytes.unwrap_or_else(|| default_slot_bytes(image_bytes));
-    if image_bytes > u64::from(slot_bytes) {
-        return Err(PrepareError::ImageTooLarge { image: image_bytes, slot: slot_bytes });
+    Ok(parts)
+}
+
+fn part(args: &FlashArgs, name: &str, image: &Path, version: &str) -> Result<Part, PrepareError> {
+    let version =
+        Bounded::copy_of(version.as_bytes()).ok_or_else(|| PrepareError::Version(version.to_owned()))?;
+    let content = read(image)?;
+    let bytes = content.len() as u64;
+    if bytes == 0 {
+        return Err(PrepareError::ImageEmpty(image.to_owned()));
     }
+    let slot_bytes = args.slot_bytes.unwrap_or_else(|| default_slot_bytes(bytes));
+    if bytes > u64::from(slot_bytes) {
+        return Err(PrepareError::ImageTooLarge { image: bytes, slot: slot_bytes });
+    }
+    let component = Component { name: name.to_owned(), slot_bytes };
+    Ok(Part { component, image: content, version })
+}
+
+fn header(args: &FlashArgs, unit_file: &[u8], parts: &[Part]) -> Result<Header, PrepareError> {
     if !args.no_patch && !known_algorithms().contains(&args.patch) {
         return Err(PrepareError::Patch(args.patch));
     }
@@ -140,7 +168,7 @@ fn header(args: &FlashArgs, unit_file: &[u8], image_bytes: u64) -> Result<Header
         vendor: args.vendor.clone(),
         class: args.class.clone(),
         kind: args.kind,
-        slot_bytes,
+        components: parts.iter().map(|part| part.component.clone()).collect(),
         patch_algorithms: if args.no_patch { Vec::new() } else { vec![args.patch] },
         made: clock::factory_time(),
     };
@@ -153,16 +181,16 @@ fn write(
     flash: &mut FlashFile,
     unit: &UnitData<'_>,
     header: &Header,
-    image: &[u8],
-    version: Bounded<VERSION_BYTES_MAX>,
+    parts: &[Part],
 ) -> Result<(), PrepareError> {
-    flash.write(Region::SlotA, 0, image)?;
-    let first = Image {
-        digest: Sha256::digest(image).into(),
-        bytes: u32::try_from(image.len()).unwrap_or(u32::MAX),
-        version,
-    };
-    let boot = BootState { active: Slot::A, images: [Some(first), None], trial: Trial::None };
+    for (component, part) in parts.iter().enumerate() {
+        flash.write(Slot::A.region(component), 0, &part.image)?;
+    }
+    let boot = BootState::factory(parts.iter().map(|part| Image {
+        digest: Sha256::digest(&part.image).into(),
+        bytes: u32::try_from(part.image.len()).unwrap_or(u32::MAX),
+        version: part.version.clone(),
+    }));
     BootStore::new().save(flash, &boot)?;
     let record = Record::factory(unit.epoch, unit.seed.clone(), unit.chain_length, header.made);
     RecordStore::new().save(flash, &record)?;
@@ -207,13 +235,14 @@ mod tests {
             vendor: "example.com".into(),
             image: "image".into(),
             version: "1.0.0".into(),
+            components: Vec::new(),
             kind: crate::header::Kind::Microcontroller,
             slot_bytes: None,
             patch: -1,
             no_patch: false,
             out: "lamp-1.flash".into(),
         };
-        let header = header(&args, &crate::header::tests::unit_file(), 1).unwrap();
+        let header = header(&args, &crate::header::tests::unit_file(), &[]).unwrap();
         assert!(!header.encode().windows(32).any(|window| window == [9; 32]));
     }
 

@@ -4,6 +4,7 @@ use crate::header::{Header, Kind};
 use bellwether_agent::agent::{Agent, Event, Route};
 use bellwether_agent::lwm2m::firmware::State;
 use bellwether_agent::platform::{Flash, Random};
+use bellwether_agent::update::boot::Image;
 use bellwether_agent::update::record::Place;
 use bellwether_agent::update::{AnchorsTaken, Updater};
 use bellwether_net::TrafficBytes;
@@ -22,8 +23,10 @@ pub(crate) struct Status {
     pub(crate) class: String,
     /// `linux` or `microcontroller`.
     pub(crate) kind: &'static str,
-    /// What runs.
+    /// What the application runs.
     pub(crate) running: Running,
+    /// What each component runs and got last, the application first.
+    pub(crate) components: Vec<Component>,
     /// First line that the running image printed, for images that are programs.
     pub(crate) says: Option<String>,
     /// The key that is next.
@@ -87,6 +90,17 @@ pub(crate) struct Running {
     pub(crate) version: String,
     /// Bytes.
     pub(crate) bytes: u32,
+}
+
+/// A component.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Component {
+    /// Its name.
+    pub(crate) name: String,
+    /// What runs.
+    pub(crate) running: Running,
+    /// What the newest grant was for; none where it left the component as it was.
+    pub(crate) got: Option<Got>,
 }
 
 /// A place in the key chain.
@@ -184,6 +198,11 @@ impl Status {
                 Kind::Microcontroller => "microcontroller",
             },
             state: "idle",
+            components: header
+                .components
+                .iter()
+                .map(|component| Component { name: component.name.clone(), ..Component::default() })
+                .collect(),
             gateway: gateway.then(Gateway::default),
             ..Self::default()
         }
@@ -191,12 +210,14 @@ impl Status {
 
     /// Takes over what the record says.
     pub(crate) fn read_record<F: Flash, R: Random>(&mut self, updater: &Updater<'_, F, R>) {
-        let image = updater.running();
-        self.running = Running {
-            digest: hex::encode(image.digest),
-            version: image.version_text().to_owned(),
-            bytes: image.bytes,
-        };
+        self.running = Running::from(updater.running());
+        for (number, component) in self.components.iter_mut().enumerate() {
+            component.running = Running::from(updater.running_of(number));
+            if updater.record().granted().is_some() {
+                let granted = updater.resources().find(|granted| granted.component == number);
+                component.got = granted.map(|granted| Got::new(granted.base, granted.content_bytes));
+            }
+        }
         let record = updater.record();
         self.place = record.place.into();
         self.anchors_edition = updater.anchors_edition();
@@ -241,11 +262,7 @@ impl Status {
             }
             Event::Granted { base, content_bytes } => {
                 (self.verdict, self.reason) = (None, None);
-                self.got = Some(Got {
-                    kind: if base.is_some() { "delta" } else { "full" },
-                    base: base.map(hex::encode),
-                    content_bytes: *content_bytes,
-                });
+                self.got = Some(Got::new(*base, *content_bytes));
             }
             Event::GrantUnusable(unusable) => self.reason = Some(format!("grant not usable: {unusable}")),
             Event::AnswerIgnored(ignored) => self.reason = Some(format!("answer ignored: {ignored}")),
@@ -277,6 +294,23 @@ impl Status {
             _ => {}
         }
         self.event = format!("{event:?}");
+    }
+}
+
+impl Got {
+    fn new(base: Option<[u8; 32]>, content_bytes: u64) -> Self {
+        let kind = if base.is_some() { "delta" } else { "full" };
+        Self { kind, base: base.map(hex::encode), content_bytes }
+    }
+}
+
+impl From<&Image> for Running {
+    fn from(image: &Image) -> Self {
+        Self {
+            digest: hex::encode(image.digest),
+            version: image.version_text().to_owned(),
+            bytes: image.bytes,
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::memory::{Ram, exchange, uptime};
 use bellwether_agent::delta::Algorithm;
 use bellwether_agent::manifests::anchors::Anchors;
 use bellwether_agent::manifests::message::request::REQUEST_BYTES_MAX;
+use bellwether_agent::update::facts::APP;
 use bellwether_agent::update::fetch::frames_path;
 use bellwether_agent::update::{Facts, ShareOffer, Updater, Work, trial};
 
@@ -20,6 +21,7 @@ pub(crate) fn run() -> Option<()> {
         built: 0,
         anchors: Anchors::initial(anchors).ok()?,
         share_offer: ShareOffer::AtChainEnd,
+        components: APP,
     };
     let selected = trial::select(&mut Ram).ok()?;
     if selected.on_trial {

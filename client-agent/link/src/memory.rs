@@ -83,9 +83,11 @@ fn area(region: Region) -> (u32, u32) {
         Region::Record => (0, COPIES_BYTES),
         Region::Boot => (COPIES_BYTES, COPIES_BYTES),
         Region::Manifest => (2 * COPIES_BYTES, COPIES_BYTES),
-        Region::SlotA => (3 * COPIES_BYTES, SLOT_BYTES),
-        Region::SlotB => (3 * COPIES_BYTES + SLOT_BYTES, SLOT_BYTES),
+        Region::SlotA(0) => (3 * COPIES_BYTES, SLOT_BYTES),
+        Region::SlotB(0) => (3 * COPIES_BYTES + SLOT_BYTES, SLOT_BYTES),
         Region::Anchors => (3 * COPIES_BYTES + 2 * SLOT_BYTES, COPIES_BYTES),
+        // This device has one component.
+        Region::SlotA(_) | Region::SlotB(_) => (0, 0),
     }
 }
 
@@ -115,8 +117,14 @@ mod tests {
 
     #[test]
     fn each_region_keeps_its_own_bytes() {
-        let regions =
-            [Region::Record, Region::Boot, Region::Manifest, Region::SlotA, Region::SlotB, Region::Anchors];
+        let regions = [
+            Region::Record,
+            Region::Boot,
+            Region::Manifest,
+            Region::SlotA(0),
+            Region::SlotB(0),
+            Region::Anchors,
+        ];
         // From the last region to the first, so that one that reaches into the next would overwrite it.
         for (number, region) in (1u8..=6).zip(regions).rev() {
             for offset in 0..Ram.bytes(region) {

@@ -1,7 +1,7 @@
 //! An author, a distributor and a stranger, with anchors that know the first two.
 
 use bellwether_manifests::anchors::{Anchors, AnchorsDraft, RoleDraft, RoleName};
-use bellwether_manifests::author::{ClassImage, ManifestDraft, class_id, vendor_id};
+use bellwether_manifests::author::{ClassImage, ComponentDraft, ManifestDraft, class_id, vendor_id};
 use bellwether_manifests::cose::PrivateKey;
 use bellwether_manifests::message::algorithm::{A128CTR, A256CTR, A256KW, ESP256};
 use std::boxed::Box;
@@ -42,7 +42,7 @@ impl Edition<'_> {
             vendor,
             roles: vec![
                 role(RoleName::Root, self.root, &[], &[ESP256]),
-                role(RoleName::Author, self.author, &["app"], &[ESP256]),
+                role(RoleName::Author, self.author, &["app", "radio"], &[ESP256]),
                 role(RoleName::Distributor, self.distributor, &[], &used),
             ],
         }
@@ -94,6 +94,18 @@ impl Author {
         let mut draft = ManifestDraft::new(sequence, self.vendor, vec![other, mine], reference);
         draft.version = Some(String::from("meter 1.4, lamp 2.0.0"));
         draft
+    }
+
+    /// The second component of the same classes.
+    pub(crate) fn radio(&self, image: &[u8]) -> ComponentDraft {
+        let mine = ClassImage {
+            class: self.class(super::CLASS),
+            digest: super::sha256(image),
+            size: image.len() as u64,
+            version: Some(vec![1, 1]),
+        };
+        let other = ClassImage { class: self.class("meter"), digest: [0x0E; 32], ..mine.clone() };
+        ComponentDraft { component: vec![b"radio".to_vec()], classes: vec![other, mine] }
     }
 
     pub(crate) fn manifest(&self, sequence: u64, image: &[u8]) -> Vec<u8> {

@@ -9,8 +9,9 @@ pub(crate) use flash::{CountingRandom, MemoryFlash, PowerCut};
 pub(crate) use server::Server;
 
 use crate::platform::Flash;
-use crate::update::boot::{BootState, BootStore, Image, Slot, Trial};
+use crate::update::boot::{BootState, BootStore, Image, Slot};
 use crate::update::bounded::Bounded;
+use crate::update::facts::APP;
 use crate::update::record::{Record, RecordStore};
 use crate::update::{Facts, Updater};
 use bellwether_keys::{ChainLength, Seed};
@@ -49,17 +50,33 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()
 }
 
+/// The components of a device with two.
+pub(crate) const WITH_RADIO: &[&[u8]] = &[b"\x81\x43app", b"\x81\x45radio"];
+
+pub(crate) fn old_radio() -> Vec<u8> {
+    image(11, 3_300)
+}
+
+pub(crate) fn new_radio() -> Vec<u8> {
+    image(12, 3_500)
+}
+
 /// Flash of a device as the factory leaves it, running the old image.
 pub(crate) fn factory_flash() -> MemoryFlash {
+    factory_flash_with(&[old_image()])
+}
+
+/// Flash of a device as the factory leaves it, with an image of each component.
+pub(crate) fn factory_flash_with(images: &[Vec<u8>]) -> MemoryFlash {
     let mut flash = MemoryFlash::new(SLOT_BYTES);
-    let old = old_image();
-    flash.write(Slot::A.region(), 0, &old).unwrap();
-    let image = Image {
-        digest: sha256(&old),
-        bytes: u32::try_from(old.len()).unwrap(),
+    for (component, image) in images.iter().enumerate() {
+        flash.write(Slot::A.region(component), 0, image).unwrap();
+    }
+    let boot = BootState::factory(images.iter().map(|image| Image {
+        digest: sha256(image),
+        bytes: u32::try_from(image.len()).unwrap(),
         version: Bounded::copy_of(b"1.0.0").unwrap(),
-    };
-    let boot = BootState { active: Slot::A, images: [Some(image), None], trial: Trial::None };
+    }));
     BootStore::new().save(&mut flash, &boot).unwrap();
     let record = Record::factory(0, Seed::new(SEED), ChainLength::DEFAULT, BUILT);
     RecordStore::new().save(&mut flash, &record).unwrap();
@@ -77,6 +94,7 @@ pub(crate) fn facts(author: &Author) -> Facts<'static> {
         built: BUILT,
         anchors: author.anchors(),
         share_offer: crate::update::ShareOffer::AtChainEnd,
+        components: APP,
     }
 }
 

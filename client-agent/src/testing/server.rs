@@ -53,10 +53,35 @@ pub(crate) enum Said {
     Forward(record::Place, ForkHead, u64),
 }
 
+/// What the second component gets.
+#[derive(Clone, Debug)]
+pub(crate) struct Radio {
+    pub(crate) image: Vec<u8>,
+    /// The base of a delta; none: the whole image.
+    pub(crate) base: Option<Vec<u8>>,
+    /// Whether grants have something for it.
+    pub(crate) is_granted: bool,
+}
+
+/// The resource of the second component, made.
+struct RadioMade {
+    content: Vec<u8>,
+    content_digest: [u8; 32],
+    plain: Vec<u8>,
+    root: [u8; 32],
+    location: String,
+    key: ContentKey,
+    installed: [u8; 32],
+    base: Option<[u8; 32]>,
+}
+
+#[derive(Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that a test asks of the server")]
 pub(crate) struct Server<'a> {
     author: &'a Author,
     pub(crate) image: Vec<u8>,
+    /// The second component of what it updates, if there is one.
+    pub(crate) radio: Option<Radio>,
     pub(crate) serve: Serve,
     pub(crate) epoch: u16,
     pub(crate) index: u16,
@@ -133,6 +158,7 @@ impl<'a> Server<'a> {
         Self {
             author,
             image,
+            radio: None,
             serve: Serve::Full,
             epoch: 0,
             index: 0,
@@ -244,7 +270,9 @@ impl<'a> Server<'a> {
     }
 
     pub(crate) fn manifest(&self, sequence: u64) -> Vec<u8> {
-        self.author.manifest(sequence, &self.image)
+        let draft = self.author.draft(sequence, &self.image);
+        let Some(radio) = &self.radio else { return draft.sign(&self.author.key).unwrap() };
+        draft.with(self.author.radio(&radio.image)).sign(&self.author.key).unwrap()
     }
 
     /// Row 12: the confirm was lost, and the request leads on from it.
@@ -332,12 +360,16 @@ impl<'a> Server<'a> {
         if let Some(alter) = self.alter {
             alter(&mut parts);
         }
-        let descriptor = self.descriptor(&parts, &content, &plain, base, &root);
+        let radio = self.radio.clone().filter(|radio| radio.is_granted);
+        let radio = radio.map(|radio| self.make_radio(&radio, number));
+        let descriptor = self.descriptor(&parts, &content, &plain, base, &root, radio.as_ref());
         let seed = self.wraps_by.as_ref().unwrap_or(&self.seeds[usize::from(request.place.epoch)]);
         let link = chain::link(seed, request.place.index, self.chain_length).unwrap();
         let wrap_key = derive::wrap(&link, &request.place, WrapAlgorithm::A256Kw);
-        let wrapped = wrap::wrap(&wrap_key.unwrap(), &key).unwrap();
-        let granted = [GrantedResource {
+        let wrap_key = wrap_key.unwrap();
+        let wrapped = wrap::wrap(&wrap_key, &key).unwrap();
+        let radio_wrapped = radio.as_ref().map(|radio| wrap::wrap(&wrap_key, &radio.key).unwrap());
+        let mut granted = std::vec![GrantedResource {
             component: 0,
             content: &parts.grant_content,
             installed: &parts.installed,
@@ -345,6 +377,15 @@ impl<'a> Server<'a> {
             iv: &iv,
             key: wrapped.get(),
         }];
+        if let (Some(radio), Some(wrapped)) = (&radio, &radio_wrapped) {
+            granted.push(GrantedResource {
+                component: 1,
+                content: &radio.content_digest,
+                installed: &radio.installed,
+                key: wrapped.get(),
+                ..granted[0]
+            });
+        }
         let grant = Grant {
             place: request.place,
             grant: parts.number,
@@ -355,10 +396,38 @@ impl<'a> Server<'a> {
             confirm: self.confirm,
             options: self.options,
         };
-        let held = request.options.held.is_some_and(|held| held.iter().eq([&parts.content]));
+        let contents =
+            core::iter::once(&parts.content).chain(radio.as_ref().map(|radio| &radio.content_digest));
+        let held = request.options.held.is_some_and(|held| held.iter().eq(contents));
         let message = self.seal(down, grant, request.options.share);
         let descriptor = (!held || !self.spares_descriptors).then_some(descriptor.as_slice());
         cbor::to_vec(&Answer { message: &message, descriptor }).unwrap()
+    }
+
+    fn make_radio(&mut self, radio: &Radio, number: u64) -> RadioMade {
+        let plain = match &radio.base {
+            None => radio.image.clone(),
+            Some(base) => bellwether_delta::make::make(base, &radio.image).unwrap().bytes,
+        };
+        let mut key = [0x22; 32];
+        key[..8].copy_from_slice(&(if self.reuses_key { NOW + 1 } else { number }).to_be_bytes());
+        let key = ContentKey::new(ContentAlgorithm::A256Ctr, &key).unwrap();
+        let mut content = plain.clone();
+        ContentCipher::new(&key, &[0xA5; 16]).unwrap().apply_at(0, &mut content).unwrap();
+        let chain = FrameChain::build(&content, 992).unwrap();
+        let root = chain.root();
+        let frames = chain.frames().map(|(block, next)| [block, next.as_slice()].concat()).collect();
+        self.resources.insert(root, frames);
+        RadioMade {
+            content_digest: super::sha256(&content),
+            content,
+            plain,
+            root,
+            location: format!("/f/{}", hex(&root)),
+            key,
+            installed: super::sha256(&radio.image),
+            base: radio.base.as_deref().map(super::sha256),
+        }
     }
 
     /// With a MAC, or signed where it carries shares.
@@ -385,6 +454,7 @@ impl<'a> Server<'a> {
         plain: &[u8],
         base: Option<&[u8]>,
         root: &[u8; 32],
+        radio: Option<&RadioMade>,
     ) -> Vec<u8> {
         let plain_digest = super::sha256(plain);
         let patch = base.map(|base| Patch {
@@ -395,7 +465,9 @@ impl<'a> Server<'a> {
             parameters: &[],
         });
         let locations = [parts.location.as_str()];
-        let resources = [Resource {
+        let radio_plain = radio.map(|radio| super::sha256(&radio.plain)).unwrap_or_default();
+        let radio_location = [radio.map_or("", |radio| radio.location.as_str())];
+        let mut resources = std::vec![Resource {
             component: 0,
             kind: if base.is_some() { ResourceKind::Delta } else { ResourceKind::Full },
             content: &parts.content,
@@ -409,6 +481,30 @@ impl<'a> Server<'a> {
             patch,
             inline: None,
         }];
+        if let Some(made) = radio {
+            let whole = self.radio.as_ref().expect("a radio");
+            let patch = made.base.as_ref().zip(whole.base.as_ref()).map(|(precursor, base)| Patch {
+                algorithm: -1,
+                precursor,
+                precursor_bytes: base.len() as u64,
+                ram_bytes: 8192,
+                parameters: &[],
+            });
+            resources.push(Resource {
+                component: 1,
+                kind: if patch.is_some() { ResourceKind::Delta } else { ResourceKind::Full },
+                content: &made.content_digest,
+                content_bytes: made.content.len() as u64,
+                plain: &radio_plain,
+                plain_bytes: made.plain.len() as u64,
+                installed: &made.installed,
+                installed_bytes: whole.image.len() as u64,
+                chain: Chain { block_bytes: 992, root: &made.root },
+                locations: List::new(&radio_location),
+                patch,
+                inline: None,
+            });
+        }
         let descriptor = Descriptor {
             manifest: &parts.grant_manifest,
             selector: &parts.descriptor_selector,

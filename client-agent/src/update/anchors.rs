@@ -123,12 +123,8 @@ pub(super) struct KeptAnchors {
 
 impl KeptAnchors {
     /// None was read yet.
-    pub(super) const EMPTY: Self = Self {
-        journal: Journal::new(Region::Anchors, COPY_BYTES_MAX),
-        document: [0; COPY_BYTES_MAX],
-        length: 0,
-        edition: 0,
-    };
+    pub(super) const EMPTY: Self =
+        Self { journal: Journal::new(Region::Anchors), document: [0; COPY_BYTES_MAX], length: 0, edition: 0 };
 
     /// Reads the newest document in place, since it is large to move; there may be none.
     pub(super) fn load<F: Flash>(&mut self, flash: &mut F) -> Result<(), UpdateError<F::Error>> {

@@ -26,9 +26,9 @@ use thiserror::Error;
 pub enum Answered {
     /// A grant was accepted; frames can be fetched.
     Granted {
-        /// Digest of the base, if a delta was granted.
+        /// Digest of the base of the first delta, if one was granted; [`Updater::resources`] tells each.
         base: Option<[u8; 32]>,
-        /// Bytes as carried.
+        /// Bytes as carried, of all resources.
         content_bytes: u64,
     },
     /// The open grant came again; fetching goes on.
@@ -135,12 +135,15 @@ pub enum Unusable {
     /// The chain ends here, and the grant does not re-seed.
     #[error("the key chain ends and the grant does not re-seed")]
     ChainEnds,
-    /// More than one component, a further manifest, inline content, or no location on this server.
+    /// A component that the manifest does not fetch here, a further manifest, inline content, or no location on this server.
     #[error("resource of a form that is not fetched here")]
     Form,
     /// The author did not sign this image.
     #[error("the image is not the one that the author signed")]
     Installed,
+    /// What is not granted does not run yet: components would be mixed that the author did not put together.
+    #[error("the grant leaves out a component that does not run its image yet")]
+    Incomplete,
     /// The delta is from another base than what runs.
     #[error("the delta is not from what runs")]
     Precursor,
@@ -172,7 +175,7 @@ impl Unusable {
     pub(super) fn reason(self) -> Reason {
         match self {
             Self::Option(_) | Self::ChainEnds | Self::Form => Reason::ParameterUnsupported,
-            Self::Installed | Self::Precursor => Reason::ConditionFailed,
+            Self::Installed | Self::Precursor | Self::Incomplete => Reason::ConditionFailed,
             Self::Algorithm(_) => Reason::AlgorithmUnsupported,
             Self::Key | Self::Share => Reason::Unauthorised,
             Self::Size | Self::TooLong => Reason::OperationFailed,

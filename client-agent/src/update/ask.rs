@@ -2,6 +2,7 @@
 //!
 //! Source: protocol.md §2, steps 1 and 2.
 
+use super::facts::COMPONENTS_MAX;
 use super::facts::ShareOffer;
 use super::record::{COUNTER_STEP, Granted, ManifestRef, Outcome, PendingReport, Stage, State};
 use super::request::{self, Collected, Source};
@@ -33,8 +34,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ///
     /// [`EncodeError::Space`] where `out` is smaller than [`request::STABLE_BYTES_MAX`].
     pub fn stable_answers(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
-        let source = Source { facts: &self.facts, running: self.running(), slot_bytes: self.spare_bytes() };
-        request::write_stable(&source, out)
+        request::write_stable(&Source::ahead(&self.facts, self.held_images()), out)
     }
 
     /// Writes an update request into `out` and gives its length; a request before it is answered no more.
@@ -60,7 +60,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let Some(followed) = self.follow_kept(&manifest, uptime, scratch)? else {
             return Ok(None);
         };
-        let source = Source { facts: &self.facts, running: self.running(), slot_bytes: self.spare_bytes() };
+        let source = Source { facts: &self.facts, held: self.held_images(), indices: followed.indices };
         let Ok(collected) = request::collect(&followed.component, followed.manifest, &source) else {
             self.refuse_kept(RESULT_INTEGRITY, Reason::ParameterUnsupported)?;
             return Ok(None);
@@ -165,11 +165,10 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         collected.with_messages(followed.manifest, |selector, volatile| {
             let asked_for = selector.hash()?;
             let held = self.held(followed.manifest, &asked_for, *now);
-            let contents = held.as_ref().map(|held| [held.content]);
             let options = RequestOptions {
                 echo,
                 resume: held.as_ref().and_then(|held| held.resume),
-                held: contents.as_ref().map(|contents| List::new(contents)),
+                held: held.as_ref().map(|held| List::new(&held.contents[..held.count])),
                 go,
                 share: share.as_ref().map(|share| share.as_bytes().as_slice()),
                 unconfirmed: unconfirmed
@@ -200,18 +199,25 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     /// The descriptor of the open grant, where it answers this question and is still valid.
-    fn held(&self, manifest: &[u8; 32], selector: &[u8; 32], now: u64) -> Option<Held<'_>> {
+    fn held<'r>(&'r self, manifest: &'r [u8; 32], selector: &[u8; 32], now: u64) -> Option<Held<'r>> {
         let granted = self.record.granted()?;
         let descriptor = granted.descriptor().ok()?;
         if descriptor.manifest != manifest || descriptor.selector != selector || descriptor.expires <= now {
             return None;
         }
-        let resource = descriptor.resources.get(0)?;
         let resume = match granted.stage {
-            Stage::Accepted(progress) if progress.frame > 0 => Some((resource.chain.root, progress.frame)),
+            Stage::Accepted(progress) if progress.frame > 0 => {
+                let resource = descriptor.resources.get(progress.resource.into());
+                resource.map(|resource| (resource.chain.root, progress.frame))
+            }
             _ => None,
         };
-        Some(Held { content: resource.content, resume })
+        let mut contents = [manifest; COMPONENTS_MAX];
+        let count = descriptor.resources.len();
+        for (content, resource) in contents.get_mut(..count)?.iter_mut().zip(descriptor.resources.iter()) {
+            *content = resource.content;
+        }
+        Some(Held { contents, count, resume })
     }
 
     /// The confirming report that led to this place, while it has no receipt: grant and digest.
@@ -232,7 +238,9 @@ struct Question {
 
 /// What is held of a descriptor.
 struct Held<'r> {
-    content: &'r [u8; 32],
+    /// Digests of what is carried; the first `count` of them.
+    contents: [&'r [u8; 32]; COMPONENTS_MAX],
+    count: usize,
     /// Root and number of the frame where fetching goes on.
     resume: Option<(&'r [u8; 32], u32)>,
 }

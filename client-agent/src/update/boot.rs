@@ -1,27 +1,36 @@
-//! The boot state: which slot runs, and whether the other one is on trial.
+//! The boot state: which slot of each component runs, and whether the others are on trial.
 //!
-//! Swapping is a change of this document alone; images stay where they are. A boot loader reads it by
+//! Swapping is a change of this document alone; images stay where they are. So all components of an update are swapped
+//! in one write, and no boot ever finds one of them new and another one old. A boot loader reads it by
 //! [`BootStore::load`] and follows [`BootState::chosen`].
 
 use super::bounded::Bounded;
+use super::facts::COMPONENTS_MAX;
 use super::journal::{COPY_BYTES_MAX, Journal, JournalError};
 use crate::platform::{Flash, Region};
 use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder};
 use thiserror::Error;
 
-/// Which slot runs, and whether the other one is on trial.
+/// Which slot of each component runs, and whether the others are on trial.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct BootState {
+    /// Slots of each component; empty ones past the components of the device.
+    pub components: [Slots; COMPONENTS_MAX],
+    /// The trial of spare slots.
+    pub trial: Trial,
+}
+
+/// The two slots of a component.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Slots {
     /// The slot whose image is confirmed.
     pub active: Slot,
     /// What stands in slots A and B; `None` where nothing was verified.
     pub images: [Option<Image>; 2],
-    /// The trial of the spare slot.
-    pub trial: Trial,
 }
 
-/// One of the two image slots.
+/// One of the two image slots of a component.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Slot {
     /// [`Region::SlotA`].
@@ -41,45 +50,103 @@ pub struct Image {
     pub version: Bounded<VERSION_BYTES_MAX>,
 }
 
-/// The trial of the spare slot's image.
+/// The trial of the images in spare slots, all together.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Trial {
     /// There is none.
     None,
-    /// The spare slot is to be booted; `attempts` boots have begun.
+    /// The spare slots of these components are to be booted; `attempts` boots have begun.
     Pending {
         /// Number of the grant that it belongs to.
         grant: u64,
         /// Boots that have begun.
         attempts: u8,
+        /// Whose spare slots.
+        components: ComponentSet,
     },
-    /// The spare slot's image was tried and given up.
+    /// The spare slots' images were tried and given up.
     Failed {
-        /// Number of the grant that it belongs to.
+        /// Number of the grant that they belong to.
         grant: u64,
     },
 }
 
-impl BootState {
-    /// Gives the slot that a boot loader starts now.
+/// Components of a device, by number.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct ComponentSet(u8);
+
+impl ComponentSet {
+    /// None of them.
+    pub const NONE: Self = Self(0);
+
+    /// Gives the set with one more.
     #[must_use]
-    pub fn chosen(&self) -> Slot {
+    pub const fn with(self, component: usize) -> Self {
+        Self(self.0 | 1 << component)
+    }
+
+    /// Tells whether a component is in it.
+    #[must_use]
+    pub const fn has(self, component: usize) -> bool {
+        component < COMPONENTS_MAX && self.0 >> component & 1 == 1
+    }
+}
+
+impl BootState {
+    /// Makes the boot state of a device that leaves the factory: an image for each component, in slot A.
+    #[must_use]
+    pub fn factory(images: impl IntoIterator<Item = Image>) -> Self {
+        let mut components = [const { Slots::EMPTY }; COMPONENTS_MAX];
+        for (slots, image) in components.iter_mut().zip(images) {
+            slots.images[Slot::A.position()] = Some(image);
+        }
+        Self { components, trial: Trial::None }
+    }
+
+    /// Gives the slot of a component that a boot loader starts now.
+    #[must_use]
+    pub fn chosen(&self, component: usize) -> Slot {
+        let active = self.active(component);
         match self.trial {
-            Trial::Pending { .. } => self.active.other(),
-            Trial::None | Trial::Failed { .. } => self.active,
+            Trial::Pending { components, .. } if components.has(component) => active.other(),
+            Trial::Pending { .. } | Trial::None | Trial::Failed { .. } => active,
         }
     }
 
-    /// Gives the image of a slot.
+    /// Gives the slot of a component whose image is confirmed.
     #[must_use]
-    pub fn image(&self, slot: Slot) -> Option<&Image> {
-        self.images[slot.position()].as_ref()
+    pub fn active(&self, component: usize) -> Slot {
+        self.components.get(component).map_or(Slot::A, |slots| slots.active)
     }
 
-    /// Replaces the image of a slot.
-    pub fn set_image(&mut self, slot: Slot, image: Option<Image>) {
-        self.images[slot.position()] = image;
+    /// Gives the image in a slot of a component.
+    #[must_use]
+    pub fn image(&self, component: usize, slot: Slot) -> Option<&Image> {
+        self.components.get(component)?.images[slot.position()].as_ref()
     }
+
+    /// Gives the confirmed image of a component.
+    #[must_use]
+    pub fn running(&self, component: usize) -> Option<&Image> {
+        self.image(component, self.active(component))
+    }
+
+    /// Replaces the image in a slot of a component.
+    pub fn set_image(&mut self, component: usize, slot: Slot, image: Option<Image>) {
+        if let Some(slots) = self.components.get_mut(component) {
+            slots.images[slot.position()] = image;
+        }
+    }
+
+    /// Components with a confirmed image: those of the device.
+    pub(super) fn count(&self) -> usize {
+        (0..COMPONENTS_MAX).take_while(|component| self.running(*component).is_some()).count()
+    }
+}
+
+impl Slots {
+    /// Nothing in either.
+    pub const EMPTY: Self = Self { active: Slot::A, images: [None, None] };
 }
 
 impl Slot {
@@ -92,12 +159,13 @@ impl Slot {
         }
     }
 
-    /// Gives its flash region.
+    /// Gives its flash region for a component, which must be below [`COMPONENTS_MAX`].
     #[must_use]
-    pub fn region(self) -> Region {
+    pub fn region(self, component: usize) -> Region {
+        let component = u8::try_from(component).unwrap_or(u8::MAX);
         match self {
-            Self::A => Region::SlotA,
-            Self::B => Region::SlotB,
+            Self::A => Region::SlotA(component),
+            Self::B => Region::SlotB(component),
         }
     }
 
@@ -141,7 +209,7 @@ impl BootStore {
     /// Names the boot state of a flash.
     #[must_use]
     pub const fn new() -> Self {
-        Self { journal: Journal::new(Region::Boot, BOOT_COPY_BYTES) }
+        Self { journal: Journal::new(Region::Boot) }
     }
 
     /// Reads the newest valid boot state.
@@ -187,37 +255,71 @@ impl<E> From<JournalError<E>> for BootError<E> {
 type EncodeResult = Result<(), minicbor::encode::Error<EndOfSlice>>;
 
 fn encode(e: &mut Encoder<Cursor<&mut [u8]>>, state: &BootState) -> EncodeResult {
-    e.array(5)?.u8(VERSION)?.bool(state.active == Slot::B)?;
-    for image in &state.images {
-        match image {
-            None => _ = e.null()?,
-            Some(image) => {
-                e.array(3)?.bytes(&image.digest)?.u32(image.bytes)?.bytes(image.version.as_slice())?;
+    e.array(3)?.u8(VERSION)?;
+    // Slots that were never filled are left out, so that one component needs no more room than it did before.
+    let filled = |slots: &Slots| slots.images.iter().any(Option::is_some);
+    let count = state.components.iter().rposition(filled).map_or(0, |last| last + 1);
+    e.array(count as u64)?;
+    for slots in &state.components[..count] {
+        e.array(3)?.bool(slots.active == Slot::B)?;
+        for image in &slots.images {
+            match image {
+                None => _ = e.null()?,
+                Some(image) => {
+                    e.array(3)?.bytes(&image.digest)?.u32(image.bytes)?.bytes(image.version.as_slice())?;
+                }
             }
         }
     }
     match state.trial {
         Trial::None => e.array(0)?,
-        Trial::Pending { grant, attempts } => e.array(2)?.u64(grant)?.u8(attempts)?,
+        Trial::Pending { grant, attempts, components } => {
+            e.array(3)?.u64(grant)?.u8(attempts)?.u8(components.0)?
+        }
         Trial::Failed { grant } => e.array(1)?.u64(grant)?,
     };
     Ok(())
 }
 
+/// Reads what [`encode`] wrote, of this version or of the first, which had one component.
 fn decode(bytes: &[u8]) -> Option<BootState> {
     let d = &mut Decoder::new(bytes);
-    if d.array().ok()?? != 5 || d.u8().ok()? != VERSION {
-        return None;
+    let mut components = [const { Slots::EMPTY }; COMPONENTS_MAX];
+    match (d.array().ok()??, d.u8().ok()?) {
+        (5, VERSION_1) => components[0] = decode_slots(d)?,
+        (3, VERSION) => {
+            let count = usize::try_from(d.array().ok()??).ok()?;
+            for slots in components.get_mut(..count)? {
+                if d.array().ok()?? != 3 {
+                    return None;
+                }
+                *slots = decode_slots(d)?;
+            }
+        }
+        _ => return None,
     }
-    let active = if d.bool().ok()? { Slot::B } else { Slot::A };
-    let images = [decode_image(d)?, decode_image(d)?];
     let trial = match d.array().ok()?? {
         0 => Trial::None,
         1 => Trial::Failed { grant: d.u64().ok()? },
-        2 => Trial::Pending { grant: d.u64().ok()?, attempts: d.u8().ok()? },
+        // Of the first version.
+        2 => Trial::Pending {
+            grant: d.u64().ok()?,
+            attempts: d.u8().ok()?,
+            components: ComponentSet::NONE.with(0),
+        },
+        3 => Trial::Pending {
+            grant: d.u64().ok()?,
+            attempts: d.u8().ok()?,
+            components: ComponentSet(d.u8().ok()?),
+        },
         _ => return None,
     };
-    (d.position() == bytes.len()).then_some(BootState { active, images, trial })
+    (d.position() == bytes.len()).then_some(BootState { components, trial })
+}
+
+fn decode_slots(d: &mut Decoder<'_>) -> Option<Slots> {
+    let active = if d.bool().ok()? { Slot::B } else { Slot::A };
+    Some(Slots { active, images: [decode_image(d)?, decode_image(d)?] })
 }
 
 #[expect(clippy::option_option, reason = "the outer tells of damage, the inner of an empty slot")]
@@ -237,17 +339,22 @@ fn decode_image(d: &mut Decoder<'_>) -> Option<Option<Image>> {
 /// Bytes of a version text: enough for `major.minor.patch` with a pre-release and a build tag.
 pub const VERSION_BYTES_MAX: usize = 32;
 
-/// Bytes of one copy: two images of about 75 bytes, the trial, and the journal's own.
-pub const BOOT_COPY_BYTES: usize = 256;
+/// Bytes that one copy needs: two images of 75 bytes and two heads for each component, the trial, and the journal's own.
+pub const BOOT_COPY_BYTES: usize = COMPONENTS_MAX * 160 + 64;
+
+/// The same for a device with one component.
+pub const BOOT_COPY_BYTES_OF_ONE: usize = 256;
 
 /// The layout of the body. Never reuse a number.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+const VERSION_1: u8 = 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::MemoryFlash;
     use proptest::prelude::*;
+    use std::vec;
 
     fn image(number: u8) -> Image {
         Image {
@@ -257,26 +364,58 @@ mod tests {
         }
     }
 
+    fn fullest(components: usize, trial: Trial) -> BootState {
+        let slots = Slots { active: Slot::B, images: [Some(image(1)), Some(image(2))] };
+        let mut state = BootState::factory([]);
+        state.components[..components].fill(slots);
+        BootState { trial, ..state }
+    }
+
+    fn pending(components: ComponentSet) -> Trial {
+        Trial::Pending { grant: u64::MAX, attempts: u8::MAX, components }
+    }
+
+    fn comes_back(state: &BootState, copy_bytes: usize) {
+        let mut flash = MemoryFlash::new(0);
+        flash.resize(Region::Boot, 2 * copy_bytes);
+        BootStore::new().save(&mut flash, state).unwrap();
+        assert_eq!(BootStore::new().load(&mut flash).unwrap(), *state);
+    }
+
     #[test]
     fn every_trial_comes_back_with_images_at_their_bounds() {
-        let trials =
-            [Trial::None, Trial::Pending { grant: u64::MAX, attempts: u8::MAX }, Trial::Failed { grant: 1 }];
-        for trial in trials {
-            let state = BootState { active: Slot::B, images: [Some(image(1)), Some(image(2))], trial };
-            let mut flash = MemoryFlash::new(0);
-            BootStore::new().save(&mut flash, &state).unwrap();
-            assert_eq!(BootStore::new().load(&mut flash).unwrap(), state);
+        let all = (0..COMPONENTS_MAX).fold(ComponentSet::NONE, ComponentSet::with);
+        for trial in [Trial::None, pending(all), Trial::Failed { grant: u64::MAX }] {
+            comes_back(&fullest(COMPONENTS_MAX, trial), BOOT_COPY_BYTES);
+            comes_back(&fullest(1, trial), BOOT_COPY_BYTES_OF_ONE);
         }
     }
 
     #[test]
-    fn only_a_pending_trial_boots_the_spare_slot() {
-        let mut state = BootState { active: Slot::A, images: [None, None], trial: Trial::None };
-        assert_eq!(state.chosen(), Slot::A);
-        state.trial = Trial::Pending { grant: 1, attempts: 1 };
-        assert_eq!(state.chosen(), Slot::B);
+    fn boot_state_of_the_first_version_is_read() {
+        let mut bytes = vec![0x85, 1, 0xf5, 0xf6, 0x83, 0x58, 32];
+        bytes.extend([7; 32]);
+        bytes.extend(*b"\x19\x01\x02\x451.2.0\x82\x05\x02");
+        let state = decode(&bytes).unwrap();
+        assert_eq!((state.active(0), state.image(0, Slot::A)), (Slot::B, None));
+        let running = state.running(0).unwrap();
+        assert_eq!((running.digest, running.bytes, running.version_text()), ([7; 32], 258, "1.2.0"));
+        let components = ComponentSet::NONE.with(0);
+        assert_eq!(state.trial, Trial::Pending { grant: 5, attempts: 2, components });
+        assert_eq!((state.count(), state.chosen(0)), (1, Slot::A));
+    }
+
+    #[test]
+    fn pending_trial_boots_the_spare_slots_of_its_components_alone() {
+        let mut state = BootState::factory([image(1), image(2)]);
+        let chosen = |state: &BootState| [state.chosen(0), state.chosen(1)];
+        assert_eq!(chosen(&state), [Slot::A, Slot::A]);
+        state.trial = pending(ComponentSet::NONE.with(1));
+        assert_eq!(chosen(&state), [Slot::A, Slot::B]);
+        state.trial = pending(ComponentSet::NONE.with(0).with(1));
+        assert_eq!(chosen(&state), [Slot::B, Slot::B]);
         state.trial = Trial::Failed { grant: 1 };
-        assert_eq!(state.chosen(), Slot::A);
+        assert_eq!(chosen(&state), [Slot::A, Slot::A]);
     }
 
     proptest! {

@@ -6,7 +6,8 @@ use core::fmt;
 #[derive(Clone, Eq, PartialEq)]
 pub struct Bounded<const MAX: usize> {
     bytes: [u8; MAX],
-    length: usize,
+    /// Two bytes, since there are many of these in memory and none is long.
+    length: u16,
 }
 
 impl<const MAX: usize> Bounded<MAX> {
@@ -18,7 +19,7 @@ impl<const MAX: usize> Bounded<MAX> {
     pub fn copy_of(from: &[u8]) -> Option<Self> {
         let mut bytes = [0; MAX];
         bytes.get_mut(..from.len())?.copy_from_slice(from);
-        Some(Self { bytes, length: from.len() })
+        Some(Self { bytes, length: u16::try_from(from.len()).ok()? })
     }
 
     /// Writes a value as text; `None` where it has more than `MAX` bytes.
@@ -38,16 +39,17 @@ impl<const MAX: usize> Bounded<MAX> {
     /// Gives the bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.length]
+        &self.bytes[..usize::from(self.length)]
     }
 }
 
 /// Appends; an error where no room is left.
 impl<const MAX: usize> fmt::Write for Bounded<MAX> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.length + text.len();
-        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = end;
+        let start = usize::from(self.length);
+        let end = start + text.len();
+        self.bytes.get_mut(start..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = u16::try_from(end).map_err(|_| fmt::Error)?;
         Ok(())
     }
 }

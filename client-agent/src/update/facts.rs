@@ -21,6 +21,25 @@ pub struct Facts<'a> {
     pub anchors: Anchors<'a>,
     /// When it sends its share for the next seed.
     pub share_offer: ShareOffer,
+    /// Its components, encoded as in a manifest: 1 to [`COMPONENTS_MAX`], none twice. What is told of them ahead is told
+    /// in this order, so manifests should list them in it. Each has a pair of slots; all are tried and confirmed
+    /// together.
+    pub components: &'a [&'a [u8]],
+}
+
+impl Facts<'_> {
+    /// Finds the component of a manifest, encoded, among those of this device.
+    #[must_use]
+    pub fn component(&self, encoded: &[u8]) -> Option<usize> {
+        self.components.iter().position(|component| *component == encoded)
+    }
+
+    /// Tells whether the components are such as the update core can keep.
+    pub(super) fn has_sound_components(&self) -> bool {
+        let twice = |at: usize| self.components[..at].contains(&self.components[at]);
+        let count = self.components.len();
+        (1..=COMPONENTS_MAX).contains(&count) && !(0..count).any(twice)
+    }
 }
 
 /// When a request carries this side's share for the next seed.
@@ -36,8 +55,9 @@ pub enum ShareOffer {
     Always,
 }
 
-/// The one component of a device: `['app']`, encoded.
-pub const COMPONENT: &[u8] = b"\x81\x43app";
+/// Components of a device: an application and one other, such as a radio. Each costs the record 50 bytes, a grant and its
+/// descriptor 420 in flash and memory; a protocol message allows for 8.
+pub const COMPONENTS_MAX: usize = 2;
 
-/// Its index in a manifest.
-pub const COMPONENT_INDEX: u32 = 0;
+/// The components of a device with one: `['app']`.
+pub const APP: &[&[u8]] = &[b"\x81\x43app"];

@@ -1,4 +1,4 @@
-//! Frames: verified, decrypted, and written to the spare slot.
+//! Frames: verified, decrypted, and written to the spare slot of their component, one resource after the other.
 //!
 //! A full image goes to the beginning of the slot. A patch goes to its end and is applied from there when it is
 //! complete: so a restart never loses more than the frames since the last write of the record, whatever is fetched,
@@ -10,7 +10,7 @@
 use super::bounded::Bounded;
 use super::install::staging_offset;
 use super::record::{Granted, Progress, Stage, State};
-use super::updater::{UpdateError, Updater};
+use super::updater::{OpenedKey, UpdateError, Updater};
 use super::verify::RESULT_INTEGRITY;
 use crate::platform::{Flash, Random};
 use bellwether_keys::content::ContentCipher;
@@ -60,7 +60,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     pub fn frame_wanted(&self) -> Option<FrameWanted> {
         let (granted, progress) = self.accepted()?;
         let descriptor = granted.descriptor().ok()?;
-        let resource = descriptor.resources.get(0)?;
+        let resource = descriptor.resources.get(progress.resource.into())?;
         let layout = layout(&resource).ok()?;
         (progress.frame < layout.frames()).then_some(FrameWanted {
             root: *resource.chain.root,
@@ -81,9 +81,11 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         };
         let descriptor = granted.descriptor()?;
         let grant = granted.grant()?;
-        let (Some(resource), Some(key)) = (descriptor.resources.get(0), grant.resources.get(0)) else {
+        let turn = usize::from(progress.resource);
+        let (Some(resource), Some(key)) = (descriptor.resources.get(turn), grant.resources.get(turn)) else {
             return Ok(Fetched::Unasked);
         };
+        let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
         let layout = layout(&resource)?;
         let number = progress.frame;
         let mut resume = Resume { root: *resource.chain.root, frame: number, expected: progress.expected };
@@ -96,16 +98,24 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let plain = &mut plain[..block.len()];
         plain.copy_from_slice(block);
         let at = layout.block_offset(number);
-        let (number_of_grant, opened) = self.opened_key(granted, &key)?;
-        let mut cipher =
-            ContentCipher::new(&opened, key.iv).map_err(|_| MessageError::Bound("initialisation vector"))?;
+        let opened = self.opened_key(granted, progress.resource, &key)?;
+        let mut cipher = ContentCipher::new(&opened.key, key.iv)
+            .map_err(|_| MessageError::Bound("initialisation vector"))?;
         cipher.apply_at(at, plain).map_err(|_| MessageError::Bound("content"))?;
-        let offset = u32::try_from(at).unwrap_or(u32::MAX).saturating_add(self.staging_start(&resource));
-        let spare = self.spare().region();
+        let offset =
+            u32::try_from(at).unwrap_or(u32::MAX).saturating_add(self.staging_start(component, &resource));
+        let spare = self.spare(component);
+        let next_root = descriptor.resources.get(turn + 1).map(|next| *next.chain.root);
         self.flash.write(spare, offset, plain).map_err(UpdateError::Flash)?;
-        self.opened = Some((number_of_grant, opened));
+        self.opened = Some(opened);
         self.altered = 0;
-        self.advance(Progress { frame: resume.frame, expected: resume.expected }, layout.frames())?;
+        let (resource, frame, expected) = (progress.resource, resume.frame, resume.expected);
+        if frame < layout.frames() {
+            self.advance(Progress { resource, frame, expected })?;
+        } else {
+            let expected = next_root.unwrap_or_default();
+            self.advance(Progress { resource: resource.saturating_add(1), frame: 0, expected })?;
+        }
         Ok(Fetched::Stored { number, of: layout.frames() })
     }
 
@@ -133,10 +143,10 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     /// Where the resource's plaintext begins in the spare slot.
-    pub(super) fn staging_start(&self, resource: &Resource<'_>) -> u32 {
+    pub(super) fn staging_start(&self, component: usize, resource: &Resource<'_>) -> u32 {
         match resource.patch {
             None => 0,
-            Some(_) => staging_offset(self.spare_bytes(), resource.plain_bytes).unwrap_or(u32::MAX),
+            Some(_) => staging_offset(self.spare_bytes(component), resource.plain_bytes).unwrap_or(u32::MAX),
         }
     }
 
@@ -155,18 +165,20 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(wrap::unwrap(&key, &resource.key, algorithm).ok())
     }
 
-    /// Gives the grant's number and content key, unwrapped once a boot.
+    /// Gives the content key of a resource of the grant, unwrapped once a boot.
     fn opened_key(
         &self,
         granted: &Granted,
+        turn: u8,
         resource: &GrantedResource<'_>,
-    ) -> Result<(u64, ContentKey), UpdateError<F::Error>> {
-        if let Some(opened) = self.opened.as_ref().filter(|(number, _)| *number == granted.number) {
+    ) -> Result<OpenedKey, UpdateError<F::Error>> {
+        let is_it = |opened: &&OpenedKey| (opened.grant, opened.resource) == (granted.number, turn);
+        if let Some(opened) = self.opened.as_ref().filter(is_it) {
             return Ok(opened.clone());
         }
         // It was tried before the grant was accepted.
         let key = self.content_key(granted, resource)?.ok_or(MessageError::Bound("wrapped key"))?;
-        Ok((granted.number, key))
+        Ok(OpenedKey { grant: granted.number, resource: turn, key })
     }
 
     fn count_altered(&mut self, number: u32, error: FrameError) -> Result<Fetched, UpdateError<F::Error>> {
@@ -179,12 +191,12 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(Fetched::GivenUp)
     }
 
-    /// Moves on; writes the record now and then, and after the last frame.
-    fn advance(&mut self, to: Progress, frames: u32) -> Result<(), UpdateError<F::Error>> {
+    /// Moves on; writes the record now and then, and after the last frame of a resource.
+    fn advance(&mut self, to: Progress) -> Result<(), UpdateError<F::Error>> {
         if let State::Granted(Granted { stage: Stage::Accepted(progress), .. }) = &mut self.record.state {
             *progress = to;
         }
-        if to.frame.is_multiple_of(FRAMES_PER_RECORD) || to.frame == frames {
+        if to.frame.is_multiple_of(FRAMES_PER_RECORD) {
             self.save()?;
         }
         Ok(())

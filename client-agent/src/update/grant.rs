@@ -3,14 +3,14 @@
 //! Source: protocol.md §2, step 3.
 
 use super::answer::{Answered, Ignored, Unusable, allows_signer};
-use super::boot::Image;
 use super::bounded::Bounded;
-use super::facts::{COMPONENT_INDEX, Facts};
+use super::facts::Facts;
 use super::fetch::{frames_path, layout};
 use super::install::staging_offset;
 use super::record::{DESCRIPTOR_BYTES_MAX, Granted, Outcome, Progress, Stage, State};
+use super::request::Held;
 use super::updater::{Asked, UpdateError, Updater};
-use super::verify::Followed;
+use super::verify::{Followed, Wanted};
 use crate::platform::{Flash, Random};
 use bellwether_keys::share::{PrivateShare, PublicShare};
 use bellwether_manifests::anchors::Anchors;
@@ -159,9 +159,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         received: &Received<'_>,
         followed: &Followed<'_>,
     ) -> Result<Result<(), Unusable>, UpdateError<F::Error>> {
-        let checked = self.check_reseeding(&received.grant).and_then(|()| only_resource(received)).and_then(
-            |resource| check_resource(&resource, followed, self.running(), &self.facts, self.spare_bytes()),
-        );
+        let checked =
+            self.check_reseeding(&received.grant).and_then(|()| self.check_resources(received, followed));
         if let Err(unusable) = checked {
             return Ok(Err(unusable));
         }
@@ -190,46 +189,74 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         is_ours && PublicShare::parse(shares.server).is_ok()
     }
 
+    /// Is each resource for a component that the manifest fetches, and does every one of those come to its image?
+    fn check_resources(&self, received: &Received<'_>, followed: &Followed<'_>) -> Result<(), Unusable> {
+        for resource in received.descriptor.resources.iter() {
+            let (component, wanted) = followed.wanted_at(resource.component).ok_or(Unusable::Form)?;
+            if resource.inline.is_some()
+                || resource.kind == ResourceKind::Manifest
+                || !is_served_here(&resource)
+            {
+                return Err(Unusable::Form);
+            }
+            let held = Held { running: self.running_of(component), slot_bytes: self.spare_bytes(component) };
+            check_resource(&resource, wanted, &held, &self.facts)?;
+        }
+        for (component, wanted) in followed.wanted.iter().enumerate() {
+            let is_left_out = wanted.as_ref().is_some_and(|wanted| {
+                received.descriptor.resource(wanted.index).is_none()
+                    && self.running_of(component).digest != *wanted.installed
+            });
+            if is_left_out {
+                return Err(Unusable::Incomplete);
+            }
+        }
+        Ok(())
+    }
+
     fn check_key(&self, received: &Received<'_>) -> Result<Result<(), Unusable>, UpdateError<F::Error>> {
-        let Some(resource) = received.grant.resources.get(0) else {
-            return Ok(Err(Unusable::Form));
-        };
-        for algorithm in [resource.algorithm, resource.key.algorithm] {
-            if !self.anchors().allows(algorithm) {
-                return Ok(Err(Unusable::Algorithm(algorithm)));
+        for resource in received.grant.resources.iter() {
+            for algorithm in [resource.algorithm, resource.key.algorithm] {
+                if !self.anchors().allows(algorithm) {
+                    return Ok(Err(Unusable::Algorithm(algorithm)));
+                }
             }
         }
         let Some(granted) = self.granted(received) else {
             return Ok(Err(Unusable::TooLong));
         };
-        let unwraps = self.content_key(&granted, &resource)?.is_some();
-        Ok(if unwraps { Ok(()) } else { Err(Unusable::Key) })
+        for resource in received.grant.resources.iter() {
+            if self.content_key(&granted, &resource)?.is_none() {
+                return Ok(Err(Unusable::Key));
+            }
+        }
+        Ok(Ok(()))
     }
 
     fn granted(&self, received: &Received<'_>) -> Option<Granted> {
-        let resource = received.descriptor.resources.get(0)?;
         Some(Granted {
             manifest: self.record.manifest()?.clone(),
             place: self.record.place,
             number: received.grant.grant,
             grant: Bounded::copy_of(received.message)?,
             descriptor: Bounded::copy_of(received.descriptor_message)?,
-            stage: Stage::Accepted(self.progress_of(&resource)),
+            stage: Stage::Accepted(self.progress_of(&received.descriptor)?),
             keys: None,
         })
     }
 
     /// Fetching goes on where the grant before this one was, if it was for the same bytes; one ciphertext has one key.
-    fn progress_of(&self, resource: &Resource<'_>) -> Progress {
-        let first = Progress { frame: 0, expected: *resource.chain.root };
-        let Some((open, progress)) = self.accepted() else { return first };
-        let Ok(descriptor) = open.descriptor() else { return first };
-        let is_same = descriptor.resources.get(0).is_some_and(|before| {
-            before.content == resource.content
-                && before.chain == resource.chain
-                && before.patch == resource.patch
-        });
-        if is_same { progress } else { first }
+    fn progress_of(&self, descriptor: &Descriptor<'_>) -> Option<Progress> {
+        let first = descriptor.resources.get(0)?;
+        let first = Progress { resource: 0, frame: 0, expected: *first.chain.root };
+        let Some((open, progress)) = self.accepted() else { return Some(first) };
+        let Ok(before) = open.descriptor() else { return Some(first) };
+        let is_same = before.resources.len() == descriptor.resources.len()
+            && before.resources.iter().zip(descriptor.resources.iter()).all(|(before, now)| {
+                (before.component, before.content, before.chain, before.patch)
+                    == (now.component, now.content, now.chain, now.patch)
+            });
+        Some(if is_same { progress } else { first })
     }
 
     /// Keeps the grant; one that was open is replaced. The request is closed.
@@ -243,10 +270,10 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         self.ask_again = false;
         self.altered = 0;
         self.save()?;
-        let resource = received.descriptor.resources.get(0);
+        let resources = received.descriptor.resources;
         Ok(Answered::Granted {
-            base: resource.and_then(|resource| resource.patch).map(|patch| *patch.precursor),
-            content_bytes: resource.map_or(0, |resource| resource.content_bytes),
+            base: resources.iter().find_map(|resource| resource.patch).map(|patch| *patch.precursor),
+            content_bytes: resources.iter().map(|resource| resource.content_bytes).sum(),
         })
     }
 
@@ -291,13 +318,6 @@ fn same_contents(grant: &Grant<'_>, descriptor: &Descriptor<'_>) -> bool {
         })
 }
 
-fn only_resource<'m>(received: &Received<'m>) -> Result<Resource<'m>, Unusable> {
-    let resource = received.descriptor.resources.get(0).ok_or(Unusable::Form)?;
-    let single = received.descriptor.resources.len() == 1 && resource.component == COMPONENT_INDEX;
-    let fetched = resource.inline.is_none() && resource.kind != ResourceKind::Manifest;
-    if single && fetched && is_served_here(&resource) { Ok(resource) } else { Err(Unusable::Form) }
-}
-
 /// Whether one of the locations is `/f/<root>` on the server that is asked.
 fn is_served_here(resource: &Resource<'_>) -> bool {
     let path = frames_path(resource.chain.root);
@@ -306,14 +326,14 @@ fn is_served_here(resource: &Resource<'_>) -> bool {
 
 fn check_resource(
     resource: &Resource<'_>,
-    followed: &Followed<'_>,
-    running: &Image,
+    wanted: &Wanted<'_>,
+    held: &Held<'_>,
     facts: &Facts<'_>,
-    slot_bytes: u32,
 ) -> Result<(), Unusable> {
+    let Held { running, slot_bytes } = *held;
     let installed_bytes = u32::try_from(resource.installed_bytes).map_err(|_| Unusable::Size)?;
-    if resource.installed != followed.installed
-        || followed.installed_bytes.is_some_and(|bytes| bytes != resource.installed_bytes)
+    if resource.installed != wanted.installed
+        || wanted.installed_bytes.is_some_and(|bytes| bytes != resource.installed_bytes)
     {
         return Err(Unusable::Installed);
     }

@@ -1,25 +1,29 @@
-//! From fetched bytes to a verified image in the spare slot, and to its trial.
+//! From fetched bytes to verified images in the spare slots, and to their trial.
+//!
+//! All components are patched and checked before the boot state names one of them; from there on they go together.
 
-use super::boot::{Image, Slot, Trial};
+use super::boot::{Image, Trial};
+use super::bounded::Bounded;
+use super::facts::COMPONENTS_MAX;
 use super::record::{Granted, Outcome, Stage, State};
 use super::slot::{PIECE_BYTES, digest_of_range, digest_of_slot};
 use super::trial;
 use super::updater::{UpdateError, Updater};
 use super::verify::{RESULT_FAILED, RESULT_INTEGRITY, RESULT_SUCCESS};
-use crate::platform::{Flash, Random};
+use crate::platform::{Flash, Random, Region};
 use bellwether_delta::{ApplyError, Base, Patcher, Sink};
-use bellwether_manifests::message::{Confirm, Moment, Patch, Resource};
+use bellwether_manifests::message::{Confirm, MessageError, Moment, Patch, Resource};
 use bellwether_manifests::report::{Outcome as SuitOutcome, Reason};
 use core::cell::RefCell;
 
 /// What became of the word to start the image.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Begun {
-    /// The next boot starts the spare slot.
+    /// The next boot starts the spare slots.
     Trial,
     /// The grant wants "go?" to be asked first; that the image may be started is in the record.
     GoFirst,
-    /// No verified image waits, the report that the trial will owe has no slot, or new anchors are still to be
+    /// No verified images wait, the report that the trial will owe has no slot, or new anchors are still to be
     /// enforced.
     NotNow,
 }
@@ -27,16 +31,16 @@ pub enum Begun {
 /// What became of an installation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Installed {
-    /// The image stands in the spare slot and has the digest that the author signed.
+    /// The images stand in the spare slots and have the digests that the author signed.
     Verified,
-    /// It has not; the grant was given up.
+    /// One has not; the grant was given up.
     GivenUp,
     /// Nothing is complete yet.
     Unasked,
 }
 
 impl<F: Flash, R: Random> Updater<'_, F, R> {
-    /// Applies the patch, if there is one, and checks the image: state *decrypted*, with the report that it owes.
+    /// Applies the patches that there are, and checks the images: state *decrypted*, with the report that it owes.
     ///
     /// # Errors
     ///
@@ -49,27 +53,31 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(Installed::Unasked);
         };
         let descriptor = granted.descriptor()?;
-        let Some(resource) = descriptor.resources.get(0) else {
-            return Ok(Installed::Unasked);
-        };
-        let whole = match resource.patch {
-            None => true,
-            Some(patch) => self.apply(&resource, &patch)?,
-        };
-        let spare = self.spare();
-        let bytes = u32::try_from(resource.installed_bytes).unwrap_or(u32::MAX);
-        let right = whole
-            && digest_of_slot(&mut self.flash, spare, bytes).map_err(UpdateError::Flash)?
-                == *resource.installed;
-        if !right {
-            self.fail(RESULT_INTEGRITY, Reason::OperationFailed)?;
-            return Ok(Installed::GivenUp);
+        for resource in descriptor.resources {
+            let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
+            if !self.complete(component, &resource)? {
+                self.fail(RESULT_INTEGRITY, Reason::OperationFailed)?;
+                return Ok(Installed::GivenUp);
+            }
         }
         self.set_decrypted(&granted)?;
         Ok(Installed::Verified)
     }
 
-    /// Begins the trial: the next boot starts the spare slot, unless the grant wants "go?" to be asked first.
+    /// Makes the image of one component out of what was fetched; false where it is not the one that was signed.
+    fn complete(&mut self, component: usize, resource: &Resource<'_>) -> Result<bool, UpdateError<F::Error>> {
+        let whole = match &resource.patch {
+            None => true,
+            Some(patch) => self.apply(component, resource, patch)?,
+        };
+        let spare = self.spare(component);
+        let bytes = u32::try_from(resource.installed_bytes).unwrap_or(u32::MAX);
+        Ok(whole
+            && digest_of_slot(&mut self.flash, spare, bytes).map_err(UpdateError::Flash)?
+                == *resource.installed)
+    }
+
+    /// Begins the trial: the next boot starts the spare slots, unless the grant wants "go?" to be asked first.
     ///
     /// # Errors
     ///
@@ -115,14 +123,13 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(());
         };
         let number = granted.number;
-        let sequence = granted.manifest.sequence;
         let descriptor = granted.descriptor()?;
-        let wanted = descriptor.resources.get(0).map(|resource| *resource.installed);
-        if Some(self.running().digest) == wanted {
-            self.report_granted(Moment::Installed, SuitOutcome::Success)?;
-            self.record.manifest_sequence = self.record.manifest_sequence.max(sequence);
-            self.close(Outcome { result: RESULT_SUCCESS, refused: None });
-            return self.save();
+        let runs = |resource: Resource<'_>| {
+            let component = granted.component(resource.component);
+            component.is_some_and(|component| self.running_of(component).digest == *resource.installed)
+        };
+        if descriptor.resources.iter().all(runs) {
+            return self.set_installed();
         }
         match self.boot.trial {
             Trial::Failed { grant } if grant == number => {
@@ -138,22 +145,40 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         }
     }
 
-    /// The second write of the beginning; a boot between the two finds the record and comes here again.
+    /// Everything that was granted runs: the report that says so, and what it moves.
+    fn set_installed(&mut self) -> Result<(), UpdateError<F::Error>> {
+        self.report_granted(Moment::Installed, SuitOutcome::Success)?;
+        if let State::Granted(granted) = &self.record.state {
+            let installed = self.record.manifest_sequences.iter_mut().zip(&granted.manifest.parts);
+            for (sequence, _) in installed.filter(|(_, part)| part.is_some()) {
+                *sequence = (*sequence).max(granted.manifest.sequence);
+            }
+        }
+        self.close(Outcome { result: RESULT_SUCCESS, refused: None });
+        self.save()
+    }
+
+    /// The second write of the beginning; a boot between the two finds the record and comes here again. A component that
+    /// runs what was granted already is left where it is.
     fn mark_trial(&mut self) -> Result<(), UpdateError<F::Error>> {
         let Some(granted) = self.record.granted() else {
             return Ok(());
         };
         let descriptor = granted.descriptor()?;
-        let Some(resource) = descriptor.resources.get(0) else {
-            return Ok(());
-        };
-        let image = Image {
-            digest: *resource.installed,
-            bytes: u32::try_from(resource.installed_bytes).unwrap_or(u32::MAX),
-            version: granted.manifest.version.clone(),
-        };
+        let mut images = [const { None }; COMPONENTS_MAX];
+        for resource in descriptor.resources {
+            let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
+            let part = granted.manifest.parts[component].as_ref();
+            if self.running_of(component).digest != *resource.installed {
+                images[component] = Some(Image {
+                    digest: *resource.installed,
+                    bytes: u32::try_from(resource.installed_bytes).unwrap_or(u32::MAX),
+                    version: part.map_or(Bounded::EMPTY, |part| part.version.clone()),
+                });
+            }
+        }
         let number = granted.number;
-        trial::begin(&mut self.flash, &mut self.boots, &mut self.boot, image, number)?;
+        trial::begin(&mut self.flash, &mut self.boots, &mut self.boot, images, number)?;
         self.reboot = true;
         Ok(())
     }
@@ -168,17 +193,22 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     /// Applies the staged patch to what runs; false where patch or result are wrong.
-    fn apply(&mut self, resource: &Resource<'_>, patch: &Patch<'_>) -> Result<bool, UpdateError<F::Error>> {
+    fn apply(
+        &mut self,
+        component: usize,
+        resource: &Resource<'_>,
+        patch: &Patch<'_>,
+    ) -> Result<bool, UpdateError<F::Error>> {
         let (Some(start), Ok(bytes), Ok(target)) = (
-            staging_offset(self.spare_bytes(), resource.plain_bytes),
+            staging_offset(self.spare_bytes(component), resource.plain_bytes),
             u32::try_from(resource.plain_bytes),
             u32::try_from(resource.installed_bytes),
         ) else {
             return Ok(false);
         };
-        let (base, spare) = (self.boot.active, self.spare());
+        let (base, spare) = (self.boot.active(component).region(component), self.spare(component));
         let staged = digest_of_range(&mut self.flash, spare, start, bytes).map_err(UpdateError::Flash)?;
-        let base_bytes = self.running().bytes;
+        let base_bytes = self.running_of(component).bytes;
         let algorithm = i32::try_from(patch.algorithm).unwrap_or_default();
         let Ok(mut patcher) = Patcher::new(algorithm, base_bytes, target, patch.parameters) else {
             return Ok(false);
@@ -194,7 +224,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         while done < bytes {
             let length = (bytes - done).min(PIECE_BYTES);
             let piece = &mut piece[..length as usize];
-            flash.borrow_mut().read(spare.region(), start + done, piece).map_err(UpdateError::Flash)?;
+            flash.borrow_mut().read(spare, start + done, piece).map_err(UpdateError::Flash)?;
             match patcher.push(piece, &mut from, &mut to) {
                 Ok(()) => done += length,
                 Err(ApplyError::Patch(_)) => return Ok(false),
@@ -216,21 +246,21 @@ pub(super) fn staging_offset(slot_bytes: u32, patch_bytes: u64) -> Option<u32> {
 /// The image that runs, as the patcher reads it.
 struct SlotBase<'c, 'f, F> {
     flash: &'c RefCell<&'f mut F>,
-    slot: Slot,
+    slot: Region,
 }
 
 impl<F: Flash> Base for SlotBase<'_, '_, F> {
     type Error = F::Error;
 
     fn read(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), F::Error> {
-        self.flash.borrow_mut().read(self.slot.region(), offset, buf)
+        self.flash.borrow_mut().read(self.slot, offset, buf)
     }
 }
 
 /// The spare slot, as the patcher writes it.
 struct SlotSink<'c, 'f, F> {
     flash: &'c RefCell<&'f mut F>,
-    slot: Slot,
+    slot: Region,
     at: u32,
 }
 
@@ -238,7 +268,7 @@ impl<F: Flash> Sink for SlotSink<'_, '_, F> {
     type Error = F::Error;
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), F::Error> {
-        self.flash.borrow_mut().write(self.slot.region(), self.at, bytes)?;
+        self.flash.borrow_mut().write(self.slot, self.at, bytes)?;
         // At most the target's size, which fits the slot.
         self.at = self.at.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         Ok(())

@@ -10,7 +10,6 @@ use thiserror::Error;
 #[derive(Clone, Copy, Debug)]
 pub struct Journal {
     region: Region,
-    copy_bytes: usize,
     sequence: u32,
     next: u8,
 }
@@ -27,10 +26,10 @@ pub enum JournalError<E> {
 }
 
 impl Journal {
-    /// Names the region; each of its two copies may have `copy_bytes`, at most [`COPY_BYTES_MAX`].
+    /// Names the region; each of its two copies may have half of it, at most [`COPY_BYTES_MAX`].
     #[must_use]
-    pub const fn new(region: Region, copy_bytes: usize) -> Self {
-        Self { region, copy_bytes, sequence: 0, next: 0 }
+    pub const fn new(region: Region) -> Self {
+        Self { region, sequence: 0, next: 0 }
     }
 
     /// Reads the newest valid copy into `into` and gives the length of its body; `None` where there is none.
@@ -70,7 +69,7 @@ impl Journal {
     pub fn store<F: Flash>(&mut self, flash: &mut F, body: &[u8]) -> Result<(), JournalError<F::Error>> {
         let total = body.len() + HEAD_BYTES + CRC_BYTES;
         let length = u16::try_from(body.len()).map_err(|_| JournalError::TooLong(body.len()))?;
-        if total > self.copy_bytes.min(COPY_BYTES_MAX) {
+        if total > self.copy_bytes(flash) {
             return Err(JournalError::TooLong(body.len()));
         }
         let sequence = self.sequence.wrapping_add(1);
@@ -82,7 +81,8 @@ impl Journal {
         let crc = crc32(&copy[..total - CRC_BYTES]);
         copy[total - CRC_BYTES..total].copy_from_slice(&crc.to_be_bytes());
         flash.commit().map_err(JournalError::Flash)?;
-        flash.write(self.region, self.offset(self.next), &copy[..total]).map_err(JournalError::Flash)?;
+        let at = self.offset(flash, self.next);
+        flash.write(self.region, at, &copy[..total]).map_err(JournalError::Flash)?;
         flash.commit().map_err(JournalError::Flash)?;
         zeroize::Zeroize::zeroize(&mut copy);
         self.sequence = sequence;
@@ -96,13 +96,19 @@ impl Journal {
         copy: u8,
         into: &mut [u8; COPY_BYTES_MAX],
     ) -> Result<Option<(u32, usize)>, JournalError<F::Error>> {
-        let room = self.copy_bytes.min(COPY_BYTES_MAX);
-        flash.read(self.region, self.offset(copy), &mut into[..room]).map_err(JournalError::Flash)?;
+        let room = self.copy_bytes(flash);
+        let at = self.offset(flash, copy);
+        flash.read(self.region, at, &mut into[..room]).map_err(JournalError::Flash)?;
         Ok(parse(&into[..room]))
     }
 
-    fn offset(&self, copy: u8) -> u32 {
-        if copy == 0 { 0 } else { u32::try_from(self.copy_bytes).unwrap_or(u32::MAX) }
+    /// Where a copy begins; the second one in the middle of the region.
+    fn offset<F: Flash>(&self, flash: &F, copy: u8) -> u32 {
+        if copy == 0 { 0 } else { flash.bytes(self.region) / 2 }
+    }
+
+    fn copy_bytes<F: Flash>(&self, flash: &F) -> usize {
+        (flash.bytes(self.region) as usize / 2).min(COPY_BYTES_MAX)
     }
 }
 
@@ -140,11 +146,12 @@ const CRC_BYTES: usize = 4;
 mod tests {
     use super::*;
     use crate::testing::MemoryFlash;
+    use crate::update::boot::BOOT_COPY_BYTES;
     use proptest::prelude::*;
 
     fn load(flash: &mut MemoryFlash) -> Option<std::vec::Vec<u8>> {
         let mut buffer = [0; COPY_BYTES_MAX];
-        let length = Journal::new(Region::Boot, 256).load(flash, &mut buffer).unwrap()?;
+        let length = Journal::new(Region::Boot).load(flash, &mut buffer).unwrap()?;
         Some(buffer[..length].to_vec())
     }
 
@@ -156,7 +163,7 @@ mod tests {
     #[test]
     fn newest_copy_wins() {
         let mut flash = MemoryFlash::new(0);
-        let mut journal = Journal::new(Region::Boot, 256);
+        let mut journal = Journal::new(Region::Boot);
         for body in [b"one".as_slice(), b"two", b"three"] {
             journal.store(&mut flash, body).unwrap();
             assert_eq!(load(&mut flash).unwrap(), body);
@@ -166,7 +173,7 @@ mod tests {
     #[test]
     fn torn_write_leaves_the_copy_before_it() {
         let mut flash = MemoryFlash::new(0);
-        let mut journal = Journal::new(Region::Boot, 256);
+        let mut journal = Journal::new(Region::Boot);
         journal.store(&mut flash, b"one").unwrap();
         journal.store(&mut flash, b"two").unwrap();
         flash.writes_left = Some(1);
@@ -178,8 +185,8 @@ mod tests {
     #[test]
     fn writing_goes_on_after_a_restart_without_touching_the_newest_copy() {
         let mut flash = MemoryFlash::new(0);
-        Journal::new(Region::Boot, 256).store(&mut flash, b"one").unwrap();
-        let mut journal = Journal::new(Region::Boot, 256);
+        Journal::new(Region::Boot).store(&mut flash, b"one").unwrap();
+        let mut journal = Journal::new(Region::Boot);
         journal.load(&mut flash, &mut [0; COPY_BYTES_MAX]).unwrap();
         flash.writes_left = Some(1);
         assert!(journal.store(&mut flash, b"two").is_err());
@@ -190,8 +197,8 @@ mod tests {
     #[test]
     fn body_larger_than_a_copy_is_refused_before_the_flash_is_touched() {
         let mut flash = MemoryFlash::new(0);
-        let refused = Journal::new(Region::Boot, 256).store(&mut flash, &[0; 246]);
-        assert!(matches!(refused, Err(JournalError::TooLong(246))));
+        let refused = Journal::new(Region::Boot).store(&mut flash, &[0; BOOT_COPY_BYTES - 10]);
+        assert!(matches!(refused, Err(JournalError::TooLong(length)) if length == BOOT_COPY_BYTES - 10));
         assert_eq!(flash.writes, 0);
     }
 

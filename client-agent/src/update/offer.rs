@@ -1,7 +1,7 @@
 //! A manifest comes in: verify, store, and only then accept.
 
 use super::bounded::Bounded;
-use super::record::{Granted, ManifestRef, Outcome, Stage, State};
+use super::record::{Granted, ManifestRef, Outcome, Part, Stage, State};
 use super::updater::{UpdateError, Updater};
 use super::verify::{RESULT_CANCELLED, Refused};
 use crate::platform::{Flash, Random, Region};
@@ -69,7 +69,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             sequence: followed.sequence,
             reference: Bounded::copy_of(followed.reference.as_bytes()).unwrap_or(Bounded::EMPTY),
             path: Bounded::copy_of(followed.path.as_bytes()).unwrap_or(Bounded::EMPTY),
-            version: followed.version,
+            parts: followed
+                .wanted
+                .map(|wanted| wanted.map(|wanted| Part { index: wanted.index, version: wanted.version })),
         });
         let manifest = match offered {
             Ok(manifest) => manifest,

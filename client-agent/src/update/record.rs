@@ -3,13 +3,13 @@
 //! It is written whole, by [`RecordStore::save`], at each step: a confirming report, the place, the fork head and
 //! the grant's state move in one write.
 //!
-//! Source: protocol.md §3, "What the device keeps". Several components are not kept yet: a grant that needs them is
-//! refused before anything is written.
+//! Source: protocol.md §3, "What the device keeps".
 
 mod codec;
 
 use super::boot::VERSION_BYTES_MAX;
 use super::bounded::Bounded;
+use super::facts::COMPONENTS_MAX;
 use super::journal::{COPY_BYTES_MAX, Journal, JournalError};
 use crate::platform::{Flash, Region};
 use bellwether_keys::fork::{self, ForkHead};
@@ -32,8 +32,8 @@ pub struct Record {
     pub chain_length: ChainLength,
     /// Digest chain over the confirming reports.
     pub fork: ForkHead,
-    /// Sequence number of the newest manifest that was installed.
-    pub manifest_sequence: u64,
+    /// Sequence number of the newest manifest that was installed, by component.
+    pub manifest_sequences: [u64; COMPONENTS_MAX],
     /// Highest number of a grant that was kept.
     pub grant_highest: u64,
     /// First request counter that was not reserved yet; see [`COUNTER_STEP`].
@@ -88,7 +88,16 @@ pub struct ManifestRef {
     pub reference: Bounded<REFERENCE_BYTES_MAX>,
     /// Path of its request identifier.
     pub path: Bounded<PATH_BYTES_MAX>,
-    /// Version of its image as text, empty where it does not tell.
+    /// What it has for each component of this device; `None` where nothing.
+    pub parts: [Option<Part>; COMPONENTS_MAX],
+}
+
+/// What a manifest has for one component of this device.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Part {
+    /// Index of the component in the manifest.
+    pub index: u32,
+    /// Version of its image as text, empty where the manifest does not tell.
     pub version: Bounded<VERSION_BYTES_MAX>,
 }
 
@@ -105,7 +114,7 @@ pub struct Granted {
     pub grant: Bounded<GRANT_BYTES_MAX>,
     /// The descriptor as it came.
     pub descriptor: Bounded<DESCRIPTOR_BYTES_MAX>,
-    /// How far the resource is.
+    /// How far its resources are.
     pub stage: Stage,
     /// Keys of the grant's place, where the seed of its epoch is gone: a report is still owed under them.
     pub keys: Option<PassedKeys>,
@@ -120,23 +129,26 @@ pub struct PassedKeys {
     pub down: Secret<32>,
 }
 
-/// How far the resource of an open grant is.
+/// How far the resources of an open grant are.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Stage {
-    /// Being fetched; frames before `Progress::frame` are in the spare slot.
+    /// Being fetched; resources before `Progress::resource`, and its frames before `Progress::frame`, are in the spare
+    /// slots.
     Accepted(Progress),
-    /// The image stands in the spare slot and its digest is right.
+    /// The images stand in the spare slots and their digests are right.
     Decrypted,
     /// The same, and it may be started as soon as a server says "go".
     Executed,
-    /// It was, or is about to be, booted on trial.
+    /// They were, or are about to be, booted on trial.
     Trial,
 }
 
 /// Where fetching goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Progress {
-    /// Next frame.
+    /// Which resource of the grant; their number once all are fetched.
+    pub resource: u8,
+    /// Next frame of it.
     pub frame: u32,
     /// Digest that it must have.
     pub expected: [u8; 32],
@@ -189,7 +201,7 @@ impl Record {
             seed,
             chain_length,
             fork: fork::FIRST,
-            manifest_sequence: 0,
+            manifest_sequences: [0; COMPONENTS_MAX],
             grant_highest: 0,
             counter_reserved: 1,
             time_floor,
@@ -278,7 +290,7 @@ impl RecordStore {
     /// Names the record of a flash.
     #[must_use]
     pub const fn new() -> Self {
-        Self { journal: Journal::new(Region::Record, COPY_BYTES_MAX) }
+        Self { journal: Journal::new(Region::Record) }
     }
 
     /// Reads the newest valid record.
@@ -330,10 +342,10 @@ pub const COUNTER_STEP: u64 = 64;
 pub const REPORTS_MAX: usize = 2;
 
 /// Bytes of a grant: one resource needs about 280 with a short name, 64 more with the longest; a signature in place of
-/// the MAC 43 more, the two shares 152.
-pub const GRANT_BYTES_MAX: usize = 640;
+/// the MAC 43 more, the two shares 152, a second resource 140.
+pub const GRANT_BYTES_MAX: usize = 704;
 
-/// Bytes of a descriptor: one delta needs about 565, and paths to the frames.
+/// Bytes of a descriptor: one delta needs about 565, a second one 280, and paths to the frames.
 pub const DESCRIPTOR_BYTES_MAX: usize = 1024;
 
 /// Bytes of a report: about 270 with a short name and manifest URI.
@@ -359,7 +371,10 @@ mod tests {
             sequence: u64::MAX,
             reference: Bounded::copy_of(&[b'r'; REFERENCE_BYTES_MAX]).unwrap(),
             path: Bounded::copy_of(&[b'/'; PATH_BYTES_MAX]).unwrap(),
-            version: Bounded::copy_of(&[b'1'; VERSION_BYTES_MAX]).unwrap(),
+            parts: core::array::from_fn(|_| {
+                let version = Bounded::copy_of(&[b'1'; VERSION_BYTES_MAX]).unwrap();
+                Some(Part { index: u32::MAX, version })
+            }),
         }
     }
 
@@ -392,16 +407,13 @@ mod tests {
     fn fullest() -> Record {
         let mut record =
             Record::factory(u16::MAX, Seed::new([3; 32]), ChainLength::try_from(4096).unwrap(), u64::MAX);
-        record.state = granted(Stage::Accepted(Progress { frame: u32::MAX, expected: [8; 32] }));
+        record.state =
+            granted(Stage::Accepted(Progress { resource: u8::MAX, frame: u32::MAX, expected: [8; 32] }));
         record.reports = [Some(report(REPORT_BYTES_MAX)), Some(report(REPORT_BYTES_MAX))];
         record.outcome = Outcome { result: 8, refused: Some(i64::MIN) };
         record.share = Some(PrivateShare::from_random([4; 32]).unwrap());
-        for number in [
-            &mut record.manifest_sequence,
-            &mut record.grant_highest,
-            &mut record.counter_reserved,
-            &mut record.anchors_edition,
-        ] {
+        record.manifest_sequences = [u64::MAX; COMPONENTS_MAX];
+        for number in [&mut record.grant_highest, &mut record.counter_reserved, &mut record.anchors_edition] {
             *number = u64::MAX;
         }
         record
@@ -457,7 +469,7 @@ mod tests {
     #[test]
     fn printed_record_shows_neither_seed_nor_grant() {
         let text = format!("{:?}", fullest());
-        assert!(text.contains("[redacted]") && text.contains("640 of 640 bytes"), "{text}");
+        assert!(text.contains("[redacted]") && text.contains("704 of 704 bytes"), "{text}");
         assert!(!text.contains("197, 197") && !text.contains("198, 198"), "{text}");
     }
 }

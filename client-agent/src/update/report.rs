@@ -3,7 +3,7 @@
 //! Source: protocol.md §3, "What the device keeps"; §6.
 
 use super::bounded::Bounded;
-use super::facts::COMPONENT;
+use super::facts::COMPONENTS_MAX;
 use super::record::{Granted, ManifestRef, Outcome, PendingReport, Place, REPORTS_MAX, State};
 use super::updater::{UpdateError, Updater};
 use super::verify::Trusted;
@@ -270,25 +270,36 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         outcome: suit::Outcome<'_>,
         into: &mut [u8],
     ) -> Result<usize, UpdateError<F::Error>> {
-        let image = self.running();
         // A refused or decrypted image does not run: what runs is told all the same, so nobody has to guess.
-        let claims = ComponentId::parse(COMPONENT).ok().map(|component| {
-            Entry::Claims(Claims {
-                component,
-                digest: Some(&image.digest),
-                size: Some(u64::from(image.bytes)),
-                version: None,
-            })
-        });
-        let entries = if moment == Moment::Decrypted { &[] } else { claims.as_slice() };
+        let mut entries = [Entry::Record(suit::Record::default()); COMPONENTS_MAX];
+        let mut count = 0;
+        if moment != Moment::Decrypted {
+            for (entry, claims) in entries.iter_mut().zip(self.claims()) {
+                *entry = Entry::Claims(claims);
+                count += 1;
+            }
+        }
         let draft = ReportDraft {
             manifest_uri: subject.reference,
             manifest: subject.manifest,
             nonce: None,
-            entries,
+            entries: &entries[..count],
             outcome,
         };
         cbor::write_into(&draft, into).map_err(|error| UpdateError::Seal(error.into()))
+    }
+
+    /// What each component of this device is.
+    fn claims(&self) -> impl Iterator<Item = Claims<'_>> {
+        self.facts.components.iter().enumerate().filter_map(|(number, id)| {
+            let image = self.running_of(number);
+            Some(Claims {
+                component: ComponentId::parse(id).ok()?,
+                digest: Some(&image.digest),
+                size: Some(u64::from(image.bytes)),
+                version: None,
+            })
+        })
     }
 }
 
@@ -307,5 +318,6 @@ pub(super) fn failure(result: u8, reason: Reason) -> suit::Outcome<'static> {
     suit::Outcome::Failure { code: i64::from(result), record: suit::Record::default(), reason }
 }
 
-/// Bytes of the report inside: reference URI, two digests, and about 30 bytes of heads.
-const SUIT_REPORT_BYTES_MAX: usize = 384;
+/// Bytes of the report inside: reference URI, a digest, about 30 bytes of heads, and a digest with its heads for each
+/// component.
+const SUIT_REPORT_BYTES_MAX: usize = 288 + 96 * COMPONENTS_MAX;

@@ -7,7 +7,7 @@
 
 use super::boot::Image;
 use super::bounded::Bounded;
-use super::facts::{COMPONENT_INDEX, Facts};
+use super::facts::{COMPONENTS_MAX, Facts};
 use bellwether_manifests::cbor::{self, EncodeError};
 use bellwether_manifests::definition::{self, DEFINITION_BYTES_MAX, Item, Method};
 use bellwether_manifests::message::selector::salted_digest;
@@ -32,10 +32,42 @@ pub struct Collected {
 pub struct Source<'a> {
     /// What the device is.
     pub facts: &'a Facts<'a>,
-    /// What it runs.
+    /// What each of its components holds.
+    pub held: [Held<'a>; COMPONENTS_MAX],
+    /// Index in the manifest of each component.
+    pub indices: [Option<u32>; COMPONENTS_MAX],
+}
+
+/// What a component holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Held<'a> {
+    /// What runs.
     pub running: &'a Image,
     /// Bytes of the spare slot.
     pub slot_bytes: u32,
+}
+
+impl<'a> Source<'a> {
+    /// Components under their own numbers, as they are told where no manifest asks.
+    #[must_use]
+    pub fn ahead(facts: &'a Facts<'a>, held: [Held<'a>; COMPONENTS_MAX]) -> Self {
+        let mut indices = [None; COMPONENTS_MAX];
+        for (number, index) in (0..).zip(&mut indices).take(facts.components.len()) {
+            *index = Some(number);
+        }
+        Self { facts, held, indices }
+    }
+
+    /// What the component with this index holds; `None` for none of this device.
+    fn held(&self, index: u32) -> Option<Held<'a>> {
+        let number = self.indices.iter().position(|known| *known == Some(index))?;
+        Some(self.held[number])
+    }
+
+    /// Bytes of the largest spare slot: what one image of this device may have at most.
+    fn slot_bytes_max(&self) -> u32 {
+        self.held.iter().map(|held| held.slot_bytes).max().unwrap_or(0)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -90,7 +122,7 @@ pub fn collect(
 /// [`EncodeError::Space`] where `out` is smaller than [`STABLE_BYTES_MAX`].
 pub fn write_stable(source: &Source<'_>, out: &mut [u8]) -> Result<usize, EncodeError> {
     let mut collected = Collected::EMPTY;
-    for (component, ids) in STABLE {
+    for (component, ids) in stable_scopes(source) {
         let start = collected.entry_count;
         for id in ids {
             if let Some(value) = answer(component, *id, source) {
@@ -100,11 +132,11 @@ pub fn write_stable(source: &Source<'_>, out: &mut [u8]) -> Result<usize, Encode
         collected.end_scope(component, start).map_err(|_| EncodeError::Invalid)?;
     }
     let sorted = Sorted::of(&collected, false);
-    let mut scopes = [ScopeAnswers { component: None, answers: Answers::default() }; STABLE.len()];
-    for (index, (component, _)) in STABLE.into_iter().enumerate() {
+    let mut scopes = [ScopeAnswers { component: None, answers: Answers::default() }; 1 + COMPONENTS_MAX];
+    for (index, (component, _)) in stable_scopes(source).enumerate() {
         scopes[index] = ScopeAnswers { component, answers: sorted.answers(index)? };
     }
-    cbor::write_into(&StableAnswers { scopes: List::new(&scopes) }, out)
+    cbor::write_into(&StableAnswers { scopes: List::new(&scopes[..collected.scope_count]) }, out)
 }
 
 impl Collected {
@@ -207,21 +239,34 @@ impl<'a> Sorted<'a> {
 
 /// Encodes the answer to one question; `None` where this device has none.
 fn answer(component: Option<u32>, id: i64, source: &Source<'_>) -> Option<Bounded<VALUE_BYTES_MAX>> {
-    let Source { facts, running, slot_bytes } = source;
-    match (component, id) {
-        (None, definition::VENDOR_ID) => encoded(|e| e.bytes(&facts.vendor).map(drop)),
-        (None, definition::CLASS_ID) => encoded(|e| e.bytes(&facts.class).map(drop)),
-        (None, definition::FREE_STAGING_BYTES) => encoded(|e| e.u32(*slot_bytes).map(drop)),
-        (None, BLOCK_BYTES) => encoded(|e| e.u16(BLOCK_BYTES_MAX).map(drop)),
-        (None, definition::PATCH_ALGORITHMS) if !facts.patch_algorithms.is_empty() => wrapped(|e| {
+    match component {
+        None => answer_of_device(id, source),
+        Some(index) => answer_of_component(id, &source.held(index)?),
+    }
+}
+
+fn answer_of_device(id: i64, source: &Source<'_>) -> Option<Bounded<VALUE_BYTES_MAX>> {
+    let facts = source.facts;
+    match id {
+        definition::VENDOR_ID => encoded(|e| e.bytes(&facts.vendor).map(drop)),
+        definition::CLASS_ID => encoded(|e| e.bytes(&facts.class).map(drop)),
+        definition::FREE_STAGING_BYTES => encoded(|e| e.u32(source.slot_bytes_max()).map(drop)),
+        BLOCK_BYTES => encoded(|e| e.u16(BLOCK_BYTES_MAX).map(drop)),
+        definition::PATCH_ALGORITHMS if !facts.patch_algorithms.is_empty() => wrapped(|e| {
             e.array(facts.patch_algorithms.len() as u64)?;
             facts.patch_algorithms.iter().try_for_each(|algorithm| e.i32(*algorithm).map(drop))
         }),
-        (Some(COMPONENT_INDEX), definition::IMAGE_DIGEST) => {
-            wrapped(|e| e.array(2)?.i64(SHA_256)?.bytes(&running.digest).map(drop))
-        }
-        (Some(COMPONENT_INDEX), IMAGE_SIZE) => encoded(|e| e.u32(running.bytes).map(drop)),
-        (Some(COMPONENT_INDEX), definition::VERSION) => {
+        _ => None,
+    }
+}
+
+fn answer_of_component(id: i64, held: &Held<'_>) -> Option<Bounded<VALUE_BYTES_MAX>> {
+    let running = held.running;
+    match id {
+        definition::IMAGE_DIGEST => wrapped(|e| e.array(2)?.i64(SHA_256)?.bytes(&running.digest).map(drop)),
+        IMAGE_SIZE => encoded(|e| e.u32(running.bytes).map(drop)),
+        definition::FREE_STAGING_BYTES => encoded(|e| e.u32(held.slot_bytes).map(drop)),
+        definition::VERSION => {
             let numbers = version::numbers(running.version_text())?;
             wrapped(|e| version::write_stated(e, numbers))
         }
@@ -246,20 +291,28 @@ fn wrapped(write: impl FnOnce(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_
     encoded(|e| e.bytes(inner.as_slice()).map(drop))
 }
 
-/// The stable answers of this device, by scope; one that it cannot give is left out.
-const STABLE: [(Option<u32>, &[i64]); 2] = [
-    (None, &[definition::VENDOR_ID, definition::CLASS_ID, definition::PATCH_ALGORITHMS, BLOCK_BYTES]),
-    (Some(COMPONENT_INDEX), &[definition::IMAGE_DIGEST, IMAGE_SIZE, definition::VERSION]),
-];
+/// Scopes of what is stable: the device, then each component.
+fn stable_scopes(source: &Source<'_>) -> impl Iterator<Item = (Option<u32>, &'static [i64])> {
+    let components = source.indices.into_iter().flatten();
+    core::iter::once((None, STABLE_OF_DEVICE))
+        .chain(components.map(|index| (Some(index), STABLE_OF_COMPONENT)))
+}
 
-/// Bytes of the stable answers: seven with their ids, and heads.
-pub const STABLE_BYTES_MAX: usize = 7 * (VALUE_BYTES_MAX + 3) + 8;
+/// The stable answers of this device, and of each of its components; one that it cannot give is left out.
+const STABLE_OF_DEVICE: &[i64] =
+    &[definition::VENDOR_ID, definition::CLASS_ID, definition::PATCH_ALGORITHMS, BLOCK_BYTES];
+const STABLE_OF_COMPONENT: &[i64] = &[definition::IMAGE_DIGEST, IMAGE_SIZE, definition::VERSION];
 
-/// Scopes of a definition that this device answers: the device and its component, twice over.
-const SCOPES_MAX: usize = 4;
+/// Bytes of the stable answers, with their ids, and heads.
+pub const STABLE_BYTES_MAX: usize = (STABLE_OF_DEVICE.len() + COMPONENTS_MAX * STABLE_OF_COMPONENT.len())
+    * (VALUE_BYTES_MAX + 3)
+    + 4 * (2 + COMPONENTS_MAX);
 
-/// Answers in all scopes together: this device knows nine.
-const ANSWERS_MAX: usize = 16;
+/// Scopes of a definition that this device answers: the device and its components, twice over.
+const SCOPES_MAX: usize = 2 * (1 + COMPONENTS_MAX);
+
+/// Answers in all scopes together: this device knows five of itself and four of each component.
+const ANSWERS_MAX: usize = 8 + 4 * COMPONENTS_MAX;
 
 /// Bytes of one encoded answer: a digest with its wrapping has 38.
 const VALUE_BYTES_MAX: usize = 64;
@@ -293,11 +346,11 @@ mod tests {
         let facts = facts(&Author::new());
         let running =
             Image { digest: [1; 32], bytes: 1, version: Bounded::copy_of(version.as_bytes()).unwrap() };
-        use_it(&Source { facts: &facts, running: &running, slot_bytes: 1 })
+        use_it(&Source::ahead(&facts, [Held { running: &running, slot_bytes: 1 }; COMPONENTS_MAX]))
     }
 
     fn version_answer(version: &str) -> Option<Bounded<VALUE_BYTES_MAX>> {
-        with_source(version, |source| answer(Some(COMPONENT_INDEX), definition::VERSION, source))
+        with_source(version, |source| answer(Some(0), definition::VERSION, source))
     }
 
     #[test]
@@ -307,14 +360,14 @@ mod tests {
             let length = write_stable(source, &mut bytes).unwrap();
             let told = StableAnswers::decode(&bytes[..length]).unwrap();
             let mut count = 0;
-            for component in [None, Some(COMPONENT_INDEX), Some(COMPONENT_INDEX + 1)] {
+            for component in [None, Some(0), Some(1)] {
                 for id in (-512..512).filter(|id| !definition::is_volatile(*id)) {
                     let answered = answer(component, id, source);
                     assert_eq!(told.answer(component, id), answered.as_ref().map(Bounded::as_slice), "{id}");
                     count += usize::from(answered.is_some());
                 }
             }
-            assert_eq!(count, STABLE.iter().map(|(_, ids)| ids.len()).sum::<usize>());
+            assert_eq!(count, STABLE_OF_DEVICE.len() + STABLE_OF_COMPONENT.len());
         });
     }
 
@@ -381,7 +434,7 @@ mod tests {
             let mut bytes = [0; STABLE_BYTES_MAX];
             let length = write_stable(source, &mut bytes).unwrap();
             let told = StableAnswers::decode(&bytes[..length]).unwrap();
-            assert_eq!(told.answer(Some(COMPONENT_INDEX), definition::VERSION), None);
+            assert_eq!(told.answer(Some(0), definition::VERSION), None);
         });
     }
 

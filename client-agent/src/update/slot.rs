@@ -1,15 +1,14 @@
 //! Reading an image slot in pieces.
 
-use super::boot::Slot;
-use crate::platform::Flash;
+use crate::platform::{Flash, Region};
 use sha2::{Digest, Sha256};
 
-/// Computes SHA-256 over the first `bytes` of a slot.
+/// Computes SHA-256 over the first `bytes` of a slot, named by its region.
 ///
 /// # Errors
 ///
 /// The flash's own.
-pub fn digest_of_slot<F: Flash>(flash: &mut F, slot: Slot, bytes: u32) -> Result<[u8; 32], F::Error> {
+pub fn digest_of_slot<F: Flash>(flash: &mut F, slot: Region, bytes: u32) -> Result<[u8; 32], F::Error> {
     digest_of_range(flash, slot, 0, bytes)
 }
 
@@ -20,7 +19,7 @@ pub fn digest_of_slot<F: Flash>(flash: &mut F, slot: Slot, bytes: u32) -> Result
 /// The flash's own.
 pub fn digest_of_range<F: Flash>(
     flash: &mut F,
-    slot: Slot,
+    slot: Region,
     offset: u32,
     bytes: u32,
 ) -> Result<[u8; 32], F::Error> {
@@ -30,7 +29,7 @@ pub fn digest_of_range<F: Flash>(
     while done < bytes {
         let length = (bytes - done).min(PIECE_BYTES);
         let piece = &mut piece[..length as usize];
-        flash.read(slot.region(), offset + done, piece)?;
+        flash.read(slot, offset + done, piece)?;
         hash.update(piece);
         done += length;
     }

@@ -4,10 +4,13 @@
 //! answers back. Every method that changes something writes the record once, before anything may be sent.
 
 use super::anchors::KeptAnchors;
-use super::boot::{BootError, BootState, BootStore, Image, Slot};
+use super::boot::{BootError, BootState, BootStore, Image};
 use super::bounded::Bounded;
-use super::facts::Facts;
-use super::record::{Granted, ManifestRef, Outcome, Place, Record, RecordError, RecordStore, Stage, State};
+use super::facts::{COMPONENTS_MAX, Facts};
+use super::record::{
+    Granted, ManifestRef, Outcome, Part, Place, Record, RecordError, RecordStore, Stage, State,
+};
+use super::request::Held;
 use super::verify::{Against, Followed, Refused, verify};
 use crate::platform::{Flash, Random, Region};
 use bellwether_keys::ContentKey;
@@ -41,8 +44,8 @@ pub struct Updater<'a, F, R> {
     pub(super) echo: Option<(Place, Bounded<ECHO_BYTES_MAX>)>,
     /// What a server said with its newest refusal.
     pub(super) refusal: Bounded<TEXT_BYTES_MAX>,
-    /// The content key of the grant with this number, so that frames do not walk the key chain.
-    pub(super) opened: Option<(u64, ContentKey)>,
+    /// The content key of the resource that is fetched, so that frames do not walk the key chain.
+    pub(super) opened: Option<OpenedKey>,
     /// Whether the open grant must be asked for again.
     pub(super) ask_again: bool,
     /// Times in a row that the awaited frame came altered.
@@ -65,6 +68,16 @@ pub(super) struct Asked {
     pub(super) holds: bool,
     /// Number of the grant for which it asked "go?".
     pub(super) go: Option<u64>,
+}
+
+/// The content key of one resource.
+#[derive(Clone, Debug)]
+pub(super) struct OpenedKey {
+    /// Number of the grant.
+    pub(super) grant: u64,
+    /// Which of its resources.
+    pub(super) resource: u8,
+    pub(super) key: ContentKey,
 }
 
 /// What is to be done next.
@@ -108,6 +121,10 @@ pub enum UpdateError<E> {
         /// Edition in the record.
         kept: u64,
     },
+    /// The components that the shell names are more than are kept, or come twice, or the flash was prepared with fewer.
+    /// Prepare it for this device.
+    #[error("the components are not those that the flash was prepared for")]
+    Components,
     /// The key chain has no key at the place in the record.
     #[error("the key chain has no such key")]
     Chain(#[from] ChainError),
@@ -148,6 +165,9 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         let (mut flash, mut records, mut boots) = (flash, RecordStore::new(), BootStore::new());
         let record = records.load(&mut flash)?;
         let boot = boots.load(&mut flash)?;
+        if !facts.has_sound_components() || boot.count() < facts.components.len() {
+            return Err(UpdateError::Components);
+        }
         let clock = Clock { floor: record.time_floor, since: uptime };
         let mut updater = Self {
             flash,
@@ -212,11 +232,31 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         &self.record
     }
 
-    /// Gives the image that runs.
+    /// Gives the image that the first component runs.
     #[must_use]
     pub fn running(&self) -> &Image {
-        // `start` refuses a boot state without an active image.
-        self.boot.image(self.boot.active).unwrap_or(&NO_IMAGE)
+        self.running_of(0)
+    }
+
+    /// Gives the image that a component runs; an empty one past the components of this device.
+    #[must_use]
+    pub fn running_of(&self, component: usize) -> &Image {
+        // `start` refuses a boot state without an active image of each component.
+        self.boot.running(component).unwrap_or(&NO_IMAGE)
+    }
+
+    /// Walks over the resources of the open grant.
+    pub fn resources(&self) -> impl Iterator<Item = GrantedFor> {
+        let granted = self.record.granted();
+        let descriptor = granted.and_then(|granted| granted.descriptor().ok());
+        let resources = descriptor.into_iter().flat_map(|descriptor| descriptor.resources);
+        resources.filter_map(move |resource| {
+            Some(GrantedFor {
+                component: granted?.component(resource.component)?,
+                base: resource.patch.map(|patch| *patch.precursor),
+                content_bytes: resource.content_bytes,
+            })
+        })
     }
 
     /// Gives what a server said with its newest refusal, in its words.
@@ -278,12 +318,21 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         Ok(())
     }
 
-    pub(super) fn spare(&self) -> Slot {
-        self.boot.active.other()
+    /// The slot of a component that does not run.
+    pub(super) fn spare(&self, component: usize) -> Region {
+        self.boot.active(component).other().region(component)
     }
 
-    pub(super) fn spare_bytes(&self) -> u32 {
-        self.flash.bytes(self.spare().region())
+    pub(super) fn spare_bytes(&self, component: usize) -> u32 {
+        if component < self.facts.components.len() { self.flash.bytes(self.spare(component)) } else { 0 }
+    }
+
+    /// What each component holds.
+    pub(super) fn held_images(&self) -> [Held<'_>; COMPONENTS_MAX] {
+        core::array::from_fn(|component| Held {
+            running: self.running_of(component),
+            slot_bytes: self.spare_bytes(component),
+        })
     }
 
     /// Verifies an envelope for this device.
@@ -297,10 +346,9 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             &Against {
                 facts: &self.facts,
                 anchors: self.anchors(),
-                running: self.running(),
-                sequence: self.record.manifest_sequence,
+                held: self.held_images(),
+                sequences: self.record.manifest_sequences,
                 now: self.now(uptime),
-                slot_bytes: self.spare_bytes(),
             },
         )
     }
@@ -353,6 +401,23 @@ impl Granted {
     pub(super) fn descriptor(&self) -> Result<Descriptor<'_>, MessageError> {
         Descriptor::decode(attached_payload(self.descriptor.as_slice())?)
     }
+
+    /// Finds the component of this device that has this index in the manifest.
+    pub(super) fn component(&self, index: u32) -> Option<usize> {
+        let is_it = |part: &Option<Part>| part.as_ref().is_some_and(|part| part.index == index);
+        self.manifest.parts.iter().position(is_it)
+    }
+}
+
+/// What was granted for one component.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct GrantedFor {
+    /// Number of the component, as in [`Facts::components`].
+    pub component: usize,
+    /// Digest of the base of a delta; `None` for a full image.
+    pub base: Option<[u8; 32]>,
+    /// Bytes that are fetched, without digests of frames.
+    pub content_bytes: u64,
 }
 
 /// Seconds since 1970 as a lower bound that counts on.

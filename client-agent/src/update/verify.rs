@@ -2,11 +2,11 @@
 //!
 //! Source: protocol.md §1; draft-ietf-suit-manifest-37 §6.
 
-use super::boot::{Image, VERSION_BYTES_MAX};
+use super::boot::VERSION_BYTES_MAX;
 use super::bounded::Bounded;
-use super::facts::{COMPONENT, COMPONENT_INDEX, Facts};
+use super::facts::{COMPONENTS_MAX, Facts};
 use super::record::{PATH_BYTES_MAX, REFERENCE_BYTES_MAX};
-use super::request::{self, Source};
+use super::request::{self, Held, Source};
 use super::version;
 use bellwether_manifests::anchors::Anchors;
 use bellwether_manifests::envelope::{Envelope, VerifiedManifest};
@@ -27,14 +27,35 @@ pub struct Followed<'a> {
     pub identifier: &'a str,
     /// Path of the request identifier on the server of this device.
     pub path: &'a str,
+    /// Index in the manifest of each component of this device that it lists.
+    pub indices: [Option<u32>; COMPONENTS_MAX],
+    /// What each component of this device shall run; `None` where the manifest has nothing to fetch for it.
+    pub wanted: [Option<Wanted<'a>>; COMPONENTS_MAX],
+    /// The plan of the first component, with the characteristic definition; the others have the same.
+    pub component: ComponentPlan<'a>,
+}
+
+/// What a component shall run.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// Index of the component in the manifest.
+    pub index: u32,
     /// SHA-256 of the image that will run.
     pub installed: &'a [u8; 32],
     /// Its bytes, where the manifest tells.
     pub installed_bytes: Option<u64>,
     /// Version of the image as text, empty where the manifest does not tell or tells too much.
     pub version: Bounded<VERSION_BYTES_MAX>,
-    /// The plan of the component, with the characteristic definition.
-    pub component: ComponentPlan<'a>,
+}
+
+impl<'a> Followed<'a> {
+    /// Finds what the component with this index in the manifest shall run, and its number on this device.
+    pub(super) fn wanted_at(&self, index: u32) -> Option<(usize, &Wanted<'a>)> {
+        let wanted = self.wanted.iter().enumerate();
+        wanted
+            .filter_map(|(number, wanted)| Some((number, wanted.as_ref()?)))
+            .find(|(_, wanted)| wanted.index == index)
+    }
 }
 
 /// Why a manifest is not followed.
@@ -66,14 +87,12 @@ pub struct Against<'a> {
     pub facts: &'a Facts<'a>,
     /// Whom it believes now.
     pub anchors: Anchors<'a>,
-    /// What it runs.
-    pub running: &'a Image,
-    /// Sequence number of the newest manifest that was installed.
-    pub sequence: u64,
+    /// What each component runs, and room for another image.
+    pub held: [Held<'a>; COMPONENTS_MAX],
+    /// Sequence number of the newest manifest that was installed, by component.
+    pub sequences: [u64; COMPONENTS_MAX],
     /// Seconds since 1970 that have passed for certain.
     pub now: u64,
-    /// Bytes of the spare slot.
-    pub slot_bytes: u32,
 }
 
 /// Verifies an envelope by the anchors and runs its commands for this device.
@@ -105,11 +124,9 @@ fn follow<'a>(manifest: &VerifiedManifest<'a>, against: &Against<'_>) -> Result<
             matches!(refused.refusal, run::Refusal::Condition { .. }) && !refused.is_for_others();
         (if unfulfilled { RESULT_FAILED } else { RESULT_UNSUPPORTED_PACKAGE }, refused.reason())
     })?;
-    if plan.sequence_number() < against.sequence {
-        return Err((RESULT_FAILED, Reason::ConditionFailed));
-    }
-    let component = only_fetch(&plan).ok_or((RESULT_UNSUPPORTED_PACKAGE, Reason::ComponentUnsupported))?;
+    let wanted = wanted(manifest, &plan, against)?;
     let missing = (RESULT_UNSUPPORTED_PACKAGE, Reason::OperationFailed);
+    let (_, component) = plan.fetches().next().ok_or(missing)?;
     let reference = plan.reference_uri().unwrap_or_default();
     if reference.len() > REFERENCE_BYTES_MAX {
         return Err((RESULT_UNSUPPORTED_PACKAGE, Reason::ParameterUnsupported));
@@ -117,11 +134,9 @@ fn follow<'a>(manifest: &VerifiedManifest<'a>, against: &Against<'_>) -> Result<
     let identifier = component.request_identifier().ok_or(missing)?;
     let (_, path) =
         local_path(identifier, against.facts).ok_or((RESULT_INVALID_URI, Reason::ParameterUnsupported))?;
-    if component.size.is_some_and(|size| size > u64::from(against.slot_bytes)) {
-        return Err((RESULT_NO_FLASH, Reason::OperationFailed));
-    }
-    let source = Source { facts: against.facts, running: against.running, slot_bytes: against.slot_bytes };
-    request::collect(&component, plan.manifest_digest(), &source)
+    let indices = indices(manifest, against.facts);
+    let source = Source { facts: against.facts, held: against.held, indices };
+    request::collect(component, plan.manifest_digest(), &source)
         .map_err(|reason| (RESULT_UNSUPPORTED_PACKAGE, reason))?;
     Ok(Followed {
         manifest: plan.manifest_digest(),
@@ -129,16 +144,63 @@ fn follow<'a>(manifest: &VerifiedManifest<'a>, against: &Against<'_>) -> Result<
         reference,
         identifier,
         path,
-        installed: component.digest.ok_or(missing)?,
-        installed_bytes: component.size,
-        version: version_of(manifest, &component),
-        component,
+        indices,
+        wanted,
+        component: *component,
     })
 }
 
+/// Gives what each component of this device shall run. One request asks for all of them, so all must be asked for at
+/// one place and in the same words.
+fn wanted<'a>(
+    manifest: &VerifiedManifest<'a>,
+    plan: &Plan<'a>,
+    against: &Against<'_>,
+) -> Result<[Option<Wanted<'a>>; COMPONENTS_MAX], (u8, Reason)> {
+    let unsupported = (RESULT_UNSUPPORTED_PACKAGE, Reason::ComponentUnsupported);
+    let mut wanted = [const { None }; COMPONENTS_MAX];
+    let mut first = None;
+    for (index, component) in plan.fetches() {
+        let id = component.id().ok_or(unsupported)?;
+        let number = against.facts.component(id.encoded()).ok_or(unsupported)?;
+        if plan.sequence_number() < against.sequences[number] {
+            return Err((RESULT_FAILED, Reason::ConditionFailed));
+        }
+        if component.size.is_some_and(|size| size > u64::from(against.held[number].slot_bytes)) {
+            return Err((RESULT_NO_FLASH, Reason::OperationFailed));
+        }
+        let first = first.get_or_insert(*component);
+        if wanted[number].is_some() || !first.asks_like(component) {
+            return Err(unsupported);
+        }
+        wanted[number] = Some(Wanted {
+            index: u32::try_from(index).map_err(|_| unsupported)?,
+            installed: component.digest.ok_or((RESULT_UNSUPPORTED_PACKAGE, Reason::OperationFailed))?,
+            installed_bytes: component.size,
+            version: version_of(manifest, component, id.encoded()),
+        });
+    }
+    Ok(wanted)
+}
+
+/// Index in the manifest of each component of this device.
+fn indices(manifest: &VerifiedManifest<'_>, facts: &Facts<'_>) -> [Option<u32>; COMPONENTS_MAX] {
+    let mut indices = [None; COMPONENTS_MAX];
+    for (index, id) in (0..).zip(manifest.manifest().components().iter()) {
+        if let Some(number) = facts.component(id.encoded()) {
+            indices[number] = Some(index);
+        }
+    }
+    indices
+}
+
 /// Gives the version that the author states for this class; without one, what the texts tell of the component.
-fn version_of(manifest: &VerifiedManifest<'_>, component: &ComponentPlan<'_>) -> Bounded<VERSION_BYTES_MAX> {
-    let text = || manifest.text().and_then(|text| version::of_component(text, COMPONENT)).unwrap_or_default();
+fn version_of(
+    manifest: &VerifiedManifest<'_>,
+    component: &ComponentPlan<'_>,
+    id: &[u8],
+) -> Bounded<VERSION_BYTES_MAX> {
+    let text = || manifest.text().and_then(|text| version::of_component(text, id)).unwrap_or_default();
     let version = component.version.map_or_else(|| Bounded::text_of(text()), Bounded::text_of);
     version.unwrap_or(Bounded::EMPTY)
 }
@@ -150,12 +212,6 @@ fn trusted<'a>(manifest: &VerifiedManifest<'a>, facts: &Facts<'_>) -> Option<Tru
         reference: manifest.manifest().reference_uri().unwrap_or_default(),
         path: local_path(manifest.request_identifier()?, facts)?.1,
     })
-}
-
-fn only_fetch<'a>(plan: &Plan<'a>) -> Option<ComponentPlan<'a>> {
-    let mut fetches = plan.fetches();
-    let (index, component) = fetches.next()?;
-    (fetches.next().is_none() && index == COMPONENT_INDEX as usize).then_some(*component)
 }
 
 /// Gives the path of an identifier that is relative to the device's server, or names one of its servers; and in that
@@ -179,7 +235,7 @@ struct This<'a>(&'a Against<'a>);
 
 impl Device for This<'_> {
     fn has_component(&self, component: &ComponentId<'_>) -> bool {
-        component.encoded() == COMPONENT
+        self.0.facts.component(component.encoded()).is_some()
     }
 
     fn is_vendor(&self, _: &ComponentId<'_>, id: &[u8; 16]) -> bool {
@@ -200,8 +256,9 @@ impl Device for This<'_> {
         false
     }
 
-    fn holds_image(&self, _: &ComponentId<'_>, digest: &[u8; 32], _: Option<u64>) -> bool {
-        *digest == self.0.running.digest
+    fn holds_image(&self, component: &ComponentId<'_>, digest: &[u8; 32], _: Option<u64>) -> bool {
+        let number = self.0.facts.component(component.encoded());
+        number.is_some_and(|number| self.0.held[number].running.digest == *digest)
     }
 
     fn is_before(&self, time: u64) -> bool {

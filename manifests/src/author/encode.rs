@@ -21,6 +21,9 @@ pub(super) struct Parts {
     severed: Vec<(i64, Vec<u8>)>,
 }
 
+/// Directive that chooses the components that commands are for.
+const SET_COMPONENT_INDEX: u8 = 12;
+
 // Policies: what a device must put on record. 15 everything, 2 a failure.
 const RECORD_ALL: u64 = 15;
 const RECORD_FAILURE: u64 = 2;
@@ -38,7 +41,7 @@ pub(super) fn manifest(draft: &ManifestDraft) -> Parts {
         encoder.u8(1)?.u8(1)?.u8(2)?.u64(draft.sequence_number)?;
         encoder.i64(COMMON)?.bytes(&written(|encoder| common(encoder, draft)))?;
         encoder.u8(4)?.str(&draft.reference_uri)?;
-        encoder.i64(VALIDATE)?.bytes(&validate())?;
+        encoder.i64(VALIDATE)?.bytes(&validate(draft))?;
         for (key, element) in &elements {
             encoder.i64(*key)?;
             if is_severed(element) {
@@ -73,8 +76,11 @@ impl Parts {
 }
 
 fn common(encoder: &mut Bytes, draft: &ManifestDraft) -> Written {
-    encoder.map(2)?.u8(2)?.array(1)?;
+    encoder.map(2)?.u8(2)?.array(1 + draft.further.len() as u64)?;
     texts::write_component(encoder, &draft.component)?;
+    for further in &draft.further {
+        texts::write_component(encoder, &further.component)?;
+    }
     encoder.u8(4)?;
     bytes(encoder, &shared(draft))
 }
@@ -82,9 +88,20 @@ fn common(encoder: &mut Bytes, draft: &ManifestDraft) -> Written {
 /// Vendor first, then the classes: one alone stands in line, several are tried one after the other.
 fn shared(draft: &ManifestDraft) -> Vec<u8> {
     let mut commands = Commands::new();
+    commands.choose_all(draft);
     commands.set(&[(1, &|encoder| bytes(encoder, &draft.vendor))]);
     commands.condition(1);
+    if !draft.further.is_empty() {
+        commands.choose(0);
+    }
     commands.one_of(&draft.classes, Commands::class_image);
+    for (index, further) in (1..).zip(&draft.further) {
+        commands.choose(index);
+        commands.one_of(&further.classes, Commands::class_image);
+    }
+    if !draft.devices.is_empty() || draft.use_before.is_some() || draft.priority.is_some() {
+        commands.choose_all(draft);
+    }
     if !draft.devices.is_empty() {
         commands.one_of(&draft.devices, Commands::device);
     }
@@ -102,6 +119,7 @@ fn payload_fetch(draft: &ManifestDraft) -> Vec<u8> {
     let definition = definition::encode(&draft.definition);
     let identifier: Parameter<'_> = (21, &|encoder| text(encoder, &draft.request_identifier));
     let mut commands = Commands::new();
+    commands.choose_all(draft);
     match draft.profile {
         Profile::Private => {
             commands.set(&[identifier, (CHARACTERISTICS, &|encoder| bytes(encoder, &definition))]);
@@ -120,8 +138,9 @@ fn payload_fetch(draft: &ManifestDraft) -> Vec<u8> {
     commands.into_sequence()
 }
 
-fn validate() -> Vec<u8> {
+fn validate(draft: &ManifestDraft) -> Vec<u8> {
     let mut commands = Commands::new();
+    commands.choose_all(draft);
     commands.condition(3);
     commands.into_sequence()
 }
@@ -146,6 +165,18 @@ impl Commands {
             argument(encoder)
         }));
         self.count += 1;
+    }
+
+    /// Lets the commands that follow be for one component.
+    fn choose(&mut self, index: u64) {
+        self.add(SET_COMPONENT_INDEX, |encoder| uint(encoder, index));
+    }
+
+    /// Lets the commands that follow be for all components; a single one is chosen from the start.
+    fn choose_all(&mut self, draft: &ManifestDraft) {
+        if !draft.further.is_empty() {
+            self.add(SET_COMPONENT_INDEX, |encoder| encoder.bool(true).map(drop));
+        }
     }
 
     fn condition(&mut self, label: u8) {

@@ -101,6 +101,14 @@ impl<'a> ComponentPlan<'a> {
         self.uri.map(|uri| definition::split_query(uri).0)
     }
 
+    /// Tells whether another component is asked for at the same place and in the same words, so that one request can ask
+    /// for both.
+    #[must_use]
+    pub fn asks_like(&self, other: &Self) -> bool {
+        (self.uri, self.characteristics, self.fetch_arguments)
+            == (other.uri, other.characteristics, other.fetch_arguments)
+    }
+
     /// Reads the characteristic definition: of profile P, else S, else U, whose bytes are decoded into `scratch`.
     ///
     /// `None`: a plain fetch that asks for no characteristics.

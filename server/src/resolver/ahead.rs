@@ -101,6 +101,11 @@ impl Core {
         let Some(definition) = &page.summary.definition else { return Ok(None) };
         let definition = Definition::parse(definition).map_err(failed)?;
         let told = StableAnswers::decode(&told).map_err(failed)?;
+        // Told by number: a manifest for some of the components only may count them otherwise.
+        let components = told.scopes.iter().filter(|scope| scope.component.is_some()).count();
+        if components != page.summary.components.len() {
+            return Ok(None);
+        }
         let encoded = match predict::selector(&definition, &told, manifest) {
             Ok(encoded) => encoded,
             Err(error @ (PredictError::Missing { .. } | PredictError::Signed)) => {

@@ -17,8 +17,9 @@ use bellwether_agent::delta::Algorithm;
 use bellwether_agent::keys::unit::UnitData;
 use bellwether_agent::manifests::anchors::Anchors;
 use bellwether_agent::platform::{Flash, Region};
-use bellwether_agent::update::boot::{BootError, BootState, BootStore, Image, Slot, Trial};
+use bellwether_agent::update::boot::{BootError, BootState, BootStore, Image};
 use bellwether_agent::update::bounded::Bounded;
+use bellwether_agent::update::facts::APP;
 use bellwether_agent::update::record::{Record, RecordStore};
 use bellwether_agent::update::trial::{self, Selected};
 use bellwether_agent::update::{Facts, ShareOffer, UpdateError, Updater, Work};
@@ -223,7 +224,7 @@ impl Device {
         let dice = DeviceDice(self.dice().fork());
         let updater = Updater::start(&mut chip, dice, facts, Duration::ZERO)?;
         self.seen().record(updater.record());
-        let (image, place) = (selected.image.version_text(), updater.record().place);
+        let (image, place) = (selected.image(0).map_or("", Image::version_text), updater.record().place);
         self.note(&format!("booted {image} at {place:?}"));
         if updater.work() == Work::Reboot {
             return Ok(Ended::Reboot);
@@ -240,14 +241,16 @@ impl Device {
             return Ok(Some(selected));
         }
         sleep(SELF_TEST).await;
-        if self.make.self_test_fails && selected.image.digest != self.factory_image {
+        if self.make.self_test_fails
+            && selected.image(0).map_or([0; 32], |image| image.digest) != self.factory_image
+        {
             self.note(&"self-test failed");
             self.seen().self_tests_failed += 1;
             trial::roll_back(chip)?;
             return Ok(None);
         }
         trial::confirm(chip)?;
-        self.seen().confirm(selected.image.digest);
+        self.seen().confirm(selected.image(0).map_or([0; 32], |image| image.digest));
         Ok(Some(selected))
     }
 
@@ -262,6 +265,7 @@ impl Device {
             built: self.make.made,
             anchors: Anchors::initial(unit.anchors).expect("anchors in the unit file"),
             share_offer: self.make.share_offer,
+            components: APP,
         }
     }
 
@@ -293,13 +297,13 @@ impl Device {
 
 fn flash(chip: &mut Chip, make: &Make, version: &str, image: &[u8]) {
     let unit = UnitData::decode(&make.unit).expect("a unit file");
-    chip.write(Region::SlotA, 0, image).expect("power");
+    chip.write(Region::SlotA(0), 0, image).expect("power");
     let first = Image {
         digest: Sha256::digest(image).into(),
         bytes: u32::try_from(image.len()).expect("a small image"),
         version: Bounded::copy_of(version.as_bytes()).expect("a short version"),
     };
-    let boot = BootState { active: Slot::A, images: [Some(first), None], trial: Trial::None };
+    let boot = BootState::factory([first]);
     BootStore::new().save(chip, &boot).expect("a boot state");
     let record = Record::factory(unit.epoch, unit.seed.clone(), unit.chain_length, make.made);
     RecordStore::new().save(chip, &record).expect("a record");

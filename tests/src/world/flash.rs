@@ -235,7 +235,7 @@ fn bytes(region: Region, slot_bytes: usize) -> usize {
         Region::Record | Region::Anchors => 2 * COPY_BYTES_MAX,
         Region::Boot => 2 * BOOT_COPY_BYTES,
         Region::Manifest => MANIFEST_BYTES,
-        Region::SlotA | Region::SlotB => slot_bytes,
+        Region::SlotA(_) | Region::SlotB(_) => slot_bytes,
     }
 }
 
@@ -245,7 +245,7 @@ fn key(region: Region) -> u8 {
 }
 
 const REGIONS: [Region; 6] =
-    [Region::Record, Region::Manifest, Region::SlotA, Region::SlotB, Region::Boot, Region::Anchors];
+    [Region::Record, Region::Manifest, Region::SlotA(0), Region::SlotB(0), Region::Boot, Region::Anchors];
 
 /// Two halves of 8 KiB: manifests of the world have one or two classes.
 const MANIFEST_BYTES: usize = 16 * 1024;
@@ -263,13 +263,13 @@ mod tests {
     fn committed_write_survives_every_cut() {
         for seed in 0..50 {
             let mut chip = chip(seed);
-            chip.write(Region::SlotA, 3, b"kept").unwrap();
+            chip.write(Region::SlotA(0), 3, b"kept").unwrap();
             chip.commit().unwrap();
-            chip.write(Region::SlotA, 20, b"perhaps").unwrap();
+            chip.write(Region::SlotA(0), 20, b"perhaps").unwrap();
             chip.cut();
-            assert_eq!(chip.read(Region::SlotA, 3, &mut [0; 4]), Err(PowerCut));
+            assert_eq!(chip.read(Region::SlotA(0), 3, &mut [0; 4]), Err(PowerCut));
             chip.power_on();
-            assert_eq!(&chip.peek(Region::SlotA, 7)[3..], b"kept");
+            assert_eq!(&chip.peek(Region::SlotA(0), 7)[3..], b"kept");
         }
     }
 
@@ -278,9 +278,9 @@ mod tests {
         let mut rests = std::collections::BTreeSet::new();
         for seed in 0..200 {
             let mut chip = chip(seed);
-            chip.write(Region::SlotB, 4, &[0; 8]).unwrap();
+            chip.write(Region::SlotB(0), 4, &[0; 8]).unwrap();
             chip.cut();
-            let area = chip.peek(Region::SlotB, 16);
+            let area = chip.peek(Region::SlotB(0), 16);
             assert_eq!((&area[..4], &area[12..]), (&[ERASED; 4][..], &[ERASED; 4][..]));
             let whole = area[4..12] == [0; 8];
             let beginning = area[4] == 0 && area[11] == ERASED;
@@ -308,10 +308,10 @@ mod tests {
         let lost = (0..50).any(|seed| {
             let mut chip = chip(seed);
             chip.forget_commits();
-            chip.write(Region::SlotA, 0, b"kept?").unwrap();
+            chip.write(Region::SlotA(0), 0, b"kept?").unwrap();
             chip.commit().unwrap();
             chip.cut();
-            chip.peek(Region::SlotA, 5) != b"kept?"
+            chip.peek(Region::SlotA(0), 5) != b"kept?"
         });
         assert!(lost);
     }

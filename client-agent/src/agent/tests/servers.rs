@@ -3,6 +3,8 @@
 use super::*;
 use crate::testing::{NOW, UPTIME};
 use crate::update::AnchorsTaken;
+use crate::update::facts::COMPONENTS_MAX;
+use crate::update::request::Held;
 use crate::update::verify::{Against, verify};
 use bellwether_manifests::definition::DEFINITION_BYTES_MAX;
 use bellwether_manifests::message::{StableAnswers, predict};
@@ -121,10 +123,9 @@ fn stable_answers_foretell_the_selector_of_a_request() {
     let against = Against {
         facts: twin.facts(),
         anchors: twin.anchors(),
-        running: twin.running(),
-        sequence: 0,
+        held: [Held { running: twin.running(), slot_bytes: u32::MAX }; COMPONENTS_MAX],
+        sequences: [0; COMPONENTS_MAX],
         now: NOW,
-        slot_bytes: u32::MAX,
     };
     let followed = verify(&envelope, &against).unwrap();
     let mut scratch = [0; DEFINITION_BYTES_MAX];

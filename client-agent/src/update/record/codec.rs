@@ -1,13 +1,14 @@
 //! The bytes of the record.
 //!
 //! Version 1 had neither share nor keys of a place that was passed, and told of a report only whether it moved the
-//! place; it is still read, since devices in the field have it.
+//! place; versions 1 and 2 had one component. They are still read, since devices in the field have them.
 
 use super::{
-    Granted, ManifestRef, Outcome, PassedKeys, PendingReport, Place, Progress, REPORTS_MAX, Record, Stage,
-    State,
+    Granted, ManifestRef, Outcome, Part, PassedKeys, PendingReport, Place, Progress, REPORTS_MAX, Record,
+    Stage, State,
 };
 use crate::update::bounded::Bounded;
+use crate::update::facts::COMPONENTS_MAX;
 use bellwether_keys::share::PrivateShare;
 use bellwether_keys::{ChainLength, Secret, Seed};
 use bellwether_manifests::message::Moment;
@@ -21,7 +22,11 @@ pub(super) fn encode(e: &mut Out<'_>, record: &Record) -> EncodeResult {
     e.array(14)?.u8(VERSION)?;
     encode_place(e, record.place)?;
     e.bytes(record.seed.expose())?.u16(record.chain_length.get())?.bytes(&record.fork)?;
-    e.u64(record.manifest_sequence)?.u64(record.grant_highest)?.u64(record.counter_reserved)?;
+    e.array(COMPONENTS_MAX as u64)?;
+    for sequence in record.manifest_sequences {
+        e.u64(sequence)?;
+    }
+    e.u64(record.grant_highest)?.u64(record.counter_reserved)?;
     e.u64(record.time_floor)?.u64(record.anchors_edition)?;
     encode_secret(e, record.share.as_ref().map(PrivateShare::expose))?;
     encode_state(e, &record.state)?;
@@ -72,13 +77,21 @@ fn encode_state(e: &mut Out<'_>, state: &State) -> EncodeResult {
 fn encode_manifest(e: &mut Out<'_>, manifest: &ManifestRef) -> EncodeResult {
     e.array(7)?.u8(manifest.half)?.u32(manifest.bytes)?.bytes(&manifest.digest)?;
     e.u64(manifest.sequence)?.bytes(manifest.reference.as_slice())?.bytes(manifest.path.as_slice())?;
-    e.bytes(manifest.version.as_slice())?;
+    e.array(COMPONENTS_MAX as u64)?;
+    for part in &manifest.parts {
+        match part {
+            None => e.null()?,
+            Some(part) => e.array(2)?.u32(part.index)?.bytes(part.version.as_slice())?,
+        };
+    }
     Ok(())
 }
 
 fn encode_stage(e: &mut Out<'_>, stage: &Stage) -> EncodeResult {
     match stage {
-        Stage::Accepted(progress) => e.array(2)?.u32(progress.frame)?.bytes(&progress.expected)?,
+        Stage::Accepted(progress) => {
+            e.array(3)?.u8(progress.resource)?.u32(progress.frame)?.bytes(&progress.expected)?
+        }
         Stage::Decrypted => e.u8(STAGE_DECRYPTED)?,
         Stage::Executed => e.u8(STAGE_EXECUTED)?,
         Stage::Trial => e.u8(STAGE_TRIAL)?,
@@ -98,13 +111,14 @@ fn encode_report(e: &mut Out<'_>, report: &PendingReport) -> EncodeResult {
     encode_secret(e, report.receipt_key.as_ref().map(Secret::expose))
 }
 
-/// Reads what [`encode`] wrote, of this version or the one before; the CRC has been checked, so anything odd means a
+/// Reads what [`encode`] wrote, of this version or one before; the CRC has been checked, so anything odd means a
 /// later version.
 pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
     let d = &mut Decoder::new(bytes);
     let elements = d.array().ok()??;
     let version = match (d.u8().ok()?, elements) {
         (VERSION, 14) => Version::Current,
+        (VERSION_2, 14) => Version::Second,
         (VERSION_1, 13) => Version::First,
         _ => return None,
     };
@@ -113,14 +127,14 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
         seed: Seed::new(d.bytes().ok()?.try_into().ok()?),
         chain_length: ChainLength::try_from(d.u64().ok()?).ok()?,
         fork: d.bytes().ok()?.try_into().ok()?,
-        manifest_sequence: d.u64().ok()?,
+        manifest_sequences: decode_sequences(d, version)?,
         grant_highest: d.u64().ok()?,
         counter_reserved: d.u64().ok()?,
         time_floor: d.u64().ok()?,
         anchors_edition: d.u64().ok()?,
         share: match version {
             Version::First => None,
-            Version::Current => match decode_secret(d)? {
+            Version::Second | Version::Current => match decode_secret(d)? {
                 None => None,
                 Some(secret) => Some(PrivateShare::from_random(*secret.expose()).ok()?),
             },
@@ -136,7 +150,30 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
 #[derive(Clone, Copy)]
 enum Version {
     First,
+    Second,
     Current,
+}
+
+/// Reads an array with an element for each component; a program that has more of them wrote more.
+fn by_component<T>(
+    d: &mut Decoder<'_>,
+    into: &mut [T; COMPONENTS_MAX],
+    mut read: impl FnMut(&mut Decoder<'_>) -> Option<T>,
+) -> Option<()> {
+    let count = usize::try_from(d.array().ok()??).ok()?;
+    for element in into.get_mut(..count)? {
+        *element = read(d)?;
+    }
+    Some(())
+}
+
+fn decode_sequences(d: &mut Decoder<'_>, version: Version) -> Option<[u64; COMPONENTS_MAX]> {
+    let mut sequences = [0; COMPONENTS_MAX];
+    match version {
+        Version::First | Version::Second => sequences[0] = d.u64().ok()?,
+        Version::Current => by_component(d, &mut sequences, |d| d.u64().ok())?,
+    }
+    Some(sequences)
 }
 
 fn is_null(d: &Decoder<'_>) -> Option<bool> {
@@ -164,17 +201,17 @@ fn decode_place(d: &mut Decoder<'_>) -> Option<Place> {
 fn decode_state(d: &mut Decoder<'_>, version: Version) -> Option<State> {
     Some(match (d.array().ok()??, version) {
         (0, _) => State::None,
-        (1, _) => State::Stored(decode_manifest(d)?),
-        (6, Version::First) | (8, Version::Current) => State::Granted(Granted {
-            manifest: decode_manifest(d)?,
+        (1, _) => State::Stored(decode_manifest(d, version)?),
+        (6, Version::First) | (8, Version::Second | Version::Current) => State::Granted(Granted {
+            manifest: decode_manifest(d, version)?,
             place: decode_place(d)?,
             number: d.u64().ok()?,
             grant: Bounded::copy_of(d.bytes().ok()?)?,
             descriptor: Bounded::copy_of(d.bytes().ok()?)?,
-            stage: decode_stage(d)?,
+            stage: decode_stage(d, version)?,
             keys: match version {
                 Version::First => None,
-                Version::Current => decode_keys(d)?,
+                Version::Second | Version::Current => decode_keys(d)?,
             },
         }),
         _ => return None,
@@ -190,7 +227,7 @@ fn decode_keys(d: &mut Decoder<'_>) -> Option<Option<PassedKeys>> {
     })
 }
 
-fn decode_manifest(d: &mut Decoder<'_>) -> Option<ManifestRef> {
+fn decode_manifest(d: &mut Decoder<'_>, version: Version) -> Option<ManifestRef> {
     array(d, 7)?;
     Some(ManifestRef {
         half: d.u8().ok()?,
@@ -199,11 +236,35 @@ fn decode_manifest(d: &mut Decoder<'_>) -> Option<ManifestRef> {
         sequence: d.u64().ok()?,
         reference: Bounded::copy_of(d.bytes().ok()?)?,
         path: Bounded::copy_of(d.bytes().ok()?)?,
-        version: Bounded::copy_of(d.bytes().ok()?)?,
+        parts: decode_parts(d, version)?,
     })
 }
 
-fn decode_stage(d: &mut Decoder<'_>) -> Option<Stage> {
+fn decode_parts(d: &mut Decoder<'_>, version: Version) -> Option<[Option<Part>; COMPONENTS_MAX]> {
+    let mut parts = [const { None }; COMPONENTS_MAX];
+    match version {
+        Version::First | Version::Second => {
+            parts[0] = Some(Part { index: 0, version: Bounded::copy_of(d.bytes().ok()?)? });
+        }
+        Version::Current => by_component(d, &mut parts, decode_part)?,
+    }
+    Some(parts)
+}
+
+#[expect(
+    clippy::option_option,
+    reason = "the outer tells of a later version, the inner of nothing for a component"
+)]
+fn decode_part(d: &mut Decoder<'_>) -> Option<Option<Part>> {
+    if is_null(d)? {
+        d.null().ok()?;
+        return Some(None);
+    }
+    array(d, 2)?;
+    Some(Some(Part { index: d.u32().ok()?, version: Bounded::copy_of(d.bytes().ok()?)? }))
+}
+
+fn decode_stage(d: &mut Decoder<'_>, version: Version) -> Option<Stage> {
     if d.datatype().ok()? == minicbor::data::Type::U8 {
         return match d.u8().ok()? {
             STAGE_DECRYPTED => Some(Stage::Decrypted),
@@ -212,8 +273,18 @@ fn decode_stage(d: &mut Decoder<'_>) -> Option<Stage> {
             _ => None,
         };
     }
-    array(d, 2)?;
-    Some(Stage::Accepted(Progress { frame: d.u32().ok()?, expected: d.bytes().ok()?.try_into().ok()? }))
+    let resource = match version {
+        Version::First | Version::Second => {
+            array(d, 2)?;
+            0
+        }
+        Version::Current => {
+            array(d, 3)?;
+            d.u8().ok()?
+        }
+    };
+    let (frame, expected) = (d.u32().ok()?, d.bytes().ok()?.try_into().ok()?);
+    Some(Stage::Accepted(Progress { resource, frame, expected }))
 }
 
 fn decode_reports(d: &mut Decoder<'_>, version: Version) -> Option<[Option<PendingReport>; REPORTS_MAX]> {
@@ -243,7 +314,7 @@ fn decode_report(d: &mut Decoder<'_>, version: Version) -> Option<PendingReport>
         led_to: decode_led_to(d, version, place)?,
         receipt_key: match version {
             Version::First => None,
-            Version::Current => decode_secret(d)?,
+            Version::Second | Version::Current => decode_secret(d)?,
         },
     })
 }
@@ -256,11 +327,11 @@ fn decode_led_to(d: &mut Decoder<'_>, version: Version, from: Place) -> Option<O
             let next = Place { index: from.index.saturating_add(1), ..from };
             d.bool().ok()?.then_some(next)
         }
-        Version::Current if is_null(d)? => {
+        Version::Second | Version::Current if is_null(d)? => {
             d.null().ok()?;
             None
         }
-        Version::Current => Some(decode_place(d)?),
+        Version::Second | Version::Current => Some(decode_place(d)?),
     })
 }
 
@@ -270,7 +341,8 @@ fn decode_outcome(d: &mut Decoder<'_>) -> Option<Outcome> {
 }
 
 /// The layout of the body. Never reuse a number.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
+const VERSION_2: u8 = 2;
 const VERSION_1: u8 = 1;
 const STAGE_DECRYPTED: u8 = 32;
 const STAGE_TRIAL: u8 = 33;
@@ -281,13 +353,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Written by the program before this one: a grant being fetched, and two reports of its place, of which the
-    /// first moved it.
-    const BEFORE: &[u8] = include_bytes!("vectors/version-1.cbor");
+    /// Written by the first program: a grant being fetched, and two reports of its place, of which the first moved it.
+    const FIRST: &[u8] = include_bytes!("vectors/version-1.cbor");
+
+    /// Written by the second one: the same, with a share and with keys of places that were passed.
+    const SECOND: &[u8] = include_bytes!("vectors/version-2.cbor");
 
     #[test]
-    fn record_of_the_version_before_is_read() {
-        let record = decode(BEFORE).unwrap();
+    fn record_of_version_1_is_read() {
+        let record = decode(FIRST).unwrap();
         assert_eq!(record.place, Place { epoch: u16::MAX, index: 0 });
         assert_eq!((record.seed, record.share), (Seed::new([3; 32]), None));
         let State::Granted(granted) = record.state else { panic!("{:?}", record.state) };
@@ -295,7 +369,10 @@ mod tests {
             (granted.grant.as_slice(), granted.descriptor.as_slice()),
             (&b"grant"[..], &b"descriptor"[..])
         );
-        assert_eq!(granted.stage, Stage::Accepted(Progress { frame: u32::MAX, expected: [8; 32] }));
+        assert_eq!(
+            granted.stage,
+            Stage::Accepted(Progress { resource: 0, frame: u32::MAX, expected: [8; 32] })
+        );
         assert_eq!((granted.manifest.path.as_text(), granted.keys), ("/u", None));
         let reports = record.reports.map(Option::unwrap);
         assert_eq!(reports[0].led_to, Some(Place { epoch: 1, index: 1024 }));
@@ -305,13 +382,38 @@ mod tests {
     }
 
     #[test]
+    fn record_of_version_2_is_read_as_one_of_a_device_with_one_component() {
+        let record = decode(SECOND).unwrap();
+        assert_eq!(record.manifest_sequences, core::array::from_fn(|at| if at == 0 { 77 } else { 0 }));
+        assert!(record.share.is_some());
+        let State::Granted(granted) = record.state else { panic!("{:?}", record.state) };
+        assert_eq!(
+            granted.stage,
+            Stage::Accepted(Progress { resource: 0, frame: u32::MAX, expected: [8; 32] })
+        );
+        let [Some(part), rest @ ..] = &granted.manifest.parts else { panic!("no part") };
+        assert_eq!((part.index, part.version.as_text()), (0, "2.0.0"));
+        assert!(rest.iter().all(Option::is_none));
+        assert!(granted.keys.is_some());
+        let reports = record.reports.map(Option::unwrap);
+        assert_eq!(reports[0].led_to, Some(Place { epoch: u16::MAX, index: u16::MAX }));
+        assert_eq!((reports[1].led_to, reports[1].moment), (None, Moment::Decrypted));
+        assert!(reports[0].receipt_key.is_some() && reports[1].receipt_key.is_none());
+    }
+
+    #[test]
     fn record_of_a_later_version_is_not_read() {
-        let mut later = BEFORE.to_vec();
-        later[1] = 3;
-        assert_eq!(decode(&later), None);
-        // The version before with the elements of this one, and the other way round.
-        later[1] = 2;
-        assert_eq!(decode(&later), None);
+        for before in [FIRST, SECOND] {
+            let mut later = before.to_vec();
+            later[1] = VERSION + 1;
+            assert_eq!(decode(&later), None);
+        }
+        // The elements of one version under the number of another.
+        for (before, number) in [(FIRST, 2), (FIRST, 3), (SECOND, 1), (SECOND, 3)] {
+            let mut other = before.to_vec();
+            other[1] = number;
+            assert_eq!(decode(&other), None);
+        }
     }
 
     proptest! {

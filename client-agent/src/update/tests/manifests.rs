@@ -87,7 +87,7 @@ fn sequence_number_below_the_installed_one_is_refused_and_an_equal_one_is_not() 
     let mut flash = device.into_flash();
     crate::update::trial::confirm(&mut flash).unwrap();
     let mut device = crate::testing::start(flash, &author);
-    assert_eq!(device.record().manifest_sequence, 5);
+    assert_eq!(device.record().manifest_sequences[0], 5);
     assert_eq!(result_of(&mut device, &author.manifest(4, &old_image())), (8, Reason::ConditionFailed));
     assert_eq!(offer(&mut device, &manifest), Offered::Stored);
 }
@@ -130,7 +130,10 @@ fn version_is_the_one_that_the_class_states_and_without_one_the_text_is_it() {
         draft.classes[1].version = stated;
         let envelope = draft.sign(&author.key).unwrap();
         assert_eq!(offer(&mut device, &envelope), Offered::Stored);
-        assert_eq!(device.record().manifest().unwrap().version.as_text(), expected);
+        assert_eq!(
+            device.record().manifest().unwrap().parts[0].as_ref().unwrap().version.as_text(),
+            expected
+        );
     }
 }
 

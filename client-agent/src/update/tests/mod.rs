@@ -2,6 +2,7 @@
 
 mod anchors;
 mod answers;
+mod cuts;
 mod go;
 mod happy;
 mod hostile;
@@ -9,3 +10,4 @@ mod manifests;
 mod power;
 mod reseed;
 mod verdicts;
+mod walk;

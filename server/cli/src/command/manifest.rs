@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use bellwether_api::Manifest;
-use bellwether_manifests::author::{self, ClassImage, ManifestDraft, Profile, class_id, vendor_id};
+use bellwether_manifests::author::{
+    self, ClassImage, ComponentDraft, ManifestDraft, Profile, class_id, vendor_id,
+};
 use bellwether_manifests::version;
 use clap::{Args, Subcommand, ValueEnum};
 use reqwest::Method;
@@ -73,9 +75,13 @@ pub(crate) struct Make {
     sequence: u64,
     /// Class, its image, and the image's version, e.g. lamp=lamp.bin:2.0.0; one per class
     ///
+    /// For a class with several components one per component, e.g. gate/radio=radio.bin:1.1.0 beside
+    /// gate/app=app.bin:2.0.0; without a name it is the component `app`. Name them in the order in which the devices have
+    /// them. They are updated together; every class of the manifest must have the same ones.
+    ///
     /// A version of up to three numbers, as 2.0.0 or 1.2-rc.3 (alpha, beta, rc), is what the devices of the class call
     /// theirs; any other is a text for people.
-    #[arg(long = "image", required = true, value_name = "CLASS=FILE[:VERSION]")]
+    #[arg(long = "image", required = true, value_name = "CLASS[/COMPONENT]=FILE[:VERSION]")]
     images: Vec<Image>,
     /// Where devices ask for their resources, relative to their server or absolute
     #[arg(long, default_value = "/u", value_name = "URI")]
@@ -112,11 +118,12 @@ pub(crate) enum Questions {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Image {
     class: String,
+    component: String,
     file: String,
     version: Option<String>,
 }
 
-/// Reads `CLASS=FILE[:VERSION]`; the last colon counts, and only one with a version behind it.
+/// Reads `CLASS[/COMPONENT]=FILE[:VERSION]`; the last colon counts, and only one with a version behind it.
 impl FromStr for Image {
     type Err = String;
 
@@ -129,10 +136,12 @@ impl FromStr for Image {
             Some((_, "")) => return Err(expected()),
             _ => (rest, None),
         };
-        if class.is_empty() || file.is_empty() {
+        let (class, component) = class.split_once('/').unwrap_or((class, APP));
+        if class.is_empty() || component.is_empty() || file.is_empty() {
             return Err(expected());
         }
-        Ok(Self { class: class.to_owned(), file: file.to_owned(), version: version.map(str::to_owned) })
+        let (class, component) = (class.to_owned(), component.to_owned());
+        Ok(Self { class, component, file: file.to_owned(), version: version.map(str::to_owned) })
     }
 }
 
@@ -200,7 +209,7 @@ fn draft(make: &Make, now: u64) -> Result<ManifestDraft, Failure> {
         return Err(Failure::Usage(text));
     }
     let vendor = vendor_id(&make.vendor);
-    let classes = make.images.iter().map(|image| class_image(&vendor, image));
+    let (component, classes, further) = components(&vendor, &make.images)?;
     let reference = || format!("https://{}/manifests/{}", make.vendor, make.sequence);
     let reference = make.reference_uri.clone().unwrap_or_else(reference);
     let profile = match make.profile {
@@ -208,14 +217,35 @@ fn draft(make: &Make, now: u64) -> Result<ManifestDraft, Failure> {
         Questions::S => Profile::FetchArguments,
         Questions::U => Profile::Query,
     };
-    Ok(ManifestDraft {
+    let draft = ManifestDraft {
+        component,
         request_identifier: make.uri.clone(),
         profile,
         use_before: make.use_before,
         priority: make.priority,
         version: version_text(&make.images),
-        ..ManifestDraft::new(make.sequence, vendor, classes.collect::<Result<_, _>>()?, reference)
-    })
+        ..ManifestDraft::new(make.sequence, vendor, classes, reference)
+    };
+    Ok(further.into_iter().fold(draft, ManifestDraft::with))
+}
+
+/// A component with its images, and those beside it.
+type Components = (Vec<Vec<u8>>, Vec<ClassImage>, Vec<ComponentDraft>);
+
+/// Sorts the images by component, in the order in which these are named first.
+fn components(vendor: &[u8; 16], images: &[Image]) -> Result<Components, Failure> {
+    let mut drafts: Vec<ComponentDraft> = Vec::new();
+    for image in images {
+        let id = vec![image.component.clone().into_bytes()];
+        let class = class_image(vendor, image)?;
+        match drafts.iter_mut().find(|draft| draft.component == id) {
+            Some(draft) => draft.classes.push(class),
+            None => drafts.push(ComponentDraft { component: id, classes: vec![class] }),
+        }
+    }
+    let mut drafts = drafts.into_iter();
+    let first = drafts.next().ok_or_else(|| Failure::Usage("--image is missing".to_owned()))?;
+    Ok((first.component, first.classes, drafts.collect()))
 }
 
 fn class_image(vendor: &[u8; 16], image: &Image) -> Result<ClassImage, Failure> {
@@ -232,10 +262,15 @@ fn class_image(vendor: &[u8; 16], image: &Image) -> Result<ClassImage, Failure> 
     })
 }
 
-/// The text for people: one version where all agree, else each with its class.
+/// The text for people: one version where all agree, else each with its class, and with its component where there are
+/// several.
 fn version_text(images: &[Image]) -> Option<String> {
-    let known: Vec<(&str, &str)> =
-        images.iter().filter_map(|image| Some((image.class.as_str(), image.version.as_deref()?))).collect();
+    let several = images.iter().any(|image| image.component != images[0].component);
+    let name = |image: &Image| {
+        if several { format!("{}/{}", image.class, image.component) } else { image.class.clone() }
+    };
+    let known: Vec<(String, &str)> =
+        images.iter().filter_map(|image| Some((name(image), image.version.as_deref()?))).collect();
     let (_, first) = known.first()?;
     if known.len() == images.len() && known.iter().all(|(_, version)| version == first) {
         return Some((*first).to_owned());
@@ -243,6 +278,9 @@ fn version_text(images: &[Image]) -> Option<String> {
     let each = known.iter().map(|(class, version)| format!("{class} {version}"));
     Some(each.collect::<Vec<_>>().join(", "))
 }
+
+/// The component of whoever names none.
+const APP: &str = "app";
 
 #[cfg(test)]
 mod tests {
@@ -256,6 +294,21 @@ mod tests {
     fn version_stands_behind_the_last_colon() {
         let read = image("lamp=a:b.bin:2.0.0");
         assert_eq!((read.file.as_str(), read.version.as_deref()), ("a:b.bin", Some("2.0.0")));
+    }
+
+    #[test]
+    fn component_stands_behind_the_class_and_is_app_where_none_is_named() {
+        let read = image("gate/radio=a/b.bin:1.1");
+        assert_eq!((read.class.as_str(), read.component.as_str()), ("gate", "radio"));
+        assert_eq!((read.file.as_str(), read.version.as_deref()), ("a/b.bin", Some("1.1")));
+        assert_eq!(image("gate=a/b.bin").component, "app");
+        assert!("gate/=x".parse::<Image>().is_err() && "/radio=x".parse::<Image>().is_err());
+    }
+
+    #[test]
+    fn versions_of_several_components_are_told_apart() {
+        let images = [image("gate=x:2"), image("gate/radio=y:1")];
+        assert_eq!(version_text(&images), Some("gate/app 2, gate/radio 1".to_owned()));
     }
 
     #[test]

@@ -83,7 +83,7 @@ pub struct Receipted {
 impl Seen {
     /// Takes what the boot loader starts.
     pub(super) fn boot(&mut self, selected: &Selected) {
-        let image = selected.image.digest;
+        let image = selected.image(0).map_or([0; 32], |image| image.digest);
         self.boots += 1;
         self.running = image;
         self.ran.insert(image);
@@ -153,7 +153,7 @@ impl At {
             place: record.place,
             grant_highest: record.grant_highest,
             counter_reserved: record.counter_reserved,
-            manifest_sequence: record.manifest_sequence,
+            manifest_sequence: record.manifest_sequences[0],
             time_floor: record.time_floor,
             anchors_edition: record.anchors_edition,
             owes: record.reports.iter().flatten().count(),
