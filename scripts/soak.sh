@@ -7,6 +7,8 @@ export ROUNDS=${ROUNDS:-25}
 cargo build --workspace --bins --locked
 echo "== $ROUNDS rounds"
 cargo test --locked -p bellwether-tests --test system -- --nocapture killed
+# A cut at every write of every kind of update, and at every write of what follows each.
+BELLWETHER_ALL_CUTS=1 cargo test --release --locked -p bellwether-agent --lib -- --nocapture cuts::
 # The same order of steps each time, but more of them.
 cargo test --locked -p bellwether-decide --test model -- --nocapture --test-threads 1
 # Hostile input for every parser: an hour, FUZZ_SECONDS for another time.

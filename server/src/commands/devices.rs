@@ -220,9 +220,14 @@ impl Core {
         endpoint: &Endpoint,
         state: Option<&IdentityState>,
     ) -> Result<Option<Digest>, StoreError> {
-        let confirmed = state.and_then(|state| state.confirmed.values().next_back());
-        if let Some((_, digest)) = confirmed.and_then(|confirmed| confirmed.installed.first()) {
-            return Ok(Some(*digest));
+        let confirmed = state.into_iter().flat_map(|state| state.confirmed.values().rev());
+        let installed: Vec<Digest> = confirmed
+            .flat_map(|confirmed| &confirmed.installed)
+            .map(|(_, digest)| *digest)
+            .take(CONFIRMED_LOOKED_AT_MAX)
+            .collect();
+        if let Some(newest) = installed.first() {
+            return Ok(Some(self.newest_application(&installed).await?.unwrap_or(*newest)));
         }
         let events = self.store.latest_events(&self.tenant, Scope::Device(endpoint), PAGE).await?;
         let base = events.iter().rev().find_map(|recorded| match recorded.event.kind {
@@ -230,6 +235,16 @@ impl Core {
             _ => None,
         });
         Ok(base)
+    }
+
+    /// The first of these images that is an application: a device with several components is known by that.
+    async fn newest_application(&self, installed: &[Digest]) -> Result<Option<Digest>, StoreError> {
+        let releases = self.store.releases_with(&self.tenant, installed).await?;
+        let is_application = |digest: &&Digest| {
+            let mut held = releases.iter().map(|one| &one.release).filter(|one| one.digest == **digest);
+            held.any(|release| release.component == [b"app".to_vec()])
+        };
+        Ok(installed.iter().find(is_application).copied())
     }
 
     /// The version under which an image is catalogued.
@@ -349,6 +364,9 @@ const PAGE: u32 = 1_000;
 
 /// Devices in one answer: what a terminal or a script takes in one piece.
 const DEVICES_MAX: usize = 100_000;
+
+/// Confirmed images that are looked at to find the application among them: a dozen updates of another component alone.
+const CONFIRMED_LOOKED_AT_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

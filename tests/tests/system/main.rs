@@ -36,4 +36,5 @@ mod rows_restored;
 mod secrets;
 mod server_killed;
 mod start;
+mod two_components;
 mod walk;

@@ -2,6 +2,7 @@
 
 mod anchors;
 mod answers;
+mod components;
 mod cuts;
 mod go;
 mod happy;
