@@ -343,10 +343,20 @@ mod tests {
     use std::vec::Vec;
 
     fn with_source<T>(version: &str, use_it: impl FnOnce(&Source<'_>) -> T) -> T {
-        let facts = facts(&Author::new());
-        let running =
-            Image { digest: [1; 32], bytes: 1, version: Bounded::copy_of(version.as_bytes()).unwrap() };
-        use_it(&Source::ahead(&facts, [Held { running: &running, slot_bytes: 1 }; COMPONENTS_MAX]))
+        with_components(crate::update::facts::APP, version, use_it)
+    }
+
+    /// Components of which each runs another image.
+    fn with_components<T>(components: &[&[u8]], version: &str, use_it: impl FnOnce(&Source<'_>) -> T) -> T {
+        let facts = Facts { components, ..facts(&Author::new()) };
+        let version = Bounded::copy_of(version.as_bytes()).unwrap();
+        let images = [1, 2].map(|number| Image {
+            digest: [number; 32],
+            bytes: number.into(),
+            version: version.clone(),
+        });
+        let held = core::array::from_fn(|number| Held { running: &images[number], slot_bytes: 7 });
+        use_it(&Source::ahead(&facts, held))
     }
 
     fn version_answer(version: &str) -> Option<Bounded<VALUE_BYTES_MAX>> {
@@ -373,15 +383,19 @@ mod tests {
 
     /// Encodes the selector that the device sends for a definition, and the one that is predicted from what it told.
     fn sent_and_predicted(scopes: Vec<ScopeDraft>) -> (Vec<u8>, Vec<u8>) {
+        let draft = ManifestDraft { definition: scopes, ..Author::new().draft(1, b"image") };
+        sent_and_predicted_for(crate::update::facts::APP, &draft)
+    }
+
+    fn sent_and_predicted_for(components: &[&[u8]], draft: &ManifestDraft) -> (Vec<u8>, Vec<u8>) {
         let author = Author::new();
-        let envelope =
-            ManifestDraft { definition: scopes, ..author.draft(1, b"image") }.sign(&author.key).unwrap();
+        let envelope = draft.sign(&author.key).unwrap();
         let manifest = Envelope::parse(&envelope).unwrap().verify(&author.anchors()).unwrap();
         let class = author.class(crate::testing::CLASS);
         let identity = Identity { vendor: &author.vendor, class: &class, device: None, now: 0 };
         let plan = update(&manifest, &identity).unwrap();
         let (_, component) = plan.fetches().next().unwrap();
-        with_source("1.2.0", |source| {
+        with_components(components, "1.2.0", |source| {
             let mut bytes = [0; STABLE_BYTES_MAX];
             let length = write_stable(source, &mut bytes).unwrap();
             let told = StableAnswers::decode(&bytes[..length]).unwrap();
@@ -392,6 +406,17 @@ mod tests {
             let sent = collected.with_messages(manifest.digest(), |selector, _| cbor::to_vec(&selector));
             (sent.unwrap().unwrap(), predicted)
         })
+    }
+
+    #[test]
+    fn each_component_answers_for_itself_and_as_it_told_ahead() {
+        let author = Author::new();
+        let draft = author.draft(1, b"image").with(author.radio(b"radio"));
+        let (sent, predicted) = sent_and_predicted_for(crate::testing::WITH_RADIO, &draft);
+        assert_eq!(sent, predicted);
+        for digest in [[1; 32], [2; 32]] {
+            assert_eq!(sent.windows(32).filter(|window| *window == digest).count(), 1);
+        }
     }
 
     #[test]
