@@ -191,7 +191,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
 
     /// Is each resource for a component that the manifest fetches, and does every one of those come to its image?
     fn check_resources(&self, received: &Received<'_>, followed: &Followed<'_>) -> Result<(), Unusable> {
-        for resource in received.descriptor.resources.iter() {
+        for resource in received.descriptor.resources {
             let (component, wanted) = followed.wanted_at(resource.component).ok_or(Unusable::Form)?;
             if resource.inline.is_some()
                 || resource.kind == ResourceKind::Manifest
@@ -215,7 +215,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     fn check_key(&self, received: &Received<'_>) -> Result<Result<(), Unusable>, UpdateError<F::Error>> {
-        for resource in received.grant.resources.iter() {
+        for resource in received.grant.resources {
             for algorithm in [resource.algorithm, resource.key.algorithm] {
                 if !self.anchors().allows(algorithm) {
                     return Ok(Err(Unusable::Algorithm(algorithm)));
@@ -225,7 +225,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let Some(granted) = self.granted(received) else {
             return Ok(Err(Unusable::TooLong));
         };
-        for resource in received.grant.resources.iter() {
+        for resource in received.grant.resources {
             if self.content_key(&granted, &resource)?.is_none() {
                 return Ok(Err(Unusable::Key));
             }

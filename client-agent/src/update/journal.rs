@@ -91,7 +91,7 @@ impl Journal {
     }
 
     fn read_copy<F: Flash>(
-        &self,
+        self,
         flash: &mut F,
         copy: u8,
         into: &mut [u8; COPY_BYTES_MAX],
@@ -103,11 +103,11 @@ impl Journal {
     }
 
     /// Where a copy begins; the second one in the middle of the region.
-    fn offset<F: Flash>(&self, flash: &F, copy: u8) -> u32 {
+    fn offset<F: Flash>(self, flash: &F, copy: u8) -> u32 {
         if copy == 0 { 0 } else { flash.bytes(self.region) / 2 }
     }
 
-    fn copy_bytes<F: Flash>(&self, flash: &F) -> usize {
+    fn copy_bytes<F: Flash>(self, flash: &F) -> usize {
         (flash.bytes(self.region) as usize / 2).min(COPY_BYTES_MAX)
     }
 }
