@@ -3,7 +3,7 @@
 use core::fmt;
 
 use bellwether_agent::platform::{Flash, Region};
-use bellwether_agent::update::boot::{BOOT_COPY_BYTES, BootStore};
+use bellwether_agent::update::boot::BootStore;
 use bellwether_agent::update::journal::{COPY_BYTES_MAX, Journal};
 use bellwether_agent::update::record::{Record, RecordStore};
 use bellwether_keys::{ChainLength, Seed};
@@ -60,15 +60,15 @@ impl Flash for Memory {
 }
 
 /// A copy with a right checksum around any body.
-fn copy_of(region: Region, copy_bytes: usize, body: &[u8]) -> Option<Memory> {
+fn copy_of(region: Region, body: &[u8]) -> Option<Memory> {
     let mut flash = Memory::erased();
-    Journal::new(region, copy_bytes).store(&mut flash, body).ok()?;
+    Journal::new(region).store(&mut flash, body).ok()?;
     Some(flash)
 }
 
 /// Any body of a record: what is read is kept as the same, in today's version.
 pub(crate) fn record(data: &[u8]) {
-    let Some(mut flash) = copy_of(Region::Record, COPY_BYTES_MAX, data) else { return };
+    let Some(mut flash) = copy_of(Region::Record, data) else { return };
     let Ok(read) = RecordStore::new().load(&mut flash) else { return };
     let mut store = RecordStore::new();
     store.load(&mut flash).expect("it was read before");
@@ -79,9 +79,9 @@ pub(crate) fn record(data: &[u8]) {
     assert!(!shown.contains(&format!("{:?}", read.seed.expose())), "the seed is not shown");
 }
 
-fn body_of(flash: &mut Memory, region: Region, copy_bytes: usize) -> Vec<u8> {
+fn body_of(flash: &mut Memory, region: Region) -> Vec<u8> {
     let mut body = [0; COPY_BYTES_MAX];
-    let length = Journal::new(region, copy_bytes).load(flash, &mut body).expect("inside").expect("whole");
+    let length = Journal::new(region).load(flash, &mut body).expect("inside").expect("whole");
     body[..length].to_vec()
 }
 
@@ -90,50 +90,48 @@ pub(crate) fn record_seeds() -> Vec<Vec<u8>> {
     let mut flash = Memory::erased();
     let factory = Record::factory(1, Seed::new([3; 32]), ChainLength::DEFAULT, 1_700_000_000);
     RecordStore::new().save(&mut flash, &factory).expect("it fits");
-    let factory = body_of(&mut flash, Region::Record, COPY_BYTES_MAX);
+    let factory = body_of(&mut flash, Region::Record);
     // The first version in today's form: a grant being fetched, and two reports.
-    let mut flash = copy_of(Region::Record, COPY_BYTES_MAX, &first).expect("it fits");
+    let mut flash = copy_of(Region::Record, &first).expect("it fits");
     let mut store = RecordStore::new();
     let old = store.load(&mut flash).expect("version 1 is read");
     store.save(&mut flash, &old).expect("it fits");
-    vec![body_of(&mut flash, Region::Record, COPY_BYTES_MAX), first, factory]
+    vec![body_of(&mut flash, Region::Record), first, factory]
 }
 
 /// Any body of a boot state.
 pub(crate) fn boot(data: &[u8]) {
-    let Some(mut flash) = copy_of(Region::Boot, BOOT_COPY_BYTES, data) else { return };
+    let Some(mut flash) = copy_of(Region::Boot, data) else { return };
     let Ok(read) = BootStore::new().load(&mut flash) else { return };
-    let _ = read.image(read.chosen());
+    let _ = [0, 1, 2].map(|component| read.image(component, read.chosen(component)).is_some());
     BootStore::new().save(&mut flash, &read).expect("what was read fits its copy");
     let again = BootStore::new().load(&mut flash).expect("what was written can be read");
     assert_eq!(again, read);
 }
 
 pub(crate) fn boot_seeds() -> Vec<Vec<u8>> {
-    use bellwether_agent::update::boot::{BootState, Image, Slot, Trial};
+    use bellwether_agent::update::boot::{BootState, ComponentSet, Image, Slot, Trial};
     use bellwether_agent::update::bounded::Bounded;
     let image = |byte| Image {
         digest: [byte; 32],
         bytes: 40_000,
         version: Bounded::copy_of(b"1.2.3").expect("short"),
     };
+    let one = BootState::factory([image(1)]);
+    let mut two = BootState::factory([image(1), image(2)]);
+    two.set_image(0, Slot::B, Some(image(3)));
+    two.set_image(1, Slot::B, Some(image(4)));
+    let components = ComponentSet::NONE.with(0).with(1);
+    let pending = Trial::Pending { grant: 7, attempts: 1, components };
     let states = [
-        BootState { active: Slot::A, images: [Some(image(1)), None], trial: Trial::None },
-        BootState {
-            active: Slot::B,
-            images: [Some(image(1)), Some(image(2))],
-            trial: Trial::Pending { grant: 7, attempts: 1 },
-        },
-        BootState {
-            active: Slot::A,
-            images: [Some(image(1)), Some(image(2))],
-            trial: Trial::Failed { grant: u64::MAX },
-        },
+        one,
+        BootState { trial: pending, ..two.clone() },
+        BootState { trial: Trial::Failed { grant: u64::MAX }, ..two },
     ];
     let body = |state: &BootState| {
         let mut flash = Memory::erased();
         BootStore::new().save(&mut flash, state).expect("it fits");
-        body_of(&mut flash, Region::Boot, BOOT_COPY_BYTES)
+        body_of(&mut flash, Region::Boot)
     };
     states.iter().map(body).collect()
 }
@@ -142,7 +140,7 @@ pub(crate) fn boot_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn journal(data: &[u8]) {
     let mut input = Input::new(data);
     let mut flash = Memory::erased();
-    let mut journal = Journal::new(Region::Record, COPY_BYTES_MAX);
+    let mut journal = Journal::new(Region::Record);
     let mut stored: Vec<Vec<u8>> = Vec::new();
     let mut body = [0; COPY_BYTES_MAX];
     for _ in 0..OPERATIONS_MAX {
@@ -162,24 +160,24 @@ pub(crate) fn journal(data: &[u8]) {
                 flash.0[at..end].copy_from_slice(&bytes[..end - at]);
             }
             _ => {
-                journal = Journal::new(Region::Record, COPY_BYTES_MAX);
+                journal = Journal::new(Region::Record);
                 let _ = journal.load(&mut flash, &mut body);
             }
         }
     }
-    let loaded = Journal::new(Region::Record, COPY_BYTES_MAX).load(&mut flash, &mut body).expect("inside");
+    let loaded = Journal::new(Region::Record).load(&mut flash, &mut body).expect("inside");
     if let Some(length) = loaded {
         assert!(length <= COPY_BYTES_MAX);
     }
     // Without damage the newest one counts.
     if !data.is_empty() && data[0] % 4 < 2 {
         let mut flash = Memory::erased();
-        let mut journal = Journal::new(Region::Record, COPY_BYTES_MAX);
+        let mut journal = Journal::new(Region::Record);
         for body in &stored {
             journal.store(&mut flash, body).expect("it fitted before");
         }
         if let Some(newest) = stored.last() {
-            assert_eq!(&body_of(&mut flash, Region::Record, COPY_BYTES_MAX), newest);
+            assert_eq!(&body_of(&mut flash, Region::Record), newest);
         }
     }
 }

@@ -257,7 +257,7 @@ type EncodeResult = Result<(), minicbor::encode::Error<EndOfSlice>>;
 fn encode(e: &mut Encoder<Cursor<&mut [u8]>>, state: &BootState) -> EncodeResult {
     e.array(3)?.u8(VERSION)?;
     // Slots that were never filled are left out, so that one component needs no more room than it did before.
-    let filled = |slots: &Slots| slots.images.iter().any(Option::is_some);
+    let filled = |slots: &Slots| *slots != Slots::EMPTY;
     let count = state.components.iter().rposition(filled).map_or(0, |last| last + 1);
     e.array(count as u64)?;
     for slots in &state.components[..count] {
