@@ -30,7 +30,7 @@ fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_
 	@scripts/tools.sh build
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),$(SECONDS)) scripts/fuzz.sh
 
-soak: ## Repeats the tests that kill processes, ROUNDS times (25).
+soak: ## Repeats the tests that kill processes, ROUNDS times (25); then hostile input for FUZZ_SECONDS (3600).
 	@scripts/tools.sh test
 	@ROUNDS=$(ROUNDS) scripts/soak.sh
 
