@@ -8,7 +8,7 @@ ROUNDS ?= 25
 # Time of `make fuzz` for all targets together, in seconds.
 SECONDS ?= 600
 
-.PHONY: help run test bench fuzz soak build fmt clean
+.PHONY: help run test bench fuzz interop soak build fmt clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_
 soak: ## Repeats the tests that kill processes, ROUNDS times (25); then hostile input for FUZZ_SECONDS (3600).
 	@scripts/tools.sh test
 	@ROUNDS=$(ROUNDS) scripts/soak.sh
+
+interop: ## Sets other people's code upon the server: CoAP, LwM2M, COSE, SUIT, CDDL, dissectors. As root: it listens on loopback.
+	@scripts/interop.sh
 
 build: ## Builds the release binaries.
 	@scripts/tools.sh build

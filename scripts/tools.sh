@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the tools which a target needs are here. As root it installs what is missing; otherwise it
 # prints the line to run and stops. It never calls sudo by itself.
-# Usage: scripts/tools.sh build | test | bench
+# Usage: scripts/tools.sh build | test | bench | interop
 set -euo pipefail
 
 need_rust="1.95"
@@ -10,6 +10,8 @@ declare -A package=(
     [coap-client-openssl]=libcoap3-bin [coap-client-gnutls]=libcoap3-bin
     [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
     [python3]=python3 [pip]=python3-pip [valgrind]=valgrind
+    [coap-client-notls]=libcoap3-bin [tshark]=tshark [javac]=default-jdk-headless [mvn]=maven
+    [node]=nodejs [npm]=npm [autoreconf]=autoconf [automake]=automake
 )
 
 missing=()
@@ -35,6 +37,14 @@ want_libclang() {
     fi
 }
 
+# A virtual environment, and the headers for the one Python package that is built.
+want_python() {
+    want python3
+    python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+    python3 -c 'import os, sysconfig as s; assert os.path.exists(s.get_path("include") + "/Python.h")' 2>/dev/null ||
+        missing+=(python3-dev)
+}
+
 check_rust
 case "${1:-build}" in
 build) ;;
@@ -42,7 +52,10 @@ test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitt
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
 bench) want valgrind
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
-*) echo "usage: scripts/tools.sh build | test | bench" >&2; exit 2 ;;
+interop) want coap-client-notls; want coap-client-openssl; want coap-client-gnutls; want tshark
+    want javac; want mvn; want node; want npm; want autoreconf; want automake
+    want_python ;;
+*) echo "usage: scripts/tools.sh build | test | bench | interop" >&2; exit 2 ;;
 esac
 want clang; want cmake; want make; want cc
 want_libclang

@@ -89,6 +89,11 @@ impl Server {
         self.listening.coap.expect("--coap")
     }
 
+    /// Where fleet managers come in over HTTP.
+    pub fn http_address(&self) -> SocketAddr {
+        self.listening.http
+    }
+
     /// Its data folder.
     pub fn data(&self) -> &Path {
         &self.data

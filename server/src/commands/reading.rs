@@ -77,8 +77,7 @@ fn away(name: &str) -> Refusal {
 
 /// Asks in the format that suits best; where the device does not know that one, it chooses itself.
 async fn answer(registration: &Registration, path: Path) -> Result<Response, Refusal> {
-    let preferred = preferred(&registration.speaks);
-    let response = ask(registration, path, Some(preferred)).await?;
+    let response = ask(registration, path, preferred(&registration.speaks)).await?;
     let response = match response.code {
         Code::NOT_ACCEPTABLE | Code::BAD_OPTION | Code::UNSUPPORTED_CONTENT_FORMAT => {
             ask(registration, path, None).await?
@@ -139,12 +138,14 @@ fn failed(name: &str, error: &RequestError) -> Refusal {
     }
 }
 
-/// What to ask for: the best of what the device lists, else what every client of its version has.
-fn preferred(speaks: &Speaks) -> ContentFormat {
+/// What to ask for: the best of what the device lists, else what every client of its version has. In 1.0 clients were
+/// made before TLV had its number, and some give no answer at all to an Accept that they don't know: they choose.
+fn preferred(speaks: &Speaks) -> Option<ContentFormat> {
     let listed = PREFERENCE.into_iter().find(|format| speaks.formats.contains(format));
-    listed.unwrap_or(match speaks.version {
-        Version::V1_0 | Version::V1_1 => ContentFormat::TLV,
-        Version::V1_2 => ContentFormat::SENML_CBOR,
+    listed.or(match speaks.version {
+        Version::V1_0 => None,
+        Version::V1_1 => Some(ContentFormat::TLV),
+        Version::V1_2 => Some(ContentFormat::SENML_CBOR),
     })
 }
 
@@ -201,16 +202,16 @@ mod tests {
     #[test]
     fn best_format_that_the_device_lists_is_asked_for() {
         let leshan = speaks(Version::V1_1, &[60, 110, 112, 11542, 11543]);
-        assert_eq!(preferred(&leshan), ContentFormat::SENML_CBOR);
-        assert_eq!(preferred(&speaks(Version::V1_1, &[110])), ContentFormat::SENML_JSON);
-        assert_eq!(preferred(&speaks(Version::V1_1, &[11543])), ContentFormat::JSON);
+        assert_eq!(preferred(&leshan), Some(ContentFormat::SENML_CBOR));
+        assert_eq!(preferred(&speaks(Version::V1_1, &[110])), Some(ContentFormat::SENML_JSON));
+        assert_eq!(preferred(&speaks(Version::V1_1, &[11543])), Some(ContentFormat::JSON));
     }
 
     #[test]
     fn device_that_lists_nothing_is_asked_for_what_its_version_has() {
-        assert_eq!(preferred(&speaks(Version::V1_0, &[])), ContentFormat::TLV);
-        assert_eq!(preferred(&speaks(Version::V1_1, &[])), ContentFormat::TLV);
-        assert_eq!(preferred(&speaks(Version::V1_2, &[])), ContentFormat::SENML_CBOR);
+        assert_eq!(preferred(&speaks(Version::V1_0, &[])), None);
+        assert_eq!(preferred(&speaks(Version::V1_1, &[])), Some(ContentFormat::TLV));
+        assert_eq!(preferred(&speaks(Version::V1_2, &[])), Some(ContentFormat::SENML_CBOR));
     }
 
     #[test]

@@ -40,6 +40,14 @@ pub fn openapi() -> OpenApi {
         ))
         .build();
     for operation in operations(&mut document) {
+        for response in operation.responses.responses.values_mut() {
+            // OpenAPI requires one, and what comes is told by its type.
+            if let RefOr::T(response) = response
+                && response.description.is_empty()
+            {
+                "done".clone_into(&mut response.description);
+            }
+        }
         operation.responses.responses.insert("default".to_owned(), refusal());
         name_apart(operation);
     }
@@ -122,6 +130,18 @@ mod tests {
             }
             Value::Array(items) => items.iter().for_each(|value| references(value, found)),
             _ => {}
+        }
+    }
+
+    // OpenAPI 3.1 §4.8.17.1: `description` is required of a response.
+    #[test]
+    fn every_response_has_a_description() {
+        for (path, methods) in document()["paths"].as_object().expect("paths") {
+            for operation in methods.as_object().expect("methods").values() {
+                for (status, response) in operation["responses"].as_object().expect("responses") {
+                    assert!(response["description"].is_string(), "{path}: {status}");
+                }
+            }
         }
     }
 
