@@ -37,6 +37,8 @@ pub struct Counts {
 struct State {
     server: Option<SocketAddr>,
     is_cut: bool,
+    /// Goes up when the router forgets who is behind it.
+    translation: u64,
     counts: Counts,
 }
 
@@ -81,6 +83,12 @@ impl Uplink {
         lock(&self.state).is_cut = false;
     }
 
+    /// Lets the router forget who is behind it, as it does of itself after some silence: to the server every device
+    /// comes from another address from now on, and what is sent to the old ones is lost.
+    pub fn translate_anew(&self) {
+        lock(&self.state).translation += 1;
+    }
+
     /// Counts what passed until now.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -93,18 +101,19 @@ impl Uplink {
     ///
     /// What the system says; a datagram that can't be delivered is lost, as on any network.
     pub async fn carry(&self) -> io::Result<()> {
-        let mut behind: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+        let mut behind: HashMap<SocketAddr, (u64, Arc<UdpSocket>)> = HashMap::new();
         let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
         loop {
             let (length, device) = self.front.recv_from(&mut datagram).await?;
+            let now = lock(&self.state).translation;
             let socket = match behind.get(&device) {
-                Some(socket) => Arc::clone(socket),
+                Some((translation, socket)) if *translation == now => Arc::clone(socket),
                 None if behind.len() == DEVICES_MAX => continue,
-                None => {
+                _ => {
                     let socket = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?);
-                    behind.insert(device, Arc::clone(&socket));
+                    behind.insert(device, (now, Arc::clone(&socket)));
                     let (front, state) = (Arc::clone(&self.front), Arc::clone(&self.state));
-                    tokio::spawn(carry_down(Arc::clone(&socket), device, front, state));
+                    tokio::spawn(carry_down(Arc::clone(&socket), (device, now), front, state));
                     socket
                 }
             };
@@ -119,13 +128,20 @@ impl Uplink {
 
 async fn carry_down(
     from: Arc<UdpSocket>,
-    device: SocketAddr,
+    (device, translation): (SocketAddr, u64),
     front: Arc<UdpSocket>,
     state: Arc<Mutex<State>>,
 ) {
     let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
     while let Ok((length, sender)) = from.recv_from(&mut datagram).await {
-        let server = lock(&state).pass(Way::Down, length);
+        let server = {
+            let mut state = lock(&state);
+            if state.translation != translation {
+                state.counts.lost += 1;
+                return;
+            }
+            state.pass(Way::Down, length)
+        };
         if server == Some(sender) {
             // A device that was switched off has no socket any more.
             let _ = front.send_to(&datagram[..length], device).await;
@@ -205,6 +221,16 @@ mod tests {
         assert_eq!(receive(&server).await, (b"again".to_vec(), from));
         let expected = Counts { up: 2, down: 1, up_bytes: 10, down_bytes: 7, lost: 1 };
         assert_eq!(uplink.counts(), expected);
+
+        uplink.translate_anew();
+        server.send_to(b"to nobody", from).await.expect("sent");
+        while uplink.counts().lost == 1 {
+            tokio::task::yield_now().await;
+        }
+        device.send_to(b"elsewhere", front).await.expect("sent");
+        let (heard, elsewhere) = receive(&server).await;
+        assert_eq!(heard, b"elsewhere");
+        assert_ne!(elsewhere, from);
         carrying.abort();
     }
 }

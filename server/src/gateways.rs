@@ -132,6 +132,13 @@ impl Gateways {
         (presence.expires >= now).then(|| presence.clone())
     }
 
+    /// Ends the sessions of all gateways that are here: they shall know at once that nobody answers them.
+    pub fn part(&self) {
+        for presence in self.read().by_name.values().filter_map(|listed| listed.presence.as_ref()) {
+            presence.shard.close(presence.session);
+        }
+    }
+
     /// Names the gateways that can be reached now, in the order of their names.
     #[must_use]
     pub fn all_present(&self, now: u64) -> Vec<Endpoint> {

@@ -83,6 +83,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     watch.abort();
     sweeper.abort();
     drop(mqtt);
+    // Devices need not notice that there was no server for a while; gateways answer in its place.
+    core.gateways.part();
     let awake = coaps.hibernate().await;
     // What the socket gave out before is kept once its events are all seen to.
     if secure_ingress.await.is_err() {

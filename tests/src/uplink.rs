@@ -74,6 +74,11 @@ impl Uplink {
         self.say("mend");
     }
 
+    /// Gives every device another address on the server's side.
+    pub fn translate_anew(&self) {
+        self.say("move");
+    }
+
     /// Counts what passed until now.
     pub fn counts(&self) -> Counts {
         self.say("count")

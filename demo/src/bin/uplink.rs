@@ -10,7 +10,7 @@ use clap::Parser;
 
 /// Carries datagrams between devices and their server, and can be cut
 ///
-/// Reads a word a line: `to ADDRESS`, `cut`, `mend`, `count`. Answers each with a line: the address that devices call,
+/// Reads a word a line: `to ADDRESS`, `cut`, `mend`, `move`, `count`. Answers each with a line: the address that devices call,
 /// then what passed until now, as JSON. Ends when its standard input does.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -51,8 +51,9 @@ fn obey(uplink: &Uplink, line: &str) -> String {
         },
         ("cut", "") => uplink.cut(),
         ("mend", "") => uplink.mend(),
+        ("move", "") => uplink.translate_anew(),
         ("count", "") => {}
-        _ => return format!("{line:?} is none of: to ADDRESS, cut, mend, count"),
+        _ => return format!("{line:?} is none of: to ADDRESS, cut, mend, move, count"),
     }
     serde_json::to_string(&uplink.counts()).unwrap_or_else(|error| error.to_string())
 }

@@ -9,6 +9,7 @@
 mod agent_killed;
 mod campaigns;
 mod datagrams;
+mod dtls_sleep;
 mod endings;
 mod frames;
 mod gateway_away;
