@@ -305,7 +305,7 @@ fn draw_devices(dice: &mut Dice, gateways: usize, storm: Duration) -> Vec<Device
 
 fn draw_clock_steps(dice: &mut Dice, storm: Duration) -> Vec<(Duration, Duration)> {
     let steps = if dice.happens(250) { dice.between(1, 3) } else { 0 };
-    (0..steps).map(|_| (moment(dice, storm), seconds(dice, 1, 7_200))).collect()
+    (0..steps).map(|_| (moment(dice, storm), seconds(dice, 1, 600))).collect()
 }
 
 fn draw_weather(dice: &mut Dice) -> Conditions {

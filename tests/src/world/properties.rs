@@ -267,7 +267,7 @@ pub fn copies_get_nothing_unnoticed(end: &End<'_>) -> Vec<String> {
     wrong
 }
 
-/// What all sent together is within the bound that [`super::run`] derives from what was to be carried.
+/// What all sent together is within the bound for the loss, which is derived in `run/budget.rs`.
 pub fn bytes_are_within_their_bound(end: &End<'_>) -> Vec<String> {
     let sent: u64 = end.counts.values().map(|count| count.sent_bytes).sum();
     let too_many =

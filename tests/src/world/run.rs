@@ -1,5 +1,6 @@
 //! One run: sets a world up, lets its plan befall it, waits for the calm, and checks what must be true.
 
+mod budget;
 mod events;
 mod keeper;
 mod operators;
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub tail: Vec<String>,
     /// What the run was about, in numbers.
     pub figures: Figures,
+    /// What `explain` tells of the first device.
+    pub explained: Vec<String>,
 }
 
 /// A run in numbers.
@@ -228,14 +231,15 @@ impl<'p> World<'p> {
             alarms: alarms.unwrap_or_default(),
             unfinished,
             counts: self.network.counts(),
-            bytes_max: events::bytes_max(&self, &operators),
+            bytes_max: self.bytes_max(seconds),
         };
         let broken = properties::check(&end);
         let figures = self.figures(&end, seconds);
         let (trace, tail) = (self.trace.hash(), self.trace.tail());
         self.lives.shutdown().await;
         self.server.crash().await;
-        Outcome { broken, trace, tail, figures }
+        let explained = end.subjects.into_iter().next().map(|subject| subject.explained).unwrap_or_default();
+        Outcome { broken, trace, tail, figures, explained }
     }
 
     fn target(&self, manifest: &str, operators: &Operators) -> super::device::Digest {
@@ -307,9 +311,9 @@ const BEGINNING: u64 = 1_800_000_000;
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
 /// Time after the last happening in which all must end: the longest wait of a device is five minutes, the longest detour
-/// around a gateway ten, and a registration is noticed dead within its lifetime of at most fifteen; several of them may
+/// around a gateway ten, a grant lives an hour, and a registration is noticed dead within its lifetime of at most fifteen; several of them may
 /// follow one another.
-const CALM_MOST: Duration = Duration::from_hours(4);
+const CALM_MOST: Duration = Duration::from_hours(3);
 
 /// Time in which what has ended must stay so.
 const LINGER: Duration = Duration::from_mins(5);

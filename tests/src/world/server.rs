@@ -372,5 +372,5 @@ mod tests {
     }
 }
 
-/// Half an hour, where a week is usual.
-const GRANT_LIFETIME_S: &str = "1800";
+/// An hour, where a week is usual; longer than the clock of a device is ever ahead.
+const GRANT_LIFETIME_S: &str = "3600";

@@ -36,8 +36,12 @@ pub struct Seen {
     pub manifests_refused: u64,
     /// Times that its self-test failed.
     pub self_tests_failed: u64,
-    /// Images that it began to fetch, by whether as a delta.
+    /// Grants for a delta that it kept.
     pub deltas: u64,
+    /// Frames that it stored, those again after a power cut included.
+    pub frames: u64,
+    /// Requests of its own that were never answered.
+    pub unanswered: u64,
     /// Rules that it broke, in words.
     pub broken: Vec<String>,
 }
@@ -136,6 +140,8 @@ impl Seen {
             Event::Refused { reason } => self.refused.push(*reason),
             Event::ManifestRefused { .. } => self.manifests_refused += 1,
             Event::Granted { base: Some(_), .. } => self.deltas += 1,
+            Event::FrameStored { .. } => self.frames += 1,
+            Event::Unanswered { .. } => self.unanswered += 1,
             _ => {}
         }
     }

@@ -44,9 +44,4 @@ impl World<'_> {
     }
 }
 
-/// What a run may send at the most, in bytes of UDP payload.
-pub(super) fn bytes_max(_world: &World<'_>, _operators: &Operators) -> u64 {
-    u64::MAX
-}
-
 const TRANSLATED_PORT: u16 = 1_024;
