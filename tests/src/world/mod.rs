@@ -7,6 +7,7 @@ mod engine;
 pub mod flash;
 pub mod gateway;
 pub mod host;
+pub mod loss;
 pub mod network;
 pub mod plan;
 pub mod properties;

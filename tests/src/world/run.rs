@@ -7,9 +7,11 @@ mod operators;
 mod people;
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bellwether_api::CampaignState;
+use bellwether_decide::campaign::event::EventKind;
 use bellwether_store::Tenant;
 use bellwether_store::campaign::Campaigns as _;
 use bellwether_store::device::Devices as _;
@@ -23,7 +25,7 @@ use self::people::Population;
 use super::desk::Desk;
 use super::dice::Dice;
 use super::network::{Conditions, Network};
-use super::plan::Plan;
+use super::plan::{self, Plan};
 use super::properties::{self, End, Launched, Subject};
 use super::server::{Server, usual_address};
 use super::time::{self, Wall};
@@ -68,6 +70,19 @@ pub struct Figures {
     pub bytes_max: u64,
     /// Commits of the store.
     pub commits: u64,
+    /// When the first campaign was seen finished, and what was sent until then.
+    pub finished: Option<Finished>,
+}
+
+/// What was sent until a campaign was finished.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Finished {
+    /// Virtual seconds since the launch, to ten.
+    pub seconds: u64,
+    /// Bytes that the server sent.
+    pub down: u64,
+    /// Bytes that were sent to the server.
+    pub up: u64,
 }
 
 /// Runs a plan, and keeps so many lines of its trace.
@@ -92,12 +107,15 @@ struct World<'p> {
     lives: JoinSet<()>,
     /// Addresses that a translator has lent.
     rebound: usize,
+    began: Instant,
+    finished: Option<Finished>,
 }
 
 impl<'p> World<'p> {
     async fn live(plan: &'p Plan, kept_max: usize) -> Outcome {
         let mut world = Self::set_up(plan, kept_max).await;
         let began = trace::now();
+        world.began = began;
         let mut operators = Operators::begin(&world.server, &world.desk, plan).await;
         world.people.switch_on(plan, began, &mut world.lives);
         world.network.set_conditions(plan.weather);
@@ -137,6 +155,8 @@ impl<'p> World<'p> {
             tenant,
             lives: JoinSet::new(),
             rebound: 0,
+            began: trace::now(),
+            finished: None,
         }
     }
 
@@ -161,9 +181,24 @@ impl<'p> World<'p> {
     /// Reads the store, where the server has it open.
     async fn look(&mut self) {
         let (watch, tenant, names) = (&mut self.watch, &self.tenant, &self.people.names);
-        let looked = self.server.look(async |store| watch.look(store, tenant, names).await);
-        if looked.is_none() {
-            // It is down, and what it left is read when it is up again.
+        // Where it is down, what it left is read when it is up again.
+        let _: Option<()> = self.server.look(async |store| watch.look(store, tenant, names).await);
+        let is_finished = || self.watch.ledger.iter().any(|event| event.kind == EventKind::Finished);
+        if self.finished.is_none() && is_finished() {
+            self.finished = Some(self.sent());
+        }
+    }
+
+    /// Tells what went to the server and from it so far.
+    fn sent(&self) -> Finished {
+        let (server, counts) = (plan::server_ip(), self.network.counts());
+        let sum = |which: &dyn Fn(&(SocketAddr, SocketAddr)) -> bool| {
+            counts.iter().filter(|(pair, _)| which(pair)).map(|(_, count)| count.sent_bytes).sum()
+        };
+        Finished {
+            seconds: trace::now().duration_since(self.began).as_secs(),
+            down: sum(&|(from, _)| from.ip() == server),
+            up: sum(&|(_, to)| to.ip() == server),
         }
     }
 
@@ -259,7 +294,7 @@ impl<'p> World<'p> {
 
     async fn subject<'w>(
         &self,
-        planned: &'w super::plan::DevicePlan,
+        planned: &'w plan::DevicePlan,
         subject: &people::Subject,
     ) -> Subject<'w> {
         let name = &subject.endpoint;
@@ -295,6 +330,7 @@ impl<'p> World<'p> {
             bytes: sum(|count| count.sent_bytes),
             bytes_max: end.bytes_max,
             commits: self.server.commits().count(),
+            finished: self.finished,
         }
     }
 }

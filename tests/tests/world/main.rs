@@ -2,5 +2,6 @@
 
 mod cases;
 mod commits;
+mod loss;
 mod repeated;
 mod seeds;
