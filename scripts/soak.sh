@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Kills servers, gateways and devices again and again, each round at other moments.
+# Kills servers, gateways and devices again and again, each round at other moments; and runs simulated worlds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export ROUNDS=${ROUNDS:-25}
+worlds=${SEEDS:-1000} first=${SEED:-1}
+unset SEEDS SEED
+echo "== $worlds worlds from seed $first on"
+SEED=$first SEEDS=$worlds cargo test --locked -p bellwether-tests --test world whatever -- --nocapture
 cargo build --workspace --bins --locked
 echo "== $ROUNDS rounds"
 cargo test --locked -p bellwether-tests --test system -- --nocapture killed

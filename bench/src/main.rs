@@ -12,6 +12,7 @@ mod figure;
 mod firmware;
 mod fleet;
 mod grants;
+mod loss;
 mod machine;
 mod mqtt;
 mod registered;
@@ -66,6 +67,8 @@ enum Subject {
     Mqtt,
     /// Bytes between a gateway and its server
     Upstream,
+    /// What loss costs an update
+    Loss,
     /// Instructions of what a device does
     Device,
     /// Memory of a registered device, and how long a killed server takes to have all back; only where it is named
@@ -131,6 +134,9 @@ fn measure(cli: &Cli) -> Result<(), Failure> {
     }
     if wanted(Subject::Upstream) {
         report.take(upstream::measure()?);
+    }
+    if wanted(Subject::Loss) {
+        report.take(loss::measure()?);
     }
     if let Some(firmware) = firmware.as_ref().filter(|_| wanted(Subject::Bytes)) {
         report.take(bytes::measure(firmware)?);

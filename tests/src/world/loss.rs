@@ -34,7 +34,7 @@ pub fn update(seed: u64, image_bytes: usize, patches: bool, loss_permille: u32) 
         image_bytes,
         policy: PolicyPlan::default(),
         happenings: Vec::new(),
-        storm: Duration::from_hours(2),
+        storm: Duration::from_mins(20),
     };
     let outcome = run::run(&plan, 0);
     assert!(outcome.broken.is_empty(), "seed {seed}: {:#?}", outcome.broken);

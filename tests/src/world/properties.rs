@@ -89,8 +89,8 @@ pub fn check(end: &End<'_>) -> Vec<String> {
     broken.collect()
 }
 
-/// Within the calm time every campaign that was not cancelled finishes or halts, and every device that is on has its
-/// reports acknowledged and works on nothing.
+/// Within the calm time every campaign that was not cancelled finishes and every device has its reports acknowledged; but
+/// for one that was copied, whose identity waits for a person.
 pub fn everything_comes_to_its_end(end: &End<'_>) -> Vec<String> {
     end.unfinished.iter().cloned().collect()
 }

@@ -25,7 +25,7 @@ use self::people::Population;
 use super::desk::Desk;
 use super::dice::Dice;
 use super::network::{Conditions, Network};
-use super::plan::{self, Plan};
+use super::plan::{self, Plan, Role};
 use super::properties::{self, End, Launched, Subject};
 use super::server::{Server, usual_address};
 use super::time::{self, Wall};
@@ -226,18 +226,31 @@ impl<'p> World<'p> {
         }
         let shown = self.server.with(async |core| operators.shown(core).await).await;
         let Ok(campaigns) = shown else { return Some("the server is not there".to_owned()) };
-        let running = |campaign: &&bellwether_api::Campaign| {
-            !matches!(campaign.state, CampaignState::Finished | CampaignState::Cancelled)
-        };
-        if let Some(campaign) = campaigns.iter().find(running) {
-            let open: Vec<_> = campaign.devices.iter().filter(|row| !is_end(row)).collect();
-            return Some(format!("campaign {} is {:?}: {open:?}", campaign.id, campaign.state));
+        for campaign in &campaigns {
+            let is_over = matches!(campaign.state, CampaignState::Finished | CampaignState::Cancelled);
+            let open: Vec<_> = campaign
+                .devices
+                .iter()
+                .filter(|row| !is_end(row) && !self.is_copied(&row.endpoint))
+                .collect();
+            if !is_over && (!open.is_empty() || campaign.devices.iter().all(is_end)) {
+                return Some(format!("campaign {} is {:?}: {open:?}", campaign.id, campaign.state));
+            }
         }
-        let owing = self.people.subjects.iter().find(|subject| {
+        let single = self.people.subjects.iter().filter(|subject| !self.is_copied(subject.endpoint.as_str()));
+        let owing = single.into_iter().find(|subject| {
             let at = subject.device.seen().at;
             at.is_none_or(|at| at.owes > 0)
         });
         owing.map(|subject| format!("{} owes reports: {:?}", subject.endpoint, subject.device.seen().at))
+    }
+
+    /// Tells whether a device is copied: which of the two comes to an end, and how, nobody can say.
+    fn is_copied(&self, name: &str) -> bool {
+        let mut planned = self.plan.devices.iter().zip(&self.people.subjects);
+        planned.any(|(planned, subject)| {
+            matches!(planned.role, Role::Copied(_)) && subject.endpoint.as_str() == name
+        })
     }
 
     async fn check(mut self, operators: Operators, unfinished: Option<String>, seconds: u64) -> Outcome {
@@ -292,11 +305,7 @@ impl<'p> World<'p> {
         operators.acknowledged().iter().map(known).collect()
     }
 
-    async fn subject<'w>(
-        &self,
-        planned: &'w plan::DevicePlan,
-        subject: &people::Subject,
-    ) -> Subject<'w> {
+    async fn subject<'w>(&self, planned: &'w plan::DevicePlan, subject: &people::Subject) -> Subject<'w> {
         let name = &subject.endpoint;
         let identity =
             self.server.look(async |store| store.identity(&self.tenant, name).await.expect("the store"));

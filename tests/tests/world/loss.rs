@@ -35,4 +35,4 @@ fn bytes(sent: &Finished) -> f64 {
     (sent.up + sent.down) as f64
 }
 
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 4;

@@ -3,7 +3,7 @@
 //! A confirmable message is sent until it and its answer have both come, 1/(1-p)² times on average where each way loses
 //! p; an answer 1/(1-p) times. So nothing is sent more than 1/(1-p)² times as often as without loss, and what is needed
 //! without loss is counted from what was to be done: frames, updates, boots, registrations, signs of life, over one hop
-//! or two. What goes unanswered for good costs five transmissions, and every fault lets each link do so once.
+//! or two. What goes unanswered for good costs five transmissions, and every fault lets the links of a device do so once.
 
 use super::World;
 use crate::world::device::Seen;
@@ -19,12 +19,11 @@ impl World<'_> {
                 needed += of_device(planned, &copy.seen(), seconds);
             }
         }
-        let links = (self.plan.devices.len() + self.people.gateways.len()) as u64 * 2;
         let faults = self.plan.happenings.len() as u64;
         let arrive = 1000 - u64::from(self.plan.weather.loss_permille);
         let lossy = needed * 1_000_000 / (arrive * arrive);
         let copies = 1000 + u64::from(self.plan.weather.duplicate_permille);
-        (lossy + faults * links * GIVEN_UP) * copies / 1000 * LUCK_PERCENT / 100
+        (lossy + faults * FAULT) * copies / 1000 * LUCK_PERCENT / 100
     }
 }
 
@@ -53,5 +52,7 @@ const GATEWAY: u64 = 6_000;
 const PRESENCE_PER_MIN: u64 = 150;
 /// Five transmissions of a message in either direction, and a handshake after it.
 const GIVEN_UP: u64 = 5 * 1_150 + 300;
+/// What a fault lets be sent in vain on the two links of a device.
+const FAULT: u64 = 2 * GIVEN_UP;
 /// The average is no bound: small runs have bad luck.
 const LUCK_PERCENT: u64 = 150;
