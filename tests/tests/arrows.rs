@@ -70,7 +70,9 @@ fn no_crate_depends_on_more_than_the_table_allows() {
 fn nothing_depends_on_demo_bench_or_tests() {
     for (from, to) in actual() {
         for end in ["bellwether-demo", "bellwether-bench", "bellwether-tests"] {
-            assert!(!to.contains(end), "{from} must not depend on {end}");
+            // The bench measures what loss costs in the world of the tests.
+            let measures = from == "bellwether-bench" && end == "bellwether-tests";
+            assert!(measures || !to.contains(end), "{from} must not depend on {end}");
         }
     }
 }

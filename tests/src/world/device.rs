@@ -223,7 +223,7 @@ impl Device {
         let facts = self.facts(unit, &servers);
         let dice = DeviceDice(self.dice().fork());
         let updater = Updater::start(&mut chip, dice, facts, Duration::ZERO)?;
-        self.seen().record(updater.record());
+        self.seen().record_at_boot(updater.record());
         let (image, place) = (selected.image(0).map_or("", Image::version_text), updater.record().place);
         self.note(&format!("booted {image} at {place:?}"));
         if updater.work() == Work::Reboot {

@@ -72,12 +72,13 @@ type Property = fn(&End<'_>) -> Vec<String>;
 
 /// Checks all properties and tells which are broken, a line each.
 pub fn check(end: &End<'_>) -> Vec<String> {
-    let properties: [(&str, Property); 9] = [
+    let properties: [(&str, Property); 10] = [
         ("everything comes to its end", everything_comes_to_its_end),
         ("nothing acknowledged is lost", nothing_acknowledged_is_lost),
         ("every honest device ends well or for a stated reason", every_honest_device_ends),
         ("only signed images run", only_signed_images_run),
         ("nothing goes back", nothing_goes_back),
+        ("device and server agree on the place", device_and_server_agree),
         ("no grant number has two forms", no_grant_number_has_two_forms),
         ("campaigns count what devices run", campaigns_count_what_devices_run),
         ("copies get nothing unnoticed", copies_get_nothing_unnoticed),
@@ -202,6 +203,17 @@ pub fn nothing_goes_back(end: &End<'_>) -> Vec<String> {
         broken.extend(said.map(|what| format!("{}: {what}", subject.endpoint)));
     }
     broken
+}
+
+/// At the end a device that was not copied stands where the server says: as many updates confirmed, in the same epoch.
+pub fn device_and_server_agree(end: &End<'_>) -> Vec<String> {
+    let single = end.subjects.iter().filter(|subject| !matches!(subject.plan.role, Role::Copied(_)));
+    let apart = single.filter_map(|subject| {
+        let (at, place) = (subject.seen.at?.place, subject.identity.as_ref()?.place);
+        let agree = (at.epoch, at.index) == (place.epoch, place.index);
+        (!agree).then(|| format!("{} stands at {at:?}, the server says {place:?}", subject.endpoint))
+    });
+    apart.collect()
 }
 
 /// A number of a grant, in an epoch of an identity, always means the same bytes: on the device, its copy and the server.

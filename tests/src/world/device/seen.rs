@@ -42,6 +42,8 @@ pub struct Seen {
     pub frames: u64,
     /// Requests of its own that were never answered.
     pub unanswered: u64,
+    /// The time floor that the newest boot read.
+    pub floor_at_boot: u64,
     /// Rules that it broke, in words.
     pub broken: Vec<String>,
 }
@@ -104,7 +106,17 @@ impl Seen {
         self.trials.remove(&image);
     }
 
-    /// Takes the record as it stands in flash, and holds it against what was seen before.
+    /// Takes the record that a boot reads from flash. Between boots the time floor may be ahead of it: it is raised with
+    /// what the server says, and written with the next step.
+    pub(super) fn record_at_boot(&mut self, record: &Record) {
+        if record.time_floor < self.floor_at_boot {
+            self.broken.push(format!("the time floor went back from {}: {record:?}", self.floor_at_boot));
+        }
+        self.floor_at_boot = record.time_floor;
+        self.record(record);
+    }
+
+    /// Takes the record as it stands, and holds it against what was seen before.
     pub(super) fn record(&mut self, record: &Record) {
         let at = At::of(record);
         if let Some(before) = self.at {
@@ -126,7 +138,6 @@ impl Seen {
             ("highest grant number", now.grant_highest < before.grant_highest),
             ("counter", now.counter_reserved < before.counter_reserved),
             ("manifest sequence number", now.manifest_sequence < before.manifest_sequence),
-            ("time floor", now.time_floor < before.time_floor),
             ("edition of the anchors", now.anchors_edition < before.anchors_edition),
         ];
         for (name, _) in fell.into_iter().filter(|(_, fell)| *fell) {
