@@ -1,6 +1,6 @@
 //! What operators allow: reissue (row 7), forward (row 18), block and unblock.
 
-use bellwether_api::Device;
+use bellwether_api::{Device, Explanation};
 use bellwether_manifests::message::Moment;
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
@@ -125,8 +125,9 @@ fn same_order_again_is_carried_out_once_and_another_body_is_refused() {
     assert_eq!(http.post(path, &order("lost")).status, 409);
     let as_another_verb = http.post("/v1/commands/devices/unblock", &order("stolen"));
     assert_eq!(as_another_verb.status, 409, "{}", as_another_verb.body);
-    let story = meters.fleet.cli.done("device explain meter-1");
-    assert_eq!(story.matches("was blocked by an operator").count(), 1, "{story}");
+    let story: Explanation = meters.fleet.cli.json("device explain meter-1");
+    let blocked = story.events.iter().filter(|event| event.kind == "blocked");
+    assert_eq!(blocked.count(), 1, "{story:#?}");
 }
 
 #[test]
