@@ -44,15 +44,23 @@ pub fn lock(folder: &Path) -> io::Result<Option<File>> {
 /// What the system says; the old file stands then.
 pub fn replace(path: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     let temporary = path.with_extension(TEMPORARY);
+    write_beside(&temporary, bytes, durable).inspect_err(|_| {
+        // The error says more than a failure to clear up after it; a full disk needs the room.
+        let _ = fs::remove_file(&temporary);
+    })?;
+    fs::rename(&temporary, path)?;
+    if durable == Durable::Yes { sync_folder(path) } else { Ok(()) }
+}
+
+fn write_beside(temporary: &Path, bytes: &[u8], durable: Durable) -> io::Result<()> {
     let mut open = OpenOptions::new();
-    let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(temporary)?;
     file.set_permissions(Permissions::from_mode(0o600))?;
     file.write_all(bytes)?;
     if durable == Durable::Yes {
         file.sync_all()?;
     }
-    fs::rename(&temporary, path)?;
-    if durable == Durable::Yes { sync_folder(path) } else { Ok(()) }
+    Ok(())
 }
 
 /// Reads a file of at most `bytes_max` bytes; `None` where there is none.
@@ -108,6 +116,24 @@ pub fn read_all(folder: &Path, bytes_max: u64) -> io::Result<Vec<(String, Vec<u8
     Ok(files)
 }
 
+/// Takes away, in a folder and those below it, what replacing a file has left that the end of a process cut short;
+/// nobody may be writing there.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sweep(&path)?;
+        } else if path.extension().is_some_and(|extension| extension == TEMPORARY) {
+            fs::remove_file(&path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the entry of a file durable.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -132,6 +158,20 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(read(&path, 2).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(read_all(folder.path(), 10).unwrap(), [("a".to_owned(), b"two".to_vec())]);
+    }
+
+    #[test]
+    fn replacement_that_was_cut_short_is_swept() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("outbox");
+        make_folder(&below).unwrap();
+        replace(&below.join("7"), b"kept", Durable::No).unwrap();
+        for half in [folder.path().join("children.new"), below.join("8.new")] {
+            fs::write(half, b"half").unwrap();
+        }
+        sweep(folder.path()).unwrap();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(read_all(&below, 10).unwrap(), [("7".to_owned(), b"kept".to_vec())]);
     }
 
     #[test]

@@ -115,6 +115,7 @@ pub fn start(machine: Arc<dyn Machine>, config: Config) -> Result<Running, Start
     disk::make_folder(&config.data).map_err(StartError::Folder)?;
     let lock = disk::lock(&config.data).map_err(StartError::Folder)?;
     let lock = lock.ok_or_else(|| StartError::InUse(config.data.clone()))?;
+    disk::sweep(&config.data).map_err(StartError::Folder)?;
     let (keys, counters) = (Arc::<PskTable>::default(), Arc::<Counters>::default());
     let cache = Gateway::open_cache(&config.data, config.cache_mib, &counters).map_err(StartError::Folder)?;
     let service = FrameService::new(Arc::clone(&cache), Arc::clone(&counters));

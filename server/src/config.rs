@@ -83,6 +83,33 @@ pub struct Flags {
     mqtt: mqtt::MqttFlags,
 }
 
+/// Where a command finds the data of a server.
+#[derive(Clone, Debug, Default, Parser)]
+pub struct Place {
+    /// Folder of the database, images and keys
+    #[arg(long, env = "BELLWETHER_DATA")]
+    data: Option<PathBuf>,
+    /// TOML file of the server, for its `data` and `master_key_command`
+    #[arg(long, env = "BELLWETHER_CONFIG")]
+    config: Option<PathBuf>,
+    /// Command whose standard output is the master key in hexadecimal [default: the file DATA/master.key]
+    #[arg(long, env = "BELLWETHER_MASTER_KEY_COMMAND")]
+    master_key_command: Option<String>,
+}
+
+impl Flags {
+    /// Takes what a command says over what stands before it.
+    #[must_use]
+    pub fn at(self, place: Place) -> Self {
+        Self {
+            data: place.data.or(self.data),
+            config: place.config.or(self.config),
+            master_key_command: place.master_key_command.or(self.master_key_command),
+            ..self
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_field_names, reason = "the fields are named as the keys in the file")]

@@ -14,6 +14,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use crate::backup::STAGING;
 use crate::book::Book;
 use crate::builder::Builder;
 use crate::bundles::BundleDesk;
@@ -126,6 +127,20 @@ pub enum StartError {
     /// The database can't be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The database is gone, and what lay beside it is not.
+    #[error(
+        "{} is missing, but {} is here: restore a backup (bellwether-server restore --replace), or move the images away \
+         to begin empty", database.display(), images.display()
+    )]
+    DatabaseMissing {
+        /// The database.
+        database: std::path::PathBuf,
+        /// The folder that belongs to it.
+        images: std::path::PathBuf,
+    },
+    /// A restore was ended before it had moved the database into its place.
+    #[error("a restore into {} was not finished: run bellwether-server restore again", .0.display())]
+    RestoreUnfinished(std::path::PathBuf),
     /// The database failed.
     #[error("the database failed: {0}")]
     Store(#[from] StoreError),
@@ -169,8 +184,11 @@ impl Core {
         dtls_keys: Arc<DtlsKeys>,
         frames: Arc<FrameCache>,
     ) -> Result<Arc<Self>, StartError> {
-        let store = Arc::new(SqliteStore::open(&config.data.join("bellwether.db")).await?);
+        let database = config.data.join("bellwether.db");
+        refuse_remains(&config.data, &database)?;
+        let store = Arc::new(SqliteStore::open(&database).await?);
         let images = Images::open_folder(&config.data.join("images"))?;
+        Images::sweep(&config.data.join("images"))?;
         let ground = Ground { machine: Arc::new(ThisMachine), store, images };
         Self::open_on(ground, config, public_uri, dtls_keys, frames).await
     }
@@ -272,6 +290,22 @@ impl Core {
     }
 }
 
+/// Refuses a folder without a database that had one: an empty one in its place would forget every device.
+fn refuse_remains(data: &std::path::Path, database: &std::path::Path) -> Result<(), StartError> {
+    if database.exists() {
+        return Ok(());
+    }
+    if data.join(STAGING).exists() {
+        return Err(StartError::RestoreUnfinished(data.to_owned()));
+    }
+    // It is made after the database, and never before.
+    let images = data.join("images");
+    if images.exists() {
+        return Err(StartError::DatabaseMissing { database: database.to_owned(), images });
+    }
+    Ok(())
+}
+
 /// Opens the distributor's key, or draws it at the first start. A wrong master key shows itself here.
 async fn distributor_key(
     machine: &dyn Machine,
@@ -291,4 +325,4 @@ async fn distributor_key(
     PrivateKey::from_random(scalar).map_err(|_| StartError::Distributor)
 }
 
-const DISTRIBUTOR_SETTING: &str = "distributor key";
+pub(crate) const DISTRIBUTOR_SETTING: &str = "distributor key";

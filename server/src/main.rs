@@ -1,21 +1,28 @@
 //! `bellwether-server`: one process, no set-up.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
-use bellwether_server::config::{Config, Flags};
+use bellwether_net::ThisMachine;
+use bellwether_server::backup::{self, BackupError, Wish};
+use bellwether_server::config::{Config, Flags, Place};
 use bellwether_server::shell;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
 /// The Bellwether server: LwM2M devices come in by CoAP over DTLS, fleet managers by HTTP on loopback
 ///
 /// It needs no set-up: the first start makes its data folder with a database, a master key and a token. Back the
 /// master key up (DATA/master.key); without it, what is sealed in the database is lost. Then see `bellwether --help`
-/// for the way to a first campaign.
+/// for the way to a first campaign. Without a command it serves.
 #[derive(Debug, Parser)]
 #[command(name = "bellwether-server", version)]
 struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     flags: Flags,
     /// What to log: error, warn, info, debug, or per module
@@ -26,11 +33,100 @@ struct Cli {
     log_json: bool,
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Backs the data folder up to one file, while the server runs
+    ///
+    /// The file is a tar archive, its owner's alone: database, images, the token of HTTP and the broker's login, with
+    /// the SHA-256 of each. The master key is not in it, nor is the configuration file: keep those elsewhere.
+    Backup {
+        #[command(flatten)]
+        place: Place,
+        /// The backup; a file that is not there yet
+        file: PathBuf,
+    },
+    /// Makes a data folder from a backup, while no server runs on it
+    ///
+    /// Put the master key into the folder first (DATA/master.key). Every digest is verified before anything is
+    /// changed. Devices that went on since the backup are challenged once and taken where they prove to stand.
+    Restore {
+        #[command(flatten)]
+        place: Place,
+        /// The backup
+        file: PathBuf,
+        /// Move a server's data that is in the folder aside, into a folder beside it
+        #[arg(long)]
+        replace: bool,
+        /// Days for which devices are taken where they prove to stand; 0: only after `bellwether device resync`
+        #[arg(long, default_value_t = RESYNC_DAYS)]
+        resync_days: u32,
+    },
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     log(&cli.log, cli.log_json);
-    let config = match Config::resolve(cli.flags) {
+    let done = match cli.command {
+        Some(Command::Backup { place, file }) => match Config::resolve(cli.flags.at(place)) {
+            Ok(config) => back_up(&config, &file).await,
+            Err(error) => return fail(&error),
+        },
+        Some(Command::Restore { place, file, replace, resync_days }) => {
+            match Config::resolve(cli.flags.at(place)) {
+                Ok(config) => restore(&config, &file, replace, resync_days).await,
+                Err(error) => return fail(&error),
+            }
+        }
+        None => return serve(cli.flags).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn back_up(config: &Config, file: &Path) -> Result<(), BackupError> {
+    let say = |line: &str| eprintln!("{line}");
+    let made = backup::make(&config.data, file, &ThisMachine, say).await?;
+    println!("{}: {} files, {} bytes, digests verified", file.display(), made.files, made.bytes);
+    match &config.master_key_command {
+        None => println!(
+            "The master key is not in it: keep a copy of {} elsewhere, without it the backup opens nothing.",
+            config.data.join("master.key").display()
+        ),
+        Some(_) => println!("The master key is not in it: without it the backup opens nothing."),
+    }
+    Ok(())
+}
+
+async fn restore(config: &Config, file: &Path, replace: bool, days: u32) -> Result<(), BackupError> {
+    let command = config.master_key_command.as_deref();
+    let resync_s = u64::from(days) * 86_400;
+    let wish = Wish { data: &config.data, file, master_key_command: command, replace, resync_s };
+    let done = backup::restore(&wish, Arc::new(ThisMachine)).await?;
+    let at = |seconds| humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds));
+    println!("{}: restored as it was at {}", config.data.display(), at(done.made_at));
+    if let Some(aside) = done.aside {
+        println!("What was there before is in {}; remove it once all is well.", aside.display());
+    }
+    if done.missing > 0 {
+        println!("{} images of releases were not in the backup: publish those releases again.", done.missing);
+    }
+    if done.resync_until > 0 {
+        println!(
+            "Every device is challenged once and taken where it proves to stand, until {}.",
+            at(done.resync_until)
+        );
+    } else {
+        println!("Devices that went on since then are refused until `bellwether device resync`.");
+    }
+    println!("Commands that were given since then are lost: give them again.");
+    Ok(())
+}
+
+async fn serve(flags: Flags) -> ExitCode {
+    let config = match Config::resolve(flags) {
         Ok(config) => config,
         Err(error) => return fail(&error),
     };
@@ -82,3 +178,6 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("bellwether-server: {text}");
     ExitCode::FAILURE
 }
+
+/// Devices that sleep for weeks have asked by then; whoever copied a device's flash gains no more by it than one update.
+const RESYNC_DAYS: u32 = 30;

@@ -58,7 +58,7 @@ pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretFileError> {
 ///
 /// [`SecretFileError::Io`].
 pub fn write(path: &Path, text: &str) -> Result<(), SecretFileError> {
-    let temporary = path.with_extension("new");
+    let temporary = path.with_extension(TEMPORARY);
     let mut open = OpenOptions::new();
     open.write(true).create(true).truncate(true).mode(0o600);
     let written = open.open(&temporary).and_then(|mut file| {
@@ -72,6 +72,21 @@ pub fn write(path: &Path, text: &str) -> Result<(), SecretFileError> {
     written.map_err(|source| failed(path, source))
 }
 
+/// Takes away what writes have left in a folder that the end of a process cut short; nobody may be writing there.
+///
+/// # Errors
+///
+/// What the system says.
+pub fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == TEMPORARY) && path.is_file() {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
 /// Makes the entry of a file durable.
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -82,9 +97,23 @@ fn failed(path: &Path, source: io::Error) -> SecretFileError {
     SecretFileError::Io { path: path.to_owned(), source }
 }
 
+/// Extension of files that are being written.
+const TEMPORARY: &str = "new";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn secret_whose_writing_was_cut_short_is_swept_and_all_else_stays() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for name in ["master.new", "master.key", "news"] {
+            std::fs::write(dir.path().join(name), "half").expect("written");
+        }
+        sweep(dir.path()).expect("swept");
+        assert!(!dir.path().join("master.new").exists());
+        assert!(dir.path().join("master.key").exists() && dir.path().join("news").exists());
+    }
 
     #[test]
     fn written_secret_is_read_back_and_is_its_owners_alone() {

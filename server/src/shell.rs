@@ -39,6 +39,7 @@ struct Listening {
 pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), StartError> {
     make_folder(&config.data).map_err(StartError::Folder)?;
     let _lock = lock(&config.data)?;
+    secret_file::sweep(&config.data).map_err(StartError::Folder)?;
     let listener = TcpListener::bind(config.http).await.map_err(|source| bind_error(config.http, source))?;
     let http_address = listener.local_addr().map_err(|source| bind_error(config.http, source))?;
     let token = http_token(&ThisMachine, &config.data.join("http.token"))?;
@@ -141,13 +142,13 @@ fn http_token(machine: &dyn Machine, path: &Path) -> Result<Zeroizing<String>, S
     Ok(token)
 }
 
-fn make_folder(path: &Path) -> std::io::Result<()> {
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// Keeps other servers off the folder until this process ends, however it ends.
-fn lock(path: &Path) -> Result<File, StartError> {
+pub(crate) fn lock(path: &Path) -> Result<File, StartError> {
     let folder = File::open(path).map_err(StartError::Folder)?;
     match folder.try_lock() {
         Ok(()) => Ok(folder),

@@ -136,6 +136,16 @@ impl Agent {
         self.program.take().expect("a device that is on").kill9();
     }
 
+    /// Its log file.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Its flash file; nothing is there before it was made.
+    pub fn flash(&self) -> &Path {
+        &self.flash
+    }
+
     /// Waits until it has ended by itself.
     ///
     /// # Panics

@@ -51,7 +51,30 @@ impl Fleet {
     ///
     /// Where a step fails.
     pub fn start_with(flags: &[&str]) -> Self {
-        let folder = tempfile::Builder::new().prefix("bellwether-test-").tempdir().expect("a folder");
+        Self::start_in(Self::new_folder(), flags)
+    }
+
+    /// Makes a folder for everything.
+    ///
+    /// # Panics
+    ///
+    /// Where it can't be made.
+    pub fn new_folder() -> TempDir {
+        tempfile::Builder::new().prefix("bellwether-test-").tempdir().expect("a folder")
+    }
+
+    /// Keeps the folder of everything from now on, and gives its path.
+    pub fn keep_folder(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
+    }
+
+    /// Starts a server in a folder with further flags and gives it anchors.
+    ///
+    /// # Panics
+    ///
+    /// Where a step fails.
+    pub fn start_in(folder: TempDir, flags: &[&str]) -> Self {
         let server = Server::start_with(folder.path(), flags);
         let cli = Cli::new(folder.path(), server.data());
         let fleet = Self { server, cli, folder };

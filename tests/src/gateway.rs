@@ -148,6 +148,20 @@ impl Gateway {
         self.listen
     }
 
+    /// Its process.
+    ///
+    /// # Panics
+    ///
+    /// Where it is off.
+    pub fn process(&self) -> u32 {
+        self.program.as_ref().expect("a gateway that is on").id()
+    }
+
+    /// Its log file.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Its data folder.
     pub fn data(&self) -> &Path {
         &self.data

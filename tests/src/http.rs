@@ -67,6 +67,19 @@ impl Http {
         self.get(path).json()
     }
 
+    /// Sends JSON to a server that may end meanwhile; `None` where no answer came.
+    pub fn try_post(&self, path: &str, body: &serde_json::Value) -> Option<Answer> {
+        let request = self.client.post(format!("http://{}{path}", self.address));
+        let request = request.bearer_auth(self.token.as_deref().unwrap_or_default()).json(body);
+        wait::soon(path, async {
+            let response = request.send().await.ok()?;
+            let status = response.status().as_u16();
+            let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+            let request_id = id.unwrap_or_default().to_owned();
+            Some(Answer { status, request_id, body: response.text().await.ok()? })
+        })
+    }
+
     fn send(&self, method: Method, path: &str, body: Vec<u8>, kind: Option<&str>) -> Answer {
         let kind: Vec<_> = kind.map(|kind| ("content-type", kind)).into_iter().collect();
         self.send_with(method, path, body, &kind)

@@ -12,6 +12,7 @@
 #![expect(clippy::must_use_candidate, reason = "tests take many a step for its effect alone")]
 
 pub mod agent;
+pub mod chance;
 pub mod cli;
 pub mod fleet;
 pub mod gateway;
@@ -28,6 +29,7 @@ pub mod raw_gateway;
 pub mod rounds;
 pub mod server;
 pub mod site;
+pub mod small_disk;
 pub mod uplink;
 pub mod wait;
 pub mod world;

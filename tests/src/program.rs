@@ -41,7 +41,8 @@ fn bound_to_this_thread(program: &Path) -> Command {
         return Command::new(program);
     }
     let mut command = Command::new(setpriv);
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    // Past a limit of file sizes a write is to fail, as on a full disk, and not to end the process.
+    command.args(["--pdeathsig", "KILL", "--", "/usr/bin/env", "--ignore-signal=XFSZ", "--"]).arg(program);
     command
 }
 
@@ -62,6 +63,11 @@ impl Program {
         let open = || File::options().create(true).append(true).open(log).expect("a log");
         let child = command.stdout(open()).stderr(open()).spawn().expect("started");
         Self { child, log: log.to_owned() }
+    }
+
+    /// Its number in the system.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Ends it as a power cut would: SIGKILL.

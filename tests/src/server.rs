@@ -75,6 +75,16 @@ impl Server {
         self.program.wait_end(wait::LONG)
     }
 
+    /// Its process.
+    pub fn process(&self) -> u32 {
+        self.program.id()
+    }
+
+    /// Its log file.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     /// Where devices come in.
     pub fn coaps(&self) -> SocketAddr {
         self.listening.coaps

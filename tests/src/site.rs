@@ -37,9 +37,22 @@ impl Site {
         Self::on(24_000, |fleet| Gateway::enrol_behind(fleet, GATEWAY, uri))
     }
 
+    /// Sets everything up with further flags of the server.
+    pub fn of_server(bytes: usize, flags: &[&str]) -> Self {
+        let uplink = Uplink::open();
+        let uri = uplink.uri();
+        let flags: Vec<&str> = ["--public-uri", &uri].into_iter().chain(flags.iter().copied()).collect();
+        let fleet = Fleet::start_with(&flags);
+        Self::laid(uplink, fleet, bytes, |fleet| fleet.gateway(GATEWAY))
+    }
+
     fn on(bytes: usize, gateway: impl FnOnce(&Fleet) -> Gateway) -> Self {
         let uplink = Uplink::open();
         let fleet = Fleet::start_with(&["--public-uri", &uplink.uri()]);
+        Self::laid(uplink, fleet, bytes, gateway)
+    }
+
+    fn laid(uplink: Uplink, fleet: Fleet, bytes: usize, gateway: impl FnOnce(&Fleet) -> Gateway) -> Self {
         uplink.lead_to(fleet.server.coaps());
         let meters = Meters::on(fleet, bytes);
         let mut gateway = gateway(&meters.fleet);

@@ -72,14 +72,29 @@ impl FlashFile {
             _ => failed(source),
         })?;
         lock(&file, path)?;
+        let flash = Self { file, slot_bytes: slot_bytes(header) };
+        flash.fill(header).map_err(|source| {
+            // The error says more than a failure to clear up after it.
+            let _ = std::fs::remove_file(path);
+            failed(source)
+        })?;
+        Ok(flash)
+    }
+
+    /// Writes the header and every byte behind it: a device's flash is all there, and so must its file be, or a disk
+    /// that others fill would end an update in the middle.
+    fn fill(&self, header: &Header) -> io::Result<()> {
         let body = header.encode();
         let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes();
-        let flash = Self { file, slot_bytes: slot_bytes(header) };
-        let start = [MAGIC.as_slice(), &length, &body].concat();
-        flash.file.write_all_at(&Zeroizing::new(start), 0).map_err(failed)?;
-        flash.file.set_len(flash.end()).map_err(failed)?;
-        flash.file.sync_all().map_err(failed)?;
-        Ok(flash)
+        let start = Zeroizing::new([MAGIC.as_slice(), &length, &body].concat());
+        self.file.write_all_at(&start, 0)?;
+        let (mut at, erased) = (start.len() as u64, vec![0; ERASED_BYTES]);
+        while at < self.end() {
+            let bytes = usize::try_from(self.end() - at).unwrap_or(usize::MAX).min(ERASED_BYTES);
+            self.file.write_all_at(&erased[..bytes], at)?;
+            at += bytes as u64;
+        }
+        self.file.sync_all()
     }
 
     /// Opens a flash file and locks it for this process.
@@ -231,6 +246,9 @@ const _: () = assert!(
         && ANCHORS_BYTES as usize == 2 * COPY_BYTES_MAX
 );
 
+/// Bytes that are erased at a time when a flash is made.
+const ERASED_BYTES: usize = 256 * 1024;
+
 /// Two halves of 32 KiB: a manifest for a few classes has 1 KiB, one with texts in many languages a few.
 const MANIFEST_BYTES: u32 = 64 * 1024;
 
@@ -324,6 +342,16 @@ mod tests {
         let (mut flash, read) = FlashFile::open(&path).unwrap();
         assert_eq!(read, header);
         assert_eq!(flash.read_slot(Region::Record, 6).unwrap(), b"record");
+    }
+
+    #[test]
+    fn flash_has_its_room_on_the_disk_from_the_beginning() {
+        use std::os::unix::fs::MetadataExt;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, flash) = flash_in(&folder);
+        let metadata = std::fs::metadata(path).unwrap();
+        assert_eq!(metadata.len(), flash.end());
+        assert!(metadata.blocks() * 512 >= flash.end(), "{} blocks", metadata.blocks());
     }
 
     #[test]

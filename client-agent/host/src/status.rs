@@ -9,10 +9,11 @@ use bellwether_agent::update::record::Place;
 use bellwether_agent::update::{AnchorsTaken, Updater};
 use bellwether_net::TrafficBytes;
 use serde::Serialize;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::ops::{Add, Sub};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
 
 /// How a device is; never a secret.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -351,12 +352,16 @@ impl StatusFile {
 }
 
 fn replace(path: &Path, status: &Status) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(folder)?;
-    serde_json::to_writer_pretty(&mut file, status)?;
-    file.write_all(b"\n")?;
-    file.persist(path)?;
-    Ok(())
+    // Always the same name: what a power cut leaves of it is written over, where random names would gather.
+    let temporary = path.with_extension("new");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut text = serde_json::to_vec_pretty(status)?;
+    text.push(b'\n');
+    let written = file.write_all(&text).and_then(|()| fs::rename(&temporary, path));
+    written.inspect_err(|_| {
+        // The error says more than a failure to clear up after it.
+        let _ = fs::remove_file(&temporary);
+    })
 }
 
 #[cfg(test)]

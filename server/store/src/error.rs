@@ -133,7 +133,7 @@ pub enum UpdateError {
 #[non_exhaustive]
 pub enum OpenError {
     /// The file is damaged. Restore it from a backup; nothing is re-made silently.
-    #[error("{} is damaged ({detail}); restore it from a backup, or move it away to begin empty", path.display())]
+    #[error("{} is damaged ({detail}); restore it from a backup (bellwether-server restore)", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,

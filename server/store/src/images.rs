@@ -49,6 +49,18 @@ impl Images {
         Self { objects: Arc::new(InMemory::new()) }
     }
 
+    /// Takes away what is left of writes that the end of a process cut short; nobody may be writing there.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Unreachable`] if the folder cannot be read.
+    pub fn sweep(root: &Path) -> Result<(), ImageError> {
+        sweep(root, FOLDERS_DEEP).map_err(|cause| ImageError::Unreachable {
+            root: root.into(),
+            source: StorageFault::named(cause),
+        })
+    }
+
     /// Keeps `bytes` and returns their digest; what is kept already and still whole is not written again.
     ///
     /// The bytes are on disk when this returns. A kept file that no longer matches its digest is replaced.
@@ -186,6 +198,24 @@ fn key(digest: &Digest) -> Key {
     Key::from(format!("{}/{name}", &name[..2]))
 }
 
+/// Staging files are named by `object_store` after their target with a `#` and a number.
+fn sweep(folder: &Path, deep: u32) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            if deep > 0 {
+                sweep(&entry.path(), deep - 1)?;
+            }
+        } else if entry.file_name().to_string_lossy().contains('#') {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Folders below that of the images: those of [`key`].
+const FOLDERS_DEEP: u32 = 1;
+
 #[cfg(unix)]
 fn make_private_folder(root: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
@@ -245,6 +275,25 @@ mod tests {
         images.remove(&digest).await.unwrap();
         images.remove(&digest).await.unwrap();
         assert!(!images.exists(&digest).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn write_that_was_cut_short_is_swept_and_images_stay() {
+        let (dir, images) = folder();
+        let digest = images.put(b"image".to_vec()).await.unwrap();
+        let staged = file_of(&dir, &digest).with_extension("").to_str().unwrap().to_owned() + "#1";
+        std::fs::write(&staged, b"ima").unwrap();
+        std::fs::write(dir.path().join("images/probe#1"), b"").unwrap();
+        Images::sweep(&dir.path().join("images")).unwrap();
+        assert!(!Path::new(&staged).exists() && !dir.path().join("images/probe#1").exists());
+        assert_eq!(images.get(&digest).await.unwrap(), b"image");
+    }
+
+    #[tokio::test]
+    async fn probe_leaves_nothing_behind() {
+        let (dir, images) = folder();
+        images.try_write().await.unwrap();
+        assert_eq!(std::fs::read_dir(dir.path().join("images")).unwrap().count(), 0);
     }
 
     #[tokio::test]

@@ -390,3 +390,47 @@ async fn time_past_the_columns_range_is_refused() {
     let fine = bellwether_decide::campaign::event::Event { at: NOW, ..event(1, "lamp-1", EventKind::Asked) };
     assert_eq!(store.append(&tenant(), &[fine]).await.unwrap(), 1);
 }
+
+#[tokio::test]
+async fn file_that_is_cut_within_its_last_page_is_refused_and_left_as_it_is() {
+    let (_folder, path) = filled().await;
+    let whole = std::fs::read(&path).unwrap();
+    for cut in [1, 100, 4_095] {
+        let rest = &whole[..whole.len() - cut];
+        std::fs::write(&path, rest).unwrap();
+        let refused = SqliteStore::open(&path).await.unwrap_err();
+        assert!(matches!(refused, OpenError::Damaged { .. }), "{cut}: {refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), rest);
+    }
+    std::fs::write(&path, whole).unwrap();
+    assert!(is_filled(&SqliteStore::open(&path).await.unwrap()).await);
+}
+
+#[tokio::test]
+async fn copy_beside_a_writer_is_of_one_commit_and_refers_to_what_is_kept() {
+    let (folder, path) = filled().await;
+    let store = SqliteStore::open(&path).await.unwrap();
+    let writer = tokio::spawn({
+        let store = store.clone();
+        async move {
+            for number in 0..200 {
+                store
+                    .append(&tenant(), &[event(1, "lamp-1", EventKind::Installed { grant: number })])
+                    .await
+                    .unwrap();
+            }
+        }
+    });
+    for copy in 0..5 {
+        let to = folder.path().join(format!("copy-{copy}.db"));
+        bellwether_store::sqlite::snapshot(&path, &to).await.unwrap();
+        let copied = SqliteStore::open(&to).await.unwrap();
+        let events = copied.events(&tenant(), Scope::All, 0, 1_000).await.unwrap();
+        assert!(events.iter().zip(1..).all(|(event, seq)| event.seq == seq), "a gap");
+        copied.close().await;
+    }
+    writer.await.unwrap();
+    let again = bellwether_store::sqlite::snapshot(&path, &folder.path().join("copy-0.db")).await;
+    assert!(again.is_err(), "a copy was written over a file");
+    store.close().await;
+}

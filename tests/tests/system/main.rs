@@ -7,8 +7,11 @@
 )]
 
 mod agent_killed;
+mod backup;
 mod campaigns;
+mod damaged;
 mod datagrams;
+mod disk_full;
 mod dtls_sleep;
 mod endings;
 mod frames;

@@ -28,6 +28,9 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
         Ok(Some(detail)) => return Err(damaged(&beside(path, "-wal"), &detail)),
         Err(cause) => return Err(unreachable_file(path, cause)),
     }
+    if !has_whole_pages(path).map_err(|cause| unreachable_file(path, cause))? {
+        return Err(damaged(path, "its last page is cut short"));
+    }
     check(path).await?;
     let writer = connect_writer(path).await?;
     let readers = SqlitePoolOptions::new()
@@ -67,6 +70,9 @@ async fn connect_writer(path: &Path) -> Result<SqlitePool, OpenError> {
         .max_connections(1)
         .idle_timeout(None)
         .max_lifetime(None)
+        // Where a write fails for want of room, SQLite ends the transaction by itself, and the connection still counts
+        // it: no other one would ever begin on it.
+        .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
         .connect_with(options(path).journal_mode(SqliteJournalMode::Wal))
         .await
         .map_err(|cause| classified(path, cause))?;
@@ -87,6 +93,26 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(Duration::from_millis(BUSY_WAIT_MS))
 }
 
+/// Tells whether the file ends with a page. SQLite takes the missing part of the last one for zeros, and its check finds
+/// nothing wrong with what was lost. A file that is being copied back from the log may end anywhere: that is done again.
+fn has_whole_pages(path: &Path) -> io::Result<bool> {
+    let log = std::fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len());
+    let mut head = [0; 18];
+    let mut file = File::open(path)?;
+    let bytes = file.metadata()?.len();
+    if log > 0 || bytes < head.len() as u64 {
+        return Ok(true);
+    }
+    io::Read::read_exact(&mut file, &mut head)?;
+    let page = match u64::from(u16::from_be_bytes([head[16], head[17]])) {
+        // As the format says it, since it does not fit.
+        1 => 65_536,
+        page => page,
+    };
+    // The check says what else is wrong with such a head.
+    Ok(!page.is_power_of_two() || bytes.is_multiple_of(page))
+}
+
 /// Refuses a file that is damaged, foreign or newer, before anything is written to it: not even the journal mode.
 async fn check(path: &Path) -> Result<(), OpenError> {
     let connection = &mut reader(path).await?;
@@ -95,7 +121,8 @@ async fn check(path: &Path) -> Result<(), OpenError> {
         .await
         .map_err(|cause| classified(path, cause))?;
     if findings != ["ok"] {
-        return Err(damaged(path, &findings.join("; ")));
+        // A finding has lines; a log has one an entry.
+        return Err(damaged(path, &findings.join("; ").replace("\n", " ")));
     }
     check_schema(path, connection).await
 }
