@@ -52,9 +52,10 @@ async fn answer(gateway: &Gateway, shard: &ShardHandle, mut stream: TcpStream) -
         }
         head.extend_from_slice(&room[..read]);
     }
-    let (status, body) = match is_for_metrics(&head) {
-        true => ("200 OK", text(gateway, shard)),
-        false => ("404 Not Found", String::new()),
+    let (status, body) = if is_for_metrics(&head) {
+        ("200 OK", text(gateway, shard))
+    } else {
+        ("404 Not Found", String::new())
     };
     let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -124,8 +125,8 @@ fn counts(registry: &mut Registry, gateway: &Gateway) {
         ("refused", &reports.refused),
     ];
     family(registry, "reports", "Reports, by what became of them", "what", &told);
-    let pushed = [("taken", &pushes.taken), ("refused", &pushes.refused), ("unreached", &pushes.unreached)];
-    family(registry, "pushes", "Manifests pushed to devices", "outcome", &pushed);
+    let outcomes = [("taken", &pushes.taken), ("refused", &pushes.refused), ("unreached", &pushes.unreached)];
+    family(registry, "pushes", "Manifests pushed to devices", "outcome", &outcomes);
     let mut count = |name: &str, help: &str, value: u64| {
         registry.register(name, help, ConstCounter::new(value));
     };

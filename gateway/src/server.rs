@@ -176,10 +176,9 @@ async fn fetch_children(gateway: &Arc<Gateway>) -> Result<(), String> {
 async fn listen(gateway: &Arc<Gateway>, shard: &ShardHandle, events: &mut mpsc::Receiver<Event>) -> Ended {
     while let Some(event) = events.recv().await {
         match event {
-            Event::Connected(_) => {}
             Event::Closed(..) => return Ended::Closed,
             Event::Request { exchange, request, .. } => answer(gateway, shard, exchange, request).await,
-            // A client is asked for nothing else.
+            // A client is told of no other session, and asked for no keys.
             _ => {}
         }
     }

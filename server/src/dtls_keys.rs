@@ -98,9 +98,10 @@ impl Core {
             return Ok(None);
         };
         let key = Secret::new(opened.to_vec());
-        match &key {
-            Some(key) => self.dtls_keys.keep(identity, key.clone(), removals),
-            None => tracing::error!(identity, "its DTLS key has a wrong length; it can't connect"),
+        if let Some(key) = &key {
+            self.dtls_keys.keep(identity, key.clone(), removals);
+        } else {
+            tracing::error!(identity, "its DTLS key has a wrong length; it can't connect");
         }
         Ok(key)
     }

@@ -4,6 +4,12 @@
 //! Usage: `interop_site FOLDER`. It writes `FOLDER/site.json` and says `ready`; at `walk` on its standard input it
 //! walks, writes `FOLDER/walk.json` and says `walked`; at the end of its input it ends.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "it stops at the first thing that is not as it must be, and the rows of the table then fail"
+)]
+
 use std::io::{BufRead, stdin};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -122,7 +128,7 @@ impl<'a> Site<'a> {
         manager.subscribe("bellwether/v1/default/#");
         let campaign = meters.launch();
         let mut walker = RawDevice { identity, line };
-        let walked = self.walker(&mut walker, &unit, &mut messages);
+        let walk = self.walker(&mut walker, &unit, &mut messages);
         gateway.bundle(1);
         let bundle = gateway.line.heard().bundles[0].clone();
         messages.add("Bundle-Msg", &bundle);
@@ -131,7 +137,7 @@ impl<'a> Site<'a> {
         self.shared(&mut messages);
         let author = std::fs::read(meters.fleet.folder().join("author.pub")).expect("the author's key");
         json!({
-            "walker": walked,
+            "walker": walk,
             "campaign": campaign,
             "bundle": hex::encode(bundle),
             "envelope": hex::encode(std::fs::read(&meters.manifest.path).expect("the envelope")),

@@ -92,7 +92,8 @@ impl Devices {
     async fn each(&self, server: SocketAddr, registers: bool) -> Result<(), Failure> {
         let at_once = Rc::new(Semaphore::new(AT_ONCE));
         let mut all = JoinSet::new();
-        for (device, handle) in self.0.iter().cloned() {
+        for (device, handle) in &self.0 {
+            let (device, handle) = (device.clone(), handle.clone());
             let at_once = Rc::clone(&at_once);
             all.spawn_local(async move {
                 let _place = at_once.acquire().await?;

@@ -378,10 +378,10 @@ mod tests {
         file.write(&status);
         status.take(&Event::Granted { base: Some([0xAB; 32]), content_bytes: 77 });
         file.write(&status);
-        let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let read: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         assert_eq!((&read["endpoint"], &read["got"]["kind"]), (&"lamp-1".into(), &"delta".into()));
         assert_eq!(read["got"]["base"], "ab".repeat(32));
-        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -58,6 +58,10 @@ impl Desk {
     }
 
     /// Signs anchors; from edition 2 on another author is in them too.
+    ///
+    /// # Panics
+    ///
+    /// Where it is refused.
     pub fn anchors(&self, core: &Core, edition: u64) -> Vec<u8> {
         let role = |name, keys, components: &[&str], algorithms: &[i64]| RoleDraft {
             name,
@@ -79,6 +83,10 @@ impl Desk {
     }
 
     /// Signs a manifest that brings the class to a version.
+    ///
+    /// # Panics
+    ///
+    /// Where it is refused.
     pub fn manifest(&self, sequence: u64, version: &str) -> Signed {
         let target = self.digest(version);
         let class = class_id(&self.vendor, CLASS);
@@ -91,6 +99,10 @@ impl Desk {
     }
 
     /// Publishes anchors and images.
+    ///
+    /// # Panics
+    ///
+    /// Where it is refused.
     pub async fn publish(&self, core: &Arc<Core>) {
         core.put_anchors(&self.anchors(core, 1)).await.expect("anchors are taken");
         for (version, image) in &self.images {
@@ -101,6 +113,10 @@ impl Desk {
     }
 
     /// Enrols a device and gives its unit file.
+    ///
+    /// # Panics
+    ///
+    /// Where it is refused.
     pub async fn enrol(&self, core: &Arc<Core>, name: &str, class: &str, gateway: Option<String>) -> Vec<u8> {
         let asked = AddDevice {
             chain_length: None,
@@ -114,6 +130,10 @@ impl Desk {
     }
 
     /// Enrols a gateway and gives its unit file.
+    ///
+    /// # Panics
+    ///
+    /// Where it is refused.
     pub async fn enrol_gateway(&self, core: &Arc<Core>, name: &str, uri: String) -> Vec<u8> {
         let asked = AddGateway { name: name.to_owned(), uri };
         let new = core.add_gateway(&asked).await.expect("a gateway is taken");

@@ -87,9 +87,9 @@ pub struct Finished {
 
 /// Runs a plan, and keeps so many lines of its trace.
 pub fn run(plan: &Plan, kept_max: usize) -> Outcome {
-    let panics = people::Panics::listen();
+    let _listening = people::Panics::listen();
     let mut outcome = time::run(World::live(plan, kept_max));
-    outcome.broken.extend(panics.heard());
+    outcome.broken.extend(people::Panics::heard());
     outcome
 }
 
@@ -174,12 +174,12 @@ impl<'p> World<'p> {
     async fn look_until(&mut self, until: Instant) {
         while trace::now() < until {
             sleep_until(until.min(trace::now() + LOOK_EVERY)).await;
-            self.look().await;
+            self.look();
         }
     }
 
     /// Reads the store, where the server has it open.
-    async fn look(&mut self) {
+    fn look(&mut self) {
         let (watch, tenant, names) = (&mut self.watch, &self.tenant, &self.people.names);
         // Where it is down, what it left is read when it is up again.
         let _: Option<()> = self.server.look(async |store| watch.look(store, tenant, names).await);
@@ -207,7 +207,7 @@ impl<'p> World<'p> {
         let until = trace::now() + CALM_MOST;
         loop {
             sleep(LOOK_EVERY).await;
-            self.look().await;
+            self.look();
             let open = self.open(operators).await;
             let Some(open) = open else { break };
             if trace::now() >= until {
@@ -259,7 +259,7 @@ impl<'p> World<'p> {
         let shown = self.server.with(async |core| operators.shown(core).await).await.unwrap_or_default();
         let campaigns: Vec<Launched> = shown
             .into_iter()
-            .map(|shown| Launched { target: self.target(&shown.manifest, &operators), shown })
+            .map(|shown| Launched { target: target_of(&shown.manifest, &operators), shown })
             .collect();
         let commands = self.commands(&operators);
         let signed: BTreeSet<_> = self.desk.images.keys().map(|version| self.desk.digest(version)).collect();
@@ -288,11 +288,6 @@ impl<'p> World<'p> {
         self.server.crash().await;
         let explained = end.subjects.into_iter().next().map(|subject| subject.explained).unwrap_or_default();
         Outcome { broken, trace, tail, figures, explained }
-    }
-
-    fn target(&self, manifest: &str, operators: &Operators) -> super::device::Digest {
-        let signed = operators.manifests.iter().find(|signed| hex::encode(signed.digest) == manifest);
-        signed.expect("a manifest of ours").target
     }
 
     /// Looks up each command that was answered with success.
@@ -362,3 +357,9 @@ const CALM_MOST: Duration = Duration::from_hours(3);
 
 /// Time in which what has ended must stay so.
 const LINGER: Duration = Duration::from_mins(5);
+
+/// The image that a manifest of ours is for.
+fn target_of(manifest: &str, operators: &Operators) -> super::device::Digest {
+    let signed = operators.manifests.iter().find(|signed| hex::encode(signed.digest) == manifest);
+    signed.expect("a manifest of ours").target
+}

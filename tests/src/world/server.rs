@@ -241,6 +241,9 @@ pub fn usual_address() -> SocketAddr {
     SocketAddr::new(IpAddr::from([10, 0, 0, 1]), 5684)
 }
 
+/// An hour, where a week is usual; longer than the clock of a device is ever ahead.
+const GRANT_LIFETIME_S: &str = "3600";
+
 #[cfg(test)]
 mod tests {
     use bellwether_api::AddGateway;
@@ -371,6 +374,3 @@ mod tests {
         });
     }
 }
-
-/// An hour, where a week is usual; longer than the clock of a device is ever ahead.
-const GRANT_LIFETIME_S: &str = "3600";

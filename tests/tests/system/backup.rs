@@ -51,7 +51,9 @@ fn backup_of_a_server_at_work_is_whole_and_its_owners_alone_and_holds_no_master_
     let meters = Meters::on(Fleet::start(), 100_000);
     let mut agents: Vec<_> = (1..=2).map(|number| meter(&meters.fleet, &format!("meter-{number}"))).collect();
     let campaign = meters.launch();
-    agents.iter_mut().for_each(|agent| agent.switch_on(&[]));
+    for agent in &mut agents {
+        agent.switch_on(&[]);
+    }
     meters.fleet.wait_outcome(&campaign, "meter-1", DeviceOutcome::Granted);
     let before = names(meters.fleet.folder());
     let file = back_up(&meters.fleet, "backup.tar");

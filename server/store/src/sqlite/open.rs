@@ -122,7 +122,7 @@ async fn check(path: &Path) -> Result<(), OpenError> {
         .map_err(|cause| classified(path, cause))?;
     if findings != ["ok"] {
         // A finding has lines; a log has one an entry.
-        return Err(damaged(path, &findings.join("; ").replace("\n", " ")));
+        return Err(damaged(path, &findings.join("; ").replace('\n', " ")));
     }
     check_schema(path, connection).await
 }

@@ -40,14 +40,19 @@ fn is_unwritable(code: i32) -> bool {
     matches!(code & PRIMARY, 8 | 13 | 14) || IOERR_WRITES.contains(&code)
 }
 
+/// The n-th extended code of `SQLITE_IOERR`.
+const fn io_error(nth: i32) -> i32 {
+    0x0A | nth << 8
+}
+
 /// The low byte of an extended code is the primary one.
 const PRIMARY: i32 = 0xFF;
-const IOERR_SHORT_READ: i32 = 10 | 2 << 8;
+const IOERR_SHORT_READ: i32 = io_error(2);
 
 /// `SQLITE_IOERR_` `WRITE`, `FSYNC`, `DIR_FSYNC`, `TRUNCATE`, `SHMOPEN`, `SHMSIZE`, `SHMMAP`: a quota and a limit of file
 /// sizes come as these.
 const IOERR_WRITES: [i32; 7] =
-    [10 | 3 << 8, 10 | 4 << 8, 10 | 5 << 8, 10 | 6 << 8, 10 | 18 << 8, 10 | 19 << 8, 10 | 21 << 8];
+    [io_error(3), io_error(4), io_error(5), io_error(6), io_error(18), io_error(19), io_error(21)];
 
 /// Turns a failed insert into an error: a key that is taken is the caller's to know.
 pub(super) fn not_added(cause: sqlx::Error) -> AddError {

@@ -187,7 +187,8 @@ impl Panics {
         Self(())
     }
 
-    pub(super) fn heard(self) -> Vec<String> {
+    /// Gives what was heard since somebody listens.
+    pub(super) fn heard() -> Vec<String> {
         let heard = HEARD.with_borrow_mut(Option::take).unwrap_or_default();
         heard.into_iter().map(|what| format!("nobody panics: {what}")).collect()
     }
