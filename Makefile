@@ -2,8 +2,9 @@
 ARGS ?=
 # What `make run` shows; the benches and tests are not built for it.
 SHOWN = -p bellwether-server -p bellwether -p bellwether-gateway -p bellwether-agent-host -p bellwether-demo
-# Rounds of `make soak`, and seeds of the simulated world from SEED on.
+# Rounds of `make soak`, its kills in a whole fleet, and seeds of the simulated world from SEED on.
 ROUNDS ?= 25
+KILLS ?= 1000
 SEEDS ?= 1000
 SEED ?= 1
 
@@ -32,9 +33,9 @@ fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_
 	@scripts/tools.sh build
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),$(SECONDS)) scripts/fuzz.sh
 
-soak: ## Repeats the tests that kill, ROUNDS times (25); runs SEEDS worlds (1000) from SEED on; fuzzes FUZZ_SECONDS (3600).
+soak: ## Repeats what kills, ROUNDS times (25); kills KILLS (1000) in a fleet; runs SEEDS worlds (1000); fuzzes FUZZ_SECONDS (3600).
 	@scripts/tools.sh test
-	@ROUNDS=$(ROUNDS) SEEDS=$(SEEDS) SEED=$(SEED) scripts/soak.sh
+	@ROUNDS=$(ROUNDS) KILLS=$(KILLS) SEEDS=$(SEEDS) SEED=$(SEED) scripts/soak.sh
 
 interop: ## Sets other people's code upon the server: CoAP, LwM2M, COSE, SUIT, CDDL, dissectors. As root: it listens on loopback.
 	@scripts/interop.sh

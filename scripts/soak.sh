@@ -5,12 +5,16 @@ cd "$(dirname "$0")/.."
 
 export ROUNDS=${ROUNDS:-25}
 worlds=${SEEDS:-1000} first=${SEED:-1}
-unset SEEDS SEED
+kills=${KILLS:-1000}
+unset SEEDS SEED KILLS
 echo "== $worlds worlds from seed $first on"
 SEED=$first SEEDS=$worlds cargo test --locked -p bellwether-tests --test world whatever -- --nocapture
 cargo build --workspace --bins --locked
 echo "== $ROUNDS rounds"
-cargo test --locked -p bellwether-tests --test system -- --nocapture killed
+# The whole fleet comes after them by itself, since it takes as many kills as it is told and not rounds.
+cargo test --locked -p bellwether-tests --test system -- --nocapture killed --skip fleet_killed
+echo "== $kills kills in a whole fleet, from seed $first on"
+SEED=$first KILLS=$kills cargo test --locked -p bellwether-tests --test system -- --nocapture fleet_killed
 # A cut at every write of every kind of update, and at every write of what follows each.
 BELLWETHER_ALL_CUTS=1 cargo test --release --locked -p bellwether-agent --lib -- --nocapture cuts::
 # The same order of steps each time, but more of them.

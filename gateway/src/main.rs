@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use bellwether_gateway::config::Config;
 use bellwether_gateway::shell;
 use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 #[tokio::main]
@@ -26,17 +27,24 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Ends on Ctrl-C or SIGTERM.
-async fn stopped() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+/// Ends on Ctrl-C or SIGTERM. Listens from the call on, so that a start that is told to stop does so in good order.
+fn stopped() -> impl Future<Output = ()> {
+    let (interrupt, terminate) = (told(SignalKind::interrupt()), told(SignalKind::terminate()));
+    async {
+        tokio::select! {
+            () = interrupt => {}
+            () = terminate => {}
+        }
+    }
+}
+
+fn told(kind: SignalKind) -> impl Future<Output = ()> {
+    let listening = signal(kind);
+    async {
+        match listening {
             Ok(mut signal) => drop(signal.recv().await),
             Err(_) => std::future::pending().await,
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
     }
 }
 

@@ -11,6 +11,7 @@ use bellwether_server::backup::{self, BackupError, Wish};
 use bellwether_server::config::{Config, Flags, Place};
 use bellwether_server::shell;
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 /// The Bellwether server: LwM2M devices come in by CoAP over DTLS, fleet managers by HTTP on loopback
@@ -149,17 +150,24 @@ fn log(filter: &str, json: bool) {
     }
 }
 
-/// Ends on Ctrl-C or SIGTERM.
-async fn stopped() {
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+/// Ends on Ctrl-C or SIGTERM. Listens from the call on, so that a start that is told to stop does so in good order.
+fn stopped() -> impl Future<Output = ()> {
+    let (interrupt, terminate) = (told(SignalKind::interrupt()), told(SignalKind::terminate()));
+    async {
+        tokio::select! {
+            () = interrupt => {}
+            () = terminate => {}
+        }
+    }
+}
+
+fn told(kind: SignalKind) -> impl Future<Output = ()> {
+    let listening = signal(kind);
+    async {
+        match listening {
             Ok(mut signal) => drop(signal.recv().await),
             Err(_) => std::future::pending().await,
         }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        () = terminate => {}
     }
 }
 

@@ -210,10 +210,10 @@ fn killed_server_acknowledged_nothing_that_it_forgot_to_many_devices_at_once() {
 }
 
 /// Reports with the receipts that they got.
-type Kept = Vec<(Vec<u8>, Vec<u8>)>;
+pub(super) type Kept = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// Goes from question to confirmation through whatever happens to the server.
-fn go_through(
+pub(super) fn go_through(
     mut device: RawDevice,
     server: SocketAddr,
     manifest: &[u8; 32],
@@ -222,8 +222,9 @@ fn go_through(
     let request = device.identity.request(manifest, &Options::default());
     let answer = persist(&mut device, server, "/u", content_format::REQUEST, &request.bytes);
     acknowledged.fetch_add(1, Ordering::SeqCst);
-    let Said::Grant(granted) = device.identity.read(&request, &answer) else {
-        panic!("{} got no grant", device.identity.name);
+    let said = device.identity.read(&request, &answer);
+    let Said::Grant(granted) = said else {
+        panic!("{} got no grant: {said:?}", device.identity.name);
     };
     let mut kept = Kept::new();
     for moment in [Moment::Decrypted, Moment::Installed] {
@@ -231,6 +232,9 @@ fn go_through(
         let receipt = persist(&mut device, server, "/u/r", content_format::REPORT, &report.bytes);
         device.identity.check_receipt(&report, &receipt.payload);
         acknowledged.fetch_add(1, Ordering::SeqCst);
+        if moment == Moment::Installed {
+            device.identity.confirm(&report);
+        }
         kept.push((report.bytes, receipt.payload));
     }
     (device, kept)
