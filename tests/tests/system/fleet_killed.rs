@@ -253,7 +253,8 @@ impl Town {
         let data = self.fleet().server.data();
         let left: Vec<_> = names(data).into_iter().filter(|name| !KEPT.contains(&name.as_str())).collect();
         assert!(left.is_empty(), "{left:?} is left in {}", data.display());
-        for folder in names(&data.join("images")) {
+        // A stop in the middle of a look at the disk leaves its one file to the first look after the next start.
+        for folder in names(&data.join("images")).into_iter().filter(|name| name != "probe") {
             for name in names(&data.join("images").join(&folder)) {
                 let bytes = fs::read(data.join("images").join(&folder).join(&name)).expect("an image");
                 assert_eq!(name, hex::encode(images::digest(&bytes)), "an image is not what its name says");
