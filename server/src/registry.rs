@@ -230,9 +230,15 @@ impl Registry {
         true
     }
 
-    /// Ends what came over a sleeping session that turned out to be lost, whosever it is.
-    pub fn forget_lost(&self, session: SessionId) {
-        let endpoint = self.0.read().unwrap_or_else(PoisonError::into_inner).sessions.get(&session).cloned();
+    /// Ends what came over a sleeping session of a socket that turned out to be lost, whosever it is. The numbers of
+    /// other sockets' sessions mean nothing there: a forged connection ID must not end what came over plain UDP.
+    pub fn forget_lost(&self, socket: SocketAddr, session: SessionId) {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let location = kept.sessions.get(&session).and_then(|endpoint| kept.locations.get(endpoint));
+        let found = location.and_then(|location| kept.by_location.get(location));
+        let lost = found.filter(|one| one.session == session && one.shard.local_addr() == socket);
+        let endpoint = lost.map(|one| one.endpoint.clone());
+        drop(kept);
         if let Some(endpoint) = endpoint {
             self.forget_session(endpoint.as_str(), session);
         }
@@ -485,11 +491,19 @@ mod tests {
         let shard = shard();
         let registry = registered(&shard, "a", 1, 5);
         registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW).expect("its registration");
-        registry.forget_lost(SessionId(1));
+        registry.forget_lost(shard.local_addr(), SessionId(1));
         assert_eq!(registry.count(), 1);
-        registry.forget_lost(SessionId(2));
+        registry.forget_lost(shard.local_addr(), SessionId(2));
         assert_eq!(registry.count(), 0);
         assert!(registry.write().sessions.is_empty());
+    }
+
+    #[test]
+    fn session_that_nobody_keeps_ends_no_registration_of_another_socket() {
+        let (plain, secure) = (shard(), shard());
+        let registry = registered(&plain, "a", 1, 5);
+        registry.forget_lost(secure.local_addr(), SessionId(1));
+        assert_eq!(registry.count(), 1, "a forged connection ID has ended it");
     }
 
     #[test]

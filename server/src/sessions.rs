@@ -10,6 +10,7 @@
 //! request to it brings its session back. The registration is kept with the session, so that after a restart the
 //! server can still speak first.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,14 +46,14 @@ pub async fn keep(core: Arc<Core>, shard: ShardHandle, mut tasks: mpsc::Receiver
             }
         }
         // First, since what is wanted may be among them.
-        core.put_to_sleep(&asleep).await;
+        core.put_to_sleep(shard.local_addr(), &asleep).await;
         core.wake_sessions(&shard, &wanted).await;
     }
 }
 
 impl Core {
     /// Keeps sessions. Where the store fails they are lost, and their devices can't be reached until they come again.
-    pub async fn put_to_sleep(&self, sessions: &[Dormant]) {
+    pub async fn put_to_sleep(&self, socket: SocketAddr, sessions: &[Dormant]) {
         for chunk in sessions.chunks(BATCH_MAX) {
             let kept: Result<Vec<_>, _> = chunk.iter().map(|dormant| self.written(dormant)).collect();
             let put = match kept {
@@ -63,7 +64,7 @@ impl Core {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, sessions = chunk.len(), "sleeping sessions can't be kept");
                 for dormant in chunk {
-                    self.registry.forget_lost(dormant.session);
+                    self.registry.forget_lost(socket, dormant.session);
                 }
             }
         }
@@ -114,7 +115,7 @@ impl Core {
                 None => None,
             };
             if dormant.is_none() {
-                self.registry.forget_lost(session);
+                self.registry.forget_lost(shard.local_addr(), session);
             }
             shard.resume(session, dormant);
         }
@@ -129,12 +130,25 @@ impl Core {
                 return None;
             }
         };
+        if self.is_of_a_former(kept).await {
+            return None;
+        }
         let label = label(kept.session, &kept.identity);
         let secret = owner.and_then(|_| self.vault.open_sealed(SESSION, &label, &kept.state).ok())?;
         let age = Duration::from_secs(self.now().saturating_sub(kept.established_at));
         let session = SessionId(u64::from_be_bytes(kept.session));
         let address = kept.address.parse().ok()?;
         Some(Dormant::from_parts(session, kept.identity.as_str().into(), address, age, secret.to_vec()))
+    }
+
+    /// Tells whether a session was made by a gateway that was removed before one of its name was added, under another
+    /// key. Devices keep theirs.
+    async fn is_of_a_former(&self, kept: &KeptSession) -> bool {
+        let Some(name) = self.gateways.named(&kept.identity) else { return false };
+        match self.store.gateway(&self.tenant, &name).await {
+            Ok(row) => row.is_none_or(|row| row.added_at > kept.established_at),
+            Err(_) => true,
+        }
     }
 
     /// Registers the devices again whose sessions sleep: they come to `shard`.

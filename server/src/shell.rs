@@ -86,12 +86,12 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     drop(mqtt);
     // Devices need not notice that there was no server for a while; gateways answer in its place.
     core.gateways.part();
-    let awake = coaps.hibernate().await;
+    let (socket, awake) = (coaps.local_addr(), coaps.hibernate().await);
     // What the socket gave out before is kept once its events are all seen to.
     if secure_ingress.await.is_err() {
         tracing::error!("the way in for devices ended early");
     }
-    core.put_to_sleep(&awake).await;
+    core.put_to_sleep(socket, &awake).await;
     tracing::info!(sessions = awake.len(), "sessions are kept for the next start");
     if let Some(coap) = coap {
         coap.stop();

@@ -145,6 +145,35 @@ async fn sleeping_session_comes_back_for_the_device_and_for_the_server() {
 }
 
 #[tokio::test]
+async fn session_that_the_server_and_its_device_both_want_is_asked_for_and_brought_once() {
+    let (server, mut events) = server(loopback(), Duration::from_millis(100));
+    let (device, _at_device, session) = connected(&server, &mut events).await;
+    soon(device.request(session, get())).await.unwrap();
+    let dormant = asleep(&mut events).await;
+    let name = dormant.session;
+    let (asked, answered, ()) =
+        tokio::join!(soon(server.request(name, get())), soon(device.request(session, get())), async {
+            assert_eq!(wanted(&mut events).await, name);
+            // The record of the device has come in by now or comes later; either way the first answer serves it.
+            while server.counters().sessions.wakes_asked == 0 {
+                tokio::task::yield_now().await;
+            }
+            server.resume(name, Some(dormant.clone()));
+        });
+    assert_eq!((asked.unwrap().payload, answered.unwrap().payload), (b"nobody".into(), b"lamp-1".into()));
+    // The next event is that it sleeps again: it was not asked for twice.
+    let again = asleep(&mut events).await;
+    // What was brought once goes on once, or it would use its nonces twice.
+    server.resume(name, Some(dormant));
+    let (answer, ()) = tokio::join!(soon(device.request(session, get())), async {
+        assert_eq!(wanted(&mut events).await, name);
+        server.resume(name, Some(again));
+    });
+    assert_eq!(answer.unwrap().payload, b"lamp-1");
+    assert_eq!(server.counters().sessions.sessions_resumed, 2);
+}
+
+#[tokio::test]
 async fn request_to_a_session_that_is_not_kept_fails_at_once() {
     let (server, mut events) = server(loopback(), Duration::from_mins(5));
     let nowhere = SessionId(77);

@@ -92,6 +92,10 @@ impl Core {
         if let Some(presence) = self.gateways.remove(&name) {
             presence.shard.close(presence.session);
         }
+        // It may have more sessions than the one that it said to be here over, and one of its name may be added anew.
+        for (_, shard) in self.metrics.doors() {
+            shard.close_all_of(name.as_str());
+        }
         self.forget_sessions_of(name.as_str()).await.map_err(Refusal::internal)?;
         self.done(None, Deed::GatewayRemoved { gateway: name.to_string() }).await;
         Ok(removed)

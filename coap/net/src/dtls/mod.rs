@@ -76,6 +76,12 @@ pub trait Engine {
     /// Ends a session and tells its peer; an unknown one is left unknown.
     fn close(&mut self, session: SessionId, now: Instant, out: &mut Outputs);
 
+    /// Ends all sessions and handshakes of an identity whose key is no longer good. An engine without identities
+    /// ignores it.
+    fn close_all_of(&mut self, identity: &str, now: Instant, out: &mut Outputs) {
+        let _ = (identity, now, out);
+    }
+
     /// Answers [`Output::KeyWanted`]: the handshake goes on with the key, or as if with a wrong one. An engine
     /// that asks for none ignores it.
     fn supply_key(&mut self, session: SessionId, key: Option<Secret>, now: Instant, out: &mut Outputs) {

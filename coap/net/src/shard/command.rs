@@ -30,6 +30,7 @@ pub(super) enum Command {
         response: Box<Response>,
     },
     Close(SessionId),
+    CloseAllOf(Box<str>),
     SupplyKey {
         session: SessionId,
         key: Option<Secret>,

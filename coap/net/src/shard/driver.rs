@@ -149,11 +149,15 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
             }
             Command::Respond { exchange, response } => self.respond(exchange, *response, now),
             Command::Close(session) => self.engine.close(session, now, &mut self.outputs),
+            Command::CloseAllOf(identity) => {
+                self.sleepers.forget_all_of(&identity);
+                self.engine.close_all_of(&identity, now, &mut self.outputs);
+            }
             Command::SupplyKey { session, key } => {
                 self.engine.supply_key(session, key, now, &mut self.outputs);
             }
             Command::Resume { session, dormant } => {
-                self.on_fetched(session, dormant.map(|dormant| *dormant), now);
+                self.on_answered(session, dormant.map(|dormant| *dormant), now);
             }
             Command::Hibernate(_) | Command::Stop => {}
         }

@@ -80,6 +80,11 @@ impl ShardHandle {
         self.tell(Command::Close(session));
     }
 
+    /// Closes all sessions and handshakes of an identity whose key is no longer good.
+    pub fn close_all_of(&self, identity: &str) {
+        self.tell(Command::CloseAllOf(identity.into()));
+    }
+
     /// Answers [`Event::KeyWanted`](super::Event::KeyWanted); `None`: nobody has that name.
     pub fn supply_key(&self, session: SessionId, key: Option<Secret>) {
         self.tell(Command::SupplyKey { session, key });

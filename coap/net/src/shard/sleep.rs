@@ -1,6 +1,6 @@
 //! Keys and sleeping sessions, which the owner keeps: what is asked of it, and what waits for its answers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::mem;
 
 use bellwether_coap::{Instant, Request};
@@ -19,6 +19,9 @@ pub(super) struct Sleepers {
     untold: VecDeque<Dormant>,
     /// The shard stops: what is untold is its answer, not news.
     is_last: bool,
+    /// Asked for, and not yet answered: a session that was brought twice would use its nonces twice. No more than
+    /// the questions that the owner may be behind.
+    asked: HashSet<SessionId>,
     /// Requests to sessions that have to be brought back first.
     requests: HashMap<SessionId, Vec<(Request, Ticket, Reply)>>,
 }
@@ -39,6 +42,11 @@ impl Sleepers {
 
     pub(super) fn take_all(&mut self) -> Vec<Dormant> {
         mem::take(&mut self.untold).into()
+    }
+
+    /// Forgets those of an identity that nobody has heard of yet.
+    pub(super) fn forget_all_of(&mut self, identity: &str) {
+        self.untold.retain(|dormant| *dormant.identity != *identity);
     }
 
     fn take(&mut self, session: SessionId) -> Option<Dormant> {
@@ -85,15 +93,26 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
         }
     }
 
-    /// Asks the owner for a session, unless it has not even heard yet that it sleeps.
+    /// Asks the owner for a session, unless it has not even heard yet that it sleeps, or was asked already.
     pub(super) fn on_wanted(&mut self, session: SessionId, now: Instant) {
+        if self.sleepers.asked.contains(&session) {
+            return;
+        }
         if let Some(dormant) = self.sleepers.take(session) {
             return self.on_fetched(session, Some(dormant), now);
         }
         // What is untold may be told before it, but never after: the owner would look for what it does not have.
         if !self.sleepers.is_empty() || self.events.try_send(Event::SessionWanted(session)).is_err() {
             self.counters.lookups_refused += 1;
-            self.on_fetched(session, None, now);
+            return self.on_fetched(session, None, now);
+        }
+        self.sleepers.asked.insert(session);
+    }
+
+    /// Takes the owner's answer; one to a question that was not asked, or was answered before, brings nothing.
+    pub(super) fn on_answered(&mut self, session: SessionId, dormant: Option<Dormant>, now: Instant) {
+        if self.sleepers.asked.remove(&session) {
+            self.on_fetched(session, dormant, now);
         }
     }
 

@@ -125,3 +125,23 @@ fn key_for_a_session_that_asked_for_none_changes_nothing() {
     wire.deliver_all();
     assert_eq!(wire.server().data.len(), 1);
 }
+
+#[test]
+fn handshake_under_a_key_that_is_no_longer_good_ends_wherever_it_is() {
+    let mut waits = waiting("lamp-1", KEY);
+    let session = waits.server().keys_wanted[0].0;
+    waits.at(server_address(), |engine, now, out| engine.close_all_of("lamp-2", now, out));
+    assert_eq!(waits.server().engine.counters().handshakes_now, 1);
+    waits.at(server_address(), |engine, now, out| engine.close_all_of("lamp-1", now, out));
+    waits.at(server_address(), |engine, now, out| engine.supply_key(session, Some(key(KEY)), now, out));
+    waits.deliver_all();
+    let counters = waits.server().engine.counters();
+    assert_eq!((counters.keys_awaited_now, counters.handshakes_now, counters.sessions_now), (0, 0, 0));
+
+    let mut live = waiting("lamp-1", KEY);
+    supply(&mut live, Some(KEY));
+    live.deliver_all();
+    live.at(server_address(), |engine, now, out| engine.close_all_of("lamp-1", now, out));
+    assert_eq!(live.server().closed[0].1, CloseReason::Local);
+    assert_eq!(live.server().engine.counters().sessions_now, 0);
+}

@@ -29,9 +29,13 @@ impl Sessions for SqliteStore {
         tenant: &Tenant,
         sessions: &[[u8; 8]],
     ) -> Result<Vec<KeptSession>, StoreError> {
+        let kept = self.kept_of(tenant, sessions).await?;
+        if kept.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut tx = self.begin().await?;
         let mut taken = Vec::new();
-        for session in sessions {
+        for session in kept {
             let row: Option<SessionRow> = sqlx::query_as(
                 "DELETE FROM session WHERE tenant = ? AND session = ? RETURNING session, identity, address, \
                  established_at, slept_at, expires_at, state_sealed, registration",
@@ -43,7 +47,6 @@ impl Sessions for SqliteStore {
             .map_err(backend)?;
             taken.extend(row.map(KeptSession::try_from).transpose()?);
         }
-        // A transaction that wrote nothing costs no sync.
         tx.commit().await.map_err(backend)?;
         Ok(taken)
     }
@@ -112,6 +115,30 @@ impl Sessions for SqliteStore {
             Ok(KeptRegistration { session, identity, address, slept_at, registration })
         };
         rows.into_iter().map(read).collect()
+    }
+}
+
+impl SqliteStore {
+    /// Picks the sessions that are kept. Anybody can make names up: those must not keep the one writer busy.
+    async fn kept_of<'a>(
+        &self,
+        tenant: &Tenant,
+        sessions: &'a [[u8; 8]],
+    ) -> Result<Vec<&'a [u8; 8]>, StoreError> {
+        let mut kept = Vec::new();
+        for session in sessions {
+            let found: i64 =
+                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM session WHERE tenant = ? AND session = ?)")
+                    .bind(tenant.as_str())
+                    .bind(session.as_slice())
+                    .fetch_one(&self.readers)
+                    .await
+                    .map_err(backend)?;
+            if found == 1 {
+                kept.push(session);
+            }
+        }
+        Ok(kept)
     }
 }
 
@@ -185,4 +212,22 @@ impl TryFrom<SessionRow> for KeptSession {
 
 fn name(bytes: Vec<u8>) -> Result<[u8; 8], StoreError> {
     bytes.try_into().map_err(|_| unreadable("session", "a connection ID has another length"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn names_that_nobody_keeps_do_not_wait_for_the_writer() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = SqliteStore::open(&dir.path().join("bellwether.db")).await.expect("opened");
+        let (writing, tenant) = (store.begin().await.expect("the writer"), Tenant::default());
+        let taken = store.take_sessions(&tenant, &[[1; 8], [2; 8]]);
+        let taken = tokio::time::timeout(Duration::from_secs(20), taken).await.expect("it did not wait");
+        assert_eq!(taken.expect("looked up"), []);
+        drop(writing);
+    }
 }

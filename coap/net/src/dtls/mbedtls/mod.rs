@@ -406,6 +406,15 @@ impl Engine for MbedTls {
         }
     }
 
+    fn close_all_of(&mut self, identity: &str, now: Instant, out: &mut Outputs) {
+        let theirs = self.sessions.iter().filter(|(_, session)| session.named() == Some(identity));
+        let mut theirs: Vec<_> = theirs.map(|(id, _)| *id).collect();
+        theirs.sort_unstable();
+        for id in theirs {
+            self.close(id, now, out);
+        }
+    }
+
     fn supply_key(&mut self, session: SessionId, key: Option<Secret>, now: Instant, out: &mut Outputs) {
         self.on_key(session, key, now, out);
     }

@@ -125,6 +125,17 @@ impl Session {
         matches!(self.phase, Phase::Handshake { cipher_changed: true, .. })
     }
 
+    /// Tells whom the peer has named itself, long before it has proved to be that.
+    pub(super) fn named(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Live => self.identity.as_deref(),
+            Phase::Handshake { key: Key::Awaited { identity, .. }, .. } => Some(identity),
+            Phase::Handshake { key: Key::Known(found), .. } => Some(&found.identity),
+            // Its key was in memory.
+            Phase::Handshake { key: Key::Unasked, .. } => self.connection.shown()?.identity.as_deref(),
+        }
+    }
+
     /// Describes the session; the identity is verified by now.
     pub(super) fn established(&self, id: SessionId) -> Established {
         Established {
