@@ -48,7 +48,9 @@ pub async fn make(
     }
     let (partial, copy) = (beside(out, ".new"), beside(out, ".db.new"));
     // What a backup that was killed has left.
-    remove(&copy).map_err(write_failed(&copy))?;
+    for left in [&partial, &copy] {
+        remove(left).map_err(write_failed(left))?;
+    }
     let written = write(data, (&partial, &copy), machine.now(), &say).await;
     let cleared = remove(&copy).map_err(write_failed(&copy));
     let (made, missing) = match written {
@@ -127,7 +129,7 @@ struct Archive {
 impl Archive {
     fn create(path: &Path) -> Result<Self, BackupError> {
         let mut open = OpenOptions::new();
-        let open = open.write(true).create(true).truncate(true).mode(0o600).open(path);
+        let open = open.write(true).create_new(true).mode(0o600).open(path);
         let file = open.map_err(write_failed(path))?;
         file.set_permissions(Permissions::from_mode(0o600)).map_err(write_failed(path))?;
         Ok(Self { path: path.to_owned(), tar: Builder::new(file), files: BTreeMap::new(), bytes: 0 })

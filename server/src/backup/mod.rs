@@ -3,7 +3,7 @@
 //! A backup is one tar file that `tar tvf` lists: the database as it was at one commit, the images and contents that it
 //! refers to, the token of HTTP and the login of the embedded broker; last, `backup.json` with the SHA-256 of each. A
 //! backup that was cut short has no such end and is refused. The master key is never in it: who finds a backup can read
-//! names and states, no seed and no key. Nor is the configuration file, which is not the server's.
+//! names and states, no seed and no key, but with the token and the login can give orders to whoever they reach. Nor is the configuration file, which is not the server's.
 
 mod make;
 mod restore;

@@ -68,8 +68,9 @@ pub async fn restore(wish: &Wish<'_>, machine: Arc<dyn Machine>) -> Result<Resto
     shell::make_folder(data).map_err(crate::core::StartError::Folder)?;
     let _lock = shell::lock(data)?;
     let occupied = OURS.iter().any(|name| data.join(name).exists());
-    // What a restore was moving when it ended stands there for nobody.
-    if occupied && !wish.replace && !data.join(STAGING).exists() {
+    // What a restore was moving when it ended stands there for nobody; one that ended before has moved nothing.
+    let is_half_moved = data.join(STAGING).exists() && !data.join(DATABASE).exists();
+    if occupied && !wish.replace && !is_half_moved {
         return Err(BackupError::Occupied(data.to_owned()));
     }
     let staging = data.join(STAGING);

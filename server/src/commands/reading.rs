@@ -56,6 +56,9 @@ fn readable(text: &str) -> Result<Path, Refusal> {
     if path.object() == table::SECURITY.id {
         return Err(Refusal::invalid("path: object 0 holds a device's keys; no server reads it"));
     }
+    if path.object() == OSCORE {
+        return Err(Refusal::invalid("path: object 21 holds a device's OSCORE keys; no server reads it"));
+    }
     let resource = path.resource().and_then(|resource| table::resource(path.object(), resource));
     match resource {
         Some(resource) if !resource.operations.can_read() => {
@@ -180,6 +183,9 @@ fn typed(value: Value) -> (ValueKind, serde_json::Value) {
     }
 }
 
+/// The object of OSCORE's master secrets, which are the bootstrap server's alone. OMA LwM2M 1.1 transport, annex.
+const OSCORE: u16 = 21;
+
 /// The shortest first; text is left out, since it has no room for more than one value.
 const PREFERENCE: [ContentFormat; 4] =
     [ContentFormat::SENML_CBOR, ContentFormat::TLV, ContentFormat::SENML_JSON, ContentFormat::JSON];
@@ -216,9 +222,14 @@ mod tests {
 
     #[test]
     fn paths_that_hold_nothing_to_read_are_refused_with_the_name() {
-        for (path, part) in
-            [("/5/0/2", "Update"), ("/5/0/0", "Package"), ("/0", "keys"), ("3/0", "slash"), ("/", "names no")]
-        {
+        for (path, part) in [
+            ("/5/0/2", "Update"),
+            ("/5/0/0", "Package"),
+            ("/0", "keys"),
+            ("/21/0/0", "OSCORE"),
+            ("3/0", "slash"),
+            ("/", "names no"),
+        ] {
             let refused = readable(path).expect_err("refused");
             assert!(refused.message.contains(part), "{path}: {}", refused.message);
             assert_eq!(refused.code, ErrorCode::Invalid);

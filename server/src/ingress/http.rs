@@ -16,13 +16,14 @@ mod releases;
 mod scope;
 mod trust;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -78,8 +79,9 @@ pub fn router(core: Arc<Core>, token: Token, open_to: Openness) -> Router {
     let (mut open, _) = open_routes().split_for_parts();
     let (mut guarded, _) = guarded_routes().split_for_parts();
     let (watched, _) = watched_routes().split_for_parts();
+    let token = Arc::new(token);
     if open_to.0 {
-        open = open.merge(watched);
+        open = open.merge(watched.layer(middleware::from_fn_with_state(Arc::clone(&token), guard_from_afar)));
     } else {
         guarded = guarded.merge(watched);
     }
@@ -87,7 +89,7 @@ pub fn router(core: Arc<Core>, token: Token, open_to: Openness) -> Router {
     let guarded = guarded
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&core), watch_disk))
-        .layer(middleware::from_fn_with_state(Arc::new(token), guard));
+        .layer(middleware::from_fn_with_state(token, guard));
     open.merge(guarded).layer(tagged).with_state(core)
 }
 
@@ -138,6 +140,21 @@ async fn guard(State(token): State<Arc<Token>>, request: Request, next: Next) ->
     let message = "the token is missing or wrong; the server keeps it in DATA/http.token".to_owned();
     let request_id = caller::request_id();
     answer_error(StatusCode::UNAUTHORIZED, ErrorBody { code: ErrorCode::Unauthorized, message, request_id })
+}
+
+/// Lets those pass without the token who ask this machine by a name that only means itself, and for themselves. A
+/// browser whose page has its name point here says that name, and a proxy says for whom it asks.
+async fn guard_from_afar(token: State<Arc<Token>>, request: Request, next: Next) -> Response {
+    if is_local(request.headers()) { next.run(request).await } else { guard(token, request, next).await }
+}
+
+fn is_local(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let names_itself = host.and_then(|host| host.parse::<Authority>().ok()).is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    });
+    names_itself && PROXIED.iter().all(|name| !headers.contains_key(*name))
 }
 
 /// Passes on what a refusal says of the disk.
@@ -210,5 +227,43 @@ fn answer_error(status: StatusCode, body: ErrorBody) -> Response {
     (status, Json(body)).into_response()
 }
 
+/// Headers in which proxies say for whom they ask. RFC 7239, RFC 9110 §7.6.3, and what came before.
+const PROXIED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
 /// The largest image: what a 32 MiB flash holds.
 const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn said(pairs: &[(&'static str, &str)]) -> bool {
+        let value = |text: &str| HeaderValue::from_str(text).expect("a header's value");
+        is_local(
+            &pairs.iter().map(|(name, text)| (header::HeaderName::from_static(name), value(text))).collect(),
+        )
+    }
+
+    #[test]
+    fn only_who_asks_this_machine_as_itself_and_for_itself_is_local() {
+        for host in ["127.0.0.1:8080", "localhost", "LOCALHOST:1", "[::1]:8080", "127.9.9.9"] {
+            assert!(said(&[("host", host)]), "{host}");
+        }
+        for host in [
+            "rebound.example:8080",
+            "127.0.0.1.example",
+            "localhost.example",
+            "192.0.2.1",
+            "",
+            "a@localhost@b",
+        ] {
+            assert!(!said(&[("host", host)]), "{host}");
+        }
+        assert!(!said(&[]));
+        for proxied in PROXIED {
+            assert!(!said(&[("host", "127.0.0.1:8080"), (proxied, "192.0.2.1")]), "{proxied}");
+        }
+    }
+}

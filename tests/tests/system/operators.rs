@@ -111,6 +111,19 @@ fn beyond_loopback_metrics_and_readiness_want_the_token() {
 }
 
 #[test]
+fn on_loopback_too_the_token_is_wanted_of_pages_and_proxies_that_ask_for_others() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = bellwether_tests::server::Server::start(folder.path());
+    for path in ["/metrics", "/health/ready"] {
+        assert_eq!(server.http_with(None).get(path).status, 200, "{path}");
+        for header in [("host", "rebound.example"), ("x-forwarded-for", "192.0.2.1")] {
+            assert_eq!(server.http_with(None).get_with(path, &[header]).status, 401, "{path} {header:?}");
+            assert_eq!(server.http().get_with(path, &[header]).status, 200, "{path} {header:?}");
+        }
+    }
+}
+
+#[test]
 fn request_is_found_in_answer_ledger_and_log_by_one_id() {
     let fleet = Fleet::start_with(&["--log", "debug", "--log-json"]);
     let body = json!({"endpoint": "lamp-1", "class": "lamp"});
