@@ -127,7 +127,7 @@ pub struct DtlsConfig {
     /// Established sessions kept; beyond it, the one idle longest makes room. Default 16,384: an idle
     /// session costs 7.6 KiB, so 125 MiB.
     pub sessions_max: usize,
-    /// Established sessions of one identity; beyond it, its oldest one ends. Default 4: a device that changed its
+    /// Established sessions of one identity; beyond it, its oldest one is hibernated, or else ends. Default 4: a device that changed its
     /// address has left one behind, and so has a copy of it; more would let one key take the room of all others.
     pub sessions_per_identity_max: usize,
     /// Time without data from the peer after which a session is closed. Default 86,400 s, the default

@@ -300,3 +300,29 @@ fn sessions_that_come_back_count_for_their_identity() {
     assert!(resume(&mut wire, dormant.session, Some(dormant)));
     assert_eq!(wire.server().closed, [(second, CloseReason::Evicted)]);
 }
+
+#[test]
+fn record_that_somebody_repeats_wakes_its_session_and_ends_no_other_of_its_identity() {
+    let config = DtlsConfig { sessions_per_identity_max: 1, ..config() };
+    let mut wire = Wire::new(server(config), client("lamp-1", KEY));
+    wire.connect(client_address());
+    wire.deliver_all();
+    wire.send(client_address(), b"first");
+    let overheard = wire.on_the_way.front().unwrap().clone();
+    wire.deliver_all();
+    wire.run(301, &mut |_| Fate::Deliver);
+    let left_behind = wire.server().dormant.pop().unwrap();
+    let other = "203.0.113.8:1".parse().unwrap();
+    wire.nodes.insert(other, client("lamp-1", KEY));
+    wire.connect(other);
+    wire.deliver_all();
+    wire.send(other, b"in use");
+    wire.deliver_all();
+    let in_use = wire.server().last_session();
+
+    wire.inject(&overheard);
+    assert!(resume(&mut wire, left_behind.session, Some(left_behind)));
+    wire.deliver_all();
+    assert!(wire.server().closed.is_empty() && wire.nodes[&other].closed.is_empty());
+    assert_eq!(wire.server().dormant.pop().unwrap().session, in_use);
+}

@@ -228,7 +228,10 @@ impl MbedTls {
         self.counters.sessions_now += 1;
         let most = self.config.sessions_per_identity_max;
         if let Some(oldest) = identity.and_then(|identity| self.holders.add(identity, id, most)) {
-            self.evict(oldest, CloseReason::Evicted, now, out);
+            // Who repeats a record of a session that was left behind wakes it: that must not end the one in use.
+            if !(self.keeps_sleepers() && self.hibernate(oldest, now, out)) {
+                self.evict(oldest, CloseReason::Evicted, now, out);
+            }
         }
         if let Some(due) = self.idle_deadline(id) {
             self.idle.arm(id, due);
