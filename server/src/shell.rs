@@ -76,13 +76,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     };
     announce(&core, &listening)?;
 
-    tokio::spawn(contacts::run(Arc::clone(&core)));
+    let contacts = tokio::spawn(contacts::run(Arc::clone(&core)));
     let open = http::Openness::of(http_address);
     let router = http::router(Arc::clone(&core), http::Token::new(token), open);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
     campaigns.abort();
     watch.abort();
     sweeper.abort();
+    contacts.abort();
     drop(mqtt);
     // Devices need not notice that there was no server for a while; gateways answer in its place.
     core.gateways.part();
@@ -96,8 +97,15 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     if let Some(coap) = coap {
         coap.stop();
     }
+    // A folder whose server was stopped has the whole database in one file, for whoever copies it.
+    if tokio::time::timeout(CLOSE_AT_MOST, core.store.close()).await.is_err() {
+        tracing::warn!("a call to the database does not end; its log stays beside it until the next start");
+    }
     served.map_err(|source| bind_error(http_address, source))
 }
+
+/// The longest call, a list of everything, takes a fraction of it.
+const CLOSE_AT_MOST: Duration = Duration::from_secs(5);
 
 fn open_shard(
     config: &Config,

@@ -32,6 +32,7 @@ pub use sqlite::SqliteStore;
 pub use tenant::Tenant;
 
 /// Keeps all that the server must not forget; `dyn Store` has the calls of its parts.
+#[async_trait::async_trait]
 pub trait Store:
     device::Devices
     + gateway::Gateways
@@ -45,4 +46,8 @@ pub trait Store:
     + Send
     + Sync
 {
+    /// Waits for running calls and closes what the store holds open; calls after it fail.
+    ///
+    /// Dropping the store instead loses nothing that was acknowledged.
+    async fn close(&self);
 }

@@ -184,7 +184,10 @@ impl Kept {
     }
 }
 
-impl Store for Kept {}
+#[async_trait]
+impl Store for Kept {
+    async fn close(&self) {}
+}
 
 /// Waits for a future of the data base, and lets nothing else of the world go on meanwhile.
 ///

@@ -20,7 +20,8 @@ fn killed() -> Meters {
 
 /// Starts a server that must not start, and must leave the folder as it is; gives what it said at last.
 fn refused(data: &Path) -> String {
-    let content = |name: &str| fs::read(data.join(name)).ok();
+    // An empty log is as good as none: SQLite makes one where it looks.
+    let content = |name: &str| fs::read(data.join(name)).ok().filter(|bytes| !bytes.is_empty());
     let before = ["bellwether.db", "bellwether.db-wal", "master.key", "http.token"].map(content);
     let (status, said) = Program::run(server::command(data));
     assert_eq!(status.code(), Some(1), "{said}");
@@ -124,7 +125,7 @@ fn damage_that_is_met_at_work_is_told_and_ends_nothing() {
     };
     let told = wait::until("an answer that tells of the damage", wait::LONG, look, || fleet.server.tail());
     assert!(told.refusal().1.contains("restore a backup"), "{told:?}");
-    assert_eq!(http.get("/health").status, 200, "the server has ended");
+    assert_eq!(http.get("/health/live").status, 200, "the server has ended");
     let said = fleet.server.said();
     assert!(said.contains("is damaged. Stop the server and restore a backup"), "{said}");
     assert!(!said.contains("panicked"), "{said}");

@@ -290,17 +290,9 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// What a server's folder has in it. Its database is three files, after a stop too.
-const KEPT: [&str; 8] = [
-    "bellwether.db",
-    "bellwether.db-shm",
-    "bellwether.db-wal",
-    "http.token",
-    "images",
-    "listening.json",
-    "master.key",
-    "mqtt.json",
-];
+/// What a server's folder has in it after a stop.
+const KEPT: [&str; 6] =
+    ["bellwether.db", "http.token", "images", "listening.json", "master.key", "mqtt.json"];
 
 /// Two kinds of a meter's images: 60 frames, a transfer of a second or two.
 const IMAGE_BYTES: usize = 60_000;

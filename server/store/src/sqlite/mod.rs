@@ -51,7 +51,8 @@ impl SqliteStore {
         open::open(path).await
     }
 
-    /// Waits for running calls and closes the file. Dropping the store instead loses nothing that was acknowledged.
+    /// Waits for running calls and closes the file; the last connection brings the log into it and takes the log away.
+    /// Dropping the store instead loses nothing that was acknowledged.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
@@ -65,4 +66,9 @@ impl SqliteStore {
     }
 }
 
-impl crate::Store for SqliteStore {}
+#[async_trait::async_trait]
+impl crate::Store for SqliteStore {
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+}
