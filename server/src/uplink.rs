@@ -135,6 +135,8 @@ impl Core {
         let reports: Vec<Event> = match campaigns.as_slice() {
             // The same report again says nothing new.
             _ if matches!(step.decision.reply, Reply::Repeat(_)) => Vec::new(),
+            // What was written before it failed is no longer there to be started.
+            _ if has_failed_since(said, &identity.state) => vec![event(at, None, identity, reported(said))],
             [] => vec![event(at, None, identity, reported(said))],
             some => {
                 some.iter().map(|campaign| event(at, Some(*campaign), identity, reported(said))).collect()
@@ -156,6 +158,13 @@ impl Core {
 fn starts(said: &Said, tracked: &[(Campaign, Track)]) -> bool {
     let mut offered = tracked.iter().filter(|(one, _)| one.manifest == said.manifest).map(|(one, _)| one);
     said.report.moment == Moment::Decrypted && offered.any(may_start)
+}
+
+/// Tells whether an image is reported as verified after its failure was: the two came in the other order than they were
+/// made in.
+fn has_failed_since(said: &Said, state: &IdentityState) -> bool {
+    let report = &said.report;
+    report.moment == Moment::Decrypted && state.reported(report.place, report.grant, Moment::Failed)
 }
 
 fn reported(said: &Said) -> EventKind {

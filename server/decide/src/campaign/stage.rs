@@ -63,9 +63,8 @@ impl Track {
             EventKind::Asked => self.asked(at),
             EventKind::Resolved { grant, .. } if *grant > self.grant => self.resolved(*grant, at),
             EventKind::AlreadyCurrent => self.enter(Stage::Current, at),
-            EventKind::Decrypted { grant } if *grant >= self.grant && self.stage != Stage::Failed => {
-                self.enter(Stage::Decrypted, at);
-            }
+            // Of whichever grant: newer ones may have been made ahead, and never have reached it.
+            EventKind::Decrypted { .. } if self.stage != Stage::Failed => self.enter(Stage::Decrypted, at),
             EventKind::Installed { .. } => self.enter(Stage::Installed, at),
             EventKind::Failed { grant, reason } if self.fails(*grant) => {
                 self.failed_once = true;
@@ -114,8 +113,9 @@ impl Track {
 
     fn resolved(&mut self, grant: u64, at: u64) {
         self.grant = grant;
-        // A device that has not asked was given it ahead: the manifest may still be on its way to it.
-        if !matches!(self.stage, Stage::Waiting | Stage::Offered) {
+        // A device that has not asked was given it ahead: the manifest may still be on its way to it. One whose image
+        // stands may have been given it ahead, too; should it have asked, it reports the image of this one as well.
+        if !matches!(self.stage, Stage::Waiting | Stage::Offered | Stage::Decrypted) {
             self.enter(Stage::Downloading, at);
         }
     }
@@ -137,10 +137,12 @@ impl Track {
         }
     }
 
-    /// A failure counts for the newest grant; for none (0) only where none was given, or none was asked for.
+    /// A failure counts for the newest grant; for an older one where the newer may have been made ahead, and never have
+    /// reached it; for none (0) only where none was given, or none was asked for.
     fn fails(&self, grant: u64) -> bool {
-        let unasked = grant == 0 && matches!(self.stage, Stage::Waiting | Stage::Offered);
-        (grant >= self.grant || unasked) && !matches!(self.stage, Stage::Current | Stage::Failed)
+        let unasked = matches!(self.stage, Stage::Waiting | Stage::Offered);
+        let overtaken = unasked || (grant != 0 && self.stage == Stage::Decrypted);
+        (grant >= self.grant || overtaken) && !matches!(self.stage, Stage::Current | Stage::Failed)
     }
 
     fn enter(&mut self, stage: Stage, at: u64) {
@@ -243,11 +245,22 @@ mod tests {
     }
 
     #[test]
-    fn decrypted_that_comes_after_a_newer_grant_changes_nothing() {
-        assert_eq!(
-            after(&[Asked, resolved(5), resolved(6), Decrypted { grant: 5 }]).stage,
-            Stage::Downloading
-        );
+    fn image_of_an_older_grant_counts_for_newer_ones_are_made_ahead_and_may_never_reach_it() {
+        let (took, newer) = (Decrypted { grant: 5 }, resolved(6));
+        let ahead = [Offered, resolved(5), newer.clone(), took.clone()];
+        assert_eq!((after(&ahead).stage, after(&ahead).grant), (Stage::Decrypted, 6));
+        assert_eq!(after(&[Asked, resolved(5), newer.clone(), took.clone()]).stage, Stage::Decrypted);
+        assert_eq!(after(&[Asked, resolved(5), took, newer]).stage, Stage::Decrypted);
+    }
+
+    #[test]
+    fn failure_of_an_older_grant_counts_where_newer_ones_were_made_ahead() {
+        let ahead = [Offered, resolved(5), resolved(6), failed(5)];
+        assert_eq!(after(&ahead).stage, Stage::Failed);
+        let on_trial = [Offered, resolved(5), resolved(6), Decrypted { grant: 5 }, failed(5)];
+        assert_eq!(after(&on_trial).stage, Stage::Failed);
+        let refused_by_result = [Offered, resolved(5), Decrypted { grant: 5 }, failed(0)];
+        assert_eq!(after(&refused_by_result).stage, Stage::Decrypted);
     }
 
     #[test]
