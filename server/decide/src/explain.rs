@@ -76,10 +76,24 @@ pub fn explain(known: &Known<'_>, now: u64) -> Story {
         known.campaigns.iter().map(|(campaign, track)| in_campaign(device, campaign, track.as_ref())),
     );
     standing.extend(known.state.into_iter().flat_map(|state| keys(state, now)));
+    standing.extend(clock_went_back(known, now));
     let happened = |event: &Event| Sentence { at: event.at, text: happened(event) };
     let happened =
         known.events.iter().filter(|event| concerns(event, known.endpoint)).map(happened).collect();
     Story { standing, advice: advice(known, now), happened }
+}
+
+/// Tells that this server's clock went back since it dealt with the device, which goes on from what the clock said then:
+/// it ignores every grant and descriptor that ends earlier, and cannot report that, since nothing failed.
+fn clock_went_back(known: &Known<'_>, now: u64) -> Option<String> {
+    let own = known.events.iter().filter(|event| event.device.as_ref() == Some(known.endpoint));
+    let behind = own.map(|event| event.at).max()?.saturating_sub(now);
+    (behind > CLOCK_BEHIND_S_MAX).then(|| {
+        format!(
+            "this server's clock went back: its clock is up to {behind} s ahead, and it ignores grants that end before \
+             its own time; set the server's clock right"
+        )
+    })
 }
 
 /// Whether an event belongs into the story of a device: its own, or of a campaign as a whole.
@@ -268,6 +282,9 @@ fn meaning(reason: &str) -> String {
     format!("{reason}: {meant}")
 }
 
+/// Seconds by which a clock that is kept in step may be set back: what a time service corrects without harm to anybody.
+const CLOCK_BEHIND_S_MAX: u64 = 60;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -369,6 +386,17 @@ mod tests {
         let alarm = Event { campaign: None, ..event(1, kind) };
         let told = told(Some(&device()), &[], &[alarm]);
         assert_eq!(told.last().map(String::as_str), Some("alarm \"clone or rolled-back device\": seen"));
+    }
+
+    #[test]
+    fn device_that_heard_a_later_time_than_now_is_said_to_be_ahead() {
+        let ahead = |at, device| {
+            let events = [Event { device, ..event(at, EventKind::Asked) }];
+            told(Some(&self::device()), &[], &events).into_iter().any(|line| line.contains("clock"))
+        };
+        assert!(ahead(61, Some(endpoint())));
+        assert!(!ahead(60, Some(endpoint())), "a time service may correct as much");
+        assert!(!ahead(9_000, Endpoint::try_from("lamp-1").ok()), "another one heard it");
     }
 
     #[test]
