@@ -128,7 +128,7 @@ impl Core {
             let others = campaigns.iter().filter(|(other, track)| {
                 // Where both are at work on it, the one that was launched first goes on.
                 let goes_first = !is_ours || other.id < campaign.id;
-                goes_first && other.id != campaign.id && at_work(other, track)
+                goes_first && other.id != campaign.id && self.is_at_work(other, track)
             });
             let mut taken = false;
             for (other, _) in others {
@@ -139,6 +139,15 @@ impl Core {
             }
         }
         Ok(free)
+    }
+
+    /// Tells whether a campaign is at work on the device of a track. What it was given last has ended with the lifetime of
+    /// a grant; and what was in hand before a restored store was opened may be over, with nobody left to say so.
+    fn is_at_work(&self, campaign: &Campaign, track: &Track) -> bool {
+        let now = self.now();
+        let fresh = track.since.saturating_add(self.config.grant_lifetime_s) >= now;
+        let known = track.since >= self.started || self.restores().resync_until < now;
+        campaign.state == CampaignState::Running && track.is_in_flight() && fresh && known
     }
 
     /// Tells whether a manifest may go to a device that works on another one: it is more urgent, or the same.
@@ -197,10 +206,6 @@ impl Core {
             Err(other) => Err(StoreError::Backend(other.into()).into()),
         }
     }
-}
-
-fn at_work(campaign: &Campaign, track: &Track) -> bool {
-    campaign.state == CampaignState::Running && track.is_in_flight()
 }
 
 /// No device would believe the manifest, and none that has it would be answered: the campaign would wait for ever.
