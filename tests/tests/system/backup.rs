@@ -231,6 +231,8 @@ fn old_backup_is_healed_by_the_devices_themselves() {
         agent.switch_on(&[]);
         agent.wait_status("version 2.0", |status| status["running"]["version"] == "2.0");
         meters.fleet.wait_outcome(&campaign, &agent.name, DeviceOutcome::Installed);
+        // Not before it has the receipt too: what it owes it would tell when it is next on, and that be the end of it.
+        agent.wait_status("the receipt", |status| status["updated"] == true);
         agent.kill9();
     }
     // One that finished since what the backup has it at is waited for in that campaign until an operator ends it; that
