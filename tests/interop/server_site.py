@@ -50,6 +50,12 @@ class Site:
     def registered(self, device):
         return self.cli("device", "show", device)["registered"]
 
+    def end_campaigns(self):
+        """Cancels what the walk has launched: nothing is offered any more."""
+        for campaign in self.cli("campaign", "list"):
+            if campaign["state"] == "running":
+                self.cli("campaign", "cancel", campaign["id"])
+
     def key(self, peer):
         return bytes.fromhex(self.peers[peer]["psk"])
 

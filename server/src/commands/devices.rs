@@ -268,11 +268,12 @@ impl Core {
             tracked.into_iter().map(|(campaign, track)| (campaign, Some(track))).collect();
         let recorded = self.story_of(&endpoint, &campaigns).await.map_err(Refusal::internal)?;
         let events: Vec<_> = recorded.iter().map(|one| one.event.clone()).collect();
-        let now = self.now();
+        let (now, steady) = (self.now(), self.steady());
         let heard = self.last_contact(&endpoint).await.map_err(Refusal::internal)?;
-        let registered = self.registry.find(&endpoint, now).map(|found| found.address.to_string());
+        let registered = self.registry.find(&endpoint, steady).map(|found| found.address.to_string());
         let gateway = enrolled.link.as_ref().map(|link| link.gateway.clone());
-        let is_here = gateway.as_ref().is_some_and(|gateway| self.gateways.present(gateway, now).is_some());
+        let is_here =
+            gateway.as_ref().is_some_and(|gateway| self.gateways.present(gateway, steady).is_some());
         let seen = Seen {
             registered: registered.as_deref(),
             heard: heard.as_ref().map(|one| (now.saturating_sub(one.heard_at), one.address.as_str())),

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use bellwether_api::{CampaignState, Device, DeviceOutcome, FrameCount, Gateway, Health};
+use bellwether_api::{CampaignState, Device, DeviceOutcome, Explanation, FrameCount, Gateway, Health};
 use bellwether_manifests::link::HintKind;
 use bellwether_manifests::message::{Moment, content_format};
 use bellwether_net::coap::{Code, Method, Request};
@@ -39,6 +39,17 @@ fn telling(meters: &Meters, name: &str) -> RawDevice {
 fn silent(meters: &Meters, name: &str) -> Identity {
     let unit = meters.fleet.device_behind(name, "meter", "gw-1");
     Identity::from_factory(&unit, "meter", images::digest(&meters.old))
+}
+
+#[test]
+fn story_of_a_device_says_that_it_is_registered_and_that_its_gateway_is_here() {
+    let (meters, gateway) = with_gateway();
+    let _meter = telling(&meters, "meter-1");
+    assert_eq!(gateway.here().code, Code::CHANGED);
+    let story: Explanation = meters.fleet.cli.json("device explain meter-1");
+    let says = |words: &str| story.standing.iter().any(|line| line.contains(words));
+    assert!(says("it is registered, from 127.0.0.1:"), "{story:#?}");
+    assert!(says("its gateway gw-1 is here"), "{story:#?}");
 }
 
 #[test]
