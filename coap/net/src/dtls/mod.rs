@@ -25,6 +25,7 @@ mod cookie;
 mod deadlines;
 mod dormant;
 mod holders;
+mod key_exchange;
 pub mod mbedtls;
 mod output;
 pub mod plain;

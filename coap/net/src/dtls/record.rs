@@ -156,21 +156,41 @@ fn parse_client_hello<'a>(record: &'a [u8], mut body: &'a [u8]) -> Option<Client
     })
 }
 
-/// Reads the PSK identity of a `ClientKeyExchange` that is the first message of its record and not split
-/// into fragments; `None` for everything else.
+/// Shows a part of a handshake message, or the whole of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fragment<'a> {
+    pub(crate) kind: u8,
+    /// Bytes of the whole message.
+    pub(crate) length: usize,
+    pub(crate) message_sequence: u16,
+    pub(crate) offset: usize,
+    pub(crate) body: &'a [u8],
+}
+
+/// Iterates over the handshake messages and parts of such in a plaintext record; ends before the first malformed one.
 ///
-/// Source: RFC 4279 §2, RFC 6347 §4.2.2.
-pub(crate) fn psk_identity<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
-    if record.epoch != 0 || record.content != Content::Handshake {
-        return None;
-    }
-    let mut body = record.bytes.get(HEADER_BYTES..)?;
-    let header = take(&mut body, HANDSHAKE_HEADER_BYTES)?;
-    if header[0] != CLIENT_KEY_EXCHANGE || header[6..9] != [0, 0, 0] || header[9..12] != header[1..4] {
-        return None;
-    }
-    let count = u16::from_be_bytes(*take(&mut body, 2)?.first_chunk()?);
-    take(&mut body, usize::from(count))
+/// Source: RFC 6347 §4.2.2.
+pub(crate) fn fragments<'a>(record: &Record<'a>) -> impl Iterator<Item = Fragment<'a>> {
+    let is_readable = record.epoch == 0 && record.content == Content::Handshake;
+    let body = record.bytes.get(HEADER_BYTES..).filter(|_| is_readable);
+    let mut rest = body.unwrap_or_default();
+    std::iter::from_fn(move || split_fragment(&mut rest))
+}
+
+fn split_fragment<'a>(rest: &mut &'a [u8]) -> Option<Fragment<'a>> {
+    let header: &[u8; HANDSHAKE_HEADER_BYTES] = take(rest, HANDSHAKE_HEADER_BYTES)?.first_chunk()?;
+    let &[kind, l0, l1, l2, s0, s1, o0, o1, o2, b0, b1, b2] = header;
+    let number = |a, b, c| usize::try_from(u32::from_be_bytes([0, a, b, c])).ok();
+    let (length, offset) = (number(l0, l1, l2)?, number(o0, o1, o2)?);
+    let body = take(rest, number(b0, b1, b2)?)?;
+    let is_within = offset.checked_add(body.len()).is_some_and(|end| end <= length);
+    is_within.then_some(Fragment {
+        kind,
+        length,
+        message_sequence: u16::from_be_bytes([s0, s1]),
+        offset,
+        body,
+    })
 }
 
 fn take<'a>(input: &mut &'a [u8], count: usize) -> Option<&'a [u8]> {
@@ -208,7 +228,6 @@ pub(crate) fn hello_verify_request(hello: &ClientHello<'_>, cookie: &[u8; COOKIE
 
 const CLIENT_HELLO: u8 = 1;
 const HELLO_VERIFY_REQUEST: u8 = 3;
-const CLIENT_KEY_EXCHANGE: u8 = 16;
 const VERSION_MAJOR: u8 = 0xfe;
 const VERSION_1_0: u8 = 0xff;
 const HANDSHAKE_HEADER_BYTES: usize = 12;
@@ -306,16 +325,17 @@ mod tests {
     }
 
     #[test]
-    fn identity_of_a_whole_client_key_exchange_is_read_and_of_a_fragment_not() {
-        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 3, 0, 18, 16, 0, 0, 6, 0, 2];
-        datagram.extend_from_slice(&[0, 0, 0, 0, 0, 6, 0, 4]);
-        datagram.extend_from_slice(b"lamp");
-        assert_eq!(psk_identity(&only_record(&datagram)), Some(&b"lamp"[..]));
-        let mut lying = datagram.clone();
-        lying[26] = 5;
-        assert_eq!(psk_identity(&only_record(&lying)), None);
-        datagram[24] = 5;
-        assert_eq!(psk_identity(&only_record(&datagram)), None);
+    fn fragment_that_exceeds_its_message_or_its_record_is_none() {
+        let mut datagram = vec![22, 0xfe, 0xfd, 0, 0, 0, 0, 0, 0, 0, 3, 0, 15, 16, 0, 0, 6, 0, 2];
+        datagram.extend_from_slice(&[0, 0, 3, 0, 0, 3, 1, 2, 3]);
+        let found: Vec<_> = fragments(&only_record(&datagram)).collect();
+        assert_eq!((found.len(), found[0].offset, found[0].body), (1, 3, &[1, 2, 3][..]));
+        assert_eq!((found[0].kind, found[0].length, found[0].message_sequence), (16, 6, 2));
+        for (at, value) in [(21, 4), (24, 4)] {
+            let mut lying = datagram.clone();
+            lying[at] = value;
+            assert_eq!(fragments(&only_record(&lying)).count(), 0, "byte {at}");
+        }
     }
 
     proptest! {
@@ -327,7 +347,8 @@ mod tests {
             for record in records(&bytes).map_while(Result::ok) {
                 total += record.bytes.len();
                 let _ = client_hello(&record);
-                let _ = psk_identity(&record);
+                let within: usize = fragments(&record).map(|one| one.body.len()).sum();
+                prop_assert!(within <= record.bytes.len());
             }
             prop_assert!(total <= bytes.len());
         }

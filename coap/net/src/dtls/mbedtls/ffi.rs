@@ -511,8 +511,8 @@ unsafe extern "C" fn find_key(
     unsafe { sys::mbedtls_ssl_set_hs_psk(ssl, key.as_ptr(), key.len()) }
 }
 
-/// Gives the key that was looked up for this identity. One in a message that came in fragments was not: then it
-/// has to be in memory.
+/// Gives the key that was looked up for this identity. Where somebody has mixed fragments of his own in, Mbed TLS may
+/// read another one, which has to be in memory.
 fn key_of(keys: &Keys, name: &str) -> Option<Secret> {
     let found = keys.found.try_borrow_mut().ok()?.take();
     match found {

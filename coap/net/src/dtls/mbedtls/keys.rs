@@ -1,6 +1,9 @@
 //! Keys that have to be looked up: the identity is in the clear, so the handshake waits before it is read.
+//!
+//! Where the identity comes in fragments, the last one to come waits: Mbed TLS asks for the key when it has them all.
 
 use std::mem;
+use std::sync::Arc;
 
 use bellwether_coap::Instant;
 
@@ -9,7 +12,7 @@ use super::ffi::Found;
 use super::session::{Key, Phase, Session};
 use crate::SessionId;
 use crate::dtls::Outputs;
-use crate::dtls::record::{Record, psk_identity, records};
+use crate::dtls::record::{Record, records};
 use crate::psk::{IDENTITY_BYTES_MAX, Lookup, Secret};
 
 /// Whether a record of a handshake is read now.
@@ -39,8 +42,8 @@ impl MbedTls {
 
     fn gate(&mut self, id: SessionId, record: &Record<'_>, out: &mut Outputs) -> Gate {
         let Some(session) = self.sessions.get_mut(&id) else { return Gate::Shut };
-        let Phase::Handshake { key, .. } = &mut session.phase else { return Gate::Open(None) };
-        let named = psk_identity(record).and_then(name_of);
+        let Phase::Handshake { key, exchange, .. } = &mut session.phase else { return Gate::Open(None) };
+        let named = if self.server { exchange.add(record).and_then(name_of) } else { None };
         match (&mut *key, named) {
             (Key::Awaited { held, bytes, .. }, _) => {
                 // The peer says again what has no room.
@@ -50,13 +53,13 @@ impl MbedTls {
                 }
                 Gate::Shut
             }
-            (Key::Known(found), Some(name)) if *found.identity == *name => Gate::Open(Some(found.clone())),
+            (Key::Known(found), Some(name)) if found.identity == name => Gate::Open(Some(found.clone())),
             (_, Some(name)) => self.look_up(id, name, record, out),
             (_, None) => Gate::Open(None),
         }
     }
 
-    fn look_up(&mut self, id: SessionId, name: &str, record: &Record<'_>, out: &mut Outputs) -> Gate {
+    fn look_up(&mut self, id: SessionId, name: Arc<str>, record: &Record<'_>, out: &mut Outputs) -> Gate {
         let key = match self.keys.as_ref().map_or(Lookup::Nobody, |keys| keys.find(name.as_bytes())) {
             Lookup::Key(key) => Some(key),
             Lookup::Nobody => None,
@@ -69,18 +72,18 @@ impl MbedTls {
                 return Gate::Shut;
             }
         };
-        Gate::Open(Some(Found { identity: name.into(), key }))
+        Gate::Open(Some(Found { identity: name, key }))
     }
 
-    fn await_key(&mut self, id: SessionId, name: &str, record: &Record<'_>, out: &mut Outputs) {
+    fn await_key(&mut self, id: SessionId, name: Arc<str>, record: &Record<'_>, out: &mut Outputs) {
         let Some(Session { phase: Phase::Handshake { key, .. }, .. }) = self.sessions.get_mut(&id) else {
             return;
         };
         let (held, bytes) = (vec![record.bytes.into()], record.bytes.len());
-        *key = Key::Awaited { identity: name.into(), held, bytes };
+        *key = Key::Awaited { identity: Arc::clone(&name), held, bytes };
         self.keys_awaited += 1;
         self.counters.keys_asked += 1;
-        out.key_wanted(id, name.into());
+        out.key_wanted(id, name);
     }
 
     /// Goes on with a handshake whose key was looked up.
@@ -119,8 +122,8 @@ impl MbedTls {
 }
 
 /// Reads an identity as the name that it has to be for anybody to have it.
-fn name_of(identity: &[u8]) -> Option<&str> {
-    std::str::from_utf8(identity).ok().filter(|_| identity.len() <= IDENTITY_BYTES_MAX)
+fn name_of(identity: &[u8]) -> Option<Arc<str>> {
+    std::str::from_utf8(identity).ok().filter(|_| identity.len() <= IDENTITY_BYTES_MAX).map(Arc::from)
 }
 
 /// Bytes of records that wait for a key: the key exchange with the longest identity, the change of cipher and the

@@ -9,6 +9,7 @@ use bellwether_coap::Instant;
 use super::ffi::{Connection, Fault, Found};
 use crate::SessionId;
 use crate::counters::Traffic;
+use crate::dtls::key_exchange::KeyExchange;
 use crate::dtls::record::{Content, Record};
 use crate::dtls::{Dormant, Established, Outputs};
 
@@ -38,6 +39,8 @@ pub(super) enum Phase {
         alerted: bool,
         /// Whether the peer has said that its next records are encrypted.
         cipher_changed: bool,
+        /// What has come of the message that names the identity, on a server.
+        exchange: KeyExchange,
         key: Key,
     },
     Live,
@@ -47,9 +50,9 @@ pub(super) enum Phase {
 pub(super) enum Key {
     /// No identity was named yet.
     Unasked,
-    /// It is being looked up, and these records wait for it; the first one names the identity.
+    /// It is being looked up, and these records wait for it; with the first one the identity was known.
     Awaited { identity: Arc<str>, held: Vec<Box<[u8]>>, bytes: usize },
-    /// It was looked up, and is used by the record that names the identity.
+    /// It was looked up, and is used by the record with which the identity is known.
     Known(Found),
 }
 
@@ -65,7 +68,13 @@ impl Session {
             connection,
             address,
             hello_random,
-            phase: Phase::Handshake { give_up, alerted: false, cipher_changed: false, key: Key::Unasked },
+            phase: Phase::Handshake {
+                give_up,
+                alerted: false,
+                cipher_changed: false,
+                exchange: KeyExchange::default(),
+                key: Key::Unasked,
+            },
             heard: now,
             traffic: Arc::default(),
             has_cid: false,
