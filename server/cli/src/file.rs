@@ -1,8 +1,8 @@
 //! Files that commands read and leave. What is there already is never overwritten.
 
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{File, Permissions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::failure::Failure;
@@ -35,7 +35,27 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::file(path, error))
 }
 
-/// Writes a new file and waits until it is on disk.
+/// Reads a file, a pipe, or standard input where the path is `-`, of at most `bytes_max`.
+///
+/// # Errors
+///
+/// [`Failure::File`] names it.
+pub(crate) fn read_at_most(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failure> {
+    let failed = |error| Failure::file(path, error);
+    if !is_pipe(path) && path.is_dir() {
+        return Err(Failure::file(path, "is no file"));
+    }
+    let source: Box<dyn Read> =
+        if is_pipe(path) { Box::new(std::io::stdin()) } else { Box::new(File::open(path).map_err(failed)?) };
+    let mut content = Vec::new();
+    source.take(bytes_max + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > bytes_max {
+        return Err(Failure::file(path, format!("is larger than {bytes_max} bytes, the most that is read")));
+    }
+    Ok(content)
+}
+
+/// Writes a new file and waits until it is on disk: it is there whole, or not at all.
 ///
 /// # Errors
 ///
@@ -45,10 +65,36 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(),
         Access::Secret => 0o600,
         Access::Public => 0o666,
     };
-    let mut open = OpenOptions::new();
-    let mut file =
-        open.write(true).create_new(true).mode(mode).open(path).map_err(|error| not_made(path, &error))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| Failure::file(path, error))
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let failed = |error| Failure::file(path, error);
+    let mut draft = tempfile::Builder::new()
+        .prefix(".bellwether-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(folder)
+        .map_err(failed)?;
+    draft.write_all(bytes).and_then(|()| draft.as_file().sync_all()).map_err(failed)?;
+    draft.persist_noclobber(path).map_err(|error| not_made(path, &error.error))?;
+    // Without it the name may be lost with the power. Some file systems have no such thing; the file is there anyhow.
+    File::open(folder).and_then(|folder| folder.sync_all()).unwrap_or_default();
+    Ok(())
+}
+
+/// Writes a new file as [`write_new`] does, or to standard output where the path is `-`.
+///
+/// # Errors
+///
+/// [`Failure::File`], also where something of that name is there already.
+pub(crate) fn write_output(path: &Path, bytes: &[u8], access: Access) -> Result<(), Failure> {
+    if !is_pipe(path) {
+        return write_new(path, bytes, access);
+    }
+    let mut output = std::io::stdout().lock();
+    output.write_all(bytes).and_then(|()| output.flush()).map_err(|error| Failure::file(path, error))
+}
+
+/// Whether a path stands for standard input or output.
+pub(crate) fn is_pipe(path: &Path) -> bool {
+    path == Path::new("-")
 }
 
 /// Says why a file was not made.
@@ -63,12 +109,11 @@ pub(crate) fn not_made(path: &Path, error: &std::io::Error) -> Failure {
 }
 
 /// The server's bound for a body: the largest image, 32 MiB.
-const BYTES_MAX: u64 = 32 * 1024 * 1024;
+pub(crate) const BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn existing_file_is_not_overwritten() {

@@ -4,6 +4,7 @@ mod client;
 mod command;
 mod failure;
 mod file;
+mod image_file;
 mod key_file;
 mod output;
 mod summary;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::client::Server;
-use crate::command::{alarm, audit, campaign, device, gateway, keys, manifest, release};
+use crate::command::{alarm, audit, campaign, device, gateway, image, keys, manifest, release};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -57,6 +58,9 @@ enum Noun {
     /// Releases: images that devices may be brought to, or come from
     #[command(subcommand)]
     Release(release::Command),
+    /// Firmware files: what they hold, and the flat image of ELF, Intel HEX or UF2 (offline)
+    #[command(subcommand)]
+    Image(image::Command),
     /// Devices: enrol, list, show, explain
     #[command(subcommand)]
     Device(device::Command),
@@ -91,6 +95,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Noun::Keys(command) => keys::run(command, &cli.server, output).await,
         Noun::Manifest(command) => manifest::run(command, &cli.server, output).await,
         Noun::Release(command) => release::run(command, &cli.server, output).await,
+        Noun::Image(command) => image::run(command, output),
         Noun::Device(command) => device::run(command, &cli.server, output).await,
         Noun::Gateway(command) => gateway::run(command, &cli.server, output).await,
         Noun::Campaign(command) => campaign::run(command, &cli.server, output).await,

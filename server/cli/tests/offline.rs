@@ -315,3 +315,58 @@ fn command_for_the_server_says_how_to_reach_one() {
     let said = desk.refused("--server http://127.0.0.1:1 --token-file token keys trust anchors.cose");
     assert!(said.contains("bellwether-server"), "{said}");
 }
+
+/// Twelve bytes at 0x08000000, as a toolchain writes them.
+const HEX: &str = ":020000040800F2\n:0C00000048656C6C6F2C206C616D7021E9\n:00000001FF\n";
+
+#[test]
+fn hex_file_is_shown_and_extracted_as_the_image_that_flash_gets() {
+    let desk = Desk::new();
+    desk.put("lamp.hex", HEX);
+    let shown = desk.json("image show lamp.hex");
+    assert_eq!((&shown["format"], &shown["size"]), (&"Intel HEX".into(), &12.into()));
+    assert_eq!(shown["address"], 0x0800_0000);
+    assert_eq!(shown["digest"], hex::encode(Sha256::digest("Hello, lamp!")));
+    desk.done("image extract lamp.hex lamp.bin");
+    assert_eq!(desk.file("lamp.bin"), b"Hello, lamp!");
+    assert_eq!(desk.run("image extract lamp.hex -").stdout, b"Hello, lamp!");
+    assert!(desk.refused("image extract lamp.hex lamp.bin").contains("not overwritten"));
+}
+
+#[test]
+fn manifest_of_a_hex_file_has_the_digest_of_its_image_unless_the_file_itself_is_meant() {
+    let desk = Desk::new();
+    desk.put("lamp.hex", HEX);
+    let make = "manifest make --vendor example.com --sequence 2 --image lamp=lamp.hex";
+    let made = desk.json(&format!("{make} --out image.suit"));
+    assert_eq!(made["images"][0]["digest"], hex::encode(Sha256::digest("Hello, lamp!")));
+    let made = desk.json(&format!("{make} --as flat --out file.suit"));
+    assert_eq!(made["images"][0]["digest"], hex::encode(Sha256::digest(HEX)));
+}
+
+#[test]
+fn broken_hex_file_is_refused_with_its_line_and_what_can_be_done() {
+    let desk = Desk::new();
+    desk.put("lamp.hex", HEX.replace("21E9", "21F4"));
+    let said = desk.refused("image show lamp.hex");
+    assert!(
+        said.contains("lamp.hex: line 2") && said.contains("checksum") && said.contains("--as flat"),
+        "{said}"
+    );
+    desk.put("cut.hex", &HEX[..HEX.len() - 13]);
+    assert!(desk.refused("image extract cut.hex cut.bin").contains("cut off"));
+    assert!(!desk.has("cut.bin"));
+}
+
+#[test]
+fn region_of_a_hex_file_is_asked_for_where_there_are_several() {
+    let desk = Desk::new();
+    let options = ":020000041000EA\n:0110000055 9A\n:00000001FF\n".replace(' ', "");
+    desk.put("lamp.hex", HEX.replace(":00000001FF\n", &options));
+    let said = desk.refused("image show lamp.hex");
+    assert!(
+        said.contains("12 bytes from 0x08000000, 1 bytes from 0x10001000") && said.contains("--region"),
+        "{said}"
+    );
+    assert_eq!(desk.json("image show lamp.hex --region 0x10001000")["size"], 1);
+}

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::client::{Client, Server};
 use crate::failure::{Failure, with_causes};
 use crate::file::{self, Access};
+use crate::image_file::Reading;
 use crate::key_file;
 use crate::output::{Output, short};
 use crate::summary::{self, Summary};
@@ -79,10 +80,14 @@ pub(crate) struct Make {
     /// gate/app=app.bin:2.0.0; without a name it is the component `app`. Name them in the order in which the devices have
     /// them. They are updated together; every class of the manifest must have the same ones.
     ///
+    /// The files are flat images, or ELF, Intel HEX or UF2 (see --as).
+    ///
     /// A version of up to three numbers, as 2.0.0 or 1.2-rc.3 (alpha, beta, rc), is what the devices of the class call
     /// theirs; any other is a text for people.
     #[arg(long = "image", required = true, value_name = "CLASS[/COMPONENT]=FILE[:VERSION]")]
     images: Vec<Image>,
+    #[command(flatten)]
+    reading: Reading,
     /// Where devices ask for their resources, relative to their server or absolute
     #[arg(long, default_value = "/u", value_name = "URI")]
     uri: String,
@@ -209,7 +214,7 @@ fn draft(make: &Make, now: u64) -> Result<ManifestDraft, Failure> {
         return Err(Failure::Usage(text));
     }
     let vendor = vendor_id(&make.vendor);
-    let (component, classes, further) = components(&vendor, &make.images)?;
+    let (component, classes, further) = components(&vendor, &make.images, make.reading)?;
     let reference = || format!("https://{}/manifests/{}", make.vendor, make.sequence);
     let reference = make.reference_uri.clone().unwrap_or_else(reference);
     let profile = match make.profile {
@@ -233,11 +238,11 @@ fn draft(make: &Make, now: u64) -> Result<ManifestDraft, Failure> {
 type Components = (Vec<Vec<u8>>, Vec<ClassImage>, Vec<ComponentDraft>);
 
 /// Sorts the images by component, in the order in which these are named first.
-fn components(vendor: &[u8; 16], images: &[Image]) -> Result<Components, Failure> {
+fn components(vendor: &[u8; 16], images: &[Image], reading: Reading) -> Result<Components, Failure> {
     let mut drafts: Vec<ComponentDraft> = Vec::new();
     for image in images {
         let id = vec![image.component.clone().into_bytes()];
-        let class = class_image(vendor, image)?;
+        let class = class_image(vendor, image, reading)?;
         match drafts.iter_mut().find(|draft| draft.component == id) {
             Some(draft) => draft.classes.push(class),
             None => drafts.push(ComponentDraft { component: id, classes: vec![class] }),
@@ -248,9 +253,9 @@ fn components(vendor: &[u8; 16], images: &[Image]) -> Result<Components, Failure
     Ok((first.component, first.classes, drafts.collect()))
 }
 
-fn class_image(vendor: &[u8; 16], image: &Image) -> Result<ClassImage, Failure> {
+fn class_image(vendor: &[u8; 16], image: &Image, reading: Reading) -> Result<ClassImage, Failure> {
     let path = Path::new(&image.file);
-    let content = file::read(path)?;
+    let content = reading.read(path, file::BYTES_MAX)?.bytes;
     if content.is_empty() {
         return Err(Failure::file(path, "is empty: no device can run that"));
     }

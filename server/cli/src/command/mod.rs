@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod campaign;
 pub(crate) mod device;
 pub(crate) mod gateway;
+pub(crate) mod image;
 pub(crate) mod keys;
 pub(crate) mod manifest;
 pub(crate) mod release;

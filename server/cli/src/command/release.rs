@@ -9,6 +9,7 @@ use reqwest::Method;
 use crate::client::{Client, Server};
 use crate::failure::Failure;
 use crate::file;
+use crate::image_file::Reading;
 use crate::output::{Output, bytes, short, table};
 
 /// Releases.
@@ -16,8 +17,10 @@ use crate::output::{Output, bytes, short, table};
 pub(crate) enum Command {
     /// Publishes an image: a target of manifests, and a base that deltas can start from
     Publish {
-        /// The image
+        /// The image: a flat file, or ELF, Intel HEX, UF2 (see --as)
         image: PathBuf,
+        #[command(flatten)]
+        reading: Reading,
         /// Class name, as in the author's manifests
         #[arg(long)]
         class: String,
@@ -42,8 +45,8 @@ pub(crate) enum Command {
 pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
     let client = Client::new(server)?;
     match command {
-        Command::Publish { image, class, version, component } => {
-            let content = file::read(&image)?;
+        Command::Publish { image, reading, class, version, component } => {
+            let content = reading.read(&image, file::BYTES_MAX)?.bytes;
             let query = [("class", class.as_str()), ("component", &component), ("version", &version)];
             let release: Release = client.upload(Method::POST, "/v1/releases", &query, content).await?;
             output.print(&release, |release| {
