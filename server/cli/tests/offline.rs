@@ -337,10 +337,10 @@ fn hex_file_is_shown_and_extracted_as_the_image_that_flash_gets() {
 fn manifest_of_a_hex_file_has_the_digest_of_its_image_unless_the_file_itself_is_meant() {
     let desk = Desk::new();
     desk.put("lamp.hex", HEX);
-    let make = "manifest make --vendor example.com --sequence 2 --image lamp=lamp.hex";
-    let made = desk.json(&format!("{make} --out image.suit"));
+    let command = "manifest make --vendor example.com --sequence 2 --image lamp=lamp.hex";
+    let made = desk.json(&format!("{command} --out image.suit"));
     assert_eq!(made["images"][0]["digest"], hex::encode(Sha256::digest("Hello, lamp!")));
-    let made = desk.json(&format!("{make} --as flat --out file.suit"));
+    let made = desk.json(&format!("{command} --as flat --out file.suit"));
     assert_eq!(made["images"][0]["digest"], hex::encode(Sha256::digest(HEX)));
 }
 
