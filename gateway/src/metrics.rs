@@ -1,9 +1,10 @@
 //! The gateway's metrics as `OpenMetrics` text, on a port of loopback of their own.
 //!
 //! They hold no secret and no name, and need no token; who wants them elsewhere lets a collector on the same machine
-//! fetch them. The listener takes one short request at a time from each of a few connections, and answers one path.
+//! fetch them. A request that names another host than this machine is refused, and one for somebody else: a browser whose
+//! page has its name point here says that name, and a proxy says for whom it asks. The listener takes one short request at a time from each of a few connections, and answers one path.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,10 +53,10 @@ async fn answer(gateway: &Gateway, shard: &ShardHandle, mut stream: TcpStream) -
         }
         head.extend_from_slice(&room[..read]);
     }
-    let (status, body) = if is_for_metrics(&head) {
-        ("200 OK", text(gateway, shard))
-    } else {
-        ("404 Not Found", String::new())
+    let (status, body) = match (is_local(&head), is_for_metrics(&head)) {
+        (false, _) => ("403 Forbidden", String::new()),
+        (true, false) => ("404 Not Found", String::new()),
+        (true, true) => ("200 OK", text(gateway, shard)),
     };
     let answer = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -67,6 +68,25 @@ async fn answer(gateway: &Gateway, shard: &ShardHandle, mut stream: TcpStream) -
 
 fn is_for_metrics(head: &[u8]) -> bool {
     head.starts_with(b"GET /metrics HTTP/1.") || head.starts_with(b"GET /metrics?")
+}
+
+/// Tells whether a request asks this machine by a name that only means itself, and for who sends it.
+fn is_local(head: &[u8]) -> bool {
+    let Ok(head) = std::str::from_utf8(head) else { return false };
+    let fields = || head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    let mut hosts = fields().filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let names_itself = hosts.next().is_some_and(|(_, host)| is_loopback(host.trim()));
+    let is_proxied = |(name, _): (&str, _)| PROXIED.iter().any(|proxied| name.eq_ignore_ascii_case(proxied));
+    names_itself && hosts.next().is_none() && !fields().any(is_proxied)
+}
+
+/// Tells whether an authority, with a port or without, is this machine whoever resolves it.
+fn is_loopback(authority: &str) -> bool {
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let host =
+        authority.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(authority, |(host, _)| host);
+    let ip = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Writes all metrics.
@@ -173,6 +193,9 @@ pub fn is_private(address: &SocketAddr) -> bool {
     address.ip().is_loopback()
 }
 
+/// Headers in which proxies say for whom they ask. RFC 7239, RFC 9110 §7.6.3, and what came before.
+const PROXIED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
+
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// A scraper or two, and someone who looks.
@@ -183,3 +206,35 @@ const HEAD_BYTES_MAX: usize = 8 * 1_024;
 
 /// Time for a request and its answer, on the same machine.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(fields: &str) -> bool {
+        is_local(format!("GET /metrics HTTP/1.1\r\n{fields}\r\n").as_bytes())
+    }
+
+    #[test]
+    fn only_who_asks_this_machine_as_itself_and_for_itself_is_local() {
+        for host in ["127.0.0.1:9100", "localhost", "LOCALHOST:1", "[::1]:9100", "[::1]", "127.9.9.9"] {
+            assert!(said(&format!("Accept: */*\r\nhOST: {host}\r\n")), "{host}");
+        }
+        for host in [
+            "rebound.example:9100",
+            "127.0.0.1.example",
+            "localhost.example",
+            "192.0.2.1",
+            "",
+            "a@localhost",
+            "127.0.0.1:x",
+        ] {
+            assert!(!said(&format!("Host: {host}\r\n")), "{host}");
+        }
+        assert!(!said(""));
+        assert!(!said("Host: localhost\r\nHost: rebound.example\r\n"), "two hosts");
+        for proxied in PROXIED {
+            assert!(!said(&format!("Host: 127.0.0.1\r\n{proxied}: 192.0.2.1\r\n")), "{proxied}");
+        }
+    }
+}

@@ -237,13 +237,16 @@ fn gateway_gives_its_metrics_on_loopback_alone() {
     let port = free_port();
     let mut gateway = meters.fleet.gateway("gw-1").with_flags(&["--metrics", &format!("127.0.0.1:{port}")]);
     gateway.start();
-    let text = http_get(port, "/metrics");
+    let text = http_get(port, "localhost", "/metrics");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
     let scrape = Scrape::parse(body).expect("OpenMetrics");
     assert_eq!(scrape.value("bellwether_gateway_bundles", &[]), Some(0.0));
     assert_eq!(scrape.types["bellwether_gateway_frames_down_bytes"], "counter");
-    assert!(http_get(port, "/").starts_with("HTTP/1.1 404"));
+    assert!(http_get(port, "localhost", "/").starts_with("HTTP/1.1 404"));
+    // A page in a browser whose name was made to point here.
+    let refused = http_get(port, "rebound.example", "/metrics");
+    assert!(refused.starts_with("HTTP/1.1 403") && !refused.contains("bellwether"), "{refused}");
 
     let mut exposed = meters.fleet.gateway("gw-2").command();
     exposed.args(["--metrics", "0.0.0.0:0"]);
@@ -256,9 +259,9 @@ fn free_port() -> u16 {
 }
 
 /// Asks as simply as can be, and gives all that comes back.
-fn http_get(port: u16, path: &str) -> String {
+fn http_get(port: u16, host: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("asked");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").expect("asked");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
     text
