@@ -39,7 +39,8 @@ enum Command {
     /// Backs the data folder up to one file, while the server runs
     ///
     /// The file is a tar archive, its owner's alone: database, images, the token of HTTP and the broker's login, with
-    /// the SHA-256 of each. The master key is not in it, nor is the configuration file: keep those elsewhere.
+    /// the SHA-256 of each, sealed under the master key. That key is not in it, nor is the configuration file: keep those
+    /// elsewhere.
     Backup {
         #[command(flatten)]
         place: Place,
@@ -48,8 +49,8 @@ enum Command {
     },
     /// Makes a data folder from a backup, while no server runs on it
     ///
-    /// Put the master key into the folder first (DATA/master.key). Every digest is verified before anything is
-    /// changed. Devices that went on since the backup are challenged once and taken where they prove to stand.
+    /// Put the master key into the folder first (DATA/master.key). Every digest is verified, and the seal, before anything
+    /// is changed. Devices that went on since the backup are challenged once and taken where they prove to stand.
     Restore {
         #[command(flatten)]
         place: Place,
@@ -89,7 +90,8 @@ async fn main() -> ExitCode {
 
 async fn back_up(config: &Config, file: &Path) -> Result<(), BackupError> {
     let say = |line: &str| eprintln!("{line}");
-    let made = backup::make(&config.data, file, &ThisMachine, say).await?;
+    let command = config.master_key_command.as_deref();
+    let made = backup::make(&config.data, file, command, Arc::new(ThisMachine), say).await?;
     println!("{}: {} files, {} bytes, digests verified", file.display(), made.files, made.bytes);
     match &config.master_key_command {
         None => println!(

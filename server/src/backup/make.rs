@@ -5,17 +5,20 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bellwether_net::Machine;
+use bellwether_store::Tenant;
 use bellwether_store::images::{ImageError, Images};
 use bellwether_store::sqlite::{self, Snapshot};
 use sha2::{Digest, Sha256};
 use tar::{Builder, Header};
 
 use super::{
-    BackupError, CONTENTS, Contents, DATABASE, Entry, FORMAT, IMAGES, SMALL_FILE_BYTES_MAX, SMALL_FILES,
-    image_path, read_failed, sync_folder, write_failed,
+    BackupError, CONTENTS, Contents, DATABASE, Entry, FORMAT, IMAGES, SEAL, SEALED_AS, SMALL_FILE_BYTES_MAX,
+    SMALL_FILES, image_path, read_failed, sync_folder, write_failed,
 };
+use crate::vault::Vault;
 
 /// What was made.
 #[derive(Debug)]
@@ -36,7 +39,8 @@ pub struct Made {
 pub async fn make(
     data: &Path,
     out: &Path,
-    machine: &dyn Machine,
+    master_key_command: Option<&str>,
+    machine: Arc<dyn Machine>,
     say: impl Fn(&str),
 ) -> Result<Made, BackupError> {
     if out.exists() {
@@ -46,12 +50,15 @@ pub async fn make(
     if !database.exists() {
         return Err(BackupError::Nothing(data.to_owned()));
     }
+    let now = machine.now();
+    let key_file = data.join("master.key");
+    let vault = Vault::open(machine, Tenant::default().as_str(), &key_file, master_key_command, false)?;
     let (partial, copy) = (beside(out, ".new"), beside(out, ".db.new"));
     // What a backup that was killed has left.
     for left in [&partial, &copy] {
         remove(left).map_err(write_failed(left))?;
     }
-    let written = write(data, (&partial, &copy), machine.now(), &say).await;
+    let written = write(data, (&partial, &copy), now, &vault, &say).await;
     let cleared = remove(&copy).map_err(write_failed(&copy));
     let (made, missing) = match written {
         Ok(written) => written,
@@ -74,6 +81,7 @@ async fn write(
     data: &Path,
     (partial, copy): (&Path, &Path),
     now: u64,
+    vault: &Vault,
     say: &impl Fn(&str),
 ) -> Result<(Made, usize), BackupError> {
     say("copying the database");
@@ -86,7 +94,7 @@ async fn write(
     }
     let missing = put_images(&mut archive, data, &snapshot, say).await?;
     let without = missing.len();
-    Ok((archive.finish(now, snapshot.schema, missing)?, without))
+    Ok((archive.finish(now, snapshot.schema, missing, vault)?, without))
 }
 
 /// Puts in what the database refers to, each verified; gives the images of releases that can't be.
@@ -172,8 +180,14 @@ impl Archive {
         self.files.insert(name.to_owned(), Entry { bytes, sha256: hex::encode(digest) });
     }
 
-    /// Writes what is in it behind everything else, and has it on disk.
-    fn finish(mut self, now: u64, schema: i64, missing: Vec<String>) -> Result<Made, BackupError> {
+    /// Writes what is in it behind everything else, sealed, and has it on disk.
+    fn finish(
+        mut self,
+        now: u64,
+        schema: i64,
+        missing: Vec<String>,
+        vault: &Vault,
+    ) -> Result<Made, BackupError> {
         let files = std::mem::take(&mut self.files);
         let made = Made { files: files.len(), bytes: self.bytes };
         let server = env!("CARGO_PKG_VERSION").to_owned();
@@ -181,6 +195,8 @@ impl Archive {
         let text =
             serde_json::to_vec_pretty(&contents).map_err(|error| write_failed(&self.path)(error.into()))?;
         self.append(CONTENTS, text.len() as u64, text.as_slice())?;
+        let seal = vault.seal(SEALED_AS, Tenant::default().as_str(), &Sha256::digest(&text))?;
+        self.append(SEAL, seal.as_bytes().len() as u64, seal.as_bytes())?;
         let written = self.tar.into_inner().and_then(|mut file| {
             file.flush()?;
             file.sync_all()

@@ -1,8 +1,11 @@
 //! Backups of a server that runs, and servers made from them.
 //!
 //! A backup is one tar file that `tar tvf` lists: the database as it was at one commit, the images and contents that it
-//! refers to, the token of HTTP and the login of the embedded broker; last, `backup.json` with the SHA-256 of each. A
-//! backup that was cut short has no such end and is refused. The master key is never in it: who finds a backup can read
+//! refers to, the token of HTTP and the login of the embedded broker; last, `backup.json` with the SHA-256 of each, and
+//! `backup.seal` with that of `backup.json`, sealed under the master key. A backup that was cut short has no such end and
+//! is refused, and so is one that somebody without that key has put together: he could roll single identities back, let
+//! removed gateways in again, lift blocks, or choose the token. An older backup as a whole is none to tell from the one
+//! that was meant, but by its time, which `restore` prints. The master key is never in it: who finds a backup can read
 //! names and states, no seed and no key, but with the token and the login can give orders to whoever they reach. Nor is the configuration file, which is not the server's.
 
 mod make;
@@ -78,6 +81,11 @@ pub enum BackupError {
         /// What is wrong.
         what: String,
     },
+    /// What the backup says of itself is not what was sealed under this master key.
+    #[error(
+        "{} was altered after it was made; nothing was restored, take another one, and look at who can write there", .0.display()
+    )]
+    Altered(PathBuf),
     /// There is a server's data in the folder.
     #[error(
         "{} holds a server's data; name an empty folder, or say --replace, which moves what is there aside", .0.display()
@@ -143,10 +151,15 @@ fn sync_folder(path: &Path) -> io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
-const FORMAT: u32 = 1;
+/// 2: the backup is sealed.
+const FORMAT: u32 = 2;
 const DATABASE: &str = "bellwether.db";
 const IMAGES: &str = "images";
 const CONTENTS: &str = "backup.json";
+const SEAL: &str = "backup.seal";
+
+/// The label of that seal.
+const SEALED_AS: &str = "backup";
 
 /// Small files of the data folder that fleet managers have copies of.
 const SMALL_FILES: [&str; 2] = ["http.token", "mqtt.json"];

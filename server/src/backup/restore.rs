@@ -16,13 +16,13 @@ use bellwether_decide::operator::Act;
 use bellwether_store::campaign::Command;
 use bellwether_store::device::Devices;
 use bellwether_store::settings::Settings;
-use bellwether_store::{SqliteStore, Tenant};
+use bellwether_store::{Sealed, SqliteStore, Tenant};
 use sha2::{Digest, Sha256};
 use tar::Archive;
 
 use super::{
-    BackupError, CONTENTS, Contents, DATABASE, Entry, FORMAT, IMAGES, SMALL_FILES, image_path, read_failed,
-    sync_folder, write_failed,
+    BackupError, CONTENTS, Contents, DATABASE, Entry, FORMAT, IMAGES, SEAL, SEALED_AS, SMALL_FILES,
+    image_path, read_failed, sync_folder, write_failed,
 };
 use crate::core::DISTRIBUTOR_SETTING;
 use crate::shell;
@@ -77,7 +77,10 @@ pub async fn restore(wish: &Wish<'_>, machine: Arc<dyn Machine>) -> Result<Resto
     remove_folder(&staging).map_err(write_failed(&staging))?;
     make_private_folder(&staging).map_err(write_failed(&staging))?;
     let prepared = match unpack(wish.file, &staging) {
-        Ok(contents) => prepare(wish, &staging, machine, &contents).await.map(|until| (contents, until)),
+        Ok(unpacked) => {
+            let prepared = prepare(wish, &staging, machine, &unpacked).await;
+            prepared.map(|until| (unpacked.contents, until))
+        }
         Err(error) => Err(error),
     };
     let (contents, resync_until) = match prepared {
@@ -92,20 +95,32 @@ pub async fn restore(wish: &Wish<'_>, machine: Arc<dyn Machine>) -> Result<Resto
     Ok(Restored { made_at: contents.made_at, resync_until, aside, missing: contents.missing.len() })
 }
 
+/// What a backup says of itself; not yet to be believed.
+struct Unpacked {
+    contents: Contents,
+    /// SHA-256 of the text that says so.
+    digest: [u8; 32],
+    /// That digest, sealed.
+    seal: Sealed,
+}
+
 /// Unpacks a backup into an empty folder, and holds every byte against what the backup says of itself.
-fn unpack(file: &Path, staging: &Path) -> Result<Contents, BackupError> {
+fn unpack(file: &Path, staging: &Path) -> Result<Unpacked, BackupError> {
     let broken = |what: String| BackupError::Broken { path: file.to_owned(), what };
     let mut archive = Archive::new(File::open(file).map_err(read_failed(file))?);
     let mut found = BTreeMap::new();
-    let mut contents: Option<Contents> = None;
+    let (mut contents, mut seal) = (None, None);
     for entry in archive.entries().map_err(read_failed(file))? {
         let mut entry = entry.map_err(|error| broken(error.to_string()))?;
         let name = entry.path().ok().and_then(|path| path.to_str().map(str::to_owned));
         let name = name.ok_or_else(|| broken("it has a file without a name".to_owned()))?;
-        if name == CONTENTS {
+        if let Some(kept) = [(CONTENTS, &mut contents), (SEAL, &mut seal)]
+            .into_iter()
+            .find_map(|(known, kept)| (known == name).then_some(kept))
+        {
             let mut text = Vec::new();
             entry.read_to_end(&mut text).map_err(|error| broken(error.to_string()))?;
-            contents = Some(serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?);
+            *kept = Some(text);
             continue;
         }
         if !is_ours(&name) {
@@ -118,12 +133,15 @@ fn unpack(file: &Path, staging: &Path) -> Result<Contents, BackupError> {
         })?;
         found.insert(name, kept);
     }
-    let contents = contents.ok_or_else(|| broken("its end is missing".to_owned()))?;
+    let end_is_missing = || broken("its end is missing".to_owned());
+    let text = contents.ok_or_else(end_is_missing)?;
+    let contents: Contents = serde_json::from_slice(&text).map_err(|error| broken(error.to_string()))?;
     if contents.format != FORMAT {
         return Err(broken(format!("its format is {}, this server knows {FORMAT}", contents.format)));
     }
     compare(&contents.files, &found).map_err(broken)?;
-    Ok(contents)
+    let seal = Sealed::new(seal.ok_or_else(end_is_missing)?);
+    Ok(Unpacked { contents, digest: Sha256::digest(&text).into(), seal })
 }
 
 /// Compares what a backup says of itself with what was found in it.
@@ -185,20 +203,26 @@ fn keep(from: &mut impl Read, target: &Path) -> Result<Entry, Kept> {
     Ok(Entry { bytes, sha256: hex::encode(sha.finalize()) })
 }
 
+/// Opens what a backup says of itself under the master key: then whoever has that key has made it, and all of it.
+fn verify(wish: &Wish<'_>, vault: &Vault, unpacked: &Unpacked) -> Result<(), BackupError> {
+    let sealed = vault.open_sealed(SEALED_AS, Tenant::default().as_str(), &unpacked.seal)?;
+    if sealed[..] == unpacked.digest { Ok(()) } else { Err(BackupError::Altered(wish.file.to_owned())) }
+}
+
 /// Opens the database as the server will, under its master key, and writes into it that it was restored.
 async fn prepare(
     wish: &Wish<'_>,
     staging: &Path,
     machine: Arc<dyn Machine>,
-    contents: &Contents,
+    unpacked: &Unpacked,
 ) -> Result<u64, BackupError> {
-    let (tenant, now) = (Tenant::default(), machine.now());
+    let (tenant, now, contents) = (Tenant::default(), machine.now(), &unpacked.contents);
+    let drawn = machine.random::<8>().map_err(crate::vault::VaultError::from)?;
+    let key_file = wish.data.join("master.key");
+    let vault = Vault::open(machine, tenant.as_str(), &key_file, wish.master_key_command, false)?;
+    verify(wish, &vault, unpacked)?;
     let store = SqliteStore::open(&staging.join(DATABASE)).await?;
     let distributor = store.setting(&tenant, DISTRIBUTOR_SETTING).await?;
-    let key_file = wish.data.join("master.key");
-    let fresh = distributor.is_none();
-    let drawn = machine.random::<8>().map_err(crate::vault::VaultError::from)?;
-    let vault = Vault::open(machine, tenant.as_str(), &key_file, wish.master_key_command, fresh)?;
     if let Some(sealed) = distributor {
         vault.open_sealed(DISTRIBUTOR_KEY, tenant.as_str(), &sealed)?;
     }

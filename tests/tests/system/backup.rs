@@ -12,6 +12,7 @@ use bellwether_tests::meters::Meters;
 use bellwether_tests::program::{self, Program};
 use bellwether_tests::raw_device::Said;
 use bellwether_tests::{images, wait};
+use sha2::{Digest, Sha256};
 
 /// Runs `bellwether-server` with a command and gives how it ended and what it said.
 fn run(words: &[&str], data: &Path, rest: &[&Path]) -> (ExitStatus, String) {
@@ -158,6 +159,34 @@ fn restore_refuses_what_would_lose_or_mix_data_and_changes_nothing() {
     fs::write(&key, right).expect("written");
     meters.fleet.server.restart();
     assert_eq!(meters.fleet.show("meter-1").class, "meter");
+}
+
+#[test]
+fn backup_that_somebody_has_altered_with_its_digests_is_refused() {
+    let mut meters = Meters::new();
+    let file = back_up(&meters.fleet, "backup.tar");
+    meters.fleet.server.stop();
+    let data = meters.fleet.server.data().to_owned();
+    // A token of his choice, and everything that needs no key made to fit.
+    let token = fs::read(data.join("http.token")).expect("the token");
+    let mut chosen = token.clone();
+    chosen[0] = if token[0] == b'0' { b'1' } else { b'0' };
+    let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes)).into_bytes();
+    let whole = fs::read(&file).expect("read");
+    let altered = replaced(&replaced(&whole, &token, &chosen), &digest(&token), &digest(&chosen));
+    fs::write(&file, altered).expect("written");
+    let (status, said) = run(&["restore", "--replace"], &data, &[&file]);
+    assert!(!status.success() && said.contains("was altered"), "{said}");
+    assert_eq!(fs::read(data.join("http.token")).expect("the token"), token);
+    meters.fleet.server.restart();
+}
+
+/// Replaces what is there once by as many bytes.
+fn replaced(whole: &[u8], before: &[u8], after: &[u8]) -> Vec<u8> {
+    let found: Vec<_> =
+        whole.windows(before.len()).enumerate().filter(|(_, window)| *window == before).collect();
+    let [(at, _)] = found[..] else { panic!("it is there {} times", found.len()) };
+    [&whole[..at], after, &whole[at + before.len()..]].concat()
 }
 
 #[test]
