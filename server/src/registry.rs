@@ -66,6 +66,15 @@ pub enum Told {
     Answers(Arc<[u8]>),
 }
 
+/// A registration that was renewed or has ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Touched {
+    /// Whose it is.
+    pub endpoint: Endpoint,
+    /// Whether it came over another session before: one that sleeps is kept with it.
+    pub from_another: bool,
+}
+
 /// A device came or went.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
@@ -150,16 +159,18 @@ impl Registry {
         self.0.read().unwrap_or_else(PoisonError::into_inner).changes.0.subscribe()
     }
 
-    /// Registers a device under a location that nobody can guess; an older registration of it ends.
-    pub fn register(&self, location: String, registration: Registration) {
+    /// Registers a device under a location that nobody can guess; an older registration of it ends. Tells whether that
+    /// one came over another session.
+    pub fn register(&self, location: String, registration: Registration) -> bool {
         let mut kept = self.write();
         kept.heard(&registration.endpoint, registration.address);
-        if let Some(old) = kept.locations.insert(registration.endpoint.clone(), location.clone()) {
-            kept.remove(&old);
-        }
+        let old = kept.locations.insert(registration.endpoint.clone(), location.clone());
+        let old = old.and_then(|old| kept.remove(&old));
+        let from_another = old.is_some_and(|old| old.session != registration.session);
         kept.sessions.insert(registration.session, registration.endpoint.clone());
         kept.changes.tell(&registration.endpoint, Some(registration.address));
         kept.by_location.insert(location, registration);
+        from_another
     }
 
     /// Gives the LwM2M that a registration was made in.
@@ -176,7 +187,7 @@ impl Registry {
         (shard, peer): (&ShardHandle, &Peer),
         lifetime_s: Option<u64>,
         now: u64,
-    ) -> Option<Endpoint> {
+    ) -> Option<Touched> {
         let mut kept = self.write();
         let registration = kept.by_location.get_mut(location)?;
         if !registration.is_of(shard, peer) || registration.expires < now {
@@ -187,11 +198,12 @@ impl Registry {
         registration.lifetime_s = lifetime_s.unwrap_or(registration.lifetime_s);
         registration.expires = expiry(registration.lifetime_s, now);
         let endpoint = registration.endpoint.clone();
-        if before != peer.session {
+        let from_another = before != peer.session;
+        if from_another {
             kept.sessions.remove(&before);
             kept.sessions.insert(peer.session, endpoint.clone());
         }
-        Some(endpoint)
+        Some(Touched { endpoint, from_another })
     }
 
     /// Notes that a device goes on from another address, over the same session.
@@ -217,17 +229,14 @@ impl Registry {
         Some((location.clone(), registration.clone()))
     }
 
-    /// Ends a registration of the same device; tells whether there was one.
-    pub fn deregister(&self, location: &str, (shard, peer): (&ShardHandle, &Peer)) -> bool {
+    /// Ends a registration of the same device; `None` where there is no such one.
+    pub fn deregister(&self, location: &str, (shard, peer): (&ShardHandle, &Peer)) -> Option<Touched> {
         let mut kept = self.write();
-        let own = kept.by_location.get(location).filter(|registration| registration.is_of(shard, peer));
-        let Some(endpoint) = own.map(|registration| registration.endpoint.clone()) else {
-            return false;
-        };
-        kept.remove(location);
+        kept.by_location.get(location).filter(|registration| registration.is_of(shard, peer))?;
+        let Registration { endpoint, session, .. } = kept.remove(location)?;
         kept.locations.remove(&endpoint);
         kept.changes.tell(&endpoint, None);
-        true
+        Some(Touched { endpoint, from_another: session != peer.session })
     }
 
     /// Ends what came over a sleeping session of a socket that turned out to be lost, whosever it is. The numbers of
@@ -368,10 +377,10 @@ pub fn carried(end: u64, now: u64, now_there: u64) -> u64 {
 }
 
 impl Kept {
-    fn remove(&mut self, location: &str) {
-        if let Some(registration) = self.by_location.remove(location) {
-            self.sessions.remove(&registration.session);
-        }
+    fn remove(&mut self, location: &str) -> Option<Registration> {
+        let registration = self.by_location.remove(location)?;
+        self.sessions.remove(&registration.session);
+        Some(registration)
     }
 
     fn heard(&mut self, endpoint: &Endpoint, address: SocketAddr) {
@@ -408,7 +417,7 @@ mod tests {
         registry
     }
 
-    fn add(registry: &Registry, shard: &ShardHandle, location: &str, session: u64, port: u16) {
+    fn add(registry: &Registry, shard: &ShardHandle, location: &str, session: u64, port: u16) -> bool {
         let endpoint = Endpoint::try_from("lamp-1").expect("a name");
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let (shard, session) = (shard.clone(), SessionId(session));
@@ -423,7 +432,7 @@ mod tests {
             lists_updates: true,
             told: Told::Nothing,
         };
-        registry.register(location.to_owned(), registration);
+        registry.register(location.to_owned(), registration)
     }
 
     #[test]
@@ -454,8 +463,8 @@ mod tests {
         let shard = shard();
         let registry = registered(&shard, "a", 1, 5);
         assert!(registry.update("a", (&shard, &peer(7, "lamp-2")), None, NOW).is_none());
-        assert!(!registry.deregister("a", (&shard, &peer(7, "lamp-2"))));
-        assert!(registry.deregister("a", (&shard, &peer(1, "lamp-1"))));
+        assert_eq!(registry.deregister("a", (&shard, &peer(7, "lamp-2"))), None);
+        assert!(registry.deregister("a", (&shard, &peer(1, "lamp-1"))).is_some());
     }
 
     #[test]
@@ -464,8 +473,21 @@ mod tests {
         let registry = registered(&shard, "a", 1, 5);
         let stranger = Peer::new(SessionId(3), SocketAddr::from(([127, 0, 0, 1], 9)), None);
         assert!(registry.update("a", (&plain, &stranger), None, NOW).is_none());
-        assert!(!registry.deregister("a", (&plain, &stranger)));
+        assert_eq!(registry.deregister("a", (&plain, &stranger)), None);
         assert_eq!(registry.count(), 1);
+    }
+
+    #[test]
+    fn registration_that_came_over_another_session_before_is_told_so() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        let says = |touched: Option<Touched>| touched.expect("its registration").from_another;
+        assert!(!says(registry.update("a", (&shard, &peer(1, "lamp-1")), None, NOW)));
+        assert!(says(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW)));
+        assert!(!add(&registry, &shard, "b", 2, 5));
+        assert!(add(&registry, &shard, "c", 3, 5));
+        assert!(says(registry.deregister("c", (&shard, &peer(4, "lamp-1")))));
+        assert!(!add(&registry, &shard, "d", 5, 5));
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::dtls_keys::KeyError;
-use crate::registry::{Registration, Speaks, Told, carried};
+use crate::registry::{Registration, Speaks, Told, Touched, carried};
 
 /// What a socket wants of the store, in the order in which it wants it.
 pub enum Task {
@@ -55,12 +55,7 @@ impl Core {
     /// Keeps sessions. Where the store fails they are lost, and their devices can't be reached until they come again.
     pub async fn put_to_sleep(&self, socket: SocketAddr, sessions: &[Dormant]) {
         for chunk in sessions.chunks(BATCH_MAX) {
-            let kept: Result<Vec<_>, _> = chunk.iter().map(|dormant| self.written(dormant)).collect();
-            let put = match kept {
-                Ok(kept) => self.store.put_sessions(&self.tenant, &kept).await.map_err(KeyError::from),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = put {
+            if let Err(error) = self.keep_all(chunk).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::error!(error, sessions = chunk.len(), "sleeping sessions can't be kept");
                 for dormant in chunk {
@@ -68,6 +63,31 @@ impl Core {
                 }
             }
         }
+    }
+
+    async fn keep_all(&self, sessions: &[Dormant]) -> Result<(), KeyError> {
+        let kept: Vec<_> = sessions.iter().map(|dormant| self.written(dormant)).collect::<Result<_, _>>()?;
+        self.store.put_sessions(&self.tenant, &kept).await?;
+        for one in kept.iter().filter(|one| one.registration.is_some()) {
+            // Its device has registered anew or left meanwhile, too early to find this row.
+            if self.registry.of_session(&one.identity, SessionId(u64::from_be_bytes(one.session))).is_none() {
+                self.store.forget_registrations_of(&self.tenant, &one.identity).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is kept of a registration with sleeping sessions, where it came over another one before it was
+    /// renewed or ended: after a crash it would be there again. To be called before that is acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// The store's; the device says it again then.
+    pub(crate) async fn forget_former(&self, touched: &Touched) -> Result<(), StoreError> {
+        if !touched.from_another {
+            return Ok(());
+        }
+        self.store.forget_registrations_of(&self.tenant, touched.endpoint.as_str()).await.map(drop)
     }
 
     fn written(&self, dormant: &Dormant) -> Result<KeptSession, KeyError> {
@@ -165,7 +185,7 @@ impl Core {
                 let Some((location, mut registration)) = decode(kept, shard) else { continue };
                 if registration.expires >= now {
                     registration.expires = carried(registration.expires, now, steady);
-                    self.registry.register(location, registration);
+                    let _ = self.registry.register(location, registration);
                     count += 1;
                 }
             }

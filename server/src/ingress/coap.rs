@@ -17,7 +17,7 @@ use crate::caller::{self, Caller};
 use crate::core::Core;
 use crate::frames;
 use crate::metrics::{Asked, steady};
-use crate::registry::{self, Registration, Speaks, Told};
+use crate::registry::{self, Registration, Speaks, Told, Touched};
 use crate::resolver::{RequestError, Sender};
 use crate::sessions::{self, Task};
 
@@ -138,7 +138,7 @@ async fn answer(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
             }
         }
         (Method::Post, ["rd", location]) => {
-            let (response, updated) = update(core, (shard, peer), location, &request);
+            let (response, updated) = update(core, (shard, peer), location, &request).await;
             way_out.respond(response);
             if let Some(endpoint) = updated {
                 core.registry.heard(&endpoint, &peer.address.to_string(), core.now(), false);
@@ -147,7 +147,7 @@ async fn answer(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
         }
         (Method::Delete, ["rd", location]) => {
             let gone = core.registry.deregister(location, (shard, peer));
-            way_out.respond(Response::new(if gone { Code::DELETED } else { Code::NOT_FOUND }));
+            way_out.respond(touched(core, gone, Code::DELETED).await.0);
         }
         (Method::Post, [.., "r"]) if request.content_format == Some(content_format::REPORT) => {
             let (receipt, start) = match core.report(&sender(core, peer), &request.payload).await {
@@ -249,7 +249,11 @@ async fn register(
                 lists_updates,
                 told,
             };
-            core.registry.register(location.clone(), registration);
+            let from_another = core.registry.register(location.clone(), registration);
+            let touched = Touched { endpoint: endpoint.clone(), from_another };
+            if let Err(error) = core.forget_former(&touched).await {
+                return (failed(core, &error), None);
+            }
             let location_path = vec!["rd".to_owned(), location];
             (Response { location_path, ..Response::new(Code::CREATED) }, Some(endpoint))
         }
@@ -274,7 +278,7 @@ async fn admitted(core: &Arc<Core>, peer: &Peer, name: &str) -> Result<Endpoint,
     if admitted { Ok(endpoint) } else { Err(Response::new(Code::FORBIDDEN)) }
 }
 
-fn update(
+async fn update(
     core: &Core,
     from: (&ShardHandle, &Peer),
     location: &str,
@@ -287,9 +291,16 @@ fn update(
         Err(error) => return (refused_query(&error), None),
     };
     let lifetime_s = parameters.lifetime_s.map(u64::from);
-    match core.registry.update(location, from, lifetime_s, core.steady()) {
-        Some(endpoint) => (Response::new(Code::CHANGED), Some(endpoint)),
-        None => (Response::new(Code::NOT_FOUND), None),
+    let updated = core.registry.update(location, from, lifetime_s, core.steady());
+    touched(core, updated, Code::CHANGED).await
+}
+
+/// Answers who has renewed or ended a registration, once nothing is kept of it where it came over another session.
+async fn touched(core: &Core, touched: Option<Touched>, done: Code) -> (Response, Option<Endpoint>) {
+    let Some(touched) = touched else { return (Response::new(Code::NOT_FOUND), None) };
+    match core.forget_former(&touched).await {
+        Ok(()) => (Response::new(done), Some(touched.endpoint)),
+        Err(error) => (failed(core, &error), None),
     }
 }
 

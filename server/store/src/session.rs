@@ -59,6 +59,10 @@ pub trait Sessions {
     /// Forgets all sessions of an identity; returns how many there were.
     async fn forget_sessions_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError>;
 
+    /// Forgets the registrations that are kept with sessions of an identity, since it has another one by now; the
+    /// sessions stay. Returns how many there were.
+    async fn forget_registrations_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError>;
+
     /// Forgets the sessions that have expired, and beyond `kept_max` those that have slept longest; returns how many
     /// are left.
     async fn sweep_sessions(&self, tenant: &Tenant, now: u64, kept_max: u64) -> Result<u64, StoreError>;

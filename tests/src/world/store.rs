@@ -318,6 +318,7 @@ forward! { Sessions;
     write put_sessions(tenant: &Tenant, sessions: &[KeptSession]) -> Result<(), StoreError>;
     write take_sessions(tenant: &Tenant, sessions: &[[u8; 8]]) -> Result<Vec<KeptSession>, StoreError>;
     write forget_sessions_of(tenant: &Tenant, identity: &str) -> Result<u64, StoreError>;
+    write forget_registrations_of(tenant: &Tenant, identity: &str) -> Result<u64, StoreError>;
     write sweep_sessions(tenant: &Tenant, now: u64, kept_max: u64) -> Result<u64, StoreError>;
     read kept_registrations(tenant: &Tenant, after: Option<&KeptRegistration>, rows_max: u32) -> Result<Vec<KeptRegistration>, StoreError>;
 }

@@ -1,10 +1,12 @@
 //! Devices behind a router that forgets them, and whose server is stopped and started while they sleep.
 
 use bellwether_api::{DeviceOutcome, Reading};
+use bellwether_net::coap::{Code, Method, Request};
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::open_metrics::Scrape;
+use bellwether_tests::raw_device::Line;
 use bellwether_tests::uplink::Uplink;
 use bellwether_tests::wait;
 
@@ -97,6 +99,29 @@ fn device_goes_on_without_a_handshake_after_its_server_was_stopped_and_started()
     meters.fleet.wait_outcome(&campaign, "meter-1", DeviceOutcome::Installed);
     // The one that it makes when it starts what was installed.
     assert!(handshakes(&meters.fleet) <= 1);
+}
+
+#[test]
+fn device_that_left_over_another_session_than_the_one_that_sleeps_is_not_back_after_a_crash() {
+    let fleet = Fleet::start_with(&["--hibernate-after-s", "1"]);
+    let mut meters = Meters::on(fleet, 20_000);
+    let mut meter = meters.device("meter-1");
+    wait_turns(&meters.fleet, "hibernated", 1);
+    // As after its own reset: another session, and another registration.
+    let line = Line::connect(meters.fleet.server.coaps(), "meter-1", meter.identity.psk());
+    let location = line.register("meter-1");
+    assert_eq!(line.send(Request::new(Method::Delete, &format!("/{location}"))).code, Code::DELETED);
+    meters.fleet.kill_and_restart();
+    assert_eq!(meters.fleet.show("meter-1").registered, None);
+
+    // And by a session to another one's registration.
+    meter.reconnect(meters.fleet.server.coaps());
+    let location = meter.line.register("meter-1");
+    wait_turns(&meters.fleet, "hibernated", 1);
+    let line = Line::connect(meters.fleet.server.coaps(), "meter-1", meter.identity.psk());
+    assert_eq!(line.send(Request::new(Method::Delete, &format!("/{location}"))).code, Code::DELETED);
+    meters.fleet.kill_and_restart();
+    assert_eq!(meters.fleet.show("meter-1").registered, None);
 }
 
 #[test]

@@ -123,6 +123,7 @@ macro_rules! for_each_case {
             sessions::expired_and_surplus_sessions_are_swept,
             sessions::sessions_of_an_identity_are_forgotten,
             sessions::registrations_page_by_sleep,
+            sessions::registrations_of_an_identity_are_forgotten_and_its_sessions_stay,
             sessions::session_past_its_bound_is_refused,
             sessions::tenants_have_sessions_apart,
         }

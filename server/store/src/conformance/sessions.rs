@@ -114,6 +114,20 @@ pub async fn registrations_page_by_sleep(store: &dyn Store) {
     assert_eq!((found[0].identity.as_str(), found[0].address.as_str()), ("lamp-2", "192.0.2.1:5684"));
 }
 
+/// Who registered anew is not found where it was registered before.
+pub async fn registrations_of_an_identity_are_forgotten_and_its_sessions_stay(store: &dyn Store) {
+    let kept = [session(1, "lamp-1"), session(2, "lamp-1"), session(4, "lamp-1"), session(6, "lamp-2")];
+    store.put_sessions(&tenant(), &kept).await.unwrap();
+    assert_eq!(store.forget_registrations_of(&other_tenant(), "lamp-1").await.unwrap(), 0);
+    assert_eq!(store.forget_registrations_of(&tenant(), "lamp-1").await.unwrap(), 2);
+    assert_eq!(store.forget_registrations_of(&tenant(), "lamp-1").await.unwrap(), 0);
+    let left = store.kept_registrations(&tenant(), None, 10).await.unwrap();
+    assert_eq!(left.iter().map(|one| one.session).collect::<Vec<_>>(), [name(6)]);
+    let taken = store.take_sessions(&tenant(), &[name(1), name(2), name(4), name(6)]).await.unwrap();
+    let without = |session: &KeptSession| KeptSession { registration: None, ..session.clone() };
+    assert_eq!(taken, [without(&kept[0]), without(&kept[1]), without(&kept[2]), kept[3].clone()]);
+}
+
 /// A value past its bound is refused, and nothing of its call is kept.
 pub async fn session_past_its_bound_is_refused(store: &dyn Store) {
     let large = KeptSession { state: Sealed::new(vec![0; BLOB_BYTES_MAX + 1]), ..session(2, "lamp-2") };

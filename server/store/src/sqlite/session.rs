@@ -61,6 +61,30 @@ impl Sessions for SqliteStore {
         Ok(done.rows_affected())
     }
 
+    async fn forget_registrations_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError> {
+        // Most often there is none: a device that comes again has left a session that was awake.
+        let any: i64 = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM session WHERE tenant = ? AND identity = ? AND registration IS NOT NULL)",
+        )
+        .bind(tenant.as_str())
+        .bind(identity)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(backend)?;
+        if any == 0 {
+            return Ok(0);
+        }
+        let forget = "UPDATE session SET registration = NULL \
+                      WHERE tenant = ? AND identity = ? AND registration IS NOT NULL";
+        let done = sqlx::query(forget)
+            .bind(tenant.as_str())
+            .bind(identity)
+            .execute(&self.writer)
+            .await
+            .map_err(backend)?;
+        Ok(done.rows_affected())
+    }
+
     async fn sweep_sessions(&self, tenant: &Tenant, now: u64, kept_max: u64) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query("DELETE FROM session WHERE tenant = ? AND expires_at < ?")
