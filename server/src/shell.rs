@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_net::{
-    Event, Machine, NoService, Security, Service, Shard, ShardConfig, ShardHandle, ThisMachine,
+    Event, Machine, NoService, Secret, Security, Service, Shard, ShardConfig, ShardHandle, ThisMachine,
 };
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -47,7 +47,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     // Bound first, since its port is what devices are told. What they ask waits until the rooms are open.
     let secure = Security::PskServer(Arc::<DtlsKeys>::clone(&dtls_keys));
     let service = Box::new(FrameService::new(Arc::clone(&frames)));
-    let (coaps, coaps_events) = open_shard(&config, config.coaps, secure, service)?;
+    let cid_secret = cid_secret(&ThisMachine, &config.data.join("connection-ids.key"))?;
+    let (coaps, coaps_events) = open_shard(&config, config.coaps, secure, service, cid_secret)?;
     let public_uri =
         config.public_uri.clone().unwrap_or_else(|| format!("coaps://{}", reachable(coaps.local_addr())));
     let core = Core::open(config.clone(), public_uri, dtls_keys, frames).await?;
@@ -59,7 +60,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let coap = match config.coap {
         None => None,
         Some(address) => {
-            let (shard, events) = open_shard(&config, address, Security::Plain, Box::new(NoService))?;
+            let (shard, events) = open_shard(&config, address, Security::Plain, Box::new(NoService), None)?;
             core.metrics.watch("coap", shard.clone());
             tokio::spawn(coap::run(Arc::clone(&core), shard.clone(), events));
             Some(shard)
@@ -112,11 +113,13 @@ fn open_shard(
     address: SocketAddr,
     security: Security,
     service: Box<dyn Service>,
+    cid_secret: Option<Secret>,
 ) -> Result<(ShardHandle, mpsc::Receiver<Event>), StartError> {
     let mut shard = ShardConfig::new(address, security);
     shard.coap.transmission.ack_timeout = Duration::from_millis(config.ack_timeout_ms);
     shard.dtls.sessions_max = usize::try_from(config.sessions_max).unwrap_or(usize::MAX);
     shard.dtls.hibernate_after = Some(Duration::from_secs(config.hibernate_after_s));
+    shard.dtls.cid_secret = cid_secret;
     Shard::spawn(shard, service).map_err(|source| bind_error(address, source))
 }
 
@@ -149,6 +152,21 @@ fn http_token(machine: &dyn Machine, path: &Path) -> Result<Zeroizing<String>, S
     secret_file::write(path, &token)?;
     Ok(token)
 }
+
+/// Reads the secret of connection IDs. It outlives the process, as sleeping sessions do; it is no part of a backup, which
+/// has none of them. One that is missing or unreadable is made anew, at the price of a handshake for each that sleeps.
+fn cid_secret(machine: &dyn Machine, path: &Path) -> Result<Option<Secret>, StartError> {
+    let kept = secret_file::read(path)?.and_then(|text| hex::decode(text.as_bytes()).ok());
+    if let Some(secret) = kept.filter(|bytes| bytes.len() == CID_SECRET_BYTES).and_then(Secret::new) {
+        return Ok(Some(secret));
+    }
+    let drawn = Zeroizing::new(machine.random::<CID_SECRET_BYTES>().map_err(VaultError::from)?);
+    secret_file::write(path, &Zeroizing::new(hex::encode(drawn.as_ref())))?;
+    Ok(Secret::new(drawn.to_vec()))
+}
+
+/// Bytes of that secret: as many as its HMAC is strong.
+const CID_SECRET_BYTES: usize = 32;
 
 pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;

@@ -41,6 +41,7 @@ fn loopback() -> SocketAddr {
 fn server(bind: SocketAddr, hibernate_after: Duration) -> (ShardHandle, Receiver<Event>) {
     let mut config = ShardConfig::new(bind, Security::PskServer(Arc::new(Elsewhere)));
     config.dtls.hibernate_after = Some(hibernate_after);
+    config.dtls.cid_secret = Secret::new(b"tells made-up connection IDs".to_vec());
     Shard::spawn(config, Box::new(Who)).unwrap()
 }
 

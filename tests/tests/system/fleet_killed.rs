@@ -291,8 +291,15 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// What a server's folder has in it after a stop.
-const KEPT: [&str; 6] =
-    ["bellwether.db", "http.token", "images", "listening.json", "master.key", "mqtt.json"];
+const KEPT: [&str; 7] = [
+    "bellwether.db",
+    "connection-ids.key",
+    "http.token",
+    "images",
+    "listening.json",
+    "master.key",
+    "mqtt.json",
+];
 
 /// Two kinds of a meter's images: 60 frames, a transfer of a second or two.
 const IMAGE_BYTES: usize = 60_000;

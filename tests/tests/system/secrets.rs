@@ -212,6 +212,7 @@ fn secrets_at_rest_are_in_their_own_files_alone() {
         "the DTLS key in meter-1.flash",
         "the DTLS key in meter-1.unit",
         "the master key in master.key",
+        "the secret of connection IDs in connection-ids.key",
         "the seed in meter-1.flash",
         "the seed in meter-1.unit",
         "the token in http.token",
@@ -221,8 +222,10 @@ fn secrets_at_rest_are_in_their_own_files_alone() {
 
 fn secrets_of(meters: &Meters, identity: &Identity) -> Vec<Secret> {
     let master = fs::read_to_string(meters.fleet.server.data().join("master.key")).expect("the master key");
+    let cids = fs::read_to_string(meters.fleet.server.data().join("connection-ids.key")).expect("a secret");
     let decoded = |text: &str| hex::decode(text.trim()).expect("hexadecimal");
     vec![
+        Secret::new("the secret of connection IDs", &decoded(&cids)),
         Secret::new("the seed", &identity.seed()),
         Secret::new("the DTLS key", &identity.psk()),
         Secret::new("the master key", &decoded(&master)),

@@ -108,12 +108,12 @@ fn secrets_are_their_owners_alone_and_a_server_refuses_those_that_are_not() {
     let meters = stopped();
     let data = data(&meters);
     assert_eq!(mode(&data), 0o700);
-    for name in ["master.key", "http.token", "bellwether.db", "listening.json"] {
+    for name in ["master.key", "http.token", "connection-ids.key", "bellwether.db", "listening.json"] {
         assert_eq!(mode(&data.join(name)) & 0o077, 0, "{name}");
     }
     assert_eq!(mode(&meters.fleet.folder().join("meter-1.unit")), 0o600);
     assert_eq!(mode(&meters.fleet.folder().join("author.key")), 0o600);
-    for name in ["master.key", "http.token"] {
+    for name in ["master.key", "http.token", "connection-ids.key"] {
         let path = data.join(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
         let said = refused(&data);

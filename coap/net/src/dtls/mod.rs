@@ -143,10 +143,14 @@ pub struct DtlsConfig {
     pub hibernate_after: Option<Duration>,
     /// Number of this shard, in the first byte of each connection ID. Default 0.
     pub shard: u8,
+    /// Tells connection IDs of sessions that are not in memory from made-up ones. Default `None`: the engine draws one of
+    /// its own, and sessions that another one hibernated can't be asked for by their peers. 32 random bytes, kept.
+    pub cid_secret: Option<Secret>,
     /// Handshakes that wait for a key which is looked up, each with up to 4 KiB. Default 256: at a
     /// millisecond a look-up they do not wait for each other.
     pub keys_awaited_max: usize,
-    /// Hibernated sessions that are being fetched, each with up to 8 KiB of records. Default 256, as above.
+    /// Hibernated sessions that are being fetched, each with up to 8 KiB of records. Default 256, as above. Made-up
+    /// connection IDs take none of these places, but for one in 65,536.
     pub wakes_max: usize,
     /// Handshakes in progress. Default 1,024: at 12 KiB each they cost 12 MiB, and at a round trip of
     /// one second they allow a thousand devices a second.
@@ -170,6 +174,7 @@ impl Default for DtlsConfig {
             connection_ids: true,
             hibernate_after: None,
             shard: 0,
+            cid_secret: None,
             keys_awaited_max: 256,
             wakes_max: 256,
             handshakes_in_progress_max: 1_024,

@@ -26,7 +26,11 @@ struct Life {
 }
 
 fn slow_server() -> Node {
-    let config = DtlsConfig { hibernate_after: Some(Duration::from_mins(5)), ..DtlsConfig::default() };
+    let config = DtlsConfig {
+        hibernate_after: Some(Duration::from_mins(5)),
+        cid_secret: Some(key(b"tells made-up connection IDs")),
+        ..DtlsConfig::default()
+    };
     Node::new(Box::new(MbedTls::server(std::sync::Arc::new(Slow), config).unwrap()))
 }
 

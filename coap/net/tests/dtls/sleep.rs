@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use crate::wire::{Datagram, Fate, KEY, Wire, client, client_address, server, server_address};
+use crate::wire::{Datagram, Dice, Fate, KEY, Wire, client, client_address, key, server, server_address};
 use bellwether_net::SessionId;
 use bellwether_net::dtls::{CloseReason, Dormant, DtlsConfig, SendError};
 
 fn config() -> DtlsConfig {
-    DtlsConfig { hibernate_after: Some(Duration::from_mins(5)), ..DtlsConfig::default() }
+    let cid_secret = Some(key(b"tells made-up connection IDs"));
+    DtlsConfig { hibernate_after: Some(Duration::from_mins(5)), cid_secret, ..DtlsConfig::default() }
 }
 
 /// A session that has carried data; that is when Mbed TLS forgets its handshake.
@@ -170,19 +171,26 @@ fn session_woken_by_a_forged_record_sleeps_again() {
 
 #[test]
 fn records_for_sessions_that_nobody_keeps_are_bounded_and_forgotten() {
-    let config = DtlsConfig { wakes_max: 3, ..config() };
-    let mut wire = Wire::new(server(config), client("lamp-1", KEY));
-    for n in 0..100_u8 {
-        let mut bytes = vec![25, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0, 7, 7, 7, 7, 7, 7, n, 0, 20];
-        bytes.resize(41, n);
+    let roomy = DtlsConfig { sessions_per_identity_max: 10, ..config() };
+    let mut wire = Wire::new(server(roomy), client("lamp-1", KEY));
+    let places: Vec<_> = (0..10_u8).map(|n| std::net::SocketAddr::from(([203, 0, 113, n], 9))).collect();
+    for &place in &places {
+        wire.nodes.insert(place, client("lamp-1", KEY));
+        wire.connect(place);
+        wire.deliver_all();
+    }
+    // As after a crash: the devices go on with what is no more.
+    wire.nodes.insert(server_address(), server(DtlsConfig { wakes_max: 3, ..config() }));
+    for &place in &places {
         for _ in 0..10 {
-            wire.inject(&Datagram { from: client_address(), to: server_address(), bytes: bytes.clone() });
+            wire.send(place, b"hello?");
         }
     }
+    wire.deliver_all();
     assert_eq!(wire.server().wanted.len(), 3);
     let counters = wire.server().engine.counters();
     // Of the three, four records each are held.
-    assert_eq!((counters.wakes_now, counters.wakes_refused), (3, 1_000 - 12));
+    assert_eq!((counters.wakes_now, counters.wakes_refused), (3, 100 - 12));
     let first = wire.server().wanted[0];
     assert!(!resume(&mut wire, first, None));
     assert_eq!(wire.server().engine.counters().wakes_now, 2);
@@ -190,6 +198,29 @@ fn records_for_sessions_that_nobody_keeps_are_bounded_and_forgotten() {
     let counters = wire.server().engine.counters();
     assert_eq!((counters.wakes_now, counters.rejected), (0, 12));
     assert_eq!(wire.server().engine.next_timeout(), None);
+}
+
+#[test]
+fn made_up_connection_ids_take_no_place_of_a_session_that_is_kept() {
+    let (mut wire, dormant) = asleep();
+    wire.nodes.insert(server_address(), server(DtlsConfig { wakes_max: 3, ..config() }));
+    let mut dice = Dice(5);
+    for _ in 0..20_000 {
+        let mut bytes = vec![25, 0xfe, 0xfd, 0, 1, 0, 0, 0, 0, 0, 9, 0];
+        bytes.extend(dice.bytes(7));
+        bytes.extend([0, 20]);
+        bytes.extend(dice.bytes(20));
+        wire.inject(&Datagram { from: client_address(), to: server_address(), bytes });
+    }
+    wire.send(client_address(), b"awake");
+    wire.deliver_all();
+    assert_eq!(wire.server().wanted.last(), Some(&dormant.session));
+    // By chance, one in 65,536 of those is looked up.
+    assert!(wire.server().wanted.len() <= 2, "{:?}", wire.server().wanted);
+    let counters = wire.server().engine.counters();
+    assert_eq!((counters.wakes_refused, counters.rejected), (0, 20_001 - counters.wakes_asked));
+    assert!(resume(&mut wire, dormant.session, Some(dormant.clone())));
+    assert_eq!(wire.server().data[0].1, b"awake");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use super::session::{Phase, Session};
 use super::{MbedTls, Slots};
 use crate::SessionId;
 use crate::dtls::record::{ClientHello, Content, Record, client_hello, hello_verify_request};
-use crate::dtls::{CloseReason, Outputs, cid};
+use crate::dtls::{CloseReason, Outputs};
 
 impl MbedTls {
     /// Acts on one record of a datagram.
@@ -151,7 +151,7 @@ impl MbedTls {
                     None => self.counters.rejected += 1,
                 }
             }
-            None if self.server && record.epoch > 0 && cid::shard(id) == self.config.shard => {
+            None if self.server && record.epoch > 0 && self.cids.handed_out(id) => {
                 self.on_record_of_absent(from, id, record, now, out);
             }
             None => self.counters.rejected += 1,

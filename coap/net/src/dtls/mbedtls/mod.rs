@@ -18,7 +18,7 @@ use self::ffi::{Connection, Context, Fault, Found, Progress, Role};
 use self::session::{Phase, Session};
 use self::sleep::Wakes;
 use super::admission::Admission;
-use super::cid;
+use super::cid::{self, Cids};
 use super::cookie::{Cookies, SECRET_BYTES};
 use super::deadlines::Deadlines;
 use super::holders::Holders;
@@ -38,6 +38,7 @@ pub struct MbedTls {
     context: Rc<Context>,
     server: bool,
     config: DtlsConfig,
+    cids: Cids,
     cookies: Cookies,
     sessions: HashMap<SessionId, Session>,
     addresses: HashMap<SocketAddr, Slots>,
@@ -101,6 +102,7 @@ impl MbedTls {
         Ok(Self {
             context: Context::new(role, &config)?,
             server: matches!(role, Role::Server(_)),
+            cids: Cids::new(config.shard, config.cid_secret.as_ref())?,
             cookies: Cookies::new(secret),
             sessions: HashMap::new(),
             addresses: HashMap::new(),
@@ -149,7 +151,7 @@ impl MbedTls {
             return Some((SessionId(self.next_id), Connection::new(&self.context, None).ok()?));
         }
         loop {
-            let id = cid::draw(self.config.shard).ok()?;
+            let id = self.cids.draw().ok()?;
             if !self.sessions.contains_key(&id) && !self.is_waking(id) {
                 return Some((id, Connection::new(&self.context, Some(cid::write(id))).ok()?));
             }
