@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use bellwether_coap::{Code, Config, Endpoint, Event, Method, Request, Response};
 
-use crate::wire::{Datagram, Dice, KEY, Wire, client, client_address, server, server_address};
+use crate::wire::{Datagram, Dice, KEY, Wire, client, client_address, seeds, server, server_address};
 use bellwether_net::SessionId;
 use bellwether_net::dtls::DtlsConfig;
 
@@ -27,13 +27,16 @@ fn body() -> Vec<u8> {
 }
 
 impl Talk {
-    fn new(moves_every: usize, seed: u8) -> Self {
+    fn new(moves_every: usize, seed: u64) -> Self {
         let mut wire = Wire::new(server(DtlsConfig::default()), client("lamp-1", KEY));
         wire.connect(client_address());
         wire.deliver_all();
-        let endpoint = |n| Endpoint::new(Config::default(), [n; 32]);
-        let endpoints =
-            [(server_address(), endpoint(seed)), (client_address(), endpoint(seed.wrapping_add(100)))];
+        let endpoint = |side| {
+            let mut bytes = [side; 32];
+            bytes[..8].copy_from_slice(&seed.to_be_bytes());
+            Endpoint::new(Config::default(), bytes)
+        };
+        let endpoints = [(server_address(), endpoint(0)), (client_address(), endpoint(100))];
         Self {
             wire,
             endpoints,
@@ -128,9 +131,9 @@ impl Talk {
 
 #[test]
 fn body_pushed_to_a_device_survives_its_moves() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let moves_every = 7 + usize::try_from(Dice(seed).roll(30)).unwrap();
-        let mut talk = Talk::new(moves_every, u8::try_from(seed).unwrap());
+        let mut talk = Talk::new(moves_every, seed);
         talk.request(server_address(), Request::new(Method::Put, "/5/0/0").with_payload(42, body()));
         talk.run();
         assert!(talk.bodies.contains(&body()), "seed {seed}");
@@ -140,9 +143,9 @@ fn body_pushed_to_a_device_survives_its_moves() {
 
 #[test]
 fn body_fetched_by_a_device_survives_its_moves() {
-    for seed in 0..20 {
+    for seed in seeds(20) {
         let moves_every = 7 + usize::try_from(Dice(seed).roll(30)).unwrap();
-        let mut talk = Talk::new(moves_every, u8::try_from(seed).unwrap());
+        let mut talk = Talk::new(moves_every, seed);
         talk.request(client_address(), Request::new(Method::Get, "/f"));
         talk.run();
         assert!(talk.answers.iter().any(|answer| answer.payload == body()), "seed {seed}");

@@ -4,7 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::wire::{Datagram, Dice, KEY, Node, Slow, Wire, client, client_address, key, server_address};
+use crate::wire::{
+    Datagram, Dice, KEY, Node, Slow, Wire, client, client_address, key, seeds, server_address,
+};
 use bellwether_net::SessionId;
 use bellwether_net::dtls::mbedtls::MbedTls;
 use bellwether_net::dtls::{Dormant, DtlsConfig};
@@ -218,28 +220,21 @@ fn live(seed: u64) {
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test has no command line; `make soak` sets these")]
 fn session_survives_whatever_the_wire_and_the_server_do() {
-    // A second or two without optimisation; SEEDS=n tries more, FIRST_SEED=n begins elsewhere.
-    let number = |name: &str, default: u64| {
-        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
-    };
-    let first = number("FIRST_SEED", 0);
-    for seed in first..first + number("SEEDS", 60) {
-        live(seed);
-    }
+    // A second or two without optimisation.
+    seeds(60).for_each(live);
 }
 
 #[test]
 fn handshake_in_fragments_is_put_together() {
-    for seed in 0..200 {
+    for seed in seeds(200) {
         shake_in_fragments(seed, crate::wire::server(DtlsConfig::default()), &mut |_| {});
     }
 }
 
 #[test]
 fn key_exchange_in_fragments_waits_for_its_key() {
-    for seed in 0..200 {
+    for seed in seeds(200) {
         let mut asked = 0;
         shake_in_fragments(seed, slow_server(), &mut |wire| {
             while wire.server().keys_wanted.len() > asked {

@@ -263,3 +263,13 @@ impl Dice {
         (0..count).map(|_| u8::try_from(self.roll(256)).unwrap()).collect()
     }
 }
+
+/// The seeds of a test that is run with many: `SEEDS=n` tries more, `FIRST_SEED=n` begins elsewhere.
+#[expect(clippy::disallowed_methods, reason = "a test has no command line; `make soak` sets these")]
+pub(crate) fn seeds(most: u64) -> std::ops::Range<u64> {
+    let number = |name: &str, default: u64| {
+        std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
+    };
+    let first = number("FIRST_SEED", 0);
+    first..first + number("SEEDS", most)
+}
