@@ -11,7 +11,7 @@ SEED ?= 1
 # Time of `make fuzz` for all targets together, in seconds.
 SECONDS ?= 600
 
-.PHONY: help run test bench fuzz interop soak build fmt clean
+.PHONY: help run test bench fuzz interop microcontroller soak build fmt clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ soak: ## Repeats what kills, ROUNDS times (25); kills KILLS (1000) in a fleet; r
 
 interop: ## Sets other people's code upon the server: CoAP, LwM2M, COSE, SUIT, CDDL, dissectors. As root: it listens on loopback.
 	@scripts/interop.sh
+
+microcontroller: ## Updates an emulated Cortex-M4 from the real server, and holds flash, RAM and stack against their budgets.
+	@scripts/microcontroller.sh
 
 build: ## Builds the release binaries.
 	@scripts/tools.sh build

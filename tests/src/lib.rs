@@ -12,6 +12,7 @@
 #![expect(clippy::must_use_candidate, reason = "tests take many a step for its effect alone")]
 
 pub mod agent;
+pub mod board;
 pub mod chance;
 pub mod cli;
 pub mod fleet;

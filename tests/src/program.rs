@@ -28,7 +28,12 @@ pub fn binary(name: &str) -> PathBuf {
 
 /// A command for a binary that sees nothing of this process's environment.
 pub fn command(name: &str) -> Command {
-    let mut command = bound_to_this_thread(&binary(name));
+    system_command(&binary(name))
+}
+
+/// A command for a program of this machine that sees nothing of this process's environment.
+pub fn system_command(program: &Path) -> Command {
+    let mut command = bound_to_this_thread(program);
     command.env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
     command
 }

@@ -130,6 +130,15 @@ impl<'a, F: Flash, R: Random> Agent<'a, F, R> {
         }
     }
 
+    /// Lets an update core that was made by [`Updater::unread`] read its flash, before anything else.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError`]: restart the device.
+    pub fn read(&mut self, now: Instant) -> Result<(), UpdateError<F::Error>> {
+        self.updater.read(now.0)
+    }
+
     /// Names a link for which the shell should make a session now; its end is told with [`Agent::handle_connected`] or
     /// [`Agent::handle_disconnected`].
     pub fn poll_connect(&mut self, now: Instant) -> Option<Route> {

@@ -193,6 +193,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     /// Applies the staged patch to what runs; false where patch or result are wrong.
+    // By itself, so that the patcher, of 7 KiB, is on the stack for no longer than it works.
+    #[inline(never)]
     fn apply(
         &mut self,
         component: usize,

@@ -13,11 +13,11 @@ use super::record::{
 use super::request::Held;
 use super::verify::{Against, Followed, Refused, verify};
 use crate::platform::{Flash, Random, Region};
-use bellwether_keys::ContentKey;
-use bellwether_keys::chain::ChainError;
+use bellwether_keys::chain::{ChainError, ChainLength};
 use bellwether_keys::derive::DeriveError;
 use bellwether_keys::mac::SealError;
 use bellwether_keys::share::ShareError;
+use bellwether_keys::{ContentKey, Seed};
 use bellwether_manifests::message::peek::attached_payload;
 use bellwether_manifests::message::request::ECHO_BYTES_MAX;
 use bellwether_manifests::message::verdict::TEXT_BYTES_MAX;
@@ -162,24 +162,28 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         facts: Facts<'a>,
         uptime: Duration,
     ) -> Result<Self, UpdateError<F::Error>> {
-        let (mut flash, mut records, mut boots) = (flash, RecordStore::new(), BootStore::new());
-        let record = records.load(&mut flash)?;
-        let boot = boots.load(&mut flash)?;
-        if !facts.has_sound_components() || boot.count() < facts.components.len() {
-            return Err(UpdateError::Components);
-        }
-        let clock = Clock { floor: record.time_floor, since: uptime };
-        let mut updater = Self {
+        let mut updater = Self::unread(flash, random, facts);
+        updater.read(uptime)?;
+        Ok(updater)
+    }
+
+    /// Makes one that has read nothing of the flash: nothing but [`Updater::read`] may be asked of it.
+    ///
+    /// [`Updater::start`] is both in one. By themselves they are for a device that can't afford to move it, of 9 KiB,
+    /// over its stack once it is filled.
+    #[must_use]
+    pub fn unread(flash: F, random: R, facts: Facts<'a>) -> Self {
+        Self {
             flash,
             random,
             facts,
-            records,
-            counter: record.counter_reserved,
-            record,
-            boots,
-            boot,
+            records: RecordStore::new(),
+            counter: 0,
+            record: Record::factory(0, Seed::new([0; 32]), ChainLength::DEFAULT, 0),
+            boots: BootStore::new(),
+            boot: BootState::factory([]),
             kept_anchors: KeptAnchors::EMPTY,
-            clock,
+            clock: Clock { floor: 0, since: Duration::ZERO },
             asked: None,
             echo: None,
             refusal: Bounded::EMPTY,
@@ -189,12 +193,28 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             report_turn: 0,
             reboot: false,
             seed_replaced: false,
-        };
-        updater.kept_anchors.load(&mut updater.flash)?;
-        updater.clock.raise(updater.newest_signed(), uptime);
-        updater.compare_anchors()?;
-        updater.settle_trial()?;
-        Ok(updater)
+        }
+    }
+
+    /// Reads the flash in place, as [`Updater::start`] does.
+    ///
+    /// # Errors
+    ///
+    /// See [`UpdateError`]; nothing may be asked of it then.
+    // By itself: what it reads into is large, and would else lie on the stack of whoever calls it for as long as that runs.
+    #[inline(never)]
+    pub fn read(&mut self, uptime: Duration) -> Result<(), UpdateError<F::Error>> {
+        self.record = self.records.load(&mut self.flash)?;
+        self.boot = self.boots.load(&mut self.flash)?;
+        if !self.facts.has_sound_components() || self.boot.count() < self.facts.components.len() {
+            return Err(UpdateError::Components);
+        }
+        self.counter = self.record.counter_reserved;
+        self.clock = Clock { floor: self.record.time_floor, since: uptime };
+        self.kept_anchors.load(&mut self.flash)?;
+        self.clock.raise(self.newest_signed(), uptime);
+        self.compare_anchors()?;
+        self.settle_trial()
     }
 
     /// Gives the flash back.

@@ -1,0 +1,141 @@
+//! One boot: settings, self-test, update core, agent.
+
+use crate::HEAP_BYTES;
+use crate::line::Line;
+use crate::session::{Ended, Session};
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use alloc::vec;
+use alloc::vec::Vec;
+use bellwether_agent::agent::{Agent, Config};
+use bellwether_agent::delta::Algorithm;
+use bellwether_agent::keys::unit::UnitData;
+use bellwether_agent::manifests::anchors::Anchors;
+use bellwether_agent::update::boot::{BootStore, Trial};
+use bellwether_agent::update::facts::APP;
+use bellwether_agent::update::{Facts, ShareOffer, Updater, trial};
+use bellwether_board::chip::BoardChip;
+use bellwether_board::clock::Clock;
+use bellwether_board::console::{Said, say};
+use bellwether_board::ethernet::Lan9118;
+use bellwether_board::layout::SETTINGS;
+use bellwether_board::metal::heap::Counted;
+use bellwether_board::noise::HostNoise;
+use bellwether_board::nor::Nor;
+use bellwether_board::settings::{HEAD_BYTES, Settings, bytes_of};
+use core::time::Duration;
+
+/// Why the device cannot go on, for whoever watches.
+pub(crate) type Fault = &'static str;
+
+/// Boots and works until the board is to be restarted or switched off.
+pub(crate) fn run(heap: &Counted<HEAP_BYTES>) -> Result<Ended, Fault> {
+    let clock = Clock::start();
+    let mut flash = Nor::new(BoardChip);
+    let kept = read_settings(&flash)?;
+    let settings = Settings::decode(&kept).map_err(|_| "the settings cannot be read")?;
+    let unit = UnitData::decode(settings.unit).map_err(|_| "the unit file cannot be read")?;
+    let controller = Lan9118::start(ADDRESS);
+    if !settle_trial(&mut flash, controller.is_some())? {
+        return Ok(Ended::Reboot);
+    }
+    let controller = controller.ok_or("the Ethernet controller does not answer")?;
+    let before = heap.used_bytes();
+    let line = Line::new(controller, ADDRESS, (settings.server, settings.port));
+    let network_bytes = heap.used_bytes() - before;
+    let servers: Vec<&str> = unit.servers.iter().collect();
+    let facts = Facts {
+        id: unit.id,
+        vendor: settings.vendor_id,
+        class: settings.class_id,
+        patch_algorithms: if settings.patches { &PATCHES } else { &[] },
+        servers: &servers,
+        built: settings.built,
+        anchors: Anchors::initial(unit.anchors).map_err(|_| "the anchors are not believed")?,
+        share_offer: ShareOffer::AtChainEnd,
+        components: APP,
+    };
+    let config = config(unit.id, &settings);
+    let ended = assemble(flash, facts, config, line, clock).run()?;
+    tell_memory(heap, network_bytes);
+    Ok(ended)
+}
+
+/// Makes the session. By itself, and into the heap before the flash is read:
+/// what is moved about on the way is gone from the stack before the work begins.
+#[inline(never)]
+fn assemble(
+    flash: Nor<BoardChip>,
+    facts: Facts<'_>,
+    config: Config,
+    line: Line,
+    clock: Clock,
+) -> Box<Session<'_>> {
+    let updater = Updater::unread(flash, HostNoise, facts);
+    Box::new(Session::new(Agent::new(updater, config), line, clock))
+}
+
+/// Says what was measured since the boot.
+fn tell_memory(heap: &Counted<HEAP_BYTES>, network_bytes: usize) {
+    let number = |bytes: usize| Said::Number(u32::try_from(bytes).unwrap_or(u32::MAX));
+    say(&[
+        Said::Text("measured stack "),
+        number(bellwether_board::metal::peak_bytes()),
+        Said::Text(" heap "),
+        number(heap.peak_bytes()),
+        Said::Text(" network "),
+        number(network_bytes),
+    ]);
+}
+
+/// Confirms an image on trial that passed its self-test; false after one that did not, which is rolled back.
+fn settle_trial(flash: &mut Nor<BoardChip>, passed: bool) -> Result<bool, Fault> {
+    let state = BootStore::new().load(flash).map_err(|_| "the boot state cannot be read")?;
+    let on_trial = matches!(state.trial, Trial::Pending { .. });
+    let standing = if on_trial { " on trial" } else { " confirmed" };
+    say(&[Said::Text("firmware "), Said::Text(VERSION), Said::Text(standing)]);
+    if on_trial && !passed {
+        trial::roll_back(flash).map_err(|_| "the boot state cannot be written")?;
+        return Ok(false);
+    }
+    trial::confirm(flash).map_err(|_| "the boot state cannot be written")?;
+    Ok(true)
+}
+
+fn read_settings(flash: &Nor<BoardChip>) -> Result<Vec<u8>, Fault> {
+    let mut head = [0; HEAD_BYTES];
+    flash.read_settings(SETTINGS, &mut head);
+    let mut kept = vec![0; bytes_of(head).ok_or("the flash was never prepared")?];
+    flash.read_settings(SETTINGS, &mut kept);
+    Ok(kept)
+}
+
+fn config(endpoint: &str, settings: &Settings<'_>) -> Config {
+    Config {
+        endpoint: endpoint.to_string(),
+        lifetime_s: LIFETIME_S,
+        manufacturer: settings.vendor.to_string(),
+        model: settings.class.to_string(),
+        waiting_silence: Duration::from_mins(1),
+        retry_first: Duration::from_secs(2),
+        retry_longest: Duration::from_mins(5),
+        gateway: false,
+        hello: Duration::from_mins(1),
+        detour: Duration::from_mins(10),
+    }
+}
+
+/// The version of this image.
+const VERSION: &str = match option_env!("FIRMWARE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// Patch algorithms that it applies.
+const PATCHES: [i32; 1] = [Algorithm::COPY_INSERT.0];
+
+/// A locally administered address.
+const ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// Lifetime of the registration.
+const LIFETIME_S: u32 = 300;

@@ -1,0 +1,178 @@
+//! What `make microcontroller` runs: emulated Cortex-M4 boards update themselves from the real server, and what that
+//! costs is measured against the budgets.
+//!
+//! Usage: `microcontroller FOLDER`, with the boot loader and two images of the firmware in the folder. It ends with 1
+//! where a figure is over its budget, and panics where a device does not come where it should.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "it stops at the first thing that is not as it must be, and whoever started it reads its table"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use bellwether_api::DeviceOutcome;
+use bellwether_tests::board::{self, Board, Made, Row, Sizes};
+use bellwether_tests::fleet::Fleet;
+
+fn main() -> ExitCode {
+    let folder = PathBuf::from(std::env::args().nth(1).expect("usage: microcontroller FOLDER"));
+    let site = Site::open(&folder);
+    println!("An emulated Cortex-M4 and the real server, CoAP over plain UDP:");
+    let delta = site.updates(1, "meter", true);
+    let full = site.updates(2, "lamp", false);
+    site.goes_back(3, "valve");
+    let rows = site.rows(&[delta, full]);
+    println!("\n{}", board::table(&rows));
+    let over = board::over(&rows);
+    if over.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    println!("over budget: {}", over.join(", "));
+    ExitCode::FAILURE
+}
+
+/// A server, and what the boards are made of.
+struct Site<'a> {
+    folder: &'a Path,
+    fleet: Fleet,
+}
+
+/// What a board said that it used, by name.
+type Used = BTreeMap<String, u64>;
+
+impl<'a> Site<'a> {
+    fn open(folder: &'a Path) -> Self {
+        Self { folder, fleet: Fleet::start_with(&["--coap", "127.0.0.1:0"]) }
+    }
+
+    fn image(&self, version: &str) -> Vec<u8> {
+        fs::read(self.folder.join(format!("firmware-{version}.bin"))).expect("an image")
+    }
+
+    /// Enrols a board that runs version 1.0.0; it stays off.
+    fn board(&self, name: &str, class: &str, patches: bool) -> Board {
+        let words = format!("device add {name} --class {class} --security none --out {name}.unit");
+        self.fleet.cli.done(&words);
+        let unit = self.fleet.folder().join(format!("{name}.unit"));
+        let (image, server) = (self.image(OLD), self.fleet.server.coap());
+        let made = Made { unit: &unit, class, image: &image, version: OLD, patches, server };
+        Board::new(&self.folder.join("boot.elf"), &board::flash(made))
+    }
+
+    /// Publishes both versions for a class, launches, and switches a board on until its update is over; each run has a
+    /// class of its own.
+    fn run(&self, number: u64, class: &str, new: &[u8], patches: bool) -> (Board, String, i32) {
+        self.fleet.release(class, OLD, &self.image(OLD));
+        self.fleet.release(class, NEW, new);
+        let manifest = self.fleet.manifest(number, &[(class, NEW)]);
+        let mut board = self.board(&name(number), class, patches);
+        let campaign = self.fleet.launch(&manifest, "");
+        board.switch_on(&["exit-when-updated"]);
+        let status = board.wait_end();
+        let code = status.code().unwrap_or_else(|| panic!("{status}\n{}", board.said()));
+        (board, campaign, code)
+    }
+
+    /// An update that is installed.
+    #[expect(clippy::disallowed_methods, reason = "it measures")]
+    fn updates(&self, number: u64, class: &str, patches: bool) -> Used {
+        let (new, began) = (self.image(NEW), Instant::now());
+        let (board, campaign, status) = self.run(number, class, &new, patches);
+        let (took, said) = (began.elapsed(), board.said());
+        assert_eq!(status, UPDATED, "{said}");
+        self.fleet.wait_outcome(&campaign, &name(number), DeviceOutcome::Installed);
+        assert_eq!(board::confirmed_version(board.flash()), NEW, "{said}");
+        let granted = said.lines().find_map(|line| line.strip_prefix("granted ")).expect("a grant");
+        assert_eq!(granted.starts_with("delta"), patches, "{said}");
+        assert!(said.contains("firmware 2.0.0 on trial"), "{said}");
+        let seconds = took.as_secs_f32();
+        println!("  {}: installed {NEW} by {granted}, {seconds:.1} s", name(number));
+        used(&said)
+    }
+
+    /// An image that hangs before it confirms itself.
+    fn goes_back(&self, number: u64, class: &str) {
+        let (board, campaign, status) = self.run(number, class, &hanging_image(), false);
+        let said = board.said();
+        assert_eq!(status, NOT_UPDATED, "{said}");
+        self.fleet.wait_outcome(&campaign, &name(number), DeviceOutcome::Failed);
+        assert_eq!(board::confirmed_version(board.flash()), OLD, "{said}");
+        assert_eq!(said.matches("firmware 1.0.0 confirmed").count(), 2, "{said}");
+        let name = name(number);
+        println!("  {name}: an image that hangs was started three times by the watchdog, then {OLD} again");
+    }
+
+    /// The figures, each beside its bounds.
+    fn rows(&self, runs: &[Used]) -> Vec<Row> {
+        let boot = Sizes::of(&self.folder.join("boot.elf"));
+        let firmware = Sizes::of(&self.folder.join(format!("firmware-{OLD}.elf")));
+        let most =
+            |name: &str| runs.iter().filter_map(|used| used.get(name)).max().copied().expect("a figure");
+        let (stack, heap, network) = (most("stack"), most("heap"), most("network"));
+        let fixed = firmware.ram - firmware.heap;
+        let mut rows = vec![
+            row("boot loader: flash", boot.flash, 11_988, None),
+            row("firmware: flash", firmware.flash, 329_164, Some(96 * 1024)),
+        ];
+        for (part, bytes) in &firmware.parts {
+            rows.push(Row { name: part, measured: *bytes, budget: None, goal: None });
+        }
+        rows.extend([
+            row("RAM: static, without the heap", fixed, 64, None),
+            row("RAM: stack, at the most", stack, 44_372, None),
+            row("RAM: heap, at the most", heap, 30_568, None),
+            row("  of it the network's", network, 5_760, None),
+            row("RAM: all but the network's", fixed + stack + heap - network, 69_244, Some(16 * 1024)),
+        ]);
+        rows
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("board-{number}")
+}
+
+/// A figure that was `before` when this was last written: a tenth more is its budget.
+fn row(name: &'static str, measured: u64, before: u64, goal: Option<u64>) -> Row {
+    Row { name, measured, budget: Some(before + before / 10), goal }
+}
+
+/// The largest of what each boot said: `measured stack 1 heap 2 network 3`.
+fn used(said: &str) -> Used {
+    let mut used = Used::new();
+    for line in said.lines().filter_map(|line| line.strip_prefix("measured ")) {
+        let words: Vec<&str> = line.split(' ').collect();
+        for pair in words.chunks_exact(2) {
+            let bytes: u64 = pair[1].parse().expect("a number");
+            let most = used.entry(pair[0].to_owned()).or_default();
+            *most = bytes.max(*most);
+        }
+    }
+    used
+}
+
+/// Vectors, of which the watchdog's first warning takes one, and an instruction that jumps to itself.
+fn hanging_image() -> Vec<u8> {
+    const STACK_TOP: u32 = 0x2002_0000;
+    const VECTORS: u32 = 16;
+    const ENTRY: u32 = (0x0001_0000 + 4 * VECTORS) | 1;
+    const HANG: u16 = 0xe7fe;
+    let vectors = (1..VECTORS).map(|_| ENTRY);
+    let mut image: Vec<u8> = [STACK_TOP].into_iter().chain(vectors).flat_map(u32::to_le_bytes).collect();
+    image.extend(HANG.to_le_bytes());
+    image
+}
+
+const OLD: &str = "1.0.0";
+const NEW: &str = "2.0.0";
+
+// Exit statuses of the firmware.
+const UPDATED: i32 = 0;
+const NOT_UPDATED: i32 = 4;

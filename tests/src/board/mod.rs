@@ -1,0 +1,12 @@
+//! The emulated board: its flash as a file, made by a factory, the emulator that runs it, and what
+//! its programs cost.
+
+mod budget;
+mod emulator;
+mod factory;
+mod sizes;
+
+pub use budget::{Row, over, table};
+pub use emulator::Board;
+pub use factory::{Made, confirmed_version, flash};
+pub use sizes::Sizes;

@@ -1,0 +1,126 @@
+//! What a program of the board costs, read from its symbols.
+//!
+//! Link-time optimisation puts a function into the one that calls it, and its bytes count there.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::program;
+
+/// Bytes of a program.
+#[derive(Clone, Debug, Default)]
+pub struct Sizes {
+    /// Everything that stands in flash: code, constants, what static data begins as.
+    pub flash: u64,
+    /// Code and constants with a name, by part; what is left over is constants without one.
+    pub parts: BTreeMap<&'static str, u64>,
+    /// Static RAM.
+    pub ram: u64,
+    /// The heap in it.
+    pub heap: u64,
+}
+
+impl Sizes {
+    /// Reads a program that was linked for the board.
+    ///
+    /// # Panics
+    ///
+    /// Where the tools do not read it.
+    pub fn of(elf: &Path) -> Self {
+        let mut sizes = Self::default();
+        for line in run("arm-none-eabi-size", &["-A"], elf).lines() {
+            let mut words = line.split_whitespace();
+            let (Some(name), Some(Ok(bytes))) = (words.next(), words.next().map(str::parse::<u64>)) else {
+                continue;
+            };
+            match name {
+                ".vectors" | ".text" | ".rodata" => sizes.flash += bytes,
+                ".data" => (sizes.flash, sizes.ram) = (sizes.flash + bytes, sizes.ram + bytes),
+                ".bss" => sizes.ram += bytes,
+                _ => {}
+            }
+        }
+        for line in run("arm-none-eabi-nm", &["-S", "-C"], elf).lines() {
+            sizes.count(line);
+        }
+        sizes
+    }
+
+    /// Counts a line: address, bytes, kind, name.
+    fn count(&mut self, line: &str) {
+        let mut words = line.splitn(4, ' ');
+        let (_, bytes, kind, name) = (words.next(), words.next(), words.next(), words.next());
+        let (Some(bytes), Some(kind), Some(name)) = (bytes, kind, name) else { return };
+        let Ok(bytes) = u64::from_str_radix(bytes, 16) else { return };
+        match kind {
+            "t" | "T" | "r" | "R" => *self.parts.entry(part(name)).or_default() += bytes,
+            "b" | "B" if name.ends_with("::HEAP") => self.heap += bytes,
+            _ => {}
+        }
+    }
+}
+
+/// The part that a symbol belongs to: that of the first crate in its name which has one.
+fn part(name: &str) -> &'static str {
+    let of = |crates: &[&str]| crates.iter().filter_map(|one| name.find(one)).min();
+    let parts = PARTS.iter().filter_map(|(part, crates)| Some((of(crates)?, *part)));
+    parts.min_by_key(|(at, _)| *at).map_or(REST, |(_, part)| part)
+}
+
+fn run(tool: &str, flags: &[&str], elf: &Path) -> String {
+    let mut command = program::system_command(&Path::new("/usr/bin").join(tool));
+    let output = command.args(flags).arg(elf).output().expect("a tool of binutils");
+    assert!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Parts of the firmware, each with its crates, or what of a crate is its own.
+const PARTS: [(&str, &[&str]); 8] = [
+    ("  update core", &["bellwether_agent::update"]),
+    ("  manifests", &["bellwether_manifests", "minicbor"]),
+    (
+        "  keys, hashes, ciphers",
+        &["bellwether_keys", "sha2", "hmac", "hkdf", "aes", "ctr::", "cipher::", "digest::"],
+    ),
+    ("  delta", &["bellwether_delta"]),
+    (
+        "  P-256",
+        &["p256", "primeorder", "primefield", "elliptic_curve", "crypto_bigint", "ecdsa", "ff::", "wnaf"],
+    ),
+    ("  LwM2M agent", &["bellwether_agent::agent", "lwm2m_rs"]),
+    ("  CoAP", &["bellwether_coap", "coap_lite", "hashbrown"]),
+    (
+        "  network, board, shell",
+        &["smoltcp", "managed::", "heapless", "bellwether_board", "bellwether_firmware"],
+    ),
+];
+
+/// The language's own library, and constants that the linker named.
+const REST: &str = "  core, alloc, constants";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn symbol_belongs_to_the_first_crate_in_its_name() {
+        assert_eq!(part("bellwether_agent::update::verify::verify"), "  update core");
+        assert_eq!(part("<bellwether_manifests::cose::key::P256 as p256::Thing>::verify"), "  manifests");
+        assert_eq!(part("bellwether_agent::agent::Agent<F,R>::handle_timeout"), "  LwM2M agent");
+        assert_eq!(part("core::fmt::float::float_to_decimal"), REST);
+    }
+
+    #[test]
+    fn lines_of_functions_and_of_the_heap_are_counted() {
+        let mut sizes = Sizes::default();
+        sizes.count("0001c35c 00000010 t bellwether_coap::endpoint::send");
+        sizes.count("0001c36c 00000001 R smoltcp::TABLE");
+        sizes.count("20000000 0000c020 b bellwether_firmware::HEAP");
+        sizes.count("00010040 T reset");
+        assert_eq!(
+            (sizes.parts["  CoAP"], sizes.parts["  network, board, shell"], sizes.heap),
+            (16, 1, 0xc020)
+        );
+        assert_eq!(sizes.parts.len(), 2);
+    }
+}
