@@ -11,10 +11,14 @@ SEED ?= 1
 # Time of `make fuzz` for all targets together, in seconds.
 SECONDS ?= 600
 
-.PHONY: help run test bench fuzz interop microcontroller soak build fmt clean
+# Folder with a pairs.tsv, and which of its pairs `make bench-delta` takes.
+CORPUS ?=
+PAIRS ?=
+
+.PHONY: help run test bench bench-delta fuzz interop microcontroller soak build fmt clean
 
 help: ## Lists the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: ## Shows the main job with real processes. ARGS=--exit ends by itself; ARGS="--images DIR" takes your firmware.
 	@scripts/tools.sh build
@@ -28,6 +32,9 @@ bench: ## Prints the figures, each beside a peer in the same run. ARGS="--images
 	@scripts/tools.sh bench
 	cargo build --release --locked -p bellwether-bench
 	@target/release/bellwether-bench $(ARGS)
+
+bench-delta: ## Measures deltas of CORPUS=DIR (a folder with a pairs.tsv; PAIRS=a,b for some) beside every peer. ARGS=--reuse keeps the peers'.
+	@scripts/bench-delta.sh "$(CORPUS)" "$(PAIRS)" $(ARGS)
 
 fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_TARGETS and FUZZ_KEEP as in scripts/fuzz.sh.
 	@scripts/tools.sh build

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the tools which a target needs are here. As root it installs what is missing; otherwise it
 # prints the line to run and stops. It never calls sudo by itself.
-# Usage: scripts/tools.sh build | test | bench | interop | microcontroller
+# Usage: scripts/tools.sh build | test | bench | bench-delta | interop | microcontroller
 set -euo pipefail
 
 need_rust="1.95"
@@ -12,6 +12,7 @@ declare -A package=(
     [python3]=python3 [pip]=python3-pip [valgrind]=valgrind
     [coap-client-notls]=libcoap3-bin [tshark]=tshark [javac]=default-jdk-headless [mvn]=maven
     [qemu-system-arm]=qemu-system-arm [arm-none-eabi-nm]=binutils-arm-none-eabi
+    [bsdiff]=bsdiff [xdelta3]=xdelta3 [zstd]=zstd
     [node]=nodejs [npm]=npm [autoreconf]=autoconf [automake]=automake
 )
 
@@ -53,11 +54,13 @@ test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitt
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
 bench) want valgrind
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
+bench-delta) want bsdiff; want xdelta3; want zstd
+    want_python ;;
 interop) want coap-client-notls; want coap-client-openssl; want coap-client-gnutls; want tshark
     want javac; want mvn; want node; want npm; want autoreconf; want automake
     want_python ;;
 microcontroller) want qemu-system-arm; want arm-none-eabi-nm ;;
-*) echo "usage: scripts/tools.sh build | test | bench | interop | microcontroller" >&2; exit 2 ;;
+*) echo "usage: scripts/tools.sh build | test | bench | bench-delta | interop | microcontroller" >&2; exit 2 ;;
 esac
 want clang; want cmake; want make; want cc
 want_libclang

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::client::Server;
-use crate::command::{alarm, audit, campaign, device, gateway, image, keys, manifest, release};
+use crate::command::{alarm, audit, campaign, delta, device, gateway, image, keys, manifest, release};
 use crate::failure::Failure;
 use crate::output::Output;
 
@@ -58,6 +58,9 @@ enum Noun {
     /// Releases: images that devices may be brought to, or come from
     #[command(subcommand)]
     Release(release::Command),
+    /// Deltas: patches between two images: make, apply, show (offline)
+    #[command(subcommand)]
+    Delta(delta::Command),
     /// Firmware files: what they hold, and the flat image of ELF, Intel HEX or UF2 (offline)
     #[command(subcommand)]
     Image(image::Command),
@@ -95,6 +98,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Noun::Keys(command) => keys::run(command, &cli.server, output).await,
         Noun::Manifest(command) => manifest::run(command, &cli.server, output).await,
         Noun::Release(command) => release::run(command, &cli.server, output).await,
+        Noun::Delta(command) => delta::run(command, output),
         Noun::Image(command) => image::run(command, output),
         Noun::Device(command) => device::run(command, &cli.server, output).await,
         Noun::Gateway(command) => gateway::run(command, &cli.server, output).await,

@@ -3,6 +3,7 @@
 pub(crate) mod alarm;
 pub(crate) mod audit;
 pub(crate) mod campaign;
+pub(crate) mod delta;
 pub(crate) mod device;
 pub(crate) mod gateway;
 pub(crate) mod image;

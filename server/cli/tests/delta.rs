@@ -1,0 +1,233 @@
+//! Drives `bellwether delta` and what scripts do with it: files, pipes, and everything that can be wrong.
+
+#![expect(clippy::expect_used, reason = "a test stops at the first thing that is not as it must be")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// A folder with two versions of a made-up image and the patch between them.
+struct Desk {
+    folder: tempfile::TempDir,
+    old: Vec<u8>,
+    new: Vec<u8>,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let old: Vec<u8> = (0..600_u32).flat_map(|number| Sha256::digest(number.to_be_bytes())).collect();
+        let mut new = old.clone();
+        new.splice(5000..5000, *b"a few bytes that are new");
+        new.iter_mut().step_by(997).for_each(|byte| *byte ^= 0x5a);
+        let desk = Self { folder, old, new };
+        desk.put("old.bin", &desk.old);
+        desk.put("new.bin", &desk.new);
+        desk
+    }
+
+    fn with_patch() -> Self {
+        let desk = Self::new();
+        desk.done("delta make old.bin new.bin lamp.patch");
+        desk
+    }
+
+    fn command(&self, arguments: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bellwether"));
+        command.args(arguments.split_whitespace()).current_dir(self.folder.path()).env_clear();
+        command
+    }
+
+    fn run(&self, arguments: &str) -> Output {
+        self.command(arguments).output().expect("the command runs")
+    }
+
+    /// Runs a command with something on its standard input.
+    fn piped(&self, arguments: &str, input: &[u8]) -> Output {
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the command runs");
+        child.stdin.take().expect("piped").write_all(input).expect("the command reads");
+        child.wait_with_output().expect("it ends")
+    }
+
+    fn done(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
+    fn json(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.done(&format!("--json {arguments}"))).expect("JSON")
+    }
+
+    fn refused(&self, arguments: &str) -> String {
+        let output = self.run(arguments);
+        assert!(!output.status.success(), "{arguments} was done");
+        String::from_utf8(output.stderr).expect("text")
+    }
+
+    fn file(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.folder.path().join(name)).expect("written")
+    }
+
+    fn put(&self, name: &str, content: impl AsRef<[u8]>) {
+        std::fs::write(self.folder.path().join(name), content).expect("written");
+    }
+
+    /// Says whether a name is there, or anything that a half-done command would leave.
+    fn has(&self, name: &str) -> bool {
+        let entries = std::fs::read_dir(self.folder.path()).expect("the folder");
+        let mut names = entries.map(|entry| entry.expect("an entry").file_name());
+        let has_draft = names.any(|name| name.to_string_lossy().starts_with('.'));
+        has_draft || Path::exists(&self.folder.path().join(name))
+    }
+}
+
+#[test]
+fn patch_makes_the_new_image() {
+    let desk = Desk::new();
+    let made = desk.json("delta make old.bin new.bin lamp.patch");
+    assert_eq!(made["patch_size"], desk.file("lamp.patch").len());
+    assert!(made["percent"].as_f64().expect("a number") < 5.0, "{made}");
+    let applied = desk.json("delta apply old.bin lamp.patch out.bin");
+    assert_eq!(applied["digest"], hex::encode(Sha256::digest(&desk.new)));
+    assert_eq!(desk.file("out.bin"), desk.new);
+}
+
+#[test]
+fn same_images_give_the_same_patch() {
+    let desk = Desk::with_patch();
+    desk.done("delta make old.bin new.bin again.patch");
+    assert_eq!(desk.file("again.patch"), desk.file("lamp.patch"));
+}
+
+#[test]
+fn patch_and_images_go_through_pipes() {
+    let desk = Desk::new();
+    let patch = desk.piped("delta make - new.bin -", &desk.old);
+    assert!(patch.status.success(), "{}", String::from_utf8_lossy(&patch.stderr));
+    let new = desk.piped("delta apply old.bin - -", &patch.stdout);
+    assert_eq!(new.stdout, desk.new);
+    let said = desk.refused("delta apply - - new-again.bin");
+    assert!(said.contains("only one file"), "{said}");
+}
+
+#[test]
+fn wrong_base_is_refused_with_both_digests_and_nothing_is_written() {
+    let desk = Desk::with_patch();
+    let said = desk.refused("delta apply new.bin lamp.patch out.bin");
+    let digest = |image: &[u8]| hex::encode(Sha256::digest(image))[..16].to_owned();
+    assert!(said.starts_with("new.bin: is not the image"), "{said}");
+    assert!(said.contains(&digest(&desk.new)) && said.contains(&digest(&desk.old)), "{said}");
+    assert!(!desk.has("out.bin"));
+    desk.put("longer.bin", [&desk.old[..], b"x"].concat());
+    assert!(desk.refused("delta apply longer.bin lamp.patch out.bin").contains("is not the image"));
+    assert!(!desk.has("out.bin"));
+}
+
+#[test]
+fn cut_patch_is_refused_wherever_it_is_cut() {
+    let desk = Desk::with_patch();
+    let patch = desk.file("lamp.patch");
+    for length in [0, 1, 10, 20, 30, patch.len() / 2, patch.len() - 1] {
+        desk.put("cut.patch", &patch[..length]);
+        let said = desk.refused("delta apply old.bin cut.patch out.bin");
+        assert!(said.starts_with("cut.patch: ") && said.contains("fetch it again"), "{length}: {said}");
+        assert!(!desk.has("out.bin"), "{length}");
+    }
+}
+
+#[test]
+fn altered_patch_is_refused_unless_it_says_the_same() {
+    let desk = Desk::with_patch();
+    let patch = desk.file("lamp.patch");
+    let mut refused = 0;
+    for at in (0..patch.len()).step_by(patch.len().div_ceil(40)) {
+        let mut altered = patch.clone();
+        altered[at] ^= 0x40;
+        desk.put("altered.patch", &altered);
+        let output = desk.run("delta apply old.bin altered.patch -");
+        refused += u32::from(!output.status.success());
+        // The coder's last bytes can often be read in several ways.
+        let expected: &[u8] = if output.status.success() { &desk.new } else { &[] };
+        assert!(output.stdout == expected, "{at}");
+    }
+    assert!(refused >= 20, "{refused}");
+    desk.put("altered.patch", [&patch[..], b"more"].concat());
+    desk.refused("delta apply old.bin altered.patch out.bin");
+    assert!(!desk.has("out.bin"));
+}
+
+#[test]
+fn file_that_is_no_patch_is_refused() {
+    let desk = Desk::new();
+    let said = desk.refused("delta apply old.bin new.bin out.bin");
+    assert!(said.starts_with("new.bin: ") && !desk.has("out.bin"), "{said}");
+    assert!(desk.refused("delta show new.bin").starts_with("new.bin: "));
+}
+
+#[test]
+fn image_that_is_there_already_is_not_overwritten() {
+    let desk = Desk::with_patch();
+    let said = desk.refused("delta apply old.bin lamp.patch new.bin");
+    assert!(said.contains("not overwritten"), "{said}");
+    assert_eq!(desk.file("new.bin"), desk.new);
+    assert!(desk.refused("delta make old.bin new.bin lamp.patch").contains("not overwritten"));
+}
+
+#[test]
+fn patch_shows_which_images_it_is_for() {
+    let desk = Desk::with_patch();
+    let shown = desk.json("delta show lamp.patch");
+    assert_eq!((&shown["old_size"], &shown["new_size"]), (&desk.old.len().into(), &desk.new.len().into()));
+    assert_eq!(shown["old_digest"], hex::encode(&Sha256::digest(&desk.old)[..8]));
+    assert_eq!(shown["new_digest"], hex::encode(&Sha256::digest(&desk.new)[..8]));
+    assert_eq!(shown["patch_size"], desk.file("lamp.patch").len());
+    assert!(desk.done("delta show lamp.patch").contains("of RAM to apply it"));
+}
+
+#[test]
+fn patch_between_hex_files_is_the_one_between_their_images() {
+    let desk = Desk::with_patch();
+    for name in ["old", "new"] {
+        let image = desk.file(&format!("{name}.bin"));
+        desk.put(&format!("{name}.hex"), hex_file(&image));
+    }
+    desk.done("delta make old.hex new.hex hex.patch");
+    assert_eq!(desk.file("hex.patch"), desk.file("lamp.patch"));
+    desk.done("delta apply old.hex hex.patch out.bin");
+    assert_eq!(desk.file("out.bin"), desk.new);
+}
+
+fn hex_file(image: &[u8]) -> String {
+    let mut text = String::new();
+    for (index, piece) in image.chunks(16).enumerate() {
+        let at = u16::try_from(index * 16).expect("below 64 KiB");
+        let [high, low] = at.to_be_bytes();
+        let count = u8::try_from(piece.len()).expect("at most 16");
+        let bytes = [&[count, high, low, 0], piece].concat();
+        let sum = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+        text += &[":", &hex::encode(&bytes), &hex::encode([sum.wrapping_neg()]), "\n"].concat();
+    }
+    text + ":00000001FF\n"
+}
+
+#[test]
+fn empty_and_equal_images_have_patches_too() {
+    let desk = Desk::new();
+    desk.put("empty.bin", []);
+    for (old, new) in [("empty", "new"), ("old", "empty"), ("empty", "empty"), ("new", "new")] {
+        let patch = format!("{old}-{new}.patch");
+        desk.done(&format!("delta make {old}.bin {new}.bin {patch}"));
+        desk.done(&format!("delta apply {old}.bin {patch} {old}-{new}.bin"));
+        assert_eq!(desk.file(&format!("{old}-{new}.bin")), desk.file(&format!("{new}.bin")));
+    }
+}
