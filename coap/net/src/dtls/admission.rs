@@ -1,9 +1,9 @@
-//! How many handshakes may run at once, over all and from one place.
+//! How many handshakes may run at once, and sessions be fetched, over all and from one place.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Counts handshakes in progress against two bounds.
+/// Counts what is in progress, handshakes or fetches, against two bounds.
 pub(crate) struct Admission {
     in_progress: usize,
     in_progress_max: usize,
@@ -16,7 +16,7 @@ impl Admission {
         Self { in_progress: 0, in_progress_max, of_place: HashMap::new(), of_place_max }
     }
 
-    /// Takes a place for a handshake from `ip`; `false` if there is none.
+    /// Takes a place for one more from `ip`; `false` if there is none.
     pub(crate) fn begin(&mut self, ip: IpAddr) -> bool {
         let place = place(ip);
         let here = self.of_place.get(&place).copied().unwrap_or(0);
@@ -28,7 +28,7 @@ impl Admission {
         true
     }
 
-    /// Gives the place of one handshake from `ip` back.
+    /// Gives the place of one from `ip` back.
     pub(crate) fn end(&mut self, ip: IpAddr) {
         self.in_progress = self.in_progress.saturating_sub(1);
         let place = place(ip);

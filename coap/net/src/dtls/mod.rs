@@ -152,6 +152,9 @@ pub struct DtlsConfig {
     /// Hibernated sessions that are being fetched, each with up to 8 KiB of records. Default 256, as above. Made-up
     /// connection IDs take none of these places, but for one in 65,536.
     pub wakes_max: usize,
+    /// Of those, for records from one IPv4 address or IPv6 /64 network. Default 64, a quarter as for handshakes: who has
+    /// many connection IDs, his own or overheard, keeps no other place waiting; a site beyond it says it again.
+    pub wakes_per_address_max: usize,
     /// Handshakes in progress. Default 1,024: at 12 KiB each they cost 12 MiB, and at a round trip of
     /// one second they allow a thousand devices a second.
     pub handshakes_in_progress_max: usize,
@@ -177,6 +180,7 @@ impl Default for DtlsConfig {
             cid_secret: None,
             keys_awaited_max: 256,
             wakes_max: 256,
+            wakes_per_address_max: 64,
             handshakes_in_progress_max: 1_024,
             handshakes_per_address_max: 256,
             handshake_timeout: Duration::from_secs(30),

@@ -201,6 +201,42 @@ fn records_for_sessions_that_nobody_keeps_are_bounded_and_forgotten() {
 }
 
 #[test]
+fn one_place_with_many_connection_ids_keeps_no_other_waiting() {
+    let roomy = DtlsConfig { sessions_per_identity_max: 10, ..config() };
+    let mut wire = Wire::new(server(roomy), client("lamp-1", KEY));
+    let places: Vec<_> = (0..10_u8).map(|n| std::net::SocketAddr::from(([203, 0, 113, n], 9))).collect();
+    for &place in &places {
+        wire.nodes.insert(place, client("lamp-1", KEY));
+        wire.connect(place);
+        wire.deliver_all();
+    }
+    wire.nodes.insert(server_address(), server(DtlsConfig { wakes_per_address_max: 3, ..config() }));
+    for &place in &places[..9] {
+        wire.send(place, b"again");
+    }
+    // Nine of them are somebody's, or were overheard by him.
+    while let Some(overheard) = wire.on_the_way.pop_front() {
+        wire.inject(&Datagram { from: client_address(), ..overheard });
+    }
+    assert_eq!((wire.server().wanted.len(), wire.server().engine.counters().wakes_refused), (3, 6));
+    wire.send(places[9], b"mine");
+    wire.deliver_all();
+    assert_eq!(wire.server().wanted.len(), 4);
+    // What is answered makes room, and so does what is given up.
+    let first = wire.server().wanted[0];
+    assert!(!resume(&mut wire, first, None));
+    assert!(!resume(&mut wire, first, None));
+    wire.send(places[8], b"again");
+    let overheard = wire.on_the_way.pop_front().unwrap();
+    wire.inject(&Datagram { from: client_address(), ..overheard.clone() });
+    assert_eq!(wire.server().wanted.len(), 5);
+    wire.run(60, &mut |_| Fate::Deliver);
+    assert_eq!(wire.server().engine.counters().wakes_now, 0);
+    wire.inject(&Datagram { from: client_address(), ..overheard });
+    assert_eq!(wire.server().wanted.len(), 6);
+}
+
+#[test]
 fn made_up_connection_ids_take_no_place_of_a_session_that_is_kept() {
     let (mut wire, dormant) = asleep();
     wire.nodes.insert(server_address(), server(DtlsConfig { wakes_max: 3, ..config() }));

@@ -110,7 +110,7 @@ impl MbedTls {
             admission: Admission::new(config.handshakes_in_progress_max, config.handshakes_per_address_max),
             handshakes: Deadlines::default(),
             idle: Deadlines::default(),
-            wakes: Wakes::default(),
+            wakes: Wakes::new(&config),
             keys_awaited: 0,
             keys: match role {
                 Role::Server(store) => Some(Arc::clone(store)),

@@ -9,15 +9,37 @@ use super::MbedTls;
 use super::ffi::Connection;
 use super::session::Session;
 use crate::SessionId;
+use crate::dtls::admission::Admission;
 use crate::dtls::deadlines::Deadlines;
 use crate::dtls::record::{Record, records};
-use crate::dtls::{CloseReason, Dormant, Outputs, cid};
+use crate::dtls::{CloseReason, Dormant, DtlsConfig, Outputs, cid};
 
 /// Sessions that are being fetched, and the records that wait for them.
-#[derive(Default)]
 pub(super) struct Wakes {
     held: HashMap<SessionId, Vec<Held>>,
+    /// Each counts for the place that its first record came from.
+    admission: Admission,
     give_up: Deadlines,
+}
+
+impl Wakes {
+    pub(super) fn new(config: &DtlsConfig) -> Self {
+        Self {
+            held: HashMap::new(),
+            admission: Admission::new(config.wakes_max, config.wakes_per_address_max),
+            give_up: Deadlines::default(),
+        }
+    }
+
+    /// Takes what waits for a session that is not awaited any more.
+    fn take(&mut self, id: SessionId) -> Vec<Held> {
+        self.give_up.disarm(id);
+        let held = self.held.remove(&id).unwrap_or_default();
+        if let Some((from, _)) = held.first() {
+            self.admission.end(from.ip());
+        }
+        held
+    }
 }
 
 /// A record, and where it came from.
@@ -33,7 +55,7 @@ impl MbedTls {
     }
 
     pub(super) fn wakes_now(&self) -> usize {
-        self.wakes.held.len()
+        self.wakes.admission.in_progress()
     }
 
     pub(super) fn next_wake_timeout(&self) -> Option<Instant> {
@@ -43,8 +65,7 @@ impl MbedTls {
     /// Drops records whose session nobody brought in time.
     pub(super) fn give_up_wakes(&mut self, now: Instant) {
         while let Some(id) = self.wakes.give_up.pop_due(now) {
-            let dropped = self.wakes.held.remove(&id).map_or(0, |held| held.len());
-            self.counters.rejected += dropped as u64;
+            self.counters.rejected += self.wakes.take(id).len() as u64;
         }
     }
 
@@ -109,7 +130,7 @@ impl MbedTls {
             }
             return;
         }
-        if self.wakes.held.len() >= self.config.wakes_max {
+        if !self.wakes.admission.begin(from.ip()) {
             self.counters.wakes_refused += 1;
             return;
         }
@@ -127,8 +148,7 @@ impl MbedTls {
         now: Instant,
         out: &mut Outputs,
     ) -> bool {
-        self.wakes.give_up.disarm(id);
-        let held = self.wakes.held.remove(&id).unwrap_or_default();
+        let held = self.wakes.take(id);
         let goes_on = dormant.is_some_and(|dormant| self.wake(id, &dormant, now, out));
         if !goes_on {
             self.counters.rejected += held.len() as u64;
