@@ -17,7 +17,7 @@ pub struct Question {
     /// Contents of the descriptor that the device holds.
     pub held: Vec<Digest>,
     /// Whether only the server can answer: the request proves something, wants another key, asks "go?", offers a
-    /// share, or tells of a report.
+    /// share, tells of a report, or finds what it got expired by its own clock.
     pub fresh: bool,
 }
 
@@ -35,7 +35,8 @@ impl Question {
             || options.wrap_to.is_some()
             || options.go.is_some()
             || options.share.is_some()
-            || options.unconfirmed.is_some();
+            || options.unconfirmed.is_some()
+            || options.clock.is_some();
         let held = options.held.map(|held| held.iter().copied().collect()).unwrap_or_default();
         Ok(Self { key: GrantKey::new(&request.place, request.selector.manifest, &selector), held, fresh })
     }
@@ -60,7 +61,7 @@ impl Question {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{self, Ask, NOW};
+    use crate::testing::{self, Ask, CLOCK, NOW};
     use bellwether_manifests::anchors::Anchors;
     use proptest::prelude::*;
 
@@ -105,6 +106,7 @@ mod tests {
         assert!(fresh(&Ask { options: &[7], ..Ask::default() }));
         assert!(fresh(&Ask { options: &[4], ..Ask::default() }));
         assert!(fresh(&Ask { options: &[6], ..Ask::default() }));
+        assert!(fresh(&Ask { options: &[CLOCK], ..Ask::default() }));
     }
 
     proptest! {

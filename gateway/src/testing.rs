@@ -131,7 +131,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) id: &'a str,
     pub(crate) index: u16,
     pub(crate) counter: u64,
-    /// Numbers of the options.
+    /// Numbers of the options, [`CLOCK`] for the negative one.
     pub(crate) options: &'a [u8],
 }
 
@@ -264,6 +264,7 @@ impl World {
             go: ask.options.contains(&5).then_some(GRANT),
             share: ask.options.contains(&6).then_some(&cose_key),
             unconfirmed: ask.options.contains(&7).then_some(Unconfirmed { grant: GRANT, report: &[9; 32] }),
+            clock: ask.options.contains(&CLOCK).then_some(NOW),
             ..RequestOptions::default()
         };
         self.with_selector(|selector| {
@@ -322,3 +323,6 @@ fn envelope(content: &[u8], by: u8) -> Vec<u8> {
     let class = ClassImage { class: [1; 16], digest, size: content.len() as u64, version: None };
     ManifestDraft::new(1, [7; 16], vec![class], "coaps://h/m/1".into()).sign(&author(by)).unwrap()
 }
+
+/// Stands for option -1.
+pub(crate) const CLOCK: u8 = 255;

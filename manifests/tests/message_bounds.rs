@@ -91,7 +91,8 @@ proptest! {
     fn request_comes_back(
         id in "[a-z:0-9]{1,64}", epoch: u16, index: u16, counter: u64, fork: [u8; 8], nonce: [u8; 8],
         manifest: [u8; 32], values in proptest::collection::btree_map(-400i64..-320, 0u8..24, 0..20),
-        echo: Option<[u8; 20]>, root: [u8; 32], frame: Option<u32>, go: Option<u64>, free in 0u8..24,
+        echo: Option<[u8; 20]>, root: [u8; 32], frame: Option<u32>, go: Option<u64>, clock: Option<u64>,
+        free in 0u8..24,
     ) {
         let values: Vec<(i64, [u8; 1])> = values.into_iter().map(|(id, value)| (id, [value])).collect();
         let values: Vec<(i64, &[u8])> = values.iter().map(|(id, value)| (*id, &value[..])).collect();
@@ -108,6 +109,7 @@ proptest! {
                 echo: echo.as_ref().map(|echo| &echo[..]),
                 resume: frame.map(|frame| (&root, frame)),
                 go,
+                clock,
                 ..RequestOptions::default()
             },
         };

@@ -37,18 +37,34 @@ impl Core {
         }
     }
 
-    /// Writes to a device every edition of the anchors above the one that it believes.
+    /// Brings newer anchors to devices that they did not come to when they could not be reached: one that was heard of
+    /// since may be asking for what it needs them for.
+    pub(crate) fn catch_up(self: &Arc<Self>) {
+        for registration in self.registry.take_behind(self.steady()) {
+            let core = Arc::clone(self);
+            tokio::spawn(async move { core.bring_up_to_date(&registration).await });
+        }
+    }
+
+    /// Writes to a device every edition of the anchors above the one that it believes, and notes whether it has all.
     async fn bring_up_to_date(&self, registration: &Registration) {
+        let reached = self.bring_anchors(registration).await;
+        let in_force = self.edition_for_grants().unwrap_or(FIRST_EDITION);
+        self.registry.brought(&registration.endpoint, registration.session, reached >= in_force);
+    }
+
+    /// Gives the edition that the device is known to believe then; 0 for none.
+    async fn bring_anchors(&self, registration: &Registration) -> u64 {
         let device = &registration.endpoint;
-        let Some(edition) = anchors_edition(registration).await else {
+        let Some(mut reached) = anchors_edition(registration).await else {
             tracing::info!(%device, "does not tell the edition of its anchors");
-            return;
+            return 0;
         };
-        let missing = match self.editions_above(edition).await {
+        let missing = match self.editions_above(reached).await {
             Ok(missing) => missing,
             Err(error) => {
                 tracing::error!(%error, %device, "the anchors can't be read");
-                return;
+                return reached;
             }
         };
         for anchors in missing {
@@ -59,14 +75,16 @@ impl Core {
             match answer {
                 Ok(response) if response.code == Code::CHANGED => {
                     tracing::info!(%device, edition, "believes newer anchors");
+                    reached = edition;
                 }
                 // What comes after it builds on it.
                 answer => {
                     tracing::warn!(%device, edition, ?answer, "does not take newer anchors");
-                    return;
+                    break;
                 }
             }
         }
+        reached
     }
 
     async fn editions_above(&self, edition: u64) -> Result<Vec<settings::Anchors>, StoreError> {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_decide::campaign::event::{By, Event, EventKind};
-use bellwether_decide::campaign::plan::{Plan, plan};
+use bellwether_decide::campaign::lapse::Lapse;
+use bellwether_decide::campaign::plan::{Plan, lost, plan};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignState};
@@ -36,7 +37,12 @@ pub async fn run(core: Arc<Core>) {
         tokio::select! {
             // The tick first: it comes once a second at most, so nothing waits long behind it.
             biased;
-            _ = tick.tick() => { core.registry.sweep(core.steady()); }
+            _ = tick.tick() => {
+                core.registry.sweep(core.steady());
+                // Also where there is no campaign: a step must not be found when the first one comes.
+                core.lapse();
+                core.catch_up();
+            }
             // What happens at the same time is planned for at the same time: a plan reads its whole campaign.
             () = core.wake.notified() => tokio::time::sleep(GATHER).await,
         }
@@ -81,6 +87,10 @@ impl Core {
             return Ok(());
         };
         let reachable = self.reachable();
+        let lost = lost(&progress, &self.lapse());
+        if !lost.is_empty() {
+            return self.put_back(&lost).await;
+        }
         let plan = plan(&campaign.policy, &progress, &reachable, now);
         if matches!(plan, Plan::Offer(_) | Plan::Wait { .. })
             && let Err(BookError::Verify(error)) = self.book.page(&campaign.manifest).await
@@ -111,6 +121,22 @@ impl Core {
         reachable
     }
 
+    /// Puts devices back to the start of which nobody knows whether they still work on what they were given.
+    async fn put_back(&self, lost: &[Event]) -> Result<(), StepError> {
+        self.store.append(&self.tenant, lost).await?;
+        self.metrics.recorded(lost);
+        // The next step offers them the manifest again.
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    /// Tells what is known of the time that has passed.
+    fn lapse(&self) -> Lapse {
+        let (now, running_s) = (self.now(), self.steady());
+        let stepped_s = self.steps.look(now, running_s).map(|at| running_s.saturating_sub(at));
+        Lapse { now, running_s, stepped_s, grant_lifetime_s: self.config.grant_lifetime_s }
+    }
+
     /// Leaves out the devices that another campaign is at work on.
     ///
     /// A device has room for one manifest. Offered another one it would give up what is half done, and report that as a
@@ -125,33 +151,42 @@ impl Core {
         for device in devices {
             let is_ours = progress.tracks.get(&device).is_some_and(Track::is_in_flight);
             let campaigns = self.store.campaigns_for(&self.tenant, &device).await?;
-            let others = campaigns.iter().filter(|(other, track)| {
-                // Where both are at work on it, the one that was launched first goes on.
-                let goes_first = !is_ours || other.id < campaign.id;
-                goes_first && other.id != campaign.id && self.is_at_work(other, track)
-            });
-            let mut taken = false;
-            for (other, _) in others {
-                taken |= !self.may_interrupt(&campaign.manifest, &other.manifest).await?;
-            }
-            if !taken {
+            if !self.is_taken(campaign, is_ours, &campaigns).await? {
                 free.push(device);
             }
         }
         Ok(free)
     }
 
+    /// Tells whether another one of the campaigns of a device is at work on it. `is_ours`: this one is, too.
+    pub(crate) async fn is_taken(
+        &self,
+        campaign: &Campaign,
+        is_ours: bool,
+        campaigns: &[(Campaign, Track)],
+    ) -> Result<bool, BookError> {
+        let others = campaigns.iter().filter(|(other, track)| {
+            // Where both are at work on it, the one that was launched first goes on.
+            let goes_first = !is_ours || other.id < campaign.id;
+            goes_first && other.id != campaign.id && self.is_at_work(other, track)
+        });
+        let mut taken = false;
+        for (other, _) in others {
+            taken |= !self.may_interrupt(&campaign.manifest, &other.manifest).await?;
+        }
+        Ok(taken)
+    }
+
     /// Tells whether a campaign is at work on the device of a track. What it was given last has ended with the lifetime of
     /// a grant; and what was in hand before a restored store was opened may be over, with nobody left to say so.
     fn is_at_work(&self, campaign: &Campaign, track: &Track) -> bool {
-        let now = self.now();
-        let fresh = track.since.saturating_add(self.config.grant_lifetime_s) >= now;
-        let known = track.since >= self.started || self.restores().resync_until < now;
+        let fresh = !self.lapse().has_ended(track.since);
+        let known = track.since >= self.started || self.restores().resync_until < self.now();
         campaign.state == CampaignState::Running && track.is_in_flight() && fresh && known
     }
 
     /// Tells whether a manifest may go to a device that works on another one: it is more urgent, or the same.
-    async fn may_interrupt(&self, manifest: &Digest, worked_on: &Digest) -> Result<bool, StepError> {
+    async fn may_interrupt(&self, manifest: &Digest, worked_on: &Digest) -> Result<bool, BookError> {
         if manifest == worked_on {
             return Ok(true);
         }
@@ -162,7 +197,7 @@ impl Core {
             }
             // A manifest that the anchors no longer allow holds up nobody.
             Err(BookError::Verify(_)) => Ok(true),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         }
     }
 

@@ -29,6 +29,7 @@ use crate::health::Health;
 use crate::metrics::{Metrics, steady};
 use crate::quiet::Quieted;
 use crate::registry::Registry;
+use crate::steps::Steps;
 use crate::vault::{DISTRIBUTOR_KEY, Vault, VaultError};
 
 /// Everything that a room may need of another. Rooms are `impl Core` blocks in files of their own.
@@ -71,6 +72,8 @@ pub struct Core {
     pub(crate) quiet: Quieted,
     /// Bundles on their way to gateways.
     pub bundles: BundleDesk,
+    /// Whether the wall clock has stepped.
+    pub(crate) steps: Steps,
     /// Edition of the anchors in force; 0 before the first.
     pub anchors_edition: Mutex<u64>,
     /// Held by the round that brings newer anchors to everyone.
@@ -247,6 +250,7 @@ impl Core {
             health: Health::default(),
             quiet: Quieted::default(),
             bundles: BundleDesk::default(),
+            steps: Steps::default(),
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),
             reads: Semaphore::new(READS_MAX),

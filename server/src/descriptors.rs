@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bellwether_decide::key_index::CLOCK_AHEAD_S_MAX;
 use bellwether_manifests::cbor;
 use bellwether_manifests::cose::{PrivateKey, PublicKey, sign1};
 use bellwether_manifests::message::descriptor::{Chain, Descriptor, Patch, Resource, ResourceKind};
@@ -26,6 +27,30 @@ pub struct Described {
     pub resource: catalogue::Resource,
     /// Digest and patch algorithm of the base, for a delta.
     pub base: Option<catalogue::Base>,
+}
+
+/// By which clocks a descriptor is looked at, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub struct Times {
+    /// The clock here.
+    pub now: u64,
+    /// The later of it and that of the device that asks.
+    pub judged_at: u64,
+}
+
+impl Times {
+    /// For whoever goes by the clock here.
+    #[must_use]
+    pub fn at(now: u64) -> Self {
+        Self { now, judged_at: now }
+    }
+
+    /// For a device that tells what its clock says, as far as a grant is given by it.
+    #[must_use]
+    pub fn with(now: u64, clock: Option<u64>) -> Self {
+        let latest = now.saturating_add(CLOCK_AHEAD_S_MAX);
+        Self { now, judged_at: clock.unwrap_or(now).clamp(now, latest) }
+    }
 }
 
 /// Why no descriptor was made.
@@ -97,7 +122,7 @@ impl Descriptors {
         manifest: &Digest,
         selector: &Digest,
         described: &[Described],
-        now: u64,
+        times: Times,
     ) -> Result<Arc<[u8]>, DescriptorError> {
         if !self.is_listed() {
             return Err(DescriptorError::NotListed);
@@ -105,12 +130,15 @@ impl Descriptors {
         let contents = described.iter().map(|described| described.resource.content).collect();
         let name = (*selector, contents);
         let known = self.locked().signed.get(&name).cloned();
-        if let Some(signed) = known.filter(|signed| signed.expires > now + FRESH_S) {
+        if let Some(signed) = known.filter(|signed| signed.expires > times.judged_at + FRESH_S) {
             return Ok(signed.message);
         }
-        let expires = now + LIFETIME_S;
-        let message: Arc<[u8]> = self.sign(manifest, selector, described, (now, expires))?.into();
-        self.locked().keep(name, Signed { message: Arc::clone(&message), expires });
+        let expires = times.judged_at + LIFETIME_S;
+        let message: Arc<[u8]> = self.sign(manifest, selector, described, (times.now, expires))?.into();
+        // One that outlives the others is for the device alone whose clock is ahead.
+        if times.judged_at == times.now {
+            self.locked().keep(name, Signed { message: Arc::clone(&message), expires });
+        }
         Ok(message)
     }
 

@@ -21,9 +21,14 @@ impl Core {
     pub(crate) fn offer(self: &Arc<Self>, campaign: CampaignId, endpoint: Endpoint, envelope: Arc<Vec<u8>>) {
         let core = Arc::clone(self);
         tokio::spawn(async move {
+            let session = || core.registry.find(&endpoint, core.steady()).map(|found| found.session);
+            let over = session();
             let kind = match core.send_manifest(&endpoint, &envelope).await {
                 Ok(None) => return,
                 Ok(Some(reason)) => EventKind::Failed { grant: 0, reason },
+                // It registered anew meanwhile, and got the offer again over its new session: that one counts, or another
+                // campaign would be let in between.
+                Err(_) if session().is_some_and(|now| over != Some(now)) => return,
                 Err(reason) => EventKind::OfferFailed { reason },
             };
             tracing::info!(device = %endpoint, ?kind, "an offer did not come to its device");
@@ -80,6 +85,10 @@ impl Core {
             campaign.state == CampaignState::Running && track.stage == Stage::Offered
         });
         for (campaign, _) in unanswered {
+            // One that it was offered before another one was launched may have come to it after all.
+            if self.is_taken(campaign, true, &campaigns).await? {
+                continue;
+            }
             if let Some(gateway) = self.gateways.of(endpoint)
                 && self.gateways.present(&gateway, self.steady()).is_some()
             {

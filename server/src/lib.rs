@@ -35,6 +35,7 @@ pub mod resolver;
 pub mod secret_file;
 pub mod sessions;
 pub mod shell;
+mod steps;
 pub mod uplink;
 pub mod vault;
 pub mod view;

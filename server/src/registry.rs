@@ -33,6 +33,20 @@ pub struct Registration {
     pub lists_updates: bool,
     /// What it told there.
     pub told: Told,
+    /// How far newer anchors came with it.
+    pub anchors: Brought,
+}
+
+/// How far newer anchors came with a device.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Brought {
+    /// It has those in force, or is being brought them.
+    #[default]
+    UpToDate,
+    /// It has not: it did not answer, or takes none.
+    Behind,
+    /// The same, and it was heard of since, so that it can be tried again.
+    BehindAndHeard,
 }
 
 /// What a device said of itself when it registered, as far as it matters for asking it.
@@ -129,6 +143,36 @@ impl Registry {
         if registered {
             contact.registered_at = now;
         }
+        let Kept { by_location, locations, .. } = &mut *kept;
+        let registration = locations.get(endpoint).and_then(|location| by_location.get_mut(location));
+        if let Some(registration) = registration.filter(|one| one.anchors == Brought::Behind) {
+            registration.anchors = Brought::BehindAndHeard;
+        }
+    }
+
+    /// Keeps whether a device has the anchors in force, as it was found over this session.
+    pub fn brought(&self, endpoint: &Endpoint, session: SessionId, has_all: bool) {
+        let mut kept = self.write();
+        let Kept { by_location, locations, .. } = &mut *kept;
+        let found = locations.get(endpoint).and_then(|location| by_location.get_mut(location));
+        if let Some(registration) = found.filter(|registration| registration.session == session) {
+            registration.anchors = if has_all { Brought::UpToDate } else { Brought::Behind };
+        }
+    }
+
+    /// Takes the registrations of devices that newer anchors did not come to, and that were heard of since.
+    #[must_use]
+    pub fn take_behind(&self, now: u64) -> Vec<Registration> {
+        let is_due = |one: &Registration| one.anchors == Brought::BehindAndHeard;
+        let behind: Vec<_> = self.listing_updates(now).into_iter().filter(is_due).collect();
+        if behind.is_empty() {
+            return behind;
+        }
+        let mut kept = self.write();
+        for registration in kept.by_location.values_mut().filter(|one| is_due(one)) {
+            registration.anchors = Brought::UpToDate;
+        }
+        behind
     }
 
     /// What was heard of a device and is not yet written down.
@@ -431,6 +475,7 @@ mod tests {
             speaks: Arc::new(Speaks { version: Version::V1_1, formats: Vec::new(), root: String::new() }),
             lists_updates: true,
             told: Told::Nothing,
+            anchors: Brought::UpToDate,
         };
         registry.register(location.to_owned(), registration)
     }
@@ -559,6 +604,27 @@ mod tests {
         assert_eq!(registry.stable_answers(&endpoint, NOW).as_deref(), Some(&[1][..]));
         registry.told(&endpoint, SessionId(1), None);
         assert_eq!(registry.stable_answers(&endpoint, NOW), None);
+    }
+
+    #[test]
+    fn device_that_newer_anchors_did_not_come_to_is_tried_again_once_it_is_heard() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+        let heard = || registry.heard(&endpoint, "127.0.0.1:5", NOW, false);
+        heard();
+        assert!(registry.take_behind(NOW).is_empty());
+        registry.brought(&endpoint, SessionId(9), false);
+        heard();
+        assert!(registry.take_behind(NOW).is_empty(), "found over a session that is not its");
+        registry.brought(&endpoint, SessionId(1), false);
+        assert!(registry.take_behind(NOW).is_empty(), "it is as silent as it was");
+        heard();
+        assert_eq!(registry.take_behind(NOW).len(), 1);
+        assert!(registry.take_behind(NOW).is_empty(), "it is being tried");
+        registry.brought(&endpoint, SessionId(1), true);
+        heard();
+        assert!(registry.take_behind(NOW).is_empty());
     }
 
     #[test]

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 
 use crate::core::Core;
 use crate::dtls_keys::KeyError;
-use crate::registry::{Registration, Speaks, Told, Touched, carried};
+use crate::registry::{Brought, Registration, Speaks, Told, Touched, carried};
 
 /// What a socket wants of the store, in the order in which it wants it.
 pub enum Task {
@@ -262,6 +262,8 @@ fn decode(kept: &KeptRegistration, shard: &ShardHandle) -> Option<(String, Regis
         speaks: Arc::new(speaks),
         lists_updates: written.lists_updates,
         told: told.map_or(Told::Nothing, |told| Told::Answers(told.into())),
+        // What was published last may not have come to it before the restart.
+        anchors: Brought::Behind,
     };
     Some((written.location, registration))
 }

@@ -134,6 +134,7 @@ pub(crate) struct Asked {
     pub(crate) resume: Option<([u8; 32], u32)>,
     pub(crate) held: Vec<[u8; 32]>,
     pub(crate) share: Option<Vec<u8>>,
+    pub(crate) clock: Option<u64>,
 }
 
 /// What grant and descriptor are made of.
@@ -209,6 +210,7 @@ impl<'a> Server<'a> {
             resume: request.options.resume.map(|(root, frame)| (*root, frame)),
             held: request.options.held.map(|held| held.iter().copied().collect()).unwrap_or_default(),
             share: request.options.share.map(<[u8]>::to_vec),
+            clock: request.options.clock,
             counter: request.counter,
             echo: request.options.echo.map(<[u8]>::to_vec),
             unconfirmed: request.options.unconfirmed.map(|said| (said.grant, *said.report)),

@@ -174,6 +174,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
                 unconfirmed: unconfirmed
                     .as_ref()
                     .map(|(grant, report)| Unconfirmed { grant: *grant, report }),
+                clock: self.tells_clock.then_some(*now),
                 ..RequestOptions::default()
             };
             let request = UpdateRequest {

@@ -27,6 +27,10 @@ use thiserror::Error;
 
 /// The update core on one flash.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something that is to be done, and none excludes another"
+)]
 pub struct Updater<'a, F, R> {
     pub(super) flash: F,
     pub(super) random: R,
@@ -37,6 +41,8 @@ pub struct Updater<'a, F, R> {
     pub(super) boot: BootState,
     pub(super) kept_anchors: KeptAnchors,
     clock: Clock,
+    /// The time floor that the flash holds.
+    floor_kept: u64,
     pub(super) counter: u64,
     /// The request whose answer is awaited.
     pub(super) asked: Option<Asked>,
@@ -48,6 +54,8 @@ pub struct Updater<'a, F, R> {
     pub(super) opened: Option<OpenedKey>,
     /// Whether the open grant must be asked for again.
     pub(super) ask_again: bool,
+    /// Whether an answer had expired by the clock here, so that the next request tells what that clock says.
+    pub(super) tells_clock: bool,
     /// Times in a row that the awaited frame came altered.
     pub(super) altered: u8,
     /// Slot of the report whose turn it is.
@@ -183,12 +191,14 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
             boots: BootStore::new(),
             boot: BootState::factory([]),
             kept_anchors: KeptAnchors::EMPTY,
+            floor_kept: 0,
             clock: Clock { floor: 0, since: Duration::ZERO },
             asked: None,
             echo: None,
             refusal: Bounded::EMPTY,
             opened: None,
             ask_again: false,
+            tells_clock: false,
             altered: 0,
             report_turn: 0,
             reboot: false,
@@ -211,6 +221,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         }
         self.counter = self.record.counter_reserved;
         self.clock = Clock { floor: self.record.time_floor, since: uptime };
+        self.floor_kept = self.record.time_floor;
         self.kept_anchors.load(&mut self.flash)?;
         self.clock.raise(self.newest_signed(), uptime);
         self.compare_anchors()?;
@@ -324,12 +335,21 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         self.record.time_floor = self.record.time_floor.max(time);
     }
 
+    /// Writes the time floor where it has come far since it was written: a power cut takes back what lies between.
+    pub(super) fn keep_floor(&mut self) -> Result<(), UpdateError<F::Error>> {
+        if self.record.time_floor.saturating_sub(self.floor_kept) < FLOOR_STEP_S {
+            return Ok(());
+        }
+        self.save()
+    }
+
     fn newest_signed(&self) -> u64 {
         self.facts.built.max(self.anchors().issued())
     }
 
     pub(super) fn save(&mut self) -> Result<(), UpdateError<F::Error>> {
         self.records.save(&mut self.flash, &self.record)?;
+        self.floor_kept = self.record.time_floor;
         if self.seed_replaced {
             // The other copy is the one before, with the seed that is gone: it goes there as well.
             self.records.save(&mut self.flash, &self.record)?;
@@ -461,5 +481,9 @@ impl Clock {
 
 /// Source: protocol.md §3, "Time": 400 days.
 const BELIEVED_S_MAX: u64 = 400 * 86_400;
+
+/// By how much the time floor in memory may be ahead of the one in flash: a day costs one write a day at the most, and is
+/// short beside the life of a grant.
+pub(super) const FLOOR_STEP_S: u64 = 86_400;
 
 const NO_IMAGE: Image = Image { digest: [0; 32], bytes: 0, version: Bounded::EMPTY };

@@ -24,6 +24,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ) -> Result<Answered, UpdateError<F::Error>> {
         self.asked = None;
         self.believe_time(verdict.now, uptime);
+        self.keep_floor()?;
         match verdict.detail {
             Detail::Nothing => {
                 self.end(Outcome { result: RESULT_SUCCESS, refused: None })?;

@@ -38,10 +38,11 @@ impl<'a> Skipped<'a> {
     }
 }
 
-/// Reads the options; `known` reads the value of a positive key and returns whether it knows it.
+/// Reads the options; `known` reads the value of a key and returns whether it knows it. A negative key that it knows must
+/// come before those that it doesn't: they are kept in one piece.
 pub(crate) fn read<'a>(
     reader: &mut Reader<'a>,
-    mut known: impl FnMut(u64, &mut Reader<'a>) -> Result<bool, MessageError>,
+    mut known: impl FnMut(i64, &mut Reader<'a>) -> Result<bool, MessageError>,
 ) -> Result<Skipped<'a>, MessageError> {
     let count = reader.map()?;
     bound(count <= OPTIONS_MAX, "number of options")?;
@@ -51,16 +52,16 @@ pub(crate) fn read<'a>(
     for _ in 0..count {
         let start = reader.position();
         let key = order.next(reader)?;
-        if let Ok(key) = u64::try_from(key) {
-            if key == 0 || !known(key, reader)? {
-                return Err(MessageError::UnknownOption(key));
-            }
-        } else {
-            // The order of keys puts all negative ones after the positive ones, so they are one piece.
-            skipped_from.get_or_insert(start);
-            skipped.count += 1;
-            reader.item()?;
+        if key != 0 && skipped_from.is_none() && known(key, reader)? {
+            continue;
         }
+        if let Ok(key) = u64::try_from(key) {
+            return Err(MessageError::UnknownOption(key));
+        }
+        // The order of keys puts all negative ones after the positive ones, so they are one piece.
+        skipped_from.get_or_insert(start);
+        skipped.count += 1;
+        reader.item()?;
     }
     if let Some(start) = skipped_from {
         skipped.entries = reader.since(start);
@@ -68,5 +69,5 @@ pub(crate) fn read<'a>(
     Ok(skipped)
 }
 
-/// Options of a message. Seven are defined; the rest is room for what a later version may add.
+/// Options of a message. Eight are defined; the rest is room for what a later version may add.
 pub const OPTIONS_MAX: usize = 16;

@@ -45,6 +45,8 @@ pub struct RequestOptions<'a> {
     pub share: Option<&'a [u8]>,
     /// 7: the confirming report that led here and has no receipt yet.
     pub unconfirmed: Option<Unconfirmed<'a>>,
+    /// -1: seconds since 1970 by the sender's own clock, after an answer that had expired by it.
+    pub clock: Option<u64>,
     /// Options that were skipped.
     pub skipped: Skipped<'a>,
 }
@@ -143,6 +145,7 @@ impl<'a> RequestOptions<'a> {
                     let (grant, report) = (reader.uint()?, reader.bytes_exact()?);
                     options.unconfirmed = Some(Unconfirmed { grant, report });
                 }
+                CLOCK => options.clock = Some(reader.uint()?),
                 _ => return Ok(false),
             }
             Ok(true)
@@ -175,11 +178,14 @@ impl<'a> RequestOptions<'a> {
         if let Some(Unconfirmed { grant, report }) = self.unconfirmed {
             encoder.u8(7)?.array(2)?.u64(grant)?.bytes(report)?;
         }
+        if let Some(clock) = self.clock {
+            encoder.i64(CLOCK)?.u64(clock)?;
+        }
         self.skipped.write(encoder)
     }
 
     fn len(&self) -> usize {
-        let Self { echo, resume, held, wrap_to, go, share, unconfirmed, skipped } = self;
+        let Self { echo, resume, held, wrap_to, go, share, unconfirmed, clock, skipped } = self;
         let present = [
             echo.is_some(),
             resume.is_some(),
@@ -188,6 +194,7 @@ impl<'a> RequestOptions<'a> {
             go.is_some(),
             share.is_some(),
             unconfirmed.is_some(),
+            clock.is_some(),
         ];
         present.iter().filter(|present| **present).count() + skipped.len()
     }
@@ -198,6 +205,9 @@ pub(super) fn read_echo<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Message
     bound(echo.len() <= ECHO_BYTES_MAX, "echo")?;
     Ok(echo)
 }
+
+/// Key of the sender's clock: negative, so that a server that does not know it answers as it always did.
+const CLOCK: i64 = -1;
 
 /// Bytes of an encoded request: four blocks of 1,024 bytes, so that a server can bound what a stranger makes it hold.
 pub const REQUEST_BYTES_MAX: usize = 4096;

@@ -221,6 +221,24 @@ fn request_options_say_what_the_vectors_say() {
 }
 
 #[test]
+fn clock_of_a_device_is_read_beside_options_that_are_skipped() {
+    let mut bytes = file("request-go.cbor");
+    // {5: number, -7: text}, with -1 put between them.
+    let five = bytes.windows(2).rposition(|pair| pair == [0xa2, 0x05]).unwrap();
+    bytes[five] = 0xa3;
+    let seven = bytes.windows(2).rposition(|pair| pair == [0x26, 0x6e]).unwrap();
+    bytes.splice(seven..seven, [0x20, 0x1a, 0x6a, 0xfd, 0x86, 0xcc]);
+    let options = UpdateRequest::decode(&bytes).unwrap().options;
+    assert_eq!(
+        (options.clock, options.go, options.skipped.len()),
+        (Some(1_795_000_012), Some(1_795_000_012), 1)
+    );
+    bytes[seven + 1] = 0x60;
+    bytes.splice(seven + 2..seven + 6, []);
+    assert!(UpdateRequest::decode(&bytes).is_err(), "a clock that is text");
+}
+
+#[test]
 fn grant_options_and_ephemeral_keys_are_read() {
     let bytes = file("grant-reseed.cbor");
     let grant = Grant::decode(&bytes).unwrap();

@@ -41,6 +41,11 @@ fn after(kind: AlarmKind, known: &Known<'_>) -> Option<String> {
         AlarmKind::AheadOfServer => format!(
             "if you know why it is ahead (a restored database, an update installed offline): bellwether device resync {name} --why ..."
         ),
+        AlarmKind::ClocksApart => {
+            "compare this server's clock with the right time and set it: the device asks again by itself; if it is \
+             right, that of the device is broken: restart it"
+                .to_owned()
+        }
         AlarmKind::RepeatedRequest => format!(
             "if it lost what it installed (reflashed, flash replaced): bellwether device reissue {name} --why ..."
         ),

@@ -15,6 +15,8 @@ pub enum AlarmKind {
     RepeatedRequest,
     /// A device proved that it is ahead of the server, and waits for a resync (row 13).
     AheadOfServer,
+    /// The clock of a device is so far ahead of the server's that nothing can be granted by both.
+    ClocksApart,
 }
 
 /// An alarm as a decision raises it. The shell adds who and where from: [`Occurrence`].
@@ -56,12 +58,13 @@ pub struct AlarmKey {
 
 impl AlarmKind {
     /// Every kind.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::UnknownIdentity,
         Self::Clone,
         Self::CloneOrRolledBack,
         Self::RepeatedRequest,
         Self::AheadOfServer,
+        Self::ClocksApart,
     ];
 
     /// Gives the name that stands in stores and interfaces; never changes.
@@ -73,6 +76,7 @@ impl AlarmKind {
             Self::CloneOrRolledBack => "clone or rolled-back device",
             Self::RepeatedRequest => "repeated request",
             Self::AheadOfServer => "ahead of the server",
+            Self::ClocksApart => "clocks apart",
         }
     }
 

@@ -84,14 +84,14 @@ pub fn explain(known: &Known<'_>, now: u64) -> Story {
 }
 
 /// Tells that this server's clock went back since it dealt with the device, which goes on from what the clock said then:
-/// it ignores every grant and descriptor that ends earlier, and cannot report that, since nothing failed.
+/// it ignores what ends earlier, and has to ask again with its own time.
 fn clock_went_back(known: &Known<'_>, now: u64) -> Option<String> {
     let own = known.events.iter().filter(|event| event.device.as_ref() == Some(known.endpoint));
     let behind = own.map(|event| event.at).max()?.saturating_sub(now);
     (behind > CLOCK_BEHIND_S_MAX).then(|| {
         format!(
-            "this server's clock went back: its clock is up to {behind} s ahead, and it ignores grants that end before \
-             its own time; set the server's clock right"
+            "this server's clock went back: its clock is up to {behind} s ahead, and its grants end by that; set the \
+             server's clock right"
         )
     })
 }

@@ -17,7 +17,7 @@ use crate::caller::{self, Caller};
 use crate::core::Core;
 use crate::frames;
 use crate::metrics::{Asked, steady};
-use crate::registry::{self, Registration, Speaks, Told, Touched};
+use crate::registry::{self, Brought, Registration, Speaks, Told, Touched};
 use crate::resolver::{RequestError, Sender};
 use crate::sessions::{self, Task};
 
@@ -248,6 +248,7 @@ async fn register(
                 speaks,
                 lists_updates,
                 told,
+                anchors: Brought::UpToDate,
             };
             let from_another = core.registry.register(location.clone(), registration);
             let touched = Touched { endpoint: endpoint.clone(), from_another };

@@ -23,7 +23,7 @@ use super::{CONFLICTS_MAX, RequestError, event, failed};
 use crate::answers::Answers;
 use crate::book::Page;
 use crate::core::Core;
-use crate::descriptors::Described;
+use crate::descriptors::{Described, Times};
 
 /// A grant with its descriptor, as a bundle carries them.
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Core {
             let Some(predicted) = self.predicted(page, &identity)? else { return Ok(None) };
             let tracked = self.store.campaigns_for(&self.tenant, endpoint).await.map_err(failed)?;
             let manifest = &page.summary.digest;
-            let context = self.context(&identity, manifest, &tracked).await?;
+            let context = self.context(&identity, manifest, &tracked, None).await?;
             let decision = key_index::decide_ahead(&identity.state, *manifest, predicted.selector, &context);
             let Some(decision) = decision else { return Ok(None) };
             let unasked = Unasked { identity: &identity, page, predicted: &predicted, tracked: &tracked };
@@ -123,7 +123,7 @@ impl Core {
         let Some(described) = self.granted_resources(grant).await? else { return Ok(None) };
         let descriptor = self
             .descriptors
-            .signed(&grant.manifest, &grant.selector, &described, self.now())
+            .signed(&grant.manifest, &grant.selector, &described, Times::at(self.now()))
             .map_err(failed)?;
         Ok(Some(Ahead { message: grant.message.clone(), descriptor, not_after: grant.not_after }))
     }
@@ -146,8 +146,10 @@ impl Core {
         };
         let go = campaigns.iter().any(|one| one.id == campaign && one.policy.ask_go);
         let (message, not_after) = self.message_ahead(unasked, new, go, &described)?;
-        let descriptor =
-            self.descriptors.signed(manifest, &predicted.selector, &described, self.now()).map_err(failed)?;
+        let descriptor = self
+            .descriptors
+            .signed(manifest, &predicted.selector, &described, Times::at(self.now()))
+            .map_err(failed)?;
         let ahead = Ahead { message: message.clone(), descriptor, not_after };
         let state = decision.granted(new, details(&described, not_after, None, go, message), &[]);
         let events = [event(self.now(), Some(campaign), identity, resolved_event(new.number, &described))];
@@ -164,7 +166,7 @@ impl Core {
         described: &[Described],
     ) -> Result<(Vec<u8>, u64), RequestError> {
         let Unasked { identity, page, predicted, .. } = *unasked;
-        let not_after = self.now() + self.config.grant_lifetime_s;
+        let not_after = new.judged_at + self.config.grant_lifetime_s;
         let keys = self.keys(identity, new.place)?;
         let (manifest, selector) = (&page.summary.digest, &predicted.selector);
         // A share of the device comes with a request alone.

@@ -65,6 +65,7 @@ impl Core {
                 device_share: request.options.share.map(<[u8]>::to_vec),
                 go: request.options.go,
                 unconfirmed,
+                clock: request.options.clock,
             },
             answers,
         })

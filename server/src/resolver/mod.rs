@@ -16,11 +16,12 @@ use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::eligibility;
-use bellwether_decide::identity::Place;
-use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply};
+use bellwether_decide::identity::{Grant, Place};
+use bellwether_decide::key_index::{self, Arrival, Context, Decision, OpenGrant, Reply, Request};
 use bellwether_keys::mac::{self, OpenError};
 use bellwether_manifests::cose::mac0::Mac0;
-use bellwether_manifests::message::UpdateRequest;
+use bellwether_manifests::message::peek::attached_payload;
+use bellwether_manifests::message::{self, UpdateRequest};
 use bellwether_store::Digest;
 use bellwether_store::device::{EpochKeys, Identity, KeyStep, Transition};
 use bellwether_store::error::UpdateError;
@@ -79,7 +80,8 @@ impl Core {
         for _ in 0..CONFLICTS_MAX {
             let (keyed, asked) = self.open_request(&identity, place, &page, bytes)?;
             let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
-            let context = self.context(&identity, &asked.request.manifest, &tracked).await?;
+            let Request { manifest, clock, .. } = &asked.request;
+            let context = self.context(&identity, manifest, &tracked, *clock).await?;
             let arrival = Arrival::Request(asked.request.clone());
             let decision = key_index::decide(&identity.state, &arrival, &context);
             self.metrics.row(decision.row);
@@ -160,13 +162,14 @@ impl Core {
         identity: &Identity,
         manifest: &Digest,
         tracked: &[(Campaign, Track)],
+        clock: Option<u64>,
     ) -> Result<Context, RequestError> {
         let offering = eligibility::preferred(manifest, tracked.iter().map(|(one, _)| one));
         let reseed_wanted = offering.is_some_and(|campaign| campaign.policy.reseed);
         Ok(Context {
             given_again_max: GIVEN_AGAIN_MAX,
             reseed_wanted,
-            open: self.open_grant(identity, manifest, tracked).await?,
+            open: self.open_grant(identity, manifest, tracked, clock).await?,
             ..self.plain_context(identity)?
         })
     }
@@ -182,7 +185,7 @@ impl Core {
             reseed_wanted: false,
             restores: restores.count,
             resync_all_until: (restores.resync_until > 0).then_some(restores.resync_until),
-            open: OpenGrant { bytes_present: false, cancelled: false, outranked: false },
+            open: NO_GRANT,
         })
     }
 
@@ -192,14 +195,16 @@ impl Core {
         identity: &Identity,
         manifest: &Digest,
         tracked: &[(Campaign, Track)],
+        clock: Option<u64>,
     ) -> Result<OpenGrant, RequestError> {
         let Some(grant) = identity.state.open_grant() else {
-            return Ok(OpenGrant { bytes_present: false, cancelled: false, outranked: false });
+            return Ok(NO_GRANT);
         };
         Ok(OpenGrant {
             bytes_present: self.granted_resources(grant).await?.is_some(),
             cancelled: is_cancelled(&grant.manifest, tracked),
             outranked: self.outranks(manifest, &grant.manifest).await?,
+            ended_there: clock.is_some_and(|clock| has_ended(grant, clock)),
         })
     }
 
@@ -296,6 +301,13 @@ pub(crate) fn told_of(identity: &Identity, decision: &Decision, at: u64) -> Vec<
     row.map(|row| Event { at, campaign: None, device, kind: EventKind::Fitted { row } }).into_iter().collect()
 }
 
+/// Tells whether a grant has ended by the clock of its device. What the device reads counts, not what the state keeps: that
+/// is when the grant ends here.
+fn has_ended(grant: &Grant, clock: u64) -> bool {
+    let told = attached_payload(&grant.message).ok().and_then(|told| message::Grant::decode(told).ok());
+    told.is_none_or(|told| told.not_after <= clock)
+}
+
 /// Tells whether every campaign that offered a manifest has ended early.
 fn is_cancelled(manifest: &Digest, tracked: &[(Campaign, Track)]) -> bool {
     let mut offering = tracked.iter().filter(|(one, _)| one.manifest == *manifest).peekable();
@@ -323,6 +335,9 @@ pub(crate) fn event(at: u64, campaign: Option<CampaignId>, identity: &Identity, 
 /// Times that a decision is made again after a lost race: each loss means that another request of the same
 /// identity went through, and a device has one in flight.
 pub(crate) const CONFLICTS_MAX: usize = 8;
+
+const NO_GRANT: OpenGrant =
+    OpenGrant { bytes_present: false, cancelled: false, outranked: false, ended_there: false };
 
 /// New grants for an update that was confirmed and then reported failed.
 const GIVEN_AGAIN_MAX: u32 = 1;

@@ -20,7 +20,7 @@ use super::grant::{Terms, placed};
 use super::{RequestError, event, failed};
 use crate::book::Page;
 use crate::core::Core;
-use crate::descriptors::Described;
+use crate::descriptors::{Described, Times};
 use crate::vault::PlaceKeys;
 
 /// One request with its decision.
@@ -146,14 +146,16 @@ impl Turn<'_> {
         described: &[Described],
         events: Vec<Event>,
     ) -> Result<Outcome, RequestError> {
-        let not_after = self.core.now() + self.core.config.grant_lifetime_s;
+        let lifetime_s = self.core.config.grant_lifetime_s;
         let shares = self.core.shares(self.identity, new)?;
         let request = &self.asked.request;
         let (manifest, selector) = (&request.manifest, &request.selector);
+        let not_after = new.judged_at + lifetime_s;
         let terms = Terms { new, manifest, selector, not_after, shares: shares.as_ref(), go };
         let message = self.core.grant_message(self.identity, self.keys, &terms, described)?;
         let answer = self.answer(&message, described)?;
-        let details = details(described, not_after, shares, go, message);
+        // Here it ends by the clock here: else an identity would be held by it for as long as its device is ahead.
+        let details = details(described, self.core.now() + lifetime_s, shares, go, message);
         let state = self.decision.granted(new, details, &answer);
         Ok(Outcome { answer, state, events })
     }
@@ -177,8 +179,9 @@ impl Turn<'_> {
         let descriptor = if holds_all {
             None
         } else {
-            let (now, descriptors) = (self.core.now(), &self.core.descriptors);
-            Some(descriptors.signed(&request.manifest, &request.selector, described, now).map_err(failed)?)
+            let times = Times::with(self.core.now(), request.clock);
+            let descriptors = &self.core.descriptors;
+            Some(descriptors.signed(&request.manifest, &request.selector, described, times).map_err(failed)?)
         };
         cbor::to_vec(&Answer { message, descriptor: descriptor.as_deref() }).map_err(failed)
     }

@@ -16,10 +16,9 @@ use bellwether_agent::agent::{Agent, Config};
 use bellwether_agent::delta::Algorithm;
 use bellwether_agent::keys::unit::UnitData;
 use bellwether_agent::manifests::anchors::Anchors;
-use bellwether_agent::platform::{Flash, Region};
-use bellwether_agent::update::boot::{BootError, BootState, BootStore, Image};
+use bellwether_agent::platform::Flash;
+use bellwether_agent::update::boot::{BootError, BootState, BootStore, Image, Slot};
 use bellwether_agent::update::bounded::Bounded;
-use bellwether_agent::update::facts::APP;
 use bellwether_agent::update::record::{Record, RecordStore};
 use bellwether_agent::update::trial::{self, Selected};
 use bellwether_agent::update::{Facts, ShareOffer, UpdateError, Updater, Work};
@@ -32,6 +31,7 @@ use tokio::time::sleep;
 pub use seen::{At, Digest, Receipted, Seen};
 use session::{DeviceDice, Session};
 
+use super::desk::running;
 use super::dice::Dice;
 use super::flash::{Chip, PowerCut};
 use super::network::Network;
@@ -48,6 +48,8 @@ pub struct Make {
     pub vendor: String,
     /// Class.
     pub class: String,
+    /// Its components: 1, or 2.
+    pub components: usize,
     /// Whether it uses the gateway of its unit file.
     pub behind_gateway: bool,
     /// Whether it applies deltas.
@@ -109,19 +111,20 @@ enum Failed {
 }
 
 impl Device {
-    /// Makes a device with its first image, as the factory does.
+    /// Makes a device with the first image of each of its components, as the factory does.
     pub fn make(
         make: Make,
         version: &str,
-        image: &[u8],
+        images: &[Vec<u8>],
         slot_bytes: usize,
         surroundings: Surroundings,
         dice: Dice,
     ) -> Self {
         let mut dice = dice;
         let mut chip = Chip::new(slot_bytes, dice.fork());
-        flash(&mut chip, &make, version, image);
-        Self::with_chip(make, chip, Sha256::digest(image).into(), surroundings, dice)
+        flash(&mut chip, &make, version, images);
+        let digests: Vec<Digest> = images.iter().map(|image| Sha256::digest(image).into()).collect();
+        Self::with_chip(make, chip, running(&digests), surroundings, dice)
     }
 
     /// Copies a device, key and flash, to another address.
@@ -241,16 +244,14 @@ impl Device {
             return Ok(Some(selected));
         }
         sleep(SELF_TEST).await;
-        if self.make.self_test_fails
-            && selected.image(0).map_or([0; 32], |image| image.digest) != self.factory_image
-        {
+        if self.make.self_test_fails && seen::image_of(&selected) != self.factory_image {
             self.note(&"self-test failed");
             self.seen().self_tests_failed += 1;
             trial::roll_back(chip)?;
             return Ok(None);
         }
         trial::confirm(chip)?;
-        self.seen().confirm(selected.image(0).map_or([0; 32], |image| image.digest));
+        self.seen().confirm(seen::image_of(&selected));
         Ok(Some(selected))
     }
 
@@ -265,7 +266,7 @@ impl Device {
             built: self.make.made,
             anchors: Anchors::initial(unit.anchors).expect("anchors in the unit file"),
             share_offer: self.make.share_offer,
-            components: APP,
+            components: &COMPONENTS[..self.make.components],
         }
     }
 
@@ -295,19 +296,24 @@ impl Device {
     }
 }
 
-fn flash(chip: &mut Chip, make: &Make, version: &str, image: &[u8]) {
+fn flash(chip: &mut Chip, make: &Make, version: &str, images: &[Vec<u8>]) {
     let unit = UnitData::decode(&make.unit).expect("a unit file");
-    chip.write(Region::SlotA(0), 0, image).expect("power");
-    let first = Image {
+    let firsts = images.iter().map(|image| Image {
         digest: Sha256::digest(image).into(),
         bytes: u32::try_from(image.len()).expect("a small image"),
         version: Bounded::copy_of(version.as_bytes()).expect("a short version"),
-    };
-    let boot = BootState::factory([first]);
+    });
+    for (component, image) in images.iter().enumerate() {
+        chip.write(Slot::A.region(component), 0, image).expect("power");
+    }
+    let boot = BootState::factory(firsts);
     BootStore::new().save(chip, &boot).expect("a boot state");
     let record = Record::factory(unit.epoch, unit.seed.clone(), unit.chain_length, make.made);
     RecordStore::new().save(chip, &record).expect("a record");
 }
+
+/// As manifests name them, encoded.
+static COMPONENTS: [&[u8]; 2] = [b"\x81\x43app", b"\x81\x45radio"];
 
 static PATCHES: [i32; 1] = [Algorithm::COPY_INSERT.0];
 

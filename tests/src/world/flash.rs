@@ -244,8 +244,16 @@ fn key(region: Region) -> u8 {
     u8::try_from(at.unwrap_or(REGIONS.len())).unwrap_or(u8::MAX)
 }
 
-const REGIONS: [Region; 6] =
-    [Region::Record, Region::Manifest, Region::SlotA(0), Region::SlotB(0), Region::Boot, Region::Anchors];
+const REGIONS: [Region; 8] = [
+    Region::Record,
+    Region::Manifest,
+    Region::SlotA(0),
+    Region::SlotB(0),
+    Region::SlotA(1),
+    Region::SlotB(1),
+    Region::Boot,
+    Region::Anchors,
+];
 
 /// Two halves of 8 KiB: manifests of the world have one or two classes.
 const MANIFEST_BYTES: usize = 16 * 1024;

@@ -32,6 +32,7 @@ pub fn update(seed: u64, image_bytes: usize, patches: bool, loss_permille: u32) 
         gateways: 0,
         devices: vec![device],
         image_bytes,
+        components: 1,
         policy: PolicyPlan::default(),
         happenings: Vec::new(),
         storm: Duration::from_mins(20),

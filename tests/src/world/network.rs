@@ -188,6 +188,13 @@ impl Network {
         }
     }
 
+    /// Names the sockets that are bound to an address of a machine now.
+    pub fn bound_to(&self, ip: IpAddr) -> Vec<SocketAddr> {
+        let state = self.state();
+        let live = state.sockets.iter().filter(|(local, bound)| local.ip() == ip && !bound.is_unplugged);
+        live.map(|(local, _)| *local).collect()
+    }
+
     /// Gives the address that a socket is seen as.
     pub fn public(&self, local: SocketAddr) -> SocketAddr {
         self.state().public(local)

@@ -22,6 +22,8 @@ pub struct Plan {
     pub devices: Vec<DevicePlan>,
     /// Bytes of the images.
     pub image_bytes: usize,
+    /// Components of each device: 1, or 2, and then the second one's images are half as large.
+    pub components: usize,
     /// How the first campaign is paced.
     pub policy: PolicyPlan,
     /// What happens, when: in order, counted from the launch.
@@ -88,8 +90,12 @@ pub enum Happening {
     ServerCrash(Crash, Duration),
     /// A gateway dies, and is started again after a while.
     GatewayCrash(usize, Duration),
+    /// A translator gives the way out of a gateway another address.
+    GatewayRebind(usize),
     /// The server's wall clock jumps, by so many seconds.
     ServerClock(i64),
+    /// That of a gateway does.
+    GatewayClock(usize, i64),
     /// Somebody orders something.
     Operator(Act),
 }
@@ -150,12 +156,14 @@ impl Plan {
             weather: draw_weather(dice),
             gateways,
             image_bytes: draw_size(dice, 2_000, 40_000),
+            components: 1,
             policy: draw_policy(dice, &devices),
             happenings: Vec::new(),
             devices,
             storm,
         };
         plan.draw_happenings(dice);
+        plan.draw_more(&mut Dice::new(seed, "more of the plan"));
         plan
     }
 
@@ -198,6 +206,35 @@ impl Plan {
             happenings_push(dice, &mut happenings, self.storm, |_| Happening::ServerClock(by));
         });
         self.draw_acts(dice, &mut happenings);
+        happenings.sort_by_key(|(at, _)| *at);
+        self.happenings = happenings;
+    }
+
+    /// Draws what came to the world later, of dice of its own: so the seeds before it still draw what they drew.
+    fn draw_more(&mut self, dice: &mut Dice) {
+        self.components = if dice.happens(250) { 2 } else { 1 };
+        let storm = self.storm;
+        for device in &mut self.devices {
+            if dice.happens(80) {
+                device.clock_steps.push((moment(dice, storm), Duration::from_secs(far(dice))));
+            }
+        }
+        let mut happenings = std::mem::take(&mut self.happenings);
+        times(dice, 120, 2, |dice| {
+            happenings_push(dice, &mut happenings, storm, |dice| {
+                Happening::ServerClock(far_either_way(dice))
+            });
+        });
+        for gateway in 0..self.gateways {
+            times(dice, 300, 2, |dice| {
+                happenings_push(dice, &mut happenings, storm, |_| Happening::GatewayRebind(gateway));
+            });
+            times(dice, 200, 2, |dice| {
+                happenings_push(dice, &mut happenings, storm, |dice| {
+                    Happening::GatewayClock(gateway, far_either_way(dice))
+                });
+            });
+        }
         happenings.sort_by_key(|(at, _)| *at);
         self.happenings = happenings;
     }
@@ -366,6 +403,18 @@ fn moment(dice: &mut Dice, storm: Duration) -> Duration {
     Duration::from_millis(dice.between(0, most))
 }
 
+/// Seconds by which a clock may be wrong that somebody set by hand: up to 100 days, so that all that befalls one world
+/// leaves no two clocks further apart than grants bridge.
+fn far(dice: &mut Dice) -> u64 {
+    let most = dice.one_of(&[3_600, 86_400, 30 * 86_400, 100 * 86_400]);
+    dice.between(most / 24, most)
+}
+
+fn far_either_way(dice: &mut Dice) -> i64 {
+    let by = i64::try_from(far(dice)).unwrap_or_default();
+    if dice.happens(500) { by } else { -by }
+}
+
 fn seconds(dice: &mut Dice, least: u64, most: u64) -> Duration {
     Duration::from_secs(dice.between(least, most))
 }
@@ -410,6 +459,10 @@ mod tests {
         assert!(happens(|one| matches!(one, Happening::ServerCrash(Crash::After(_), _))));
         assert!(happens(|one| matches!(one, Happening::GatewayCrash(..))));
         assert!(happens(|one| matches!(one, Happening::ServerClock(_))));
+        assert!(happens(|one| matches!(one, Happening::ServerClock(..-86_400))));
+        assert!(happens(|one| matches!(one, Happening::GatewayClock(..))));
+        assert!(happens(|one| matches!(one, Happening::GatewayRebind(_))));
+        assert!(plans.iter().any(|plan| plan.components == 2));
         for act in [
             Act::Pause,
             Act::Resume,

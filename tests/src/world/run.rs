@@ -136,7 +136,7 @@ impl<'p> World<'p> {
         let server = Server::new(usual_address(), &network, &trace, &wall, plan.seed);
         assert!(server.start().await, "the server starts");
         let mut dice = Dice::new(plan.seed, "world");
-        let desk = Desk::new(&mut dice, plan.image_bytes);
+        let desk = Desk::new(&mut dice, plan.image_bytes, plan.components);
         let core = server.core().expect("a server that runs");
         desk.publish(&core).await;
         let ground = people::Ground { network: network.clone(), trace: trace.clone(), wall, seed: plan.seed };

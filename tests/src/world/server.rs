@@ -241,7 +241,7 @@ pub fn usual_address() -> SocketAddr {
     SocketAddr::new(IpAddr::from([10, 0, 0, 1]), 5684)
 }
 
-/// An hour, where a week is usual; longer than the clock of a device is ever ahead.
+/// An hour, where a week is usual.
 const GRANT_LIFETIME_S: &str = "3600";
 
 #[cfg(test)]

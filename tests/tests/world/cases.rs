@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwether_tests::world::network::Conditions;
-use bellwether_tests::world::plan::{Act, Crash, DevicePlan, Happening, Plan, PolicyPlan, Role};
+use bellwether_tests::world::plan::{Act, Crash, DevicePlan, Happening, Plan, PolicyPlan, Role, Who};
 use bellwether_tests::world::run::{self, Outcome};
 
 /// One device without a gateway, and nothing that goes wrong.
@@ -23,6 +23,7 @@ fn quiet(image_bytes: usize) -> Plan {
         gateways: 0,
         devices: vec![device],
         image_bytes,
+        components: 1,
         policy: PolicyPlan::default(),
         happenings: Vec::new(),
         storm: Duration::from_mins(2),
@@ -63,3 +64,74 @@ fn device_whose_grant_was_lost_in_a_crash_gets_it_before_another_campaign_comes(
         assert!(outcome.figures.seconds < 1_800, "{commits}: {:?}", outcome.figures);
     }
 }
+
+/// Links on which every datagram takes so long.
+fn slow(delay_ms: u64) -> Conditions {
+    Conditions { delay_least_ms: delay_ms, delay_most_ms: delay_ms, ..Conditions::CALM }
+}
+
+// It found every grant expired by its own clock, and asked for ever.
+#[test]
+fn device_whose_clock_is_days_ahead_is_updated() {
+    let mut plan = quiet(4_000);
+    plan.devices[0].clock_steps = vec![(Duration::from_millis(600), 3 * DAY)];
+    plan.weather = slow(200);
+    assert_eq!(run(&plan).figures.updated, 1);
+}
+
+// The device goes on from the time that the server told it, and found every grant of the hour before expired.
+#[test]
+fn device_of_a_server_whose_clock_goes_back_by_days_is_updated() {
+    let mut plan = quiet(4_000);
+    plan.happenings = vec![
+        (Duration::ZERO, Happening::ServerClock(30 * 86_400)),
+        (Duration::from_mins(1), Happening::ServerClock(-30 * 86_400)),
+        (Duration::from_secs(61), Happening::Operator(Act::Second)),
+    ];
+    assert_eq!(run(&plan).figures.updated, 1);
+}
+
+// The manifest of the second campaign took the place of the first one's, whose grant was on its way: the first campaign
+// waited for ever.
+#[test]
+fn device_that_registers_anew_is_offered_the_first_of_two_campaigns_alone() {
+    let mut plan = quiet(7_501);
+    plan.seed = 2081;
+    plan.weather = Conditions {
+        loss_permille: 300,
+        duplicate_permille: 100,
+        reorder_permille: 200,
+        delay_least_ms: 80,
+        delay_most_ms: 180,
+        late_most_ms: 50,
+    };
+    (plan.devices[0].shares, plan.devices[0].lifetime_s, plan.policy.ask_go) = (true, 588, true);
+    plan.happenings = vec![
+        (Duration::from_millis(1_321), Happening::PowerCutAfter(0, 1)),
+        (Duration::from_millis(25_712), Happening::Rebind(0)),
+        (Duration::from_millis(38_734), Happening::PowerCutAfter(0, 1)),
+        (Duration::from_millis(40_925), Happening::Operator(Act::Anchors)),
+        (Duration::from_millis(65_535), Happening::Operator(Act::Second)),
+    ];
+    plan.storm = Duration::from_secs(165);
+    let outcome = run(&plan);
+    assert!(outcome.figures.seconds < 1_800, "neither waited for the end of a grant: {:?}", outcome.figures);
+}
+
+// They were brought to it when it registered, over a link that was dead, and never again: it asked for a grant that it
+// could not take without them.
+#[test]
+fn device_that_newer_anchors_did_not_reach_gets_them_when_it_is_heard_again() {
+    let mut plan = quiet(4_000);
+    plan.happenings = vec![
+        (Duration::from_millis(1), Happening::Operator(Act::Pause)),
+        (Duration::from_secs(20), Happening::Outage(Who::Device(0), Duration::from_mins(5))),
+        (Duration::from_secs(30), Happening::Operator(Act::Anchors)),
+        (Duration::from_secs(330), Happening::Operator(Act::Resume)),
+    ];
+    plan.devices[0].lifetime_s = 900;
+    plan.storm = Duration::from_secs(340);
+    assert_eq!(run(&plan).figures.updated, 1);
+}
+
+const DAY: Duration = Duration::from_hours(24);

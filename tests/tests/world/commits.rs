@@ -66,6 +66,7 @@ fn plan(crash: Crash) -> Plan {
         gateways: 1,
         devices: vec![device(None, true), device(Some(0), false)],
         image_bytes: 3_000,
+        components: 1,
         policy: PolicyPlan { at_most: None, reseed: false, ask_go: true },
         happenings: vec![
             (Duration::ZERO, Happening::ServerCrash(crash, Duration::from_secs(5))),

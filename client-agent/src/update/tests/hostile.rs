@@ -76,6 +76,20 @@ fn grant_that_was_held_back_until_it_expired_is_not_taken() {
 }
 
 #[test]
+fn device_that_found_an_answer_expired_tells_its_clock_until_it_takes_a_grant() {
+    let author = Author::new();
+    let (mut device, mut server) = offered(&author);
+    server.not_after = BUILT;
+    assert_eq!(ask(&mut device, &mut server), Answered::Ignored(Ignored::Expired));
+    server.not_after = BUILT + 3_600;
+    assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
+    device.resource_is_gone();
+    ask(&mut device, &mut server);
+    let told: Vec<Option<u64>> = server.asked.iter().map(|asked| asked.clock).collect();
+    assert_eq!(told, [None, Some(BUILT + UPTIME.as_secs()), None]);
+}
+
+#[test]
 fn descriptor_of_another_answer_is_noticed() {
     let author = Author::new();
     let (mut device, mut server) = offered(&author);

@@ -239,3 +239,20 @@ fn nonce_of(request: &[u8]) -> [u8; 8] {
     let payload = message::peek::attached_payload(request).unwrap();
     *message::UpdateRequest::decode(payload).unwrap().nonce
 }
+
+#[test]
+fn power_cut_takes_the_time_that_verdicts_told_back_by_less_than_a_day() {
+    let author = Author::new();
+    let (mut device, mut server) = offered(&author);
+    server.serve = Serve::Verdict(Said::Later(600));
+    // Said every ten minutes for three days, and nothing else is written meanwhile.
+    for now in (NOW..NOW + 3 * 86_400).step_by(600) {
+        server.now = now;
+        ask(&mut device, &mut server);
+    }
+    let told = server.now;
+    let mut flash = device.into_flash();
+    flash.power_on();
+    let kept = start(flash, &author).record().time_floor;
+    assert!(kept > told - 86_400, "{kept} of {told}");
+}

@@ -3,6 +3,7 @@
 pub mod concerned;
 pub mod event;
 pub mod event_json;
+pub mod lapse;
 pub mod order;
 pub mod plan;
 pub mod progress;

@@ -1,5 +1,7 @@
 //! The next step of a campaign.
 
+use super::event::{By, Event, EventKind};
+use super::lapse::Lapse;
 use super::progress::Progress;
 use super::stage::{Stage, Track};
 use super::{CampaignState, Policy};
@@ -47,6 +49,32 @@ pub fn plan(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u
     } else {
         Plan::Offer(offers)
     }
+}
+
+/// Finds the devices that have asked, and of which nothing was heard for the whole life of a grant: what was given to
+/// them last has ended, and nobody knows whether it came to them. One may be in no campaign's hand any more, such as
+/// after the failure of an older grant, which does not count once there is a newer one.
+///
+/// Gives what is to be written down, by which they are offered the manifest again; whoever still works on it loses
+/// nothing by that.
+#[must_use]
+pub fn lost(progress: &Progress, lapse: &Lapse) -> Vec<Event> {
+    let is_lost = |track: &Track| {
+        matches!(track.stage, Stage::Asked | Stage::Downloading) && lapse.has_ended(track.since)
+    };
+    let lost = progress.tracks.iter().filter(|(_, track)| is_lost(track));
+    let event = |device: &Endpoint, kind| Event {
+        at: lapse.now,
+        campaign: Some(progress.campaign),
+        device: Some(device.clone()),
+        kind,
+    };
+    let by = By { who: Some("the server".to_owned()), why: Some(LOST.to_owned()), request: None };
+    let both = |(device, track): (&Endpoint, &Track)| {
+        let failed = EventKind::Failed { grant: track.grant, reason: LOST.to_owned() };
+        [event(device, failed), event(device, EventKind::Retried { by: by.clone() })]
+    };
+    lost.take(OFFERS_MAX).flat_map(both).collect()
 }
 
 fn too_many_failures(policy: &Policy, progress: &Progress) -> Option<u32> {
@@ -108,6 +136,9 @@ fn due(track: &Track, now: u64) -> Option<u64> {
     }
 }
 
+/// Why a device is put back to the start.
+const LOST: &str = "nothing was heard of it while its grant was valid";
+
 /// Offers of one step: what a server writes down and starts without keeping others waiting.
 pub const OFFERS_MAX: usize = 1000;
 
@@ -163,6 +194,37 @@ mod tests {
     fn planned(policy: &Policy, progress: &Progress) -> Plan {
         let reachable: Vec<_> = progress.tracks.keys().cloned().collect();
         plan(policy, progress, &reachable, NOW)
+    }
+
+    /// What becomes of a device of which something was heard last so many seconds ago, where a grant lives for an hour.
+    fn after_silence(stage: Stage, silent_s: i64) -> Stage {
+        let mut progress = progress(&[stage]);
+        let now = NOW.saturating_add_signed(silent_s);
+        let lapse = Lapse { now, running_s: 3_601, stepped_s: None, grant_lifetime_s: 3_600 };
+        for event in lost(&progress, &lapse) {
+            let track = event.device.and_then(|device| progress.tracks.get_mut(&device)).unwrap();
+            track.apply(event.at, &event.kind);
+        }
+        let track = &progress.tracks[&name(0)];
+        assert!(!track.failed_once, "nothing is wrong with it");
+        track.stage
+    }
+
+    #[test]
+    fn device_that_was_silent_for_the_life_of_its_grant_is_put_back() {
+        for stage in [Stage::Asked, Stage::Downloading] {
+            assert_eq!(after_silence(stage, 3_601), Stage::Waiting);
+            assert_eq!(after_silence(stage, 3_600), stage, "its grant may be on its way still");
+            assert_eq!(after_silence(stage, -9_000), Stage::Waiting, "the clock was set back");
+        }
+    }
+
+    #[test]
+    fn device_that_was_not_given_anything_or_has_told_more_is_not_put_back() {
+        let others = [Stage::Waiting, Stage::Offered, Stage::Decrypted, Stage::Installed, Stage::Refused];
+        for stage in others {
+            assert_eq!(after_silence(stage, 1_000_000), stage);
+        }
     }
 
     #[test]

@@ -138,7 +138,8 @@ impl Track {
     }
 
     /// A failure counts for the newest grant; for an older one where the newer may have been made ahead, and never have
-    /// reached it; for none (0) only where none was given, or none was asked for.
+    /// reached it; for none (0) only where none was given, or none was asked for. Elsewhere it may be of before a retry;
+    /// a device that has really given up is put back once the newest grant has ended (`plan::lost`).
     fn fails(&self, grant: u64) -> bool {
         let unasked = matches!(self.stage, Stage::Waiting | Stage::Offered);
         let overtaken = unasked || (grant != 0 && self.stage == Stage::Decrypted);

@@ -52,5 +52,6 @@ fn unasked(state: &IdentityState, manifest: Digest, selector: Digest) -> Request
         device_share: None,
         go: None,
         unconfirmed: None,
+        clock: None,
     }
 }

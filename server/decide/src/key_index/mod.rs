@@ -24,6 +24,10 @@
 //! - A grant that moved the index when *decrypted* is not given again once it expired, since a device that lost it could
 //!   not take it: then the policy's number of new grants counts. And where the *installed* report of such a grant may
 //!   have overtaken the request, "already sent" and its alarm wait for a proof (row 7).
+//! - A device ignores what has ended by its own clock, which may be ahead of the server's, and then tells what it says.
+//!   An open grant that has ended by it is replaced (row 6), and the new one ends by that clock, up to
+//!   [`CLOCK_AHEAD_S_MAX`]; for the server it still ends by its own. What the clock says is under the request's MAC, and
+//!   binds nobody but the device that says it.
 //! - An operator's reissue counts before "the same grant again" (row 7), for a device that lost that grant.
 
 mod ahead;
@@ -77,6 +81,8 @@ pub struct Request {
     pub go: Option<u64>,
     /// Option 7: the confirming report that led here and has no receipt yet.
     pub unconfirmed: Option<Unconfirmed>,
+    /// Option -1: seconds since 1970 by its own clock, after an answer that had expired by it.
+    pub clock: Option<u64>,
 }
 
 /// A confirming report without a receipt.
@@ -126,6 +132,7 @@ pub struct Context {
 
 /// What the shell knows about the open grant at s.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is looked up on its own, and none excludes another")]
 pub struct OpenGrant {
     /// Whether the bytes of all its contents can still be served.
     pub bytes_present: bool,
@@ -133,6 +140,8 @@ pub struct OpenGrant {
     pub cancelled: bool,
     /// Whether the manifest of the arriving request has a higher priority than the grant's.
     pub outranked: bool,
+    /// Whether it has ended by the clock that the arriving request tells, which is the one that its device goes by.
+    pub ended_there: bool,
 }
 
 /// What to do with a message.
@@ -205,6 +214,9 @@ pub struct NewGrant {
     pub reseed: bool,
     /// The device's share for the new seed, if it re-seeds and the device sent one.
     pub device_share: Option<Vec<u8>>,
+    /// The time by which its device judges when it ends, seconds since 1970: now, or what its clock says where that is
+    /// ahead.
+    pub judged_at: u64,
     manifest: Digest,
     selector: Digest,
     keys: Option<Digest>,
@@ -431,6 +443,14 @@ impl Row {
 
 /// Seconds for which the echo of a "prove" counts. Source: the table, below row 18.
 pub const PROVE_LIFETIME_S: u64 = 60;
+
+/// How far the clock of a device may be ahead of this server's and still be granted by. A device takes the time of a server
+/// up to 400 days beyond what its author signed, so none that a wrong server led astray is further ahead than that.
+pub const CLOCK_AHEAD_S_MAX: u64 = 400 * 86_400;
+
+/// Wait of a device whose clock is further ahead: this server's clock is the likelier one to be wrong, as after a start
+/// without a time service, and once it is right the device goes on.
+pub const CLOCK_DELAY_S: u32 = 600;
 
 /// Wait of a device whose open grant is for another manifest: long enough for a trial, short beside a grant's life.
 pub const BUSY_DELAY_S: u32 = 900;

@@ -1,7 +1,8 @@
 //! Rows for requests: 18; at s 15, 3, 17, 5, 6, 7, 4; elsewhere 12, 13, 14.
 
 use super::{
-    BUSY_DELAY_S, Context, Decision, NewGrant, PROVE_LIFETIME_S, Reply, Request, Row, Verdict, report,
+    BUSY_DELAY_S, CLOCK_AHEAD_S_MAX, CLOCK_DELAY_S, Context, Decision, NewGrant, PROVE_LIFETIME_S, Reply,
+    Request, Row, Verdict, report,
 };
 use crate::alarm::AlarmKind;
 use crate::fork::fork_after;
@@ -190,7 +191,8 @@ pub(super) fn is_good_otherwise(open: &Grant, request: &Request, context: &Conte
 
 /// Tells whether the open grant still opens what is there.
 fn is_usable(open: &Grant, context: &Context) -> bool {
-    context.open.bytes_present && !context.open.cancelled && context.now <= open.not_after
+    let open_now = context.now <= open.not_after && !context.open.ended_there;
+    context.open.bytes_present && !context.open.cancelled && open_now
 }
 
 pub(super) fn rows_5_and_6(
@@ -261,12 +263,17 @@ pub(super) fn grant(row: Row, state: IdentityState, request: &Request, context: 
     let Some(leads_to) = leads_to else {
         return refuse(row, state, Refusal::ChainEnd);
     };
+    let judged_at = request.clock.unwrap_or(0).max(context.now);
+    if judged_at - context.now > CLOCK_AHEAD_S_MAX {
+        return clocks_apart(row, state, judged_at - context.now);
+    }
     let new = NewGrant {
         number: context.now.max(state.grant_highest.saturating_add(1)),
         place: state.place,
         leads_to,
         reseed,
         device_share: request.device_share.clone().filter(|_| reseed),
+        judged_at,
         manifest: request.manifest,
         selector: request.selector,
         keys: request.keys,
@@ -274,6 +281,18 @@ pub(super) fn grant(row: Row, state: IdentityState, request: &Request, context: 
         reissued: false,
     };
     Decision::new(row, state, Reply::NewGrant(new))
+}
+
+/// Nothing that ends by this server's clock can be used by that of the device.
+fn clocks_apart(row: Row, state: IdentityState, ahead_s: u64) -> Decision {
+    let days = ahead_s / 86_400;
+    let cause = format!(
+        "its clock is {days} days ahead of this server's, and it is put off until they are less than \
+         {} days apart",
+        CLOCK_AHEAD_S_MAX / 86_400
+    );
+    let later = Reply::Verdict(Verdict::Later { delay_s: CLOCK_DELAY_S });
+    Decision::new(row, state, later).with_alarm(AlarmKind::ClocksApart, cause)
 }
 
 /// Rows 12 and 13: beyond s.
@@ -359,7 +378,9 @@ fn challenge(
     request: &Request,
     context: &Context,
 ) -> Decision {
-    state.proves.retain(|out| context.now <= out.expires);
+    // One that ends later than a new one would is of before the clock was set back.
+    let latest = context.now.saturating_add(PROVE_LIFETIME_S);
+    state.proves.retain(|out| (context.now..=latest).contains(&out.expires));
     if state.proves.len() >= PROVES_MAX {
         let later = Reply::Verdict(Verdict::Later { delay_s: PROVE_WAIT_S });
         return Decision::new(row, state, later);

@@ -90,7 +90,7 @@ impl World {
             reseed_wanted: scenario.reseed,
             restores: self.restores,
             resync_all_until: (scenario.resync_all && self.restores > 0).then_some(u64::MAX),
-            open: OpenGrant { bytes_present: true, cancelled: false, outranked: false },
+            open: OpenGrant { bytes_present: true, cancelled: false, outranked: false, ended_there: false },
         }
     }
 
@@ -210,6 +210,7 @@ fn request(ask: &Ask) -> Request {
         keys: None,
         device_share: None,
         go: ask.go,
+        clock: None,
         unconfirmed: ask.unconfirmed.map(|(grant, report)| Unconfirmed { grant, report }),
     }
 }

@@ -8,6 +8,8 @@ use bellwether_agent::update::record::{PendingReport, Place, Record, State};
 use bellwether_agent::update::trial::Selected;
 use sha2::{Digest as _, Sha256};
 
+use crate::world::desk::running;
+
 /// SHA-256.
 pub type Digest = [u8; 32];
 
@@ -42,8 +44,8 @@ pub struct Seen {
     pub frames: u64,
     /// Requests of its own that were never answered.
     pub unanswered: u64,
-    /// The time floor that the newest boot read.
-    pub floor_at_boot: u64,
+    /// The highest time floor that it has had, also between boots.
+    pub floor_highest: u64,
     /// Rules that it broke, in words.
     pub broken: Vec<String>,
 }
@@ -89,7 +91,7 @@ pub struct Receipted {
 impl Seen {
     /// Takes what the boot loader starts.
     pub(super) fn boot(&mut self, selected: &Selected) {
-        let image = selected.image(0).map_or([0; 32], |image| image.digest);
+        let image = image_of(selected);
         self.boots += 1;
         self.running = image;
         self.ran.insert(image);
@@ -106,19 +108,19 @@ impl Seen {
         self.trials.remove(&image);
     }
 
-    /// Takes the record that a boot reads from flash. Between boots the time floor may be ahead of it: it is raised with
-    /// what the server says, and written with the next step.
+    /// Takes the record that a boot reads from flash. Between boots the time floor may be ahead of it by less than a day:
+    /// it is raised with what the server says, and written with the next step, or when it has come so far.
     pub(super) fn record_at_boot(&mut self, record: &Record) {
-        if record.time_floor < self.floor_at_boot {
-            self.broken.push(format!("the time floor went back from {}: {record:?}", self.floor_at_boot));
+        if record.time_floor + FLOOR_STEP_S < self.floor_highest {
+            self.broken.push(format!("the time floor went back from {}: {record:?}", self.floor_highest));
         }
-        self.floor_at_boot = record.time_floor;
         self.record(record);
     }
 
     /// Takes the record as it stands, and holds it against what was seen before.
     pub(super) fn record(&mut self, record: &Record) {
         let at = At::of(record);
+        self.floor_highest = self.floor_highest.max(at.time_floor);
         if let Some(before) = self.at {
             self.compare(&before, &at);
         }
@@ -164,6 +166,12 @@ impl Seen {
     }
 }
 
+/// Names what the boot loader starts, all components together.
+pub(super) fn image_of(selected: &Selected) -> Digest {
+    let digests: Vec<Digest> = selected.components().map(|(_, _, image)| image.digest).collect();
+    running(&digests)
+}
+
 impl At {
     fn of(record: &Record) -> Self {
         Self {
@@ -191,3 +199,6 @@ impl Receipted {
         }
     }
 }
+
+/// What a power cut may take back of the time floor: a day.
+const FLOOR_STEP_S: u64 = 86_400;

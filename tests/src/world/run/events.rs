@@ -1,5 +1,6 @@
 //! What befalls a world, carried out; and what it may send at the most.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::World;
@@ -20,6 +21,8 @@ impl World<'_> {
             Happening::ServerCrash(crash, dark) => self.keeper.crash_server(crash, dark),
             Happening::GatewayCrash(number, dark) => self.keeper.crash_gateway(number, dark),
             Happening::ServerClock(by) => self.server.wall().step(by),
+            Happening::GatewayRebind(number) => self.rebind_gateway(number),
+            Happening::GatewayClock(number, by) => self.people.gateways[number].wall().step(by),
             Happening::Operator(act) => operators.order(act),
         }
     }
@@ -38,9 +41,22 @@ impl World<'_> {
 
     fn rebind(&mut self, number: usize) {
         for local in self.people.subjects[number].device.addresses() {
-            self.rebound += 1;
-            self.network.rebind(local, (plan::translator_ip(self.rebound), TRANSLATED_PORT).into());
+            self.lend_address(local);
         }
+    }
+
+    /// Only where it goes out: devices know the address that it listens at.
+    fn rebind_gateway(&mut self, number: usize) {
+        let listens = self.people.gateways[number].address();
+        let locals = self.network.bound_to(listens.ip());
+        for local in locals.into_iter().filter(|local| *local != listens) {
+            self.lend_address(local);
+        }
+    }
+
+    fn lend_address(&mut self, local: SocketAddr) {
+        self.rebound += 1;
+        self.network.rebind(local, (plan::translator_ip(self.rebound), TRANSLATED_PORT).into());
     }
 }
 

@@ -115,6 +115,7 @@ impl Subject {
             unit,
             vendor: VENDOR.to_owned(),
             class: class.to_owned(),
+            components: plan.components,
             behind_gateway: planned.gateway.is_some(),
             patches: planned.patches,
             share_offer: if planned.shares { ShareOffer::Always } else { ShareOffer::AtChainEnd },
@@ -134,9 +135,9 @@ impl Subject {
             trace: ground.trace.clone(),
             ip,
         };
-        let image = &desk.images[FACTORY];
+        let images = &desk.images[FACTORY];
         let (here, dice) = (surroundings(plan::device_ip(number)), Dice::new(ground.seed, &name));
-        let device = Device::make(make, FACTORY, image, plan.image_bytes * 2 + SLOT_EXTRA, here, dice);
+        let device = Device::make(make, FACTORY, images, plan.image_bytes * 2 + SLOT_EXTRA, here, dice);
         let endpoint = Endpoint::try_from(name.as_str()).expect("a name");
         let copy_ground = surroundings(plan::copy_ip(number));
         Self { endpoint, device: Arc::new(device), copy: Arc::default(), copy_ground }

@@ -3,7 +3,7 @@
 use super::super::*;
 use super::pair::*;
 use crate::fork::fork_after;
-use crate::identity::{Confirm, GrantState, KeptReport, REISSUES_MAX, Reseed, Shares};
+use crate::identity::{Confirm, GrantState, KeptReport, PROVES_MAX, REISSUES_MAX, Reseed, Shares};
 use crate::operator::{self, ReissueError};
 use crate::refusal::Refusal;
 
@@ -378,4 +378,61 @@ fn decrypted_grant_that_moved_the_index_is_no_lost_one_after_a_restore() {
     let (mut pair, installed) = telling(restored(pair), Moment::Installed, |_| ());
     assert_eq!(pair.take(installed).row, Row::R9a);
     assert_eq!(pair.state.place.index, 1);
+}
+
+/// A device whose grant has ended by its own clock, so many seconds ahead, and which says so.
+fn asking_ahead_by(ahead_s: u64) -> Decision {
+    let mut pair = Pair::new().granted();
+    pair.context.open.ended_there = true;
+    let request = Request { clock: Some(NOW + ahead_s), ..pair.request() };
+    pair.decide(request)
+}
+
+#[test]
+fn grant_that_ended_by_its_devices_clock_is_replaced_by_one_that_is_judged_by_that_clock() {
+    for ahead_s in [LATER_S + 1, CLOCK_AHEAD_S_MAX] {
+        let decision = asking_ahead_by(ahead_s);
+        let Reply::NewGrant(new) = &decision.reply else { panic!("{:?}", decision.reply) };
+        assert_eq!((decision.row, new.judged_at, new.number), (Row::R6, NOW + ahead_s, NOW + 1));
+        assert_eq!(decision.alarm, None);
+    }
+}
+
+#[test]
+fn device_whose_clock_is_too_far_ahead_is_put_off_with_an_alarm() {
+    let decision = asking_ahead_by(CLOCK_AHEAD_S_MAX + 1);
+    assert_eq!(decision.reply, Reply::Verdict(Verdict::Later { delay_s: CLOCK_DELAY_S }));
+    assert_eq!(decision.alarm.map(|alarm| alarm.kind), Some(AlarmKind::ClocksApart));
+}
+
+#[test]
+fn clock_that_is_behind_or_not_told_changes_nothing() {
+    let mut pair = Pair::new();
+    for clock in [None, Some(0), Some(NOW)] {
+        let request = Request { clock, ..pair.request() };
+        let Reply::NewGrant(new) = pair.decide(request).reply else { panic!("no grant") };
+        assert_eq!(new.judged_at, NOW);
+    }
+}
+
+#[test]
+fn clock_ahead_frees_no_device_from_a_grant_of_another_manifest() {
+    let mut pair = Pair::new().granted_other();
+    pair.context.open.ended_there = true;
+    let request = Request { clock: Some(NOW + LATER_S + 1), ..pair.request() };
+    let decision = pair.decide(request);
+    assert_eq!(decision.reply, Reply::Verdict(Verdict::Later { delay_s: BUSY_DELAY_S }));
+}
+
+#[test]
+fn challenges_of_before_the_clock_was_set_back_keep_no_device_waiting() {
+    let (mut pair, _) = ahead_proving();
+    for _ in 0..PROVES_MAX {
+        let request = Request { place: Place { epoch: 0, index: 3 }, ..pair.request() };
+        pair.take(request);
+    }
+    let request = Request { place: Place { epoch: 0, index: 3 }, ..pair.request() };
+    assert!(matches!(pair.take(request.clone()).reply, Reply::Verdict(Verdict::Later { .. })));
+    pair.context.now -= LATER_S;
+    assert!(matches!(pair.take(request).reply, Reply::Verdict(Verdict::Prove(_))));
 }

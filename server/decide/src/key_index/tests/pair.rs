@@ -26,7 +26,7 @@ pub(super) struct Pair {
 
 impl Pair {
     pub(super) fn new() -> Self {
-        let open = OpenGrant { bytes_present: true, cancelled: false, outranked: false };
+        let open = OpenGrant { bytes_present: true, cancelled: false, outranked: false, ended_there: false };
         let context = Context {
             now: NOW,
             token: [0; 16],
@@ -56,6 +56,7 @@ impl Pair {
             device_share: None,
             go: None,
             unconfirmed: None,
+            clock: None,
         }
     }
 
