@@ -393,3 +393,47 @@ fn record_that_somebody_repeats_wakes_its_session_and_ends_no_other_of_its_ident
     assert!(wire.server().closed.is_empty() && wire.nodes[&other].closed.is_empty());
     assert_eq!(wire.server().dormant.pop().unwrap().session, in_use);
 }
+
+/// A state in which the connection ID of ours has `more` bytes behind it.
+fn with_longer_cid(dormant: &Dormant, more: u8) -> Dormant {
+    let mut state = dormant.secret().to_vec();
+    let cid = dormant.session.0.to_be_bytes();
+    let at = state.windows(cid.len()).position(|window| window == cid).unwrap();
+    state[at - 1] += more;
+    let end = at + cid.len();
+    state.splice(end..end, std::iter::repeat_n(0xaa, more.into()));
+    let Dormant { session, identity, address, age, .. } = dormant;
+    Dormant::from_parts(*session, identity.clone(), *address, *age, state)
+}
+
+/// Mbed TLS copies a connection ID of any length into 32 bytes: of 32 more it overwrites the peer's, of 128 the heap.
+#[test]
+fn state_with_a_connection_id_longer_than_its_room_is_refused() {
+    let (mut wire, dormant) = asleep();
+    for more in [1, 32] {
+        assert!(!resume(&mut wire, dormant.session, Some(with_longer_cid(&dormant, more))), "{more}");
+    }
+    assert!(resume(&mut wire, dormant.session, Some(dormant)));
+}
+
+#[test]
+fn state_of_another_session_is_refused() {
+    let (mut wire, dormant) = asleep();
+    let other = SessionId(dormant.session.0 ^ 1);
+    let Dormant { identity, address, age, .. } = dormant.clone();
+    let swapped = Dormant::from_parts(other, identity, address, age, dormant.secret().to_vec());
+    assert!(!resume(&mut wire, other, Some(swapped)));
+}
+
+#[test]
+fn state_that_was_cut_or_has_more_behind_it_is_refused() {
+    let (mut wire, dormant) = asleep();
+    let whole = dormant.secret().to_vec();
+    let Dormant { session, identity, address, age, .. } = dormant;
+    let changed = (0..whole.len()).map(|length| whole[..length].to_vec());
+    for state in changed.chain([[&whole[..], b"x"].concat()]) {
+        let length = state.len();
+        let dormant = Dormant::from_parts(session, identity.clone(), address, age, state);
+        assert!(!resume(&mut wire, session, Some(dormant)), "{length} of {} bytes", whole.len());
+    }
+}

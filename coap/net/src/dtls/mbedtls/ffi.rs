@@ -22,6 +22,7 @@ use mbedtls_rs_sys as sys;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
+use super::saved;
 use crate::dtls::DtlsConfig;
 use crate::dtls::cid::CID_BYTES;
 use crate::entropy;
@@ -275,16 +276,21 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// [`SetupError`] if it is none of this version and configuration, or its sequence numbers are used up.
+    /// [`SetupError`] if it is none of this version, configuration and connection ID, or its sequence numbers are used
+    /// up.
     pub(super) fn load(
         context: &Rc<Context>,
         cid: [u8; CID_BYTES],
         state: &[u8],
         floor: u64,
     ) -> Result<Self, SetupError> {
+        if !saved::is_session_of(cid, state) {
+            return Err(SetupError(sys::MBEDTLS_ERR_SSL_BAD_INPUT_DATA));
+        }
         let connection = Self::new(context, Some(cid))?;
-        // SAFETY: `ssl` is freshly set up and `state` is readable for its length. Where it fails, C frees and
-        // zeroes what is in `ssl`, and dropping the connection frees nothing twice.
+        // SAFETY: `ssl` is freshly set up and `state` is readable for its length; its connection IDs, which C copies
+        // by the lengths that it says, fit where they go. Where it fails, C frees and zeroes what is in `ssl`, and
+        // dropping the connection frees nothing twice.
         setup(unsafe { sys::mbedtls_ssl_context_load(connection.ssl, state.as_ptr(), state.len()) })?;
         // SAFETY: `ssl` is set up and nobody else has a reference into it; the field is plain bytes.
         let counter = unsafe { &mut (*connection.ssl).private_cur_out_ctr };
@@ -585,6 +591,9 @@ unsafe extern "C" fn mbedtls_psa_external_get_random(
 
 /// `TLS_PSK_WITH_AES_128_CCM_8`, RFC 6655 §5.
 const PSK_WITH_AES_128_CCM_8: c_int = 0xC0A8;
+
+/// Bytes of the connection ID that a peer may have given us.
+pub(super) const PEER_CID_BYTES_MAX: usize = sys::MBEDTLS_SSL_CID_OUT_LEN_MAX as usize;
 
 /// Room for what [`Connection::save`] writes: 216 bytes were seen, with a connection ID on both sides at most 64 more.
 const SAVED_BYTES_MAX: usize = 512;

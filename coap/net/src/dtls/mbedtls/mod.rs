@@ -3,6 +3,7 @@
 mod ffi;
 mod incoming;
 mod keys;
+mod saved;
 mod session;
 mod sleep;
 
