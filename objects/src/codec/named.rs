@@ -37,6 +37,12 @@ pub enum NamedError {
     /// A record without a value, or with more than one.
     #[error("{0} has no value, or more than one")]
     NotOneValue(Path),
+    /// One value would put another out.
+    #[error("body gives {0} twice")]
+    Repeated(Path),
+    /// A resource with instances came without, or a single one with one.
+    #[error("{0} does not fit the definition of its resource")]
+    NotAsDefined(Path),
     /// The value is none of the resource's type, or the resource holds none.
     #[error("value of {0} is not of the resource's type")]
     NotOfType(Path),
@@ -76,7 +82,11 @@ pub struct Named {
 ///
 /// [`NamedError`].
 pub fn typed(at: Path, named: Vec<Named>) -> Result<Vec<(Path, Value)>, NamedError> {
-    named.into_iter().map(|one| typed_one(at, one)).collect()
+    let values = named.into_iter().map(|one| typed_one(at, one)).collect::<Result<Vec<_>, _>>()?;
+    match tlv::repeated(&values) {
+        Some(path) => Err(NamedError::Repeated(path)),
+        None => Ok(values),
+    }
 }
 
 fn typed_one(at: Path, Named { name, written }: Named) -> Result<(Path, Value), NamedError> {
@@ -85,6 +95,10 @@ fn typed_one(at: Path, Named { name, written }: Named) -> Result<(Path, Value), 
         return Err(NamedError::Outside { at, path });
     }
     let value = value(path, written.ok_or(NamedError::NotOneValue(path))?)?;
+    let definition = path.resource().and_then(|resource| table::resource(path.object(), resource));
+    if definition.is_some_and(|definition| definition.multiple != path.resource_instance().is_some()) {
+        return Err(NamedError::NotAsDefined(path));
+    }
     Ok((path, value))
 }
 
@@ -223,6 +237,38 @@ mod tests {
         let at = Path::Resource(3, 0, 9);
         let path = Path::Resource(3, 0, 10);
         assert_eq!(typed(at, one("/3/0/10", Written::Integer(1))), Err(NamedError::Outside { at, path }));
+    }
+
+    #[test]
+    fn resource_with_instances_has_its_value_in_one_and_a_single_one_has_none() {
+        let device = Path::Instance(3, 0);
+        for (name, path) in
+            [("/3/0/11", Path::Resource(3, 0, 11)), ("/3/0/9/1", Path::ResourceInstance(3, 0, 9, 1))]
+        {
+            assert_eq!(
+                typed(device, one(name, Written::Integer(1))),
+                Err(NamedError::NotAsDefined(path)),
+                "{name}"
+            );
+        }
+        let whole = Path::ResourceInstance(3, 0, 11, 1);
+        assert_eq!(
+            typed(device, one("/3/0/11/1", Written::Integer(1))),
+            Ok(vec![(whole, Value::Integer(1))])
+        );
+    }
+
+    #[test]
+    fn value_that_another_would_put_out_is_refused() {
+        let of = |names: [&str; 2]| {
+            let named = names.map(|name| one(name, Written::Integer(1)).remove(0));
+            typed(Path::Object(26241), named.into())
+        };
+        let same = Path::Resource(26241, 0, 7);
+        assert_eq!(of(["/26241/0/7", "/26241/0/7"]), Err(NamedError::Repeated(same)));
+        let index = Path::ResourceInstance(26241, 0, 7, 2);
+        assert_eq!(of(["/26241/0/7/2", "/26241/0/7"]), Err(NamedError::Repeated(index)));
+        assert!(of(["/26241/0/7", "/26241/1/7"]).is_ok());
     }
 
     #[test]

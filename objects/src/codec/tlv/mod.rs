@@ -8,9 +8,9 @@ pub mod structure;
 pub mod typed;
 
 pub use structure::{Node, ResourceNode, decode, encode};
-#[cfg(feature = "senml")]
-pub(super) use typed::is_within;
 pub use typed::{decode_values, encode_values};
+#[cfg(feature = "senml")]
+pub(super) use typed::{is_within, repeated};
 
 use thiserror::Error;
 

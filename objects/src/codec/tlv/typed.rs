@@ -39,6 +39,9 @@ pub fn decode_values(at: Path, body: &[u8]) -> Result<Vec<(Path, Value)>, TlvErr
             }
             (Node::ResourceInstance { id, value }, Path::Resource(..)) => {
                 let path = child(at, id)?;
+                if is_single(at) {
+                    return Err(TlvError::NotAsDefined { path });
+                }
                 values.push((path, read_value(path, value)?));
             }
             (Node::ResourceInstance { id, value }, Path::ResourceInstance(.., asked)) if asked == id => {
@@ -57,7 +60,7 @@ pub fn decode_values(at: Path, body: &[u8]) -> Result<Vec<(Path, Value)>, TlvErr
 }
 
 /// Finds a path that stands twice, or a resource that stands both as single and with instances.
-fn repeated(values: &[(Path, Value)]) -> Option<Path> {
+pub(in crate::codec) fn repeated(values: &[(Path, Value)]) -> Option<Path> {
     let place = |path: &Path| (path.instance(), path.resource(), path.resource_instance());
     let mut paths: Vec<Path> = values.iter().map(|(path, _)| *path).collect();
     paths.sort_unstable_by_key(place);
@@ -167,7 +170,7 @@ fn read_resource(
         }
         ResourceNode::Multiple { id, instances } => {
             let path = child(instance, *id)?;
-            if table::resource(path.object(), *id).is_some_and(|definition| !definition.multiple) {
+            if is_single(path) {
                 return Err(TlvError::NotAsDefined { path });
             }
             for (index, value) in instances {
@@ -177,6 +180,12 @@ fn read_resource(
         }
     }
     Ok(())
+}
+
+/// Tells whether a resource is defined, and to have no instances.
+fn is_single(path: Path) -> bool {
+    let definition = path.resource().and_then(|resource| table::resource(path.object(), resource));
+    definition.is_some_and(|definition| !definition.multiple)
 }
 
 fn read_value(path: Path, bytes: &[u8]) -> Result<Value, TlvError> {
@@ -374,6 +383,8 @@ mod tests {
     fn single_resource_that_comes_as_multiple_is_refused() {
         let path = Path::Resource(5, 0, 3);
         assert_eq!(decode_values(path, &[0x83, 3, 0x41, 0, 1]), Err(TlvError::NotAsDefined { path }));
+        let alone = Path::ResourceInstance(5, 0, 3, 0);
+        assert_eq!(decode_values(path, &[0x41, 0, 1]), Err(TlvError::NotAsDefined { path: alone }));
     }
 
     #[test]
