@@ -96,7 +96,8 @@ pub async fn restore(wish: &Wish<'_>, machine: Arc<dyn Machine>) -> Result<Resto
 }
 
 /// What a backup says of itself; not yet to be believed.
-struct Unpacked {
+#[derive(Debug)]
+pub struct Unpacked {
     contents: Contents,
     /// SHA-256 of the text that says so.
     digest: [u8; 32],
@@ -105,7 +106,13 @@ struct Unpacked {
 }
 
 /// Unpacks a backup into an empty folder, and holds every byte against what the backup says of itself.
-fn unpack(file: &Path, staging: &Path) -> Result<Unpacked, BackupError> {
+///
+/// What is unpacked is never longer than the backup, and lies in the folder alone.
+///
+/// # Errors
+///
+/// [`BackupError::Broken`], [`BackupError::Read`], [`BackupError::Write`]; the folder then has what came before.
+pub fn unpack(file: &Path, staging: &Path) -> Result<Unpacked, BackupError> {
     let broken = |what: String| BackupError::Broken { path: file.to_owned(), what };
     let mut archive = Archive::new(File::open(file).map_err(read_failed(file))?);
     let mut found = BTreeMap::new();
@@ -114,13 +121,22 @@ fn unpack(file: &Path, staging: &Path) -> Result<Unpacked, BackupError> {
         let mut entry = entry.map_err(|error| broken(error.to_string()))?;
         let name = entry.path().ok().and_then(|path| path.to_str().map(str::to_owned));
         let name = name.ok_or_else(|| broken("it has a file without a name".to_owned()))?;
+        // Others are links, folders, or files with holes, which would be longer on disk than here.
+        if !entry.header().entry_type().is_file() {
+            return Err(broken(format!("{name} is no plain file")));
+        }
+        if found.contains_key(&name) {
+            return Err(broken(format!("{name} is there twice")));
+        }
         if let Some(kept) = [(CONTENTS, &mut contents), (SEAL, &mut seal)]
             .into_iter()
             .find_map(|(known, kept)| (known == name).then_some(kept))
         {
             let mut text = Vec::new();
             entry.read_to_end(&mut text).map_err(|error| broken(error.to_string()))?;
-            *kept = Some(text);
+            if kept.replace(text).is_some() {
+                return Err(broken(format!("{name} is there twice")));
+            }
             continue;
         }
         if !is_ours(&name) {
@@ -335,5 +351,48 @@ mod tests {
         found.insert("http.token".to_owned(), entry(1));
         assert!(compare(&whole(), &found).is_err_and(|said| said.contains("none of its files")));
         assert!(compare(&BTreeMap::new(), &BTreeMap::new()).is_err());
+    }
+
+    /// A tar file of entries: name, kind, content.
+    fn tar_of(folder: &Path, entries: &[(&str, tar::Header, &[u8])]) -> PathBuf {
+        let path = folder.join("backup.tar");
+        let mut tar = tar::Builder::new(File::create(&path).unwrap());
+        for (name, header, content) in entries {
+            let mut header = header.clone();
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, name, *content).unwrap();
+        }
+        tar.into_inner().unwrap();
+        path
+    }
+
+    fn why_not(path: &Path, into: &Path) -> String {
+        match unpack(path, into) {
+            Err(BackupError::Broken { what, .. }) => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn file_with_holes_does_not_become_longer_than_the_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sparse = tar::Header::new_gnu();
+        sparse.set_entry_type(tar::EntryType::GNUSparse);
+        let gnu = sparse.as_gnu_mut().unwrap();
+        // A gibibyte, of which nothing is there.
+        gnu.realsize.copy_from_slice(b"10000000000\0");
+        (gnu.sparse[0].offset, gnu.sparse[0].numbytes) = (*b"10000000000\0", *b"00000000000\0");
+        let path = tar_of(folder.path(), &[(DATABASE, sparse, b"")]);
+        let into = folder.path().join("into");
+        assert_eq!(why_not(&path, &into), "bellwether.db is no plain file");
+        assert!(!into.exists());
+    }
+
+    #[test]
+    fn file_that_is_there_twice_is_the_backups_fault_and_not_the_disks() {
+        let folder = tempfile::tempdir().unwrap();
+        let plain = tar::Header::new_gnu();
+        let path = tar_of(folder.path(), &[(DATABASE, plain.clone(), b"1"), (DATABASE, plain, b"2")]);
+        assert_eq!(why_not(&path, &folder.path().join("into")), "bellwether.db is there twice");
     }
 }

@@ -5,6 +5,7 @@
 //! order in which the broker brings them; only questions to a device are acknowledged at once and answered when it
 //! has, so that a silent device keeps nobody waiting. One whose connection is lost meanwhile is to be asked again.
 
+pub mod command;
 mod link;
 mod outage;
 
@@ -15,13 +16,12 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 use crate::caller::{self, Caller};
-use crate::commands::dispatch::{COMMAND_BYTES_MAX, VERBS, Verb};
-use crate::commands::request::check_request_id;
 use crate::config::MqttBroker;
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::view::topics::Topics;
 
+use self::command::{Command, Published};
 pub(crate) use link::{Closed, Heard, Link, Message, Opening};
 pub(crate) use outage::{BackOff, Outage};
 
@@ -67,7 +67,7 @@ struct Session<'a> {
 }
 
 /// What became of a question to a device.
-type Answered = (Box<Message>, Reply);
+type Answered = (Box<Message>, Answer);
 
 impl<'a> Session<'a> {
     fn open(core: &'a Arc<Core>, broker: &'a Broker) -> Self {
@@ -84,8 +84,8 @@ impl<'a> Session<'a> {
                 heard = self.link.hear() => heard,
                 Some(answered) = self.waiting.join_next() => {
                     // Where the connection is lost meanwhile, that is heard next.
-                    if let Ok((message, reply)) = answered {
-                        let _ = self.send(&message, &reply).await;
+                    if let Ok((message, answer)) = answered {
+                        let _ = self.send(&message, &answer).await;
                     }
                     continue;
                 }
@@ -109,55 +109,56 @@ impl<'a> Session<'a> {
 
     /// Carries a command out, answers it, and only then acknowledges it.
     async fn take(&mut self, message: Box<Message>) -> Result<(), Closed> {
-        // That is how a retained message is taken back; by 3.1.1 it passes unmarked.
-        let takes_back = message.payload.is_empty() && message.response_topic.is_none();
-        if takes_back {
+        let Some(command) = Command::read(&self.topics, &published(&message)) else {
             return self.link.acknowledge(&message).await;
-        }
-        let verb = self.verb(&message);
-        if verb.as_ref().is_ok_and(|verb| verb.asks_device) {
+        };
+        if command.verb.as_ref().is_ok_and(|verb| verb.asks_device) {
             self.link.acknowledge(&message).await?;
             let core = Arc::clone(self.core);
             self.waiting.spawn(async move {
-                let reply = answered(&core, verb, &message).await;
-                (message, reply)
+                let answer = answer(&core, command, &message.payload).await;
+                (message, answer)
             });
             return Ok(());
         }
-        let reply = answered(self.core, verb, &message).await;
-        self.send(&message, &reply).await?;
+        let answer = answer(self.core, command, &message.payload).await;
+        self.send(&message, &answer).await?;
         self.link.acknowledge(&message).await
     }
 
-    async fn send(&mut self, message: &Message, reply: &Reply) -> Result<(), Closed> {
-        let topic = self.topics.reply(message.response_topic.as_deref(), reply.request_id.as_deref());
-        self.link.reply(message, &topic, serde_json::to_vec(reply).unwrap_or_default()).await
-    }
-
-    fn verb(&self, message: &Message) -> Result<&'static Verb, Refusal> {
-        if message.retain {
-            return Err(Refusal::invalid(RETAINED));
-        }
-        let verb = self.topics.verb(&message.topic).and_then(|(noun, name)| Verb::find(noun, name));
-        verb.ok_or_else(|| Refusal::not_found(unknown(&message.topic)))
+    async fn send(&mut self, message: &Message, answer: &Answer) -> Result<(), Closed> {
+        let payload = serde_json::to_vec(&answer.reply).unwrap_or_default();
+        self.link.reply(message, &answer.topic, payload).await
     }
 }
 
+fn published(message: &Message) -> Published<'_> {
+    let Message { topic, payload, retain, response_topic, .. } = message;
+    Published { topic, payload, retain: *retain, response_topic: response_topic.as_deref() }
+}
+
+/// A reply, and where it goes.
+struct Answer {
+    topic: String,
+    reply: Reply,
+}
+
 /// Carries a command out under its request id, or a drawn one where it has none, and makes the reply.
-async fn answered(core: &Arc<Core>, verb: Result<&'static Verb, Refusal>, message: &Message) -> Reply {
-    let given = request_id(&message.payload);
+async fn answer(core: &Arc<Core>, command: Command, payload: &[u8]) -> Answer {
+    let Command { verb, request_id: given, reply_to: topic } = command;
     let request_id = given.clone().unwrap_or_else(|| caller::drawn(&*core.machine));
     let path = verb.as_ref().ok().map(|verb| verb.path);
     let span = tracing::info_span!("request", id = request_id, door = "mqtt", verb = path);
     let work = async {
         let outcome = match verb {
-            Ok(verb) => verb.carry_out(core, &message.payload).await,
+            Ok(verb) => verb.carry_out(core, payload).await,
             Err(refusal) => Err(refusal),
         };
         counted(core, path, &outcome);
         reply(given, outcome)
     };
-    Caller { request_id, ..Caller::default() }.scope(span, work).await
+    let reply = Caller { request_id, ..Caller::default() }.scope(span, work).await;
+    Answer { topic, reply }
 }
 
 fn counted(core: &Core, verb: Option<&'static str>, outcome: &Result<Value, Refusal>) {
@@ -176,16 +177,6 @@ fn counted(core: &Core, verb: Option<&'static str>, outcome: &Result<Value, Refu
     core.metrics.mqtt(verb, told);
 }
 
-/// Reads the request id alone, so that whatever else is wrong can be answered.
-fn request_id(payload: &[u8]) -> Option<String> {
-    if payload.len() > COMMAND_BYTES_MAX {
-        return None;
-    }
-    let value: Value = serde_json::from_slice(payload).ok()?;
-    let id = value.get("request_id")?.as_str()?;
-    check_request_id(id).is_ok().then(|| id.to_owned())
-}
-
 fn reply(request_id: Option<String>, outcome: Result<Value, Refusal>) -> Reply {
     match outcome {
         Ok(value) => Reply { request_id, ok: Some(value), error: None },
@@ -193,25 +184,9 @@ fn reply(request_id: Option<String>, outcome: Result<Value, Refusal>) -> Reply {
     }
 }
 
-fn unknown(topic: &str) -> String {
-    let known: Vec<String> = VERBS.iter().map(|verb| format!("{}/{}", verb.noun, verb.name)).collect();
-    format!("there is no verb at {topic}; there are {}", known.join(", "))
-}
-
-const RETAINED: &str = "the command was published with retain set, so the broker would bring it again for ever; publish \
-                        it without, and take this one back with an empty retained message";
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn request_id_is_found_in_a_command_that_is_wrong_otherwise() {
-        assert_eq!(request_id(br#"{"request_id":"r1","colour":"red"}"#).as_deref(), Some("r1"));
-        for none in [&b"{"[..], b"[]", br#"{"request_id":7}"#, br#"{"request_id":"a/b"}"#] {
-            assert_eq!(request_id(none), None);
-        }
-    }
 
     #[test]
     fn reply_has_what_was_asked_for_or_why_not() {

@@ -6,3 +6,4 @@ pub(crate) mod topics;
 
 pub(crate) use messages::told;
 pub use publisher::run;
+pub use topics::Topics;

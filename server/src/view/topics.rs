@@ -10,13 +10,15 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 
 /// Topics of one tenant.
 #[derive(Clone, Debug)]
-pub(crate) struct Topics {
+pub struct Topics {
     /// `bellwether/v1/<tenant>`.
     prefix: String,
 }
 
 impl Topics {
-    pub(crate) fn new(tenant: &Tenant) -> Self {
+    /// Makes the topics of a tenant.
+    #[must_use]
+    pub fn new(tenant: &Tenant) -> Self {
         Self { prefix: format!("{ROOT}/{}", level(tenant.as_str())) }
     }
 
