@@ -14,17 +14,21 @@ seconds=${FUZZ_SECONDS:-600}
 jobs=${FUZZ_JOBS:-1}
 target_dir=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 work="$target_dir/fuzzing"
-host=$(rustc -vV | sed -n 's/^host: //p')
 
+# Targets that write files wait for the disk where it is one; and libFuzzer ends without clearing up.
+scratch=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")" bellwether-fuzz-XXXXXX)
+trap 'rm -rf "$scratch"' EXIT
 if [ -z "${CXX:-}" ] && ! command -v c++ >/dev/null 2>&1; then
     export CXX=clang++
 fi
 echo "== building"
-cargo build --quiet --locked -p bellwether-fuzz
 by_hand="$target_dir/debug/bellwether-fuzz"
-RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/fuzz-rustc.sh" RUSTFLAGS="--cfg libfuzzer" \
-    cargo build --quiet --locked --profile fuzz --target "$host" --target-dir "$work/build" -p bellwether-fuzz
-fuzzer="$work/build/$host/fuzz/bellwether-fuzz"
+fuzzer="$work/bellwether-fuzz"
+mkdir -p "$work"
+RUSTC_WORKSPACE_WRAPPER="$PWD/scripts/fuzz-rustc.sh" cargo build --quiet --locked -p bellwether-fuzz
+cp "$by_hand" "$fuzzer"
+# The one that replays takes its place again.
+cargo build --quiet --locked -p bellwether-fuzz
 
 declare -A bytes_max=()
 targets=()
@@ -47,7 +51,7 @@ fuzz() {
     local options=(-max_total_time="$share" -max_len="${bytes_max[$name]}" -artifact_prefix="$folder/found/"
         -timeout=10 -rss_limit_mb=2048 -print_final_stats=1)
     [ ! -s "$folder/words" ] || options+=(-dict="$folder/words")
-    FUZZ_TARGET=$name "$fuzzer" "${options[@]}" "$folder/corpus" >"$folder/log" 2>&1 || true
+    FUZZ_TARGET=$name TMPDIR=$scratch "$fuzzer" "${options[@]}" "$folder/corpus" >"$folder/log" 2>&1 || true
 }
 
 # Writes the smallest set of inputs that reaches the same.
@@ -55,7 +59,7 @@ keep() {
     local name=$1 folder="$work/$1"
     rm -rf "$folder/kept"
     mkdir "$folder/kept"
-    FUZZ_TARGET=$name "$fuzzer" -set_cover_merge=1 -max_len="${bytes_max[$name]}" -timeout=10 \
+    FUZZ_TARGET=$name TMPDIR=$scratch "$fuzzer" -set_cover_merge=1 -max_len="${bytes_max[$name]}" -timeout=10 \
         "$folder/kept" "$folder/corpus" >"$folder/merge.log" 2>&1
     "$by_hand" pack "$name" "$folder/kept"
 }

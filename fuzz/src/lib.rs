@@ -12,10 +12,16 @@
 //!
 //! What is found lies in `corpus/` from then on, and a test in the crate that was at fault.
 
+#[cfg(feature = "services")]
+mod backup;
 mod cbor;
 mod coap;
 pub mod corpus;
 mod delta;
+#[cfg(feature = "services")]
+mod door;
+#[cfg(feature = "services")]
+mod dormant;
 #[cfg(feature = "services")]
 mod dtls;
 mod flash;

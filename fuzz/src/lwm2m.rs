@@ -25,8 +25,10 @@ const FORMATS: [ContentFormat; 9] = [
     ContentFormat::LINK_FORMAT,
 ];
 
-/// Values as text: not-a-number is equal to itself then.
+/// Values as text, in the order of their paths, in which they are written: not-a-number is equal to itself then.
 fn shown(values: &[(Path, Value)]) -> String {
+    let mut values: Vec<_> = values.iter().collect();
+    values.sort_unstable_by_key(|(path, _)| (path.instance(), path.resource(), path.resource_instance()));
     format!("{values:?}")
 }
 

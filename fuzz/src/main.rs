@@ -41,7 +41,7 @@ mod by_hand {
        bellwether-fuzz run TARGET FILE...     feeds files to a target
        bellwether-fuzz words TARGET           prints its dictionary
        bellwether-fuzz seeds TARGET DIR       writes the messages that a corpus starts from
-       bellwether-fuzz unpack TARGET DIR      writes the committed corpus as files
+       bellwether-fuzz unpack TARGET DIR      writes the committed corpus as files, or seeds where there is none
        bellwether-fuzz pack TARGET DIR        replaces the committed corpus by files";
 
     pub(crate) fn run(arguments: &[&str]) -> io::Result<()> {
@@ -62,12 +62,20 @@ mod by_hand {
                 }
             }
             ["seeds", target, into] => corpus::unpack(&(find(target)?.seeds)(), Path::new(into))?,
-            ["unpack", target, into] => corpus::unpack(&corpus::read(find(target)?.name)?, Path::new(into))?,
+            ["unpack", target, into] => corpus::unpack(&inputs(find(target)?)?, Path::new(into))?,
             ["pack", target, from] => {
                 corpus::write(find(target)?.name, &corpus::read_folder(Path::new(from))?)?;
             }
             _ => return Err(io::Error::other(USAGE)),
         }
         Ok(())
+    }
+
+    /// A target's corpus; a new one's seeds.
+    fn inputs(target: &Target) -> io::Result<Vec<Vec<u8>>> {
+        match corpus::read(target.name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok((target.seeds)()),
+            read => read,
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The table of all targets: what is fed, how much of it, and what it starts from.
 
-use crate::{cbor, coap, delta, flash, lwm2m, manifest, message, sealed, vector};
 #[cfg(feature = "services")]
-use crate::{dtls, gateway, json, store};
+use crate::{backup, door, dormant, dtls, gateway, json, store};
+use crate::{cbor, coap, delta, flash, lwm2m, manifest, message, sealed, vector};
 
 /// One parser, or one walk over several, and what must hold for it.
 pub struct Target {
@@ -82,6 +82,8 @@ pub static TARGETS: &[Target] = &[
     #[cfg(feature = "services")]
     target!("dtls_strangers", dtls::strangers, dtls::strangers_seeds, 2048),
     #[cfg(feature = "services")]
+    target!("dtls_dormant", dormant::dormant, dormant::dormant_seeds, 1024),
+    #[cfg(feature = "services")]
     target!("gateway_kept", gateway::kept, gateway::kept_seeds, 4096),
     #[cfg(feature = "services")]
     target!("gateway_bundle", gateway::bundle, gateway::bundle_seeds, 6000),
@@ -90,10 +92,19 @@ pub static TARGETS: &[Target] = &[
     #[cfg(feature = "services")]
     target!("values", store::values, store::values_seeds, 2048, JSON_WORDS),
     #[cfg(feature = "services")]
+    target!("backup", backup::backup, backup::backup_seeds, 8192, BACKUP_WORDS),
+    #[cfg(feature = "services")]
+    target!("mqtt_message", door::message, door::message_seeds, 2048, JSON_WORDS),
+    #[cfg(feature = "services")]
     target!("command", json::command, json::command_seeds, 2048, JSON_WORDS),
     #[cfg(feature = "services")]
     target!("http_body", json::body, json::body_seeds, 2048, JSON_WORDS),
 ];
+
+#[cfg(feature = "services")]
+/// Names of a backup's files, and what else stands in a tar file.
+const BACKUP_WORDS: &[&str] =
+    &["bellwether.db", "http.token", "backup.json", "images/", "../", "ustar", "path="];
 
 #[cfg(feature = "services")]
 /// Fields of the JSON types.

@@ -239,5 +239,27 @@ pub(crate) mod tests {
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
             let _ = Header::decode(&bytes);
         }
+
+        #[test]
+        fn changed_header_is_refused_or_read_as_what_it_is(
+            two in any::<bool>(),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut in any::<Option<prop::sample::Index>>(),
+        ) {
+            let mut bytes = if two { with_radio().encode() } else { header().encode() }.to_vec();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            if let Ok(mut read) = Header::decode(&bytes) {
+                prop_assert!((1..=COMPONENTS_MAX).contains(&read.components.len()));
+                prop_assert_eq!(&Header::decode(&read.encode()).unwrap(), &read);
+                // Its unit file is as hostile.
+                let _ = read.forget_seed();
+            }
+        }
     }
 }
