@@ -27,6 +27,7 @@ mod dtls;
 mod flash;
 #[cfg(feature = "services")]
 mod gateway;
+mod image;
 mod input;
 #[cfg(feature = "services")]
 mod json;

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "services")]
 use crate::{backup, door, dormant, dtls, gateway, json, store};
-use crate::{cbor, coap, delta, flash, lwm2m, manifest, message, sealed, vector};
+use crate::{cbor, coap, delta, flash, image, lwm2m, manifest, message, sealed, vector};
 
 /// One parser, or one walk over several, and what must hold for it.
 pub struct Target {
@@ -99,6 +99,7 @@ pub static TARGETS: &[Target] = &[
     target!("command", json::command, json::command_seeds, 2048, JSON_WORDS),
     #[cfg(feature = "services")]
     target!("http_body", json::body, json::body_seeds, 2048, JSON_WORDS),
+    target!("image_file", image::file, image::file_seeds, 4096),
 ];
 
 #[cfg(feature = "services")]
