@@ -8,6 +8,9 @@ KILLS ?= 1000
 SEEDS ?= 1000
 SEED ?= 1
 
+# Cuts of the power in `make microcontroller`.
+CUTS ?= 20
+
 # Time of `make fuzz` for all targets together, in seconds.
 SECONDS ?= 600
 
@@ -47,8 +50,8 @@ soak: ## Repeats what kills, ROUNDS times (25); kills KILLS (1000) in a fleet; r
 interop: ## Sets other people's code upon the server: CoAP, LwM2M, COSE, SUIT, CDDL, dissectors. As root: it listens on loopback.
 	@scripts/interop.sh
 
-microcontroller: ## Updates an emulated Cortex-M4 from the real server, and holds flash, RAM and stack against their budgets.
-	@scripts/microcontroller.sh
+microcontroller: ## Updates an emulated Cortex-M4 from the real server, also with CUTS (20) cuts of its power; holds flash, RAM and stack against their budgets.
+	@CUTS=$(CUTS) scripts/microcontroller.sh
 
 build: ## Builds the release binaries.
 	@scripts/tools.sh build

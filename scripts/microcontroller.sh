@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the boot loader and two versions of the firmware for an emulated Cortex-M4, and lets boards with them update
-# themselves from the real server. Prints what was measured; ends with 1 where a figure is over its budget.
+# themselves from the real server, some with CUTS (20) cuts of their power. Prints what was measured; ends with 1 where a figure is over its budget.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/device_target.sh
@@ -26,4 +26,4 @@ cargo build --locked -p bellwether-server -p bellwether -p bellwether-tests --bi
 echo
 rustc --version
 qemu-system-arm --version | head -n 1
-"$target/debug/examples/microcontroller" "$programs"
+"$target/debug/examples/microcontroller" "$programs" "${CUTS:-20}"

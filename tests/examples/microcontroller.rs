@@ -1,8 +1,8 @@
 //! What `make microcontroller` runs: emulated Cortex-M4 boards update themselves from the real server, and what that
 //! costs is measured against the budgets.
 //!
-//! Usage: `microcontroller FOLDER`, with the boot loader and two images of the firmware in the folder. It ends with 1
-//! where a figure is over its budget, and panics where a device does not come where it should.
+//! Usage: `microcontroller FOLDER CUTS`, with the boot loader and two images of the firmware in the folder, and how often
+//! the power is cut in the middle of an operation of the flash; `SEED` repeats the moments. It ends with 1 where a figure is over its budget, and panics where a device does not come where it should.
 
 #![expect(
     clippy::expect_used,
@@ -12,6 +12,7 @@
 )]
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -19,15 +20,19 @@ use std::time::Instant;
 
 use bellwether_api::DeviceOutcome;
 use bellwether_tests::board::{self, Board, Made, Row, Sizes};
+use bellwether_tests::chance::Chance;
 use bellwether_tests::fleet::Fleet;
 
 fn main() -> ExitCode {
-    let folder = PathBuf::from(std::env::args().nth(1).expect("usage: microcontroller FOLDER"));
+    let mut words = std::env::args().skip(1);
+    let folder = PathBuf::from(words.next().expect(USAGE));
+    let cuts = words.next().and_then(|cuts| cuts.parse().ok()).expect(USAGE);
     let site = Site::open(&folder);
     println!("An emulated Cortex-M4 and the real server, CoAP over plain UDP:");
     let delta = site.updates(1, "meter", true);
     let full = site.updates(2, "lamp", false);
     site.goes_back(3, "valve");
+    site.survives_cuts(4, cuts);
     let rows = site.rows(&[delta, full]);
     println!("\n{}", board::table(&rows));
     let over = board::over(&rows);
@@ -66,14 +71,20 @@ impl<'a> Site<'a> {
         Board::new(&self.folder.join("boot.elf"), &board::flash(made))
     }
 
-    /// Publishes both versions for a class, launches, and switches a board on until its update is over; each run has a
-    /// class of its own.
-    fn run(&self, number: u64, class: &str, new: &[u8], patches: bool) -> (Board, String, i32) {
+    /// Publishes both versions for a class and launches a campaign for a board, which stays off; each has a class of its
+    /// own.
+    fn prepare(&self, number: u64, class: &str, new: &[u8], patches: bool) -> (Board, String) {
         self.fleet.release(class, OLD, &self.image(OLD));
         self.fleet.release(class, NEW, new);
         let manifest = self.fleet.manifest(number, &[(class, NEW)]);
-        let mut board = self.board(&name(number), class, patches);
+        let board = self.board(&name(number), class, patches);
         let campaign = self.fleet.launch(&manifest, "");
+        (board, campaign)
+    }
+
+    /// Prepares a board and switches it on until its update is over.
+    fn run(&self, number: u64, class: &str, new: &[u8], patches: bool) -> (Board, String, i32) {
+        let (mut board, campaign) = self.prepare(number, class, new, patches);
         board.switch_on(&["exit-when-updated"]);
         let status = board.wait_end();
         let code = status.code().unwrap_or_else(|| panic!("{status}\n{}", board.said()));
@@ -89,6 +100,7 @@ impl<'a> Site<'a> {
         assert_eq!(status, UPDATED, "{said}");
         self.fleet.wait_outcome(&campaign, &name(number), DeviceOutcome::Installed);
         assert_eq!(board::confirmed_version(board.flash()), NEW, "{said}");
+        assert!(!board::is_on_trial(board.flash()), "{said}");
         let granted = said.lines().find_map(|line| line.strip_prefix("granted ")).expect("a grant");
         assert_eq!(granted.starts_with("delta"), patches, "{said}");
         assert!(said.contains("firmware 2.0.0 on trial"), "{said}");
@@ -109,6 +121,31 @@ impl<'a> Site<'a> {
         println!("  {name}: an image that hangs was started three times by the watchdog, then {OLD} again");
     }
 
+    /// Updates of boards from number `first` on, whose power is cut again and again until it was cut so often.
+    fn survives_cuts(&self, first: u64, cuts: u32) {
+        let (mut chance, mut seen) = (Chance::told(), Cuts::default());
+        let mut number = first;
+        while seen.all < cuts {
+            let (class, patches) = (format!("cut-{number}"), number.is_multiple_of(2));
+            let (mut board, campaign) = self.prepare(number, &class, &self.image(NEW), patches);
+            let mut trials = 0;
+            while seen.all < cuts && !cut_once(&mut board, &mut chance, &mut seen, &mut trials) {}
+            if board::confirmed_version(board.flash()) != NEW || !self.is_installed(&campaign, number) {
+                board.switch_on(&["exit-when-updated"]);
+                assert_eq!(board.wait_end().code(), Some(UPDATED), "{}", board.said());
+            }
+            self.fleet.wait_outcome(&campaign, &name(number), DeviceOutcome::Installed);
+            assert_eq!(board::confirmed_version(board.flash()), NEW, "{}", board.said());
+            seen.tell(&board.said());
+            number += 1;
+        }
+        println!("  {} more: power cut {} times ({seen}), each runs {NEW}", number - first, seen.all);
+    }
+
+    fn is_installed(&self, campaign: &str, number: u64) -> bool {
+        self.fleet.track(campaign, &name(number)).outcome == DeviceOutcome::Installed
+    }
+
     /// The figures, each beside its bounds.
     fn rows(&self, runs: &[Used]) -> Vec<Row> {
         let boot = Sizes::of(&self.folder.join("boot.elf"));
@@ -118,14 +155,14 @@ impl<'a> Site<'a> {
         let (stack, heap, network) = (most("stack"), most("heap"), most("network"));
         let fixed = firmware.ram - firmware.heap;
         let mut rows = vec![
-            row("boot loader: flash", boot.flash, 11_988, None),
+            row("boot loader: flash", boot.flash, 12_504, None),
             row("firmware: flash", firmware.flash, 329_164, Some(96 * 1024)),
         ];
         for (part, bytes) in &firmware.parts {
             rows.push(Row { name: part, measured: *bytes, budget: None, goal: None });
         }
         rows.extend([
-            row("RAM: static, without the heap", fixed, 64, None),
+            row("RAM: static, without the heap", fixed, 72, None),
             row("RAM: stack, at the most", stack, 44_372, None),
             row("RAM: heap, at the most", heap, 30_568, None),
             row("  of it the network's", network, 5_760, None),
@@ -133,6 +170,69 @@ impl<'a> Site<'a> {
         ]);
         rows
     }
+}
+
+/// Cuts of the power, by what they hit.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cuts {
+    all: u32,
+    words: usize,
+    erasures: usize,
+    on_trial: u32,
+    after: u32,
+}
+
+impl Cuts {
+    /// Counts what a board said of them.
+    fn tell(&mut self, said: &str) {
+        self.words += said.matches("power cut in a word").count();
+        self.erasures += said.matches("power cut in an erasure").count();
+    }
+}
+
+impl fmt::Display for Cuts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { words, erasures, on_trial, after, .. } = self;
+        write!(f, "{words} in a word, {erasures} in an erasure; {on_trial} on trial, {after} once confirmed")
+    }
+}
+
+/// Switches a board on until its power is cut in one of its next operations, or until its update is over, which it tells.
+/// `trials` counts the cuts since the trial began: a third would be the end of the image.
+fn cut_once(board: &mut Board, chance: &mut Chance, seen: &mut Cuts, trials: &mut u32) -> bool {
+    let words = moments(chance, *trials < TRIALS_CUT_MAX);
+    let words: Vec<&str> = words.iter().map(String::as_str).chain(["exit-when-updated"]).collect();
+    board.switch_on(&words);
+    let code = board.wait_end().code();
+    let version = board::confirmed_version(board.flash());
+    assert!([OLD, NEW].contains(&version.as_str()), "{version}");
+    match code {
+        Some(UPDATED) => return true,
+        Some(POWER_CUT) => seen.all += 1,
+        _ => panic!("{code:?} after {words:?}\n{}", board.said()),
+    }
+    let on_trial = board::is_on_trial(board.flash());
+    *trials += u32::from(on_trial);
+    seen.on_trial += u32::from(on_trial);
+    seen.after += u32::from(version == NEW);
+    false
+}
+
+/// Draws in which operation the power goes: of the firmware, and where it comes to a trial, of the boot loader then or
+/// of the firmware on trial.
+fn moments(chance: &mut Chance, on_trial: bool) -> Vec<String> {
+    let mut moments = Vec::new();
+    if chance.below(3) > 0 {
+        // As many among the first ten as among the first hundred thousand.
+        let bound = 1 << chance.below(OPERATIONS_LOG);
+        moments.push(format!("cut={}", 1 + chance.below(bound)));
+    }
+    if on_trial && chance.below(2) == 0 {
+        moments.push(format!("boot-cut={}", 1 + chance.below(BOOT_OPERATIONS)));
+    } else if on_trial {
+        moments.push(format!("trial-cut={}", 1 + chance.below(TRIAL_OPERATIONS)));
+    }
+    moments
 }
 
 fn name(number: u64) -> String {
@@ -176,3 +276,18 @@ const NEW: &str = "2.0.0";
 // Exit statuses of the firmware.
 const UPDATED: i32 = 0;
 const NOT_UPDATED: i32 = 4;
+const POWER_CUT: i32 = 7;
+
+const USAGE: &str = "usage: microcontroller FOLDER CUTS";
+
+/// Operations of the flash in an update: about 2 to this power, most of them words of the image.
+const OPERATIONS_LOG: u64 = 17;
+
+/// Operations of the firmware on trial: a boot state, a record with a report, another one when its receipt comes.
+const TRIAL_OPERATIONS: u64 = 600;
+
+/// Cuts while an image is on trial; it is started three times.
+const TRIALS_CUT_MAX: u32 = 2;
+
+/// Operations of the boot loader where it writes: an erasure and the words of a boot state.
+const BOOT_OPERATIONS: u64 = 60;

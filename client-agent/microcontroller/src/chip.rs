@@ -1,8 +1,18 @@
-//! The board's flash chip, played by a window of memory.
+//! The board's flash chip, played by a window of memory; the power can be cut in the middle of one of its operations.
 
 use crate::layout::SECTOR_BYTES;
-use crate::metal::FLASH;
+use crate::metal::{self, FLASH};
 use crate::nor::Chip;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+/// Operations of this program so far, and the one in which the power is cut; 0 for none.
+static DONE: AtomicU32 = AtomicU32::new(0);
+static CUT_AT: AtomicU32 = AtomicU32::new(0);
+
+/// Cuts the power in an operation from now on, numbered from 1: a word that is programmed or a sector that is erased.
+pub fn cut_power_at(operation: u32) {
+    CUT_AT.store(DONE.load(Ordering::Relaxed).saturating_add(operation), Ordering::Relaxed);
+}
 
 /// The chip.
 #[derive(Clone, Copy, Debug, Default)]
@@ -22,12 +32,44 @@ impl Chip for BoardChip {
     }
 
     fn program(&mut self, at: u32, word: u32) {
-        FLASH.write(at as usize, FLASH.read(at as usize) & word);
+        let is_cut = is_cut();
+        // Of a word that is cut off, some bits are programmed and others are not.
+        let programmed = if is_cut { word | TORN } else { word };
+        FLASH.write(at as usize, FLASH.read(at as usize) & programmed);
+        if is_cut {
+            switch_off("power cut in a word\n");
+        }
     }
 
     fn erase(&mut self, at: u32) {
-        for word in (at..at + SECTOR_BYTES).step_by(4) {
+        let is_cut = is_cut();
+        let end = if is_cut { at + ERASED_OF_CUT_BYTES } else { at + SECTOR_BYTES };
+        for word in (at..end).step_by(4) {
             FLASH.write(word as usize, u32::MAX);
+        }
+        if is_cut {
+            switch_off("power cut in an erasure\n");
         }
     }
 }
+
+/// Counts an operation; tells whether the power is cut in it.
+fn is_cut() -> bool {
+    let number = DONE.load(Ordering::Relaxed).saturating_add(1);
+    DONE.store(number, Ordering::Relaxed);
+    number == CUT_AT.load(Ordering::Relaxed)
+}
+
+fn switch_off(words: &str) -> ! {
+    metal::say(words);
+    metal::exit(STATUS_POWER_CUT)
+}
+
+/// Exit status of a board whose power was cut.
+const STATUS_POWER_CUT: u32 = 7;
+
+/// Bits of a word that were not programmed when the power went.
+const TORN: u32 = 0xA5A5_5A5A;
+
+/// Bytes of a sector that were erased when the power went.
+const ERASED_OF_CUT_BYTES: u32 = SECTOR_BYTES / 4;

@@ -11,6 +11,7 @@ use bellwether_agent::platform::Flash;
 use bellwether_agent::update::boot::{BootState, BootStore, Image, Slot, Trial};
 use bellwether_agent::update::bounded::Bounded;
 use bellwether_agent::update::record::{Record, RecordStore};
+use bellwether_agent::update::slot::digest_of_slot;
 use bellwether_board::layout::{FLASH_BYTES, SECTOR_BYTES, SETTINGS, SETTINGS_BYTES};
 use bellwether_board::nor::{Chip, Nor};
 use bellwether_board::settings::Settings;
@@ -59,16 +60,29 @@ pub fn flash(made: Made<'_>) -> PathBuf {
     path
 }
 
-/// Tells which version a board runs by its flash file, once it is confirmed.
+/// Tells which version a board runs by its flash file: the confirmed one, of which the whole image stands in its slot.
 ///
 /// # Panics
 ///
-/// Where the file holds no boot state, or an image is on trial.
+/// Where the file holds no boot state, or the confirmed image is not whole.
 pub fn confirmed_version(flash: &Path) -> String {
     let mut nor = Nor::new(Memory(fs::read(flash).expect("a flash file")));
     let state = BootStore::new().load(&mut nor).expect("a boot state");
-    assert!(!matches!(state.trial, Trial::Pending { .. }), "an image is on trial");
-    state.running(0).expect("an image").version_text().to_owned()
+    let image = state.running(0).expect("an image");
+    let stands = digest_of_slot(&mut nor, state.active(0).region(0), image.bytes).expect("a slot");
+    assert_eq!(stands, image.digest, "the confirmed image is damaged");
+    image.version_text().to_owned()
+}
+
+/// Tells whether an image is on trial, by the flash file of its board.
+///
+/// # Panics
+///
+/// Where the file holds no boot state.
+pub fn is_on_trial(flash: &Path) -> bool {
+    let mut nor = Nor::new(Memory(fs::read(flash).expect("a flash file")));
+    let state = BootStore::new().load(&mut nor).expect("a boot state");
+    matches!(state.trial, Trial::Pending { .. })
 }
 
 /// The seed goes into the record alone.

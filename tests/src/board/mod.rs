@@ -8,5 +8,5 @@ mod sizes;
 
 pub use budget::{Row, over, table};
 pub use emulator::Board;
-pub use factory::{Made, confirmed_version, flash};
+pub use factory::{Made, confirmed_version, flash, is_on_trial};
 pub use sizes::Sizes;

@@ -5,6 +5,7 @@ use crate::line::{DATAGRAM_BYTES_MAX, Line};
 use crate::words;
 use bellwether_agent::agent::{Agent, Event, Route, Ticket};
 use bellwether_agent::coap::{self, Config, Endpoint, Failure, Instant, RequestId};
+use bellwether_agent::lwm2m::firmware::{State, UpdateResult};
 use bellwether_agent::manifests::message::Moment;
 use bellwether_agent::platform::Random;
 use bellwether_board::chip::BoardChip;
@@ -152,6 +153,8 @@ impl<'a> Session<'a> {
                 Event::Reboot => return Some(Ended::Reboot),
                 Event::Stopped => return Some(Ended::Finished(self.status)),
                 Event::Receipt(Moment::Installed) => self.finish(0),
+                // The power went between the receipt and the end.
+                Event::Registered if self.is_updated() => self.finish(0),
                 Event::Receipt(Moment::Failed) | Event::Refused { .. } | Event::Stop => {
                     self.finish(STATUS_NOT_UPDATED);
                 }
@@ -159,6 +162,13 @@ impl<'a> Session<'a> {
             }
         }
         None
+    }
+
+    /// Whether the newest update was installed and nothing of it is owed any more.
+    fn is_updated(&self) -> bool {
+        self.agent.firmware_state() == State::Idle
+            && self.agent.firmware_result() == UpdateResult::Success
+            && self.agent.updater().pending_report().is_none()
     }
 
     fn finish(&mut self, status: u32) {

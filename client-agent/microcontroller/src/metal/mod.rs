@@ -11,7 +11,7 @@ mod stack;
 mod start;
 mod window;
 
-pub use semihosting::{exit, host_noise, say, word_of_command_line};
+pub use semihosting::{exit, host_noise, number_of_command_line, say, word_of_command_line};
 pub use stack::{paint, peak_bytes};
 pub use start::reset;
 #[cfg(feature = "loader")]

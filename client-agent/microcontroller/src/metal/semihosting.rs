@@ -39,13 +39,29 @@ pub fn host_noise(into: &mut [u8]) -> bool {
 /// Tells whether the emulator was given this word.
 #[must_use]
 pub fn word_of_command_line(word: &str) -> bool {
+    find_word(|said| (said == word.as_bytes()).then_some(())).is_some()
+}
+
+/// Gives the number that the emulator was given behind this word.
+#[must_use]
+pub fn number_of_command_line(word: &str) -> Option<u32> {
+    find_word(|said| {
+        let digits = said.strip_prefix(word.as_bytes())?;
+        let digit = |number: u32, digit: &u8| {
+            let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+            number.checked_mul(10)?.checked_add(u32::from(digit))
+        };
+        digits.iter().try_fold(0, digit)
+    })
+}
+
+fn find_word<T>(find: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
     let mut line = [0; LINE_BYTES];
     let mut block = [line.as_mut_ptr() as usize, LINE_BYTES];
     if call(SYS_GET_CMDLINE, block.as_mut_ptr() as usize) != 0 {
-        return false;
+        return None;
     }
-    let line = line.get(..block[1]).unwrap_or_default();
-    line.split(|byte| *byte == b' ').any(|said| said == word.as_bytes())
+    line.get(..block[1])?.split(|byte| *byte == b' ').find_map(find)
 }
 
 /// Asks the emulator for something; `block` is a number or the address of what the operation reads and writes.
