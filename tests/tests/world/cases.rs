@@ -118,6 +118,23 @@ fn device_that_registers_anew_is_offered_the_first_of_two_campaigns_alone() {
     assert!(outcome.figures.seconds < 1_800, "neither waited for the end of a grant: {:?}", outcome.figures);
 }
 
+// Both had offered it their manifests, one of them before it was paused: the second took the place of the first, whose
+// grant was on its way, and was put off until that had ended.
+#[test]
+fn device_that_two_campaigns_wait_for_is_offered_the_first_alone_when_it_registers() {
+    let mut plan = quiet(4_000);
+    plan.weather = slow(200);
+    plan.happenings = vec![
+        (Duration::from_millis(1_900), Happening::Outage(Who::Device(0), Duration::from_secs(38))),
+        (Duration::from_secs(5), Happening::Operator(Act::Pause)),
+        (Duration::from_secs(10), Happening::Operator(Act::Second)),
+        (Duration::from_secs(15), Happening::PowerCut(0)),
+        (Duration::from_secs(20), Happening::Operator(Act::Resume)),
+    ];
+    let outcome = run(&plan);
+    assert!(outcome.figures.seconds < 1_800, "neither waited for the end of a grant: {:?}", outcome.figures);
+}
+
 // They were brought to it when it registered, over a link that was dead, and never again: it asked for a grant that it
 // could not take without them.
 #[test]
