@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, Header};
 
 use super::{
-    BackupError, CONTENTS, Contents, DATABASE, Entry, FORMAT, IMAGES, SEAL, SEALED_AS, SMALL_FILE_BYTES_MAX,
-    SMALL_FILES, image_path, read_failed, sync_folder, write_failed,
+    BackupError, CONTENTS, CONTENTS_BYTES_MAX, Contents, DATABASE, Entry, FORMAT, IMAGES, SEAL, SEALED_AS,
+    SMALL_FILE_BYTES_MAX, SMALL_FILES, image_path, read_failed, sync_folder, write_failed,
 };
 use crate::vault::Vault;
 
@@ -194,6 +194,10 @@ impl Archive {
         let contents = Contents { format: FORMAT, made_at: now, server, schema, files, missing };
         let text =
             serde_json::to_vec_pretty(&contents).map_err(|error| write_failed(&self.path)(error.into()))?;
+        if text.len() as u64 > CONTENTS_BYTES_MAX {
+            let error = io::Error::other("there are more images than a backup lists, a million");
+            return Err(write_failed(&self.path)(error));
+        }
         self.append(CONTENTS, text.len() as u64, text.as_slice())?;
         let seal = vault.seal(SEALED_AS, Tenant::default().as_str(), &Sha256::digest(&text))?;
         self.append(SEAL, seal.as_bytes().len() as u64, seal.as_bytes())?;

@@ -166,3 +166,6 @@ const SMALL_FILES: [&str; 2] = ["http.token", "mqtt.json"];
 
 /// Bytes of a small file: a token and a login have less than 300.
 const SMALL_FILE_BYTES_MAX: u64 = 4_096;
+
+/// What a backup says of itself is no longer, in bytes: a million images, about 200 bytes for each.
+const CONTENTS_BYTES_MAX: u64 = 200_000_000;

@@ -21,8 +21,8 @@ use sha2::{Digest, Sha256};
 use tar::Archive;
 
 use super::{
-    BackupError, CONTENTS, Contents, DATABASE, Entry, FORMAT, IMAGES, SEAL, SEALED_AS, SMALL_FILES,
-    image_path, read_failed, sync_folder, write_failed,
+    BackupError, CONTENTS, CONTENTS_BYTES_MAX, Contents, DATABASE, Entry, FORMAT, IMAGES, SEAL, SEALED_AS,
+    SMALL_FILES, image_path, read_failed, sync_folder, write_failed,
 };
 use crate::core::DISTRIBUTOR_SETTING;
 use crate::shell;
@@ -132,6 +132,9 @@ pub fn unpack(file: &Path, staging: &Path) -> Result<Unpacked, BackupError> {
             .into_iter()
             .find_map(|(known, kept)| (known == name).then_some(kept))
         {
+            if entry.size() > CONTENTS_BYTES_MAX {
+                return Err(broken(format!("{name} is longer than {CONTENTS_BYTES_MAX} bytes")));
+            }
             let mut text = Vec::new();
             entry.read_to_end(&mut text).map_err(|error| broken(error.to_string()))?;
             if kept.replace(text).is_some() {
@@ -394,5 +397,19 @@ mod tests {
         let plain = tar::Header::new_gnu();
         let path = tar_of(folder.path(), &[(DATABASE, plain.clone(), b"1"), (DATABASE, plain, b"2")]);
         assert_eq!(why_not(&path, &folder.path().join("into")), "bellwether.db is there twice");
+    }
+
+    #[test]
+    fn account_that_would_fill_the_memory_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("backup.tar");
+        let mut header = tar::Header::new_gnu();
+        header.set_path(CONTENTS).unwrap();
+        header.set_size(CONTENTS_BYTES_MAX + 1);
+        header.set_cksum();
+        // The file has no more than the header; its length is believed first.
+        fs::write(&path, header.as_bytes()).unwrap();
+        let said = why_not(&path, &folder.path().join("into"));
+        assert_eq!(said, "backup.json is longer than 200000000 bytes");
     }
 }
