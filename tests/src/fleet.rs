@@ -240,6 +240,12 @@ impl Fleet {
         self.server.http().read(&format!("/v1/devices/{device}"))
     }
 
+    /// Waits until the server has read what a device tells of itself.
+    pub fn wait_told(&self, device: &str) {
+        let look = || self.show(device).told.then_some(());
+        wait::until(&format!("what {device} tells"), wait::LONG, look, || self.server.tail());
+    }
+
     /// Lists the alarms about a device.
     pub fn alarms(&self, device: &str) -> Vec<Alarm> {
         let alarms: Vec<Alarm> = self.server.http().read("/v1/alarms");

@@ -31,6 +31,7 @@ pub mod rounds;
 pub mod server;
 pub mod site;
 pub mod small_disk;
+pub mod stored;
 pub mod uplink;
 pub mod wait;
 pub mod world;

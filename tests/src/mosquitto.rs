@@ -112,11 +112,13 @@ impl Mosquitto {
         fs::write(&file, self.configuration()).expect("written");
         let mut command = Command::new("/usr/sbin/mosquitto");
         command.arg("-c").arg(&file).env_clear();
+        // Its listeners stand when it says so; that somebody answers at the port could be another process's doing.
+        let starts = || fs::read_to_string(self.log()).map_or(0, |log| log.matches(RUNNING).count());
+        let before = starts();
         let mut program = Program::start(command, &self.log());
         let look = || {
-            let ended = program.ended().is_some();
-            let answers = std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok();
-            (ended || answers).then_some(!ended)
+            let (ended, is_up) = (program.ended().is_some(), starts() > before);
+            (ended || is_up).then_some(!ended)
         };
         let is_up = wait::until("mosquitto or its end", wait::LONG, look, || program::tail(&self.log()));
         is_up.then_some(program)
@@ -153,6 +155,8 @@ fn free_port() -> u16 {
     probe.local_addr().expect("its address").port()
 }
 
+/// The end of the line that it says once it listens.
+const RUNNING: &str = " running\n";
 const USERS: [&str; 3] = ["server", "manager", "observer"];
 const CONFIGURATION: &str = include_str!("../../docs/mosquitto/mosquitto.conf");
 const ACL: &str = include_str!("../../docs/mosquitto/bellwether.acl");

@@ -8,7 +8,7 @@ use crate::gateway::Gateway;
 use crate::meters::Meters;
 use crate::raw_device::{Identity, RawDevice};
 use crate::uplink::Uplink;
-use crate::{images, wait};
+use crate::{images, stored, wait};
 
 /// A gateway with its line; devices come one by one.
 #[derive(Debug)]
@@ -74,17 +74,10 @@ impl Site {
         let mut meter = self.agent(name);
         meter.switch_on(&[]);
         meter.wait_status("a registration", |status| status["registered"] == true);
-        self.wait_told(name);
+        self.meters.fleet.wait_told(name);
         meter.kill9();
         meter.forget_status();
         meter
-    }
-
-    /// Waits until the server has read what a device is.
-    pub fn wait_told(&self, name: &str) {
-        let fleet = &self.meters.fleet;
-        let look = || fleet.show(name).told.then_some(());
-        wait::until(&format!("what {name} tells"), wait::LONG, look, || fleet.server.tail());
     }
 
     /// Waits until the gateway has a bundle with a grant, and all frames of the one resource.
@@ -150,19 +143,7 @@ impl Site {
     ///
     /// Where it can't be read.
     pub fn stored(&self) -> Vec<(std::path::PathBuf, Vec<u8>)> {
-        let (mut folders, mut files) = (vec![self.gateway.data().to_owned()], Vec::new());
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).expect("a folder") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else {
-                    let content = std::fs::read(&path).expect("a file");
-                    files.push((path, content));
-                }
-            }
-        }
-        files
+        stored::files(self.gateway.data())
     }
 
     /// Waits until so many frames left the server for the gateway.

@@ -1,6 +1,7 @@
 //! Shards on loopback whose owner keeps keys and sleeping sessions.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +40,25 @@ fn loopback() -> SocketAddr {
 }
 
 fn server(bind: SocketAddr, hibernate_after: Duration) -> (ShardHandle, Receiver<Event>) {
+    try_server(bind, hibernate_after).unwrap()
+}
+
+fn try_server(bind: SocketAddr, hibernate_after: Duration) -> io::Result<(ShardHandle, Receiver<Event>)> {
     let mut config = ShardConfig::new(bind, Security::PskServer(Arc::new(Elsewhere)));
     config.dtls.hibernate_after = Some(hibernate_after);
     config.dtls.cid_secret = Secret::new(b"tells made-up connection IDs".to_vec());
-    Shard::spawn(config, Box::new(Who)).unwrap()
+    Shard::spawn(config, Box::new(Who))
+}
+
+/// Serves where another server was; a test beside this one may have got the port meanwhile, and gives it back.
+async fn server_again(address: SocketAddr, hibernate_after: Duration) -> (ShardHandle, Receiver<Event>) {
+    loop {
+        match try_server(address, hibernate_after) {
+            Ok(served) => return served,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 fn client(identity: &str) -> (ShardHandle, Receiver<Event>) {
@@ -195,7 +211,7 @@ async fn device_goes_on_after_its_server_was_stopped_and_started() {
     soon(device.request(session, get())).await.unwrap();
     let mut kept = soon(first.hibernate()).await;
     assert_eq!(kept.len(), 1);
-    let (second, mut events) = server(first.local_addr(), Duration::from_mins(5));
+    let (second, mut events) = soon(server_again(first.local_addr(), Duration::from_mins(5))).await;
     let (answer, ()) = tokio::join!(soon(device.request(session, get())), async {
         let session = wanted(&mut events).await;
         second.resume(session, kept.pop());

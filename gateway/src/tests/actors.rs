@@ -1,6 +1,7 @@
 //! A server and devices, played over real DTLS on the loopback.
 
 use std::collections::HashMap;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -62,23 +63,32 @@ impl Server {
     pub(super) fn start(children: &[&str]) -> Self {
         let seen =
             Seen { children: children.iter().map(|name| (*name).to_owned()).collect(), ..Seen::default() };
-        Self::start_at("127.0.0.1:0".parse().unwrap(), Arc::new(Mutex::new(seen)))
+        Self::start_at("127.0.0.1:0".parse().unwrap(), Arc::new(Mutex::new(seen))).unwrap()
     }
 
-    /// Comes back where it was, with what it knew.
-    pub(super) fn again(address: SocketAddr, seen: Arc<Mutex<Seen>>) -> Self {
+    /// Comes back where it was, with what it knew. Where another test has got its port meanwhile, it waits for that.
+    pub(super) async fn again(address: SocketAddr, seen: Arc<Mutex<Seen>>) -> Self {
         seen.lock().unwrap().session = None;
-        Self::start_at(address, seen)
+        let coming = async {
+            loop {
+                match Self::start_at(address, Arc::clone(&seen)) {
+                    Ok(server) => return server,
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse, "{address}: {error}"),
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, coming).await.unwrap()
     }
 
-    fn start_at(address: SocketAddr, seen: Arc<Mutex<Seen>>) -> Self {
+    fn start_at(address: SocketAddr, seen: Arc<Mutex<Seen>>) -> io::Result<Self> {
         let keys = PskTable::new();
         keys.insert(NAME, Secret::new(GATEWAY_KEY.to_vec()).unwrap());
         let mut config = ShardConfig::new(address, Security::PskServer(Arc::new(keys)));
         config.coap.transmission.ack_timeout = Duration::from_millis(ACK_TIMEOUT_MS);
-        let (shard, events) = Shard::spawn(config, Box::new(NoService)).unwrap();
+        let (shard, events) = Shard::spawn(config, Box::new(NoService))?;
         tokio::spawn(serve(shard.clone(), events, Arc::clone(&seen)));
-        Self { shard, seen }
+        Ok(Self { shard, seen })
     }
 
     pub(super) fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -400,4 +410,4 @@ pub(super) async fn until(what: &str, holds: impl Fn() -> bool) {
     assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "waited in vain for {what}");
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);

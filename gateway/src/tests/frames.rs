@@ -1,11 +1,10 @@
 //! Frames: fetched once, verified, kept, and served from what is verified.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bellwether_net::coap::Code;
 
-use super::actors::{Device, Server, Site, until};
+use super::actors::{Device, PATIENCE, Server, Site, until};
 use crate::testing::{BundleOf, World};
 
 const TWENTY: usize = 20;
@@ -179,6 +178,6 @@ async fn device_that_waits_does_not_wait_for_the_pace_of_what_is_fetched_ahead()
     server.put_bundle(&world.bundle(&BundleOf { bytes_per_s: 1, ..BundleOf::DEFAULT })).await;
     until("the first block", || !server.seen().blocks.is_empty()).await;
     let device = Device::connect(&site, "lamp-1").await;
-    let fetched = tokio::time::timeout(Duration::from_secs(10), device.fetch(&world.root())).await;
+    let fetched = tokio::time::timeout(PATIENCE, device.fetch(&world.root())).await;
     assert!(fetched.is_ok_and(|body| body == world.chain().framed()));
 }

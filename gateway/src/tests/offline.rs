@@ -91,7 +91,7 @@ async fn kept_reports_are_delivered_in_order_after_a_restart_and_their_receipts_
     assert_eq!(device.report(decrypted.clone()).await.code, Code::SERVICE_UNAVAILABLE);
     assert_eq!(site.counters().reports.kept.get(), 2);
     site.halt().await;
-    let server = Server::again(address, seen);
+    let server = Server::again(address, seen).await;
     site.boot();
     until("the reports", || server.seen().reports.len() == 2).await;
     let gateway = Arc::clone(&site.running().gateway);
@@ -114,7 +114,7 @@ async fn server_that_comes_and_goes_is_found_again_each_time() {
         let (address, seen) = away(&site, server).await;
         let report = World::report("lamp-1", 7, Moment::Failed, round);
         assert_eq!(device.report(report.clone()).await.code, Code::SERVICE_UNAVAILABLE);
-        server = Server::again(address, seen);
+        server = Server::again(address, seen).await;
         until("the server", || gateway.uplink.is_up()).await;
         until("the report", || server.seen().reports.contains(&report)).await;
         let request = world.request(&Ask { counter: u64::from(round), ..Ask::default() });

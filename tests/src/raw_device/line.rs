@@ -120,7 +120,7 @@ impl Line {
         request.with_payload(LINK_FORMAT, OBJECTS.as_bytes().to_vec())
     }
 
-    /// Registers with object 26250, which tells this, and waits until the server has read it.
+    /// Registers with object 26250, which tells this; the server reads it right after.
     ///
     /// # Panics
     ///

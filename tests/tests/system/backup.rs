@@ -55,7 +55,12 @@ fn backup_of_a_server_at_work_is_whole_and_its_owners_alone_and_holds_no_master_
     for agent in &mut agents {
         agent.switch_on(&[]);
     }
-    meters.fleet.wait_outcome(&campaign, "meter-1", DeviceOutcome::Granted);
+    // Or further: at work, however late this looks.
+    let at_work = || {
+        let outcome = meters.fleet.track(&campaign, "meter-1").outcome;
+        (!matches!(outcome, DeviceOutcome::Waiting | DeviceOutcome::Offered)).then_some(())
+    };
+    wait::until("a device at work", wait::LONG, at_work, || meters.fleet.story(&campaign, "meter-1"));
     let before = names(meters.fleet.folder());
     let file = back_up(&meters.fleet, "backup.tar");
     assert_eq!(fs::metadata(&file).expect("there").permissions().mode() & 0o777, 0o600);

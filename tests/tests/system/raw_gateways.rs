@@ -29,10 +29,13 @@ fn unit(meters: &Meters, name: &str) -> PathBuf {
     meters.fleet.folder().join(format!("{name}.unit"))
 }
 
-/// A meter behind the gateway, registered, that told its answers.
+/// A meter behind the gateway, registered, that told its answers: a campaign that is launched now sends one bundle, and
+/// not another one when it has been heard.
 fn telling(meters: &Meters, name: &str) -> RawDevice {
     let unit = meters.fleet.device_behind(name, "meter", "gw-1");
-    RawDevice::telling(meters.fleet.server.coaps(), &unit, "meter", images::digest(&meters.old))
+    let meter = RawDevice::telling(meters.fleet.server.coaps(), &unit, "meter", images::digest(&meters.old));
+    meters.fleet.wait_told(name);
+    meter
 }
 
 /// A meter behind the gateway that was never switched on.

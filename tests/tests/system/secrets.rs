@@ -1,7 +1,6 @@
 //! No secret of a run is in what the run writes, prints or answers.
 
 use std::fs;
-use std::path::Path;
 
 use bellwether_manifests::message::Moment;
 use bellwether_tests::agent::Agent;
@@ -10,6 +9,7 @@ use bellwether_tests::meters::Meters;
 use bellwether_tests::mqtt::{Login, Mqtt};
 use bellwether_tests::program::Program;
 use bellwether_tests::raw_device::Identity;
+use bellwether_tests::stored;
 
 /// A secret under a name for failures.
 struct Secret {
@@ -56,12 +56,6 @@ fn assert_none_in(secrets: &[Secret], what: &str, haystack: &[u8]) {
     for secret in secrets {
         assert!(!secret.is_in(haystack), "{} is in {what}", secret.name);
     }
-}
-
-/// All files below a folder.
-fn files(folder: &Path) -> Vec<std::path::PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
 }
 
 #[test]
@@ -147,8 +141,8 @@ fn secrets_are_in_no_log_message_or_folder_of_a_site() {
     assert_none_in(&secrets, "the server's log", meters.fleet.server.said().as_bytes());
     assert_none_in(&secrets, "the gateway's log", gateway.said().as_bytes());
     assert_none_in(&secrets, "the agent's log", agent.said().as_bytes());
-    for path in files(gateway.data()) {
-        assert_none_in(&secrets, &path.display().to_string(), &fs::read(&path).expect("read"));
+    for (path, content) in stored::files(gateway.data()) {
+        assert_none_in(&secrets, &path.display().to_string(), &content);
     }
     // Keys of links are the gateway's own; those of devices never were in its memory.
     let memory = gateway.memory();
@@ -201,9 +195,8 @@ fn secrets_at_rest_are_in_their_own_files_alone() {
     let unit = meters.fleet.folder().join("meter-1.unit");
     let secrets = secrets_of(&meters, &Identity::from_factory(&unit, "meter", [0; 32]));
     let mut found = Vec::new();
-    for path in files(meters.fleet.folder()) {
+    for (path, content) in stored::files(meters.fleet.folder()) {
         let name = path.file_name().and_then(|name| name.to_str()).expect("a name").to_owned();
-        let content = fs::read(&path).expect("read");
         let within = secrets.iter().filter(|secret| secret.is_in(&content));
         found.extend(within.map(|secret| format!("{} in {name}", secret.name)));
     }

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use bellwether_api::{Campaign, CampaignPage, CampaignState, Device, DeviceOutcome, Release};
 use bellwether_manifests::message::{Moment, content_format};
@@ -191,7 +192,7 @@ fn killed_server_acknowledged_nothing_that_it_forgot_to_many_devices_at_once() {
         // Of 24 in all.
         for kill in [3, 9, 15, 21] {
             let enough = || (acknowledged.load(Ordering::SeqCst) >= kill + round % 4).then_some(());
-            wait::until("acknowledgements", wait::LONG, enough, || meters.fleet.server.tail());
+            wait::until("acknowledgements", PERSISTENCE, enough, || meters.fleet.server.tail());
             meters.fleet.kill_and_restart();
         }
         for thread in threads {
@@ -245,7 +246,7 @@ fn persist(device: &mut RawDevice, server: SocketAddr, path: &str, format: u16, 
     let what = format!("an answer to {}", device.identity.name);
     wait::until(
         &what,
-        wait::LONG,
+        PERSISTENCE,
         || {
             let request = Request::new(Method::Post, path).with_payload(format, body.to_vec());
             match device.line.try_send(request) {
@@ -262,3 +263,7 @@ fn persist(device: &mut RawDevice, server: SocketAddr, path: &str, format: u16, 
         String::new,
     )
 }
+
+/// What one answer takes at the most: five kills, each of which a device that had its request acknowledged notices only
+/// after half a minute, with a start of the server and a session after it.
+const PERSISTENCE: Duration = Duration::from_mins(5);
