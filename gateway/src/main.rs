@@ -15,6 +15,8 @@ async fn main() -> ExitCode {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&config.log))
         .with_ansi(std::io::stderr().is_terminal())
+        // Told on the same stream, that a line can't be written would end the task that says it.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if config.log_json {
         builder.json().init();

@@ -144,6 +144,8 @@ fn log(filter: &str, json: bool) {
         // What the broker's library says of each connection is for its own developers.
         .with_env_filter(EnvFilter::new(format!("rumqttd=off,rumqttc=error,{filter}")))
         .with_ansi(std::io::stderr().is_terminal())
+        // Told on the same stream, that a line can't be written would end the task that says it.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     if json {
         builder.json().init();

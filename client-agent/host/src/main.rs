@@ -29,7 +29,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        // Told on the same stream, that a line can't be written would end the device.
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr)
+        .init();
     let done = match &cli.command {
         Command::Flash(args) => prepare::prepare(args).map(|()| Finished::Well).map_err(Into::into),
         Command::Run(args) => switch_on(args),

@@ -1,11 +1,14 @@
 //! A full disk under the server, the gateway, the device and the backup: told with what to do, nothing acknowledged is
 //! lost, and what waits goes on by itself once there is room.
 
+use std::path::Path;
+
 use bellwether_api::{CampaignState, DeviceOutcome};
 use bellwether_manifests::message::Moment;
 use bellwether_net::coap::Code;
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
+use bellwether_tests::http::Http;
 use bellwether_tests::images;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::program::{self, Program};
@@ -220,4 +223,40 @@ fn server_that_starts_on_a_full_disk_says_which() {
     assert_eq!(meters.fleet.campaign(&campaign).state, CampaignState::Running);
     drop(meters);
     drop(disk);
+}
+
+/// Where a log goes whose disk is full.
+const FULL: &str = "/dev/full";
+
+/// Waits for what a process leaves in its folder once it listens; it must not end.
+fn listening(data: &Path, program: &mut Program) -> serde_json::Value {
+    let look = || {
+        assert!(program.ended().is_none(), "it ended since its log takes no lines");
+        serde_json::from_slice(&std::fs::read(data.join("listening.json")).ok()?).ok()
+    };
+    wait::until("a process that listens", wait::LONG, look, String::new)
+}
+
+#[test]
+fn log_on_a_full_disk_ends_neither_a_server_nor_a_request_nor_a_gateway() {
+    let folder = Fleet::new_folder();
+    let data = folder.path().join("server");
+    let mut command = bellwether_tests::server::command(&data);
+    command.args(["--mqtt", "off", "--log", "debug"]);
+    let mut server = Program::start(command, Path::new(FULL));
+    let address = listening(&data, &mut server)["http"].as_str().and_then(|at| at.parse().ok());
+    let token = std::fs::read_to_string(data.join("http.token")).expect("a token");
+    let http = Http::new(address.expect("an address"), Some(token.trim()));
+    // Each is a line in the log.
+    for _ in 0..3 {
+        assert_eq!(http.get("/v1/devices").status, 200);
+    }
+    assert!(server.ended().is_none());
+
+    let fleet = Fleet::start();
+    let gateway = fleet.gateway("gw-1").with_flags(&["--log", "debug"]);
+    let mut running = Program::start(gateway.command(), Path::new(FULL));
+    listening(gateway.data(), &mut running);
+    gateway.wait_status("a session with the server", |status| status["uplink"] == true);
+    assert!(running.ended().is_none());
 }
