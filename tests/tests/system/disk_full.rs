@@ -52,7 +52,12 @@ fn full_disk_of_the_server_is_told_loses_nothing_and_is_over_when_there_is_room(
     let reads: Vec<bellwether_api::Release> = meters.fleet.server.http().read("/v1/releases");
     assert_eq!(reads.len(), 2, "reading goes on");
     let told = || meters.fleet.server.said().contains("takes no writes").then_some(());
-    wait::until("a word about the disk", wait::LONG, told, || meters.fleet.server.tail());
+    // Under a limit of file sizes the log takes no lines either.
+    if mounts {
+        wait::until("a word about the disk", wait::LONG, told, || meters.fleet.server.tail());
+    }
+    let health = meters.fleet.server.http().get("/health/ready");
+    assert!(health.status == 503 && health.body.contains("takes no writes"), "{health:?}");
 
     disk.free(&processes);
     let look = || {
@@ -120,8 +125,10 @@ fn full_disk_of_a_gateway_holds_up_no_device_and_is_over_when_there_is_room() {
     site.uplink.cut();
     let report = raw.identity.report(&granted, Moment::Decrypted);
     assert_eq!(raw.line.send_report(&report.bytes).code, Code::SERVICE_UNAVAILABLE);
-    let told = || site.gateway.said().contains("disk").then_some(());
-    wait::until("a word about the disk", wait::LONG, told, || site.gateway.tail());
+    if mounts {
+        let told = || site.gateway.said().contains("disk").then_some(());
+        wait::until("a word about the disk", wait::LONG, told, || site.gateway.tail());
+    }
     disk.free(&processes);
     assert_eq!(raw.line.send_report(&report.bytes).code, Code::SERVICE_UNAVAILABLE);
     site.wait_reports(1);
