@@ -39,7 +39,7 @@ bench: ## Prints the figures, each beside a peer in the same run. ARGS="--images
 bench-delta: ## Measures deltas of CORPUS=DIR (a folder with a pairs.tsv; PAIRS=a,b for some) beside every peer. ARGS=--reuse keeps the peers'.
 	@scripts/bench-delta.sh "$(CORPUS)" "$(PAIRS)" $(ARGS)
 
-fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_TARGETS and FUZZ_KEEP as in scripts/fuzz.sh.
+fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_TARGETS, FUZZ_KEEP and FUZZ_COVERAGE as in scripts/fuzz.sh.
 	@scripts/tools.sh build
 	@FUZZ_SECONDS=$(or $(FUZZ_SECONDS),$(SECONDS)) scripts/fuzz.sh
 

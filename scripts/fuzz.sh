@@ -7,6 +7,7 @@
 #   FUZZ_JOBS      targets at a time (1)
 #   FUZZ_TARGETS   names of targets, others are left out (all)
 #   FUZZ_KEEP=1    takes what reached new code into fuzz/corpus, minimised
+#   FUZZ_COVERAGE=1  prints too how much of each parser the inputs reach, see scripts/fuzz-coverage.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -94,6 +95,10 @@ if [ "${FUZZ_KEEP:-}" = 1 ]; then
     for name in "${targets[@]}"; do
         keep "$name"
     done
+fi
+
+if [ "${FUZZ_COVERAGE:-}" = 1 ]; then
+    scripts/fuzz-coverage.sh "${targets[@]}"
 fi
 
 executed=0
