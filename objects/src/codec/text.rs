@@ -21,13 +21,16 @@ pub enum TextError {
     /// Infinity and not-a-number have no text.
     #[error("a number that is not finite has no text")]
     NotFinite,
+    /// Build with the feature `float-text`.
+    #[error("this program was built without floating point numbers as text")]
+    FloatLeftOut,
 }
 
 /// Reads one value.
 ///
 /// # Errors
 ///
-/// [`TextError::NotUtf8`], [`TextError::NotOfType`].
+/// [`TextError::NotUtf8`], [`TextError::NotOfType`], [`TextError::FloatLeftOut`].
 pub fn decode(value_type: ValueType, body: &[u8]) -> Result<Value, TextError> {
     let text = core::str::from_utf8(body).map_err(|_| TextError::NotUtf8)?;
     let value = match value_type {
@@ -36,6 +39,7 @@ pub fn decode(value_type: ValueType, body: &[u8]) -> Result<Value, TextError> {
         ValueType::Integer => integer(text).map(Value::Integer),
         ValueType::Time => integer(text).map(Value::Time),
         ValueType::Unsigned => unsigned(text).map(Value::Unsigned),
+        ValueType::Float if !FLOAT_TEXT => return Err(TextError::FloatLeftOut),
         ValueType::Float => float(text).map(Value::Float),
         ValueType::Boolean => boolean(text).map(Value::Boolean),
         ValueType::Opaque => base64::decode(body).map(Value::Opaque),
@@ -48,12 +52,13 @@ pub fn decode(value_type: ValueType, body: &[u8]) -> Result<Value, TextError> {
 ///
 /// # Errors
 ///
-/// [`TextError::NotFinite`].
+/// [`TextError::NotFinite`], [`TextError::FloatLeftOut`].
 pub fn encode(value: &Value) -> Result<String, TextError> {
     Ok(match value {
         Value::String(text) | Value::CoreLink(text) => text.clone(),
         Value::Integer(number) | Value::Time(number) => number.to_string(),
         Value::Unsigned(number) => number.to_string(),
+        Value::Float(_) if !FLOAT_TEXT => return Err(TextError::FloatLeftOut),
         Value::Float(number) if !number.is_finite() => return Err(TextError::NotFinite),
         Value::Float(number) => number.to_string(),
         Value::Boolean(flag) => u8::from(*flag).to_string(),
@@ -84,6 +89,9 @@ fn boolean(text: &str) -> Option<bool> {
         _ => None,
     }
 }
+
+/// Without it the language's tables for these texts, 20 KiB, are not linked.
+const FLOAT_TEXT: bool = cfg!(feature = "float-text");
 
 #[cfg(test)]
 mod tests {
