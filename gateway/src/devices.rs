@@ -134,7 +134,7 @@ async fn question(gateway: &Gateway, child: &str, request: &Request) -> Response
 }
 
 fn from_bundle(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
-    let now = gateway.now();
+    let now = question.judged_at(gateway.now());
     if question.fresh {
         return None;
     }
@@ -146,7 +146,7 @@ fn from_bundle(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
 }
 
 fn from_kept(gateway: &Gateway, question: &Question) -> Option<Vec<u8>> {
-    let now = gateway.now();
+    let now = question.judged_at(gateway.now());
     if question.fresh {
         return None;
     }

@@ -17,8 +17,10 @@ pub struct Question {
     /// Contents of the descriptor that the device holds.
     pub held: Vec<Digest>,
     /// Whether only the server can answer: the request proves something, wants another key, asks "go?", offers a
-    /// share, tells of a report, or finds what it got expired by its own clock.
+    /// share, or tells of a report.
     pub fresh: bool,
+    /// Seconds since 1970 by the clock of the device, where it tells it since what it got had expired by it; else 0.
+    pub clock: u64,
 }
 
 impl Question {
@@ -35,10 +37,21 @@ impl Question {
             || options.wrap_to.is_some()
             || options.go.is_some()
             || options.share.is_some()
-            || options.unconfirmed.is_some()
-            || options.clock.is_some();
+            || options.unconfirmed.is_some();
+        let clock = options.clock.unwrap_or(0);
         let held = options.held.map(|held| held.iter().copied().collect()).unwrap_or_default();
-        Ok(Self { key: GrantKey::new(&request.place, request.selector.manifest, &selector), held, fresh })
+        Ok(Self {
+            key: GrantKey::new(&request.place, request.selector.manifest, &selector),
+            held,
+            fresh,
+            clock,
+        })
+    }
+
+    /// Gives the time by which its device judges when an answer ends: the one here, or its own where that is ahead.
+    #[must_use]
+    pub fn judged_at(&self, now: u64) -> u64 {
+        now.max(self.clock)
     }
 
     /// Writes the answer with this grant; `None` if the device needs a descriptor and none is here that fits.
@@ -106,7 +119,16 @@ mod tests {
         assert!(fresh(&Ask { options: &[7], ..Ask::default() }));
         assert!(fresh(&Ask { options: &[4], ..Ask::default() }));
         assert!(fresh(&Ask { options: &[6], ..Ask::default() }));
-        assert!(fresh(&Ask { options: &[CLOCK], ..Ask::default() }));
+        assert!(!fresh(&Ask { options: &[CLOCK], ..Ask::default() }));
+    }
+
+    #[test]
+    fn clock_that_a_device_tells_counts_where_it_is_ahead() {
+        let world = testing::World::new();
+        let read = |ask: &Ask| Question::read(&world.request(ask)).unwrap();
+        let (without, with) = (read(&Ask::default()), read(&Ask { options: &[CLOCK], ..Ask::default() }));
+        assert_eq!((without.judged_at(NOW - 9), without.judged_at(NOW + 9)), (NOW - 9, NOW + 9));
+        assert_eq!((with.judged_at(NOW - 9), with.judged_at(NOW + 9)), (NOW, NOW + 9));
     }
 
     proptest! {

@@ -131,7 +131,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) id: &'a str,
     pub(crate) index: u16,
     pub(crate) counter: u64,
-    /// Numbers of the options, [`CLOCK`] for the negative one.
+    /// Numbers of the options; [`CLOCK`] or [`FAR_CLOCK`] alone for the negative one.
     pub(crate) options: &'a [u8],
 }
 
@@ -264,7 +264,11 @@ impl World {
             go: ask.options.contains(&5).then_some(GRANT),
             share: ask.options.contains(&6).then_some(&cose_key),
             unconfirmed: ask.options.contains(&7).then_some(Unconfirmed { grant: GRANT, report: &[9; 32] }),
-            clock: ask.options.contains(&CLOCK).then_some(NOW),
+            clock: match ask.options {
+                [CLOCK] => Some(NOW),
+                [FAR_CLOCK] => Some(u64::MAX),
+                _ => None,
+            },
             ..RequestOptions::default()
         };
         self.with_selector(|selector| {
@@ -324,5 +328,8 @@ fn envelope(content: &[u8], by: u8) -> Vec<u8> {
     ManifestDraft::new(1, [7; 16], vec![class], "coaps://h/m/1".into()).sign(&author(by)).unwrap()
 }
 
-/// Stands for option -1.
+/// Stands for option -1 with a clock that is right.
 pub(crate) const CLOCK: u8 = 255;
+
+/// Stands for option -1 with a clock by which everything has expired.
+pub(crate) const FAR_CLOCK: u8 = 254;

@@ -6,7 +6,7 @@ use bellwether_manifests::message::{Answer, Moment, content_format};
 use bellwether_net::coap::{Code, Method, Request};
 
 use super::actors::{Device, Server, Site, until};
-use crate::testing::{self, Ask, BundleOf, GRANT, ISSUED, World};
+use crate::testing::{self, Ask, BundleOf, CLOCK, FAR_CLOCK, GRANT, ISSUED, World};
 
 fn grant_in(payload: &[u8]) -> u64 {
     let answer = Answer::decode(payload).unwrap();
@@ -24,6 +24,9 @@ async fn question_is_answered_from_the_bundle_without_the_server() {
     assert_eq!(grant_in(&response.payload), GRANT);
     let answer = Answer::decode(&response.payload).unwrap();
     assert_eq!(answer.descriptor, Some(&world.descriptor(1)[..]));
+    // What an earlier bundle held had expired by its clock; what this one holds has not.
+    let response = device.ask(world.request(&Ask { counter: 2, options: &[CLOCK], ..Ask::default() })).await;
+    assert_eq!(grant_in(&response.payload), GRANT);
     assert!(server.seen().requests.is_empty());
 }
 
@@ -40,13 +43,14 @@ async fn what_the_bundle_does_not_hold_is_forwarded_as_it_came() {
         (&first, world.request(&Ask { options: &[1], ..Ask::default() })),
         (&first, world.request(&Ask { options: &[5], ..Ask::default() })),
         (&first, world.request(&Ask { options: &[7], ..Ask::default() })),
+        (&first, world.request(&Ask { options: &[FAR_CLOCK], ..Ask::default() })),
     ];
     for (device, request) in &asked {
         assert_eq!(grant_in(&device.ask(request.clone()).await.payload), GRANT + 1);
     }
     let forwarded: Vec<Vec<u8>> = asked.into_iter().map(|(_, request)| request).collect();
     assert_eq!(server.seen().requests, forwarded);
-    assert_eq!(site.counters().requests.forwarded.get(), 5);
+    assert_eq!(site.counters().requests.forwarded.get(), 6);
 }
 
 #[tokio::test(flavor = "multi_thread")]
