@@ -1,7 +1,7 @@
 //! Who is registered, and over which session it is reached. In memory: a device whose registration is lost is
 //! told so at its next update, and registers again.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -85,7 +85,8 @@ pub enum Told {
 pub struct Touched {
     /// Whose it is.
     pub endpoint: Endpoint,
-    /// Whether it came over another session before: one that sleeps is kept with it.
+    /// Whether it came over another session before, or did when that could not be forgotten: one that sleeps is kept
+    /// with it.
     pub from_another: bool,
 }
 
@@ -129,6 +130,8 @@ struct Kept {
     changes: Changes,
     /// Heard, and not yet written down.
     heard: HashMap<Endpoint, Contact>,
+    /// Whose former registration may still be kept with a session that sleeps: nobody could forget it yet.
+    former: HashSet<Endpoint>,
 }
 
 impl Registry {
@@ -163,15 +166,19 @@ impl Registry {
     /// Takes the registrations of devices that newer anchors did not come to, and that were heard of since.
     #[must_use]
     pub fn take_behind(&self, now: u64) -> Vec<Registration> {
-        let is_due = |one: &Registration| one.anchors == Brought::BehindAndHeard;
-        let behind: Vec<_> = self.listing_updates(now).into_iter().filter(is_due).collect();
-        if behind.is_empty() {
-            return behind;
-        }
         let mut kept = self.write();
-        for registration in kept.by_location.values_mut().filter(|one| is_due(one)) {
-            registration.anchors = Brought::UpToDate;
-        }
+        // Taken where it is found: one that is heard of between a look and a later note would be passed over for good.
+        let due = kept
+            .by_location
+            .values_mut()
+            .filter(|one| one.anchors == Brought::BehindAndHeard && one.is_to_get_anchors(now));
+        let mut behind: Vec<_> = due
+            .map(|registration| {
+                registration.anchors = Brought::UpToDate;
+                registration.clone()
+            })
+            .collect();
+        behind.sort_unstable_by(|one, other| one.endpoint.cmp(&other.endpoint));
         behind
     }
 
@@ -211,6 +218,7 @@ impl Registry {
         let old = kept.locations.insert(registration.endpoint.clone(), location.clone());
         let old = old.and_then(|old| kept.remove(&old));
         let from_another = old.is_some_and(|old| old.session != registration.session);
+        let from_another = kept.has_former(&registration.endpoint, from_another);
         kept.sessions.insert(registration.session, registration.endpoint.clone());
         kept.changes.tell(&registration.endpoint, Some(registration.address));
         kept.by_location.insert(location, registration);
@@ -247,6 +255,7 @@ impl Registry {
             kept.sessions.remove(&before);
             kept.sessions.insert(peer.session, endpoint.clone());
         }
+        let from_another = kept.has_former(&endpoint, from_another);
         Some(Touched { endpoint, from_another })
     }
 
@@ -280,7 +289,13 @@ impl Registry {
         let Registration { endpoint, session, .. } = kept.remove(location)?;
         kept.locations.remove(&endpoint);
         kept.changes.tell(&endpoint, None);
-        Some(Touched { endpoint, from_another: session != peer.session })
+        let from_another = kept.has_former(&endpoint, session != peer.session);
+        Some(Touched { endpoint, from_another })
+    }
+
+    /// Notes that nothing is kept of a device's former registration.
+    pub fn former_is_forgotten(&self, endpoint: &Endpoint) {
+        self.write().former.remove(endpoint);
     }
 
     /// Ends what came over a sleeping session of a socket that turned out to be lost, whosever it is. The numbers of
@@ -345,8 +360,8 @@ impl Registry {
     #[must_use]
     pub fn listing_updates(&self, now: u64) -> Vec<Registration> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let live = kept.by_location.values().filter(|one| one.expires >= now && one.lists_updates);
-        let mut listing: Vec<Registration> = live.filter(|one| one.told != Told::Awaited).cloned().collect();
+        let listing = kept.by_location.values().filter(|one| one.is_to_get_anchors(now));
+        let mut listing: Vec<Registration> = listing.cloned().collect();
         listing.sort_unstable_by(|one, other| one.endpoint.cmp(&other.endpoint));
         listing
     }
@@ -400,6 +415,11 @@ impl Registry {
 }
 
 impl Registration {
+    /// Whether its device has the object for newer anchors, and its answers are not awaited.
+    fn is_to_get_anchors(&self, now: u64) -> bool {
+        self.expires >= now && self.lists_updates && self.told != Told::Awaited
+    }
+
     /// Whether this peer made it: over the same socket, since numbers of sessions mean something only there, and
     /// since a device with a key must not be spoken for by whoever needs none.
     fn is_of(&self, shard: &ShardHandle, peer: &Peer) -> bool {
@@ -425,6 +445,14 @@ impl Kept {
         let registration = self.by_location.remove(location)?;
         self.sessions.remove(&registration.session);
         Some(registration)
+    }
+
+    /// Tells whether a former registration is to be forgotten, now or since an earlier time when that failed.
+    fn has_former(&mut self, endpoint: &Endpoint, from_another: bool) -> bool {
+        if from_another {
+            self.former.insert(endpoint.clone());
+        }
+        self.former.contains(endpoint)
     }
 
     fn heard(&mut self, endpoint: &Endpoint, address: SocketAddr) {
@@ -527,11 +555,17 @@ mod tests {
         let shard = shard();
         let registry = registered(&shard, "a", 1, 5);
         let says = |touched: Option<Touched>| touched.expect("its registration").from_another;
+        let forgotten = || registry.former_is_forgotten(&Endpoint::try_from("lamp-1").expect("a name"));
         assert!(!says(registry.update("a", (&shard, &peer(1, "lamp-1")), None, NOW)));
         assert!(says(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW)));
+        assert!(says(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW)), "the disk was full");
+        assert!(add(&registry, &shard, "b", 2, 5), "and still is");
+        forgotten();
         assert!(!add(&registry, &shard, "b", 2, 5));
         assert!(add(&registry, &shard, "c", 3, 5));
+        forgotten();
         assert!(says(registry.deregister("c", (&shard, &peer(4, "lamp-1")))));
+        forgotten();
         assert!(!add(&registry, &shard, "d", 5, 5));
     }
 

@@ -87,7 +87,9 @@ impl Core {
         if !touched.from_another {
             return Ok(());
         }
-        self.store.forget_registrations_of(&self.tenant, touched.endpoint.as_str()).await.map(drop)
+        self.store.forget_registrations_of(&self.tenant, touched.endpoint.as_str()).await?;
+        self.registry.former_is_forgotten(&touched.endpoint);
+        Ok(())
     }
 
     fn written(&self, dormant: &Dormant) -> Result<KeptSession, KeyError> {
