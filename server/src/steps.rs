@@ -20,7 +20,7 @@ impl Steps {
     pub(crate) fn look(&self, now: u64, steady: u64) -> Option<u64> {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let ahead_s = now.saturating_sub(steady);
-        if seen.ahead_s.is_some_and(|before| before.abs_diff(ahead_s) > SLEWED_S_MAX) {
+        if seen.ahead_s.is_some_and(|before| before.abs_diff(ahead_s) > IGNORED_S_MAX) {
             seen.stepped_at = Some(steady);
         }
         seen.ahead_s = Some(ahead_s);
@@ -28,8 +28,10 @@ impl Steps {
     }
 }
 
-/// What rounding and a time service that slews the clock make of two looks that are seconds apart.
-const SLEWED_S_MAX: u64 = 2;
+/// Steps that make no difference: what rounding makes of two looks, and what a machine that was paused, or whose time
+/// service steps its clock now and then, is corrected by. Where they counted, nothing would ever end on a machine that
+/// has one in each life of a grant, which is 7 days; and a minute is the least life that can be configured.
+const IGNORED_S_MAX: u64 = 60;
 
 #[cfg(test)]
 mod tests {
@@ -43,6 +45,14 @@ mod tests {
         assert_eq!(steps.look(5_000, 20), Some(20));
         assert_eq!(steps.look(5_010, 30), Some(20));
         assert_eq!(steps.look(400, 31), Some(31));
+    }
+
+    #[test]
+    fn clock_that_is_corrected_by_seconds_again_and_again_has_not_stepped() {
+        let steps = Steps::default();
+        let corrected = (0..1_000).map(|week| steps.look(1_000 + week * 604_860, week * 604_800));
+        assert!(corrected.into_iter().all(|stepped| stepped.is_none()));
+        assert_eq!(steps.look(1_000 + 1_000 * 604_860 + 61, 1_000 * 604_800), Some(1_000 * 604_800));
     }
 
     #[test]
