@@ -144,7 +144,7 @@ pub(crate) fn apply(base: &[u8], target_bytes: usize, patch: &make::Patch) -> Re
     for piece in patch.bytes.chunks(usize::from(builder::BLOCK_BYTES)) {
         patcher.push(piece, &mut &*base, &mut slot)?;
     }
-    patcher.finish()?;
+    patcher.finish(&mut &*base, &mut slot)?;
     Ok(slot)
 }
 
@@ -261,8 +261,8 @@ fn float(bytes: u64) -> f64 {
 }
 
 const CARRIED: &str = "payloads of all CoAP messages of one update, both directions, no handshake; one value for each real pair";
-const PATCHED: &str = "delta algorithm -1, frames of 1,024 bytes";
-const DELTA: &str = "bellwether-delta, algorithm -1";
+const PATCHED: &str = "delta algorithm -2, frames of 1,024 bytes";
+const DELTA: &str = "bellwether-delta, algorithm -2";
 /// Times that a delta is made and applied, as long as [`PAIR_TIME_MAX`] lasts; once in any case.
 const ROUNDS: usize = 5;
 const PAIR_TIME_MAX: Duration = Duration::from_secs(4);

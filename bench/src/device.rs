@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bellwether_delta::{Algorithm, make};
+use bellwether_delta::make;
 use bellwether_manifests::anchors::Anchors;
 use bellwether_manifests::cose::{PrivateKey, Sign1, sign1};
 use bellwether_manifests::envelope::Envelope;
@@ -50,8 +50,7 @@ impl Work {
         match self.kind {
             Kind::DeltaApply => {
                 let (base, target, bytes) = (read(BASE)?, read(TARGET)?, read(PATCH)?);
-                let patch =
-                    make::Patch { algorithm: Algorithm::COPY_INSERT, parameters: Vec::new(), ram: 0, bytes };
+                let patch = make::Patch { bytes, ..make::Patch::default() };
                 repeat(&mut || {
                     apply(&base, target.len(), black_box(&patch)).map(|slot| drop(black_box(slot)))
                 })
@@ -168,7 +167,7 @@ fn collected(said: &str) -> Option<u64> {
 }
 
 const PER_BYTE: &str = "instructions per byte of the target";
-const DELTA: &str = "bellwether-delta, algorithm -1";
+const DELTA: &str = "bellwether-delta, algorithm -2";
 const MANIFESTS: &str = "bellwether-manifests, p256 (RustCrypto)";
 const BASE: &str = "base";
 const TARGET: &str = "target";

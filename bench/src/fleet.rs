@@ -163,7 +163,7 @@ impl Fleet {
         published: &Published,
         base: Option<Digest>,
     ) -> Result<Resource, Failure> {
-        let algorithm = i64::from(Algorithm::COPY_INSERT.0);
+        let algorithm = i64::from(Algorithm::FIELDS.0);
         let base = base.map(|digest| Base { digest, algorithm });
         Ok(self.core.builder.resource(&builder::shared(published.target, base)).await?)
     }

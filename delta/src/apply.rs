@@ -2,40 +2,55 @@
 
 use core::fmt;
 
-use crate::coder::Decoder;
-use crate::error::{ApplyError, PatchError};
-use crate::format::{Algorithm, IMAGE_BYTES_MAX, NUMBER_WIDTH_MAX};
-use crate::image::{Base, OUT_BYTES, Sink, Window};
-use crate::model::{Model, Number};
-use crate::step::{Node, Step, next_node};
+use sha2::{Digest, Sha256};
 
-/// One patch being applied. A clone goes on independently from the same place.
+use crate::codec::{Codec, Source, Unknown, View};
+use crate::coder::{Decoder, Reading, START_BYTES};
+use crate::error::{ApplyError, PatchError};
+use crate::format::{Algorithm, IMAGE_BYTES_MAX};
+use crate::header::{DIGEST_BYTES, Header};
+use crate::image::{Base, OUT_BYTES, Sink, Window};
+
+/// One patch being applied, with `WORDS` of state. A clone goes on independently from the same place.
 #[derive(Clone)]
-pub struct Patcher {
-    decoder: Decoder,
-    model: Model,
-    step: Step,
+pub struct PatcherOf<const WORDS: usize> {
+    stage: Stage,
     base_size: u32,
     target_size: u32,
-    /// Bytes of the target decoded so far, those in `out` included.
-    decoded: u32,
-    /// Bytes left of the copy or insert.
-    left: u32,
-    /// Next byte of the base to copy.
-    base_at: u32,
-    /// Base position less target position of the latest copy.
-    alignment: i64,
-    /// Whether this round had no copy.
-    is_copy_empty: bool,
-    window: Window,
+    /// Input that is not used yet.
+    input: [u8; INPUT_BYTES],
+    input_length: usize,
+    base_window: Window,
+    target_window: Window,
     out: [u8; OUT_BYTES],
-    out_length: u16,
+    out_length: usize,
+    /// Bytes that the sink has taken.
+    given: u32,
+    hash: Sha256,
+    words: [u16; WORDS],
+}
+
+/// How far a patch is.
+#[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "the large one is what patchers are most of the time")]
+enum Stage {
+    Header,
+    Body { decoder: Decoder, codec: Codec, target_digest: [u8; DIGEST_BYTES] },
+    Complete,
+    GivenUp,
 }
 
 /// Error of a piece, by the base and sink it was pushed with.
 type PushError<B, S> = ApplyError<<B as Base>::Error, <S as Sink>::Error>;
 
-impl Patcher {
+/// Input that one step takes at most, and a step that starts the coder: 70 decisions of at most 12 bits.
+const STEP_BYTES_MAX: usize = 112;
+
+/// Room for a header, and for a step and what is left of the piece before.
+const INPUT_BYTES: usize = 224;
+const _: () = assert!(INPUT_BYTES >= crate::header::HEADER_BYTES_MAX && INPUT_BYTES >= 2 * STEP_BYTES_MAX);
+
+impl<const WORDS: usize> PatcherOf<WORDS> {
     /// Starts a patch; sizes in bytes.
     ///
     /// # Errors
@@ -54,23 +69,25 @@ impl Patcher {
             }
         }
         Ok(Self {
-            decoder: Decoder::new(),
-            model: Model::new(),
-            step: if target_size == 0 { Step::Complete } else { Step::number(Number::CopyLength) },
+            stage: Stage::Header,
             base_size,
             target_size,
-            decoded: 0,
-            left: 0,
-            base_at: 0,
-            alignment: 0,
-            is_copy_empty: true,
-            window: Window::EMPTY,
+            input: [0; INPUT_BYTES],
+            input_length: 0,
+            base_window: Window::EMPTY,
+            target_window: Window::EMPTY,
             out: [0; OUT_BYTES],
             out_length: 0,
+            given: 0,
+            hash: Sha256::new(),
+            words: [0; WORDS],
         })
     }
 
-    /// Takes the next piece of the patch, of any size, and gives out what it completes.
+    /// Takes the next piece of the patch, of any size, and gives out what it completes. Some of it is kept until
+    /// more comes, or until the end is said.
+    ///
+    /// The header at its start is checked against the whole base before anything is given out.
     ///
     /// # Errors
     ///
@@ -81,218 +98,258 @@ impl Patcher {
         base: &mut B,
         sink: &mut S,
     ) -> Result<(), PushError<B, S>> {
-        let pushed = self.run(input, base, sink);
+        let pushed = self.take(input, base, sink);
         if pushed.is_err() {
-            self.step = Step::GivenUp;
+            self.stage = Stage::GivenUp;
         }
         pushed
     }
 
-    /// Ends the patch; the target has then been given out completely.
+    /// Ends the patch; the target has then been given out completely, and has the digest that the header says.
     ///
     /// # Errors
     ///
-    /// [`PatchError::Incomplete`], [`PatchError::GivenUp`].
-    pub fn finish(self) -> Result<(), PatchError> {
-        match self.step {
-            Step::Complete => Ok(()),
-            Step::GivenUp => Err(PatchError::GivenUp),
-            _ => Err(PatchError::Incomplete { produced: self.produced() }),
+    /// [`ApplyError`]; [`PatchError::Incomplete`] where the patch ended in its header.
+    pub fn finish<B: Base, S: Sink>(&mut self, base: &mut B, sink: &mut S) -> Result<(), PushError<B, S>> {
+        let finished = self.run(true, base, sink);
+        if finished.is_err() {
+            self.stage = Stage::GivenUp;
+        }
+        finished?;
+        match self.stage {
+            Stage::Complete => Ok(()),
+            _ => Err(PatchError::Incomplete { produced: self.produced() }.into()),
         }
     }
 
     /// Returns how many bytes of the target the sink has been given.
     #[must_use]
-    pub fn produced(&self) -> u32 {
-        self.decoded - u32::from(self.out_length)
+    pub const fn produced(&self) -> u32 {
+        self.given
     }
 
     /// Says whether the target is complete, so that no input is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        matches!(self.step, Step::Complete)
+        matches!(self.stage, Stage::Complete)
     }
 
-    fn run<B: Base, S: Sink>(
+    fn take<B: Base, S: Sink>(
         &mut self,
         mut input: &[u8],
         base: &mut B,
         sink: &mut S,
     ) -> Result<(), PushError<B, S>> {
-        while let Some(decision) = self.step.decision(self.base_at) {
-            if !self.decoder.fill(&mut input) {
-                return Ok(());
+        loop {
+            let room = self.input.get_mut(self.input_length..).unwrap_or_default();
+            let count = room.len().min(input.len());
+            let (head, rest) = input.split_at(count);
+            room[..count].copy_from_slice(head);
+            self.input_length += count;
+            input = rest;
+            self.run(false, base, sink)?;
+            match self.stage {
+                Stage::GivenUp => return Err(PatchError::GivenUp.into()),
+                Stage::Complete if self.input_length > 0 || !input.is_empty() => {
+                    return Err(PatchError::TrailingInput.into());
+                }
+                _ if input.is_empty() => return Ok(()),
+                _ => {}
             }
-            let bit = self.decoder.decode(self.model.one(decision));
-            self.model.learn(decision, bit);
-            self.advance(bit, base, sink)?;
-        }
-        match self.step {
-            Step::GivenUp => Err(PatchError::GivenUp.into()),
-            _ if input.is_empty() => Ok(()),
-            _ => Err(PatchError::TrailingInput.into()),
         }
     }
 
-    fn advance<B: Base, S: Sink>(
+    /// Does the steps for which there is input; `is_end` says that no more will come.
+    fn run<B: Base, S: Sink>(
         &mut self,
-        bit: bool,
+        is_end: bool,
         base: &mut B,
         sink: &mut S,
     ) -> Result<(), PushError<B, S>> {
-        match self.step {
-            Step::Width { at: NUMBER_WIDTH_MAX, .. } if bit => {
-                Err(PatchError::NumberTooLarge { produced: self.decoded }.into())
-            }
-            Step::Width { number, at } if bit => self.go(Step::Width { number, at: at + 1 }),
-            Step::Width { number, at: 0 } => self.take_number(number, 0, base),
-            Step::Width { number, at } => self.go(Step::Bit { number, width: at, at: at - 1, value: 1 }),
-            Step::Bit { number, width, at, value } => {
-                let value = value << 1 | u32::from(bit);
-                match at.checked_sub(1) {
-                    Some(at) => self.go(Step::Bit { number, width, at, value }),
-                    None => self.take_number(number, value - 1, base),
+        match self.stage {
+            Stage::Header => {
+                if !self.start(is_end, base)? {
+                    return Ok(());
                 }
             }
-            Step::Hit { base: byte, .. } if bit => self.take_copied(byte, base, sink),
-            Step::Hit { base: byte, .. } => self.go(Step::Difference { base: byte, node: 1 }),
-            Step::Difference { base: byte, node } => match next_node(node, bit) {
-                Node::Inner(node) => self.go(Step::Difference { base: byte, node }),
-                Node::Leaf(difference) => {
-                    self.model.missed_by(difference);
-                    self.take_copied(byte.wrapping_add(difference), base, sink)
-                }
-            },
-            Step::Literal { node } => match next_node(node, bit) {
-                Node::Inner(node) => self.go(Step::Literal { node }),
-                Node::Leaf(byte) => self.take_inserted(byte, sink),
-            },
-            Step::Complete | Step::GivenUp => Ok(()),
+            Stage::Body { .. } => {}
+            Stage::Complete => return Ok(()),
+            Stage::GivenUp => return Err(PatchError::GivenUp.into()),
         }
+        self.steps(is_end, base, sink)
     }
 
-    /// Infallible, and still a `Result`, so that the arms of [`Self::advance`] read alike.
-    #[expect(clippy::unnecessary_wraps, reason = "arms of one match beside fallible ones")]
-    fn go<E>(&mut self, step: Step) -> Result<(), E> {
-        self.step = step;
-        Ok(())
+    /// Reads the header and the start of the coder, and checks the base; false where input is missing.
+    fn start<B: Base, S>(&mut self, is_end: bool, base: &mut B) -> Result<bool, ApplyError<B::Error, S>> {
+        let input = &self.input[..self.input_length];
+        let Some((header, length)) = Header::parse(input)? else {
+            return Ok(false);
+        };
+        if !is_end && input.len() < length + START_BYTES {
+            return Ok(false);
+        }
+        let words = header.tables.profile.words();
+        if words > WORDS {
+            return Err(PatchError::State { words: words as u32 }.into());
+        }
+        if (header.base_size, header.target_size) != (self.base_size, self.target_size) {
+            return Err(PatchError::Sizes { base: header.base_size, target: header.target_size }.into());
+        }
+        if self.digest(base).map_err(ApplyError::Base)? != header.base_digest {
+            return Err(PatchError::WrongBase.into());
+        }
+        let mut start = [0; START_BYTES];
+        let input = &self.input[..self.input_length];
+        let given = input.len().min(length + START_BYTES);
+        start[..given - length].copy_from_slice(&input[length..given]);
+        self.drop_input(given);
+        let codec = Codec::new(&header, &mut self.words[..words]);
+        self.stage = Stage::Body { decoder: Decoder::new(start), codec, target_digest: header.target_digest };
+        Ok(true)
     }
 
-    fn take_number<B: Base, S>(
+    /// Reads the whole base for its digest.
+    fn digest<B: Base>(&mut self, base: &mut B) -> Result<[u8; DIGEST_BYTES], B::Error> {
+        let mut at = 0;
+        while at < self.base_size {
+            let length = (self.base_size - at).min(OUT_BYTES as u32);
+            let piece = &mut self.out[..length as usize];
+            base.read(at, piece)?;
+            self.hash.update(&*piece);
+            at += length;
+        }
+        Ok(shortened(&mut self.hash))
+    }
+
+    fn steps<B: Base, S: Sink>(
         &mut self,
-        number: Number,
-        value: u32,
-        base: &mut B,
-    ) -> Result<(), ApplyError<B::Error, S>> {
-        let produced = self.decoded;
-        if number != Number::Shift && value > self.target_size - produced {
-            return Err(PatchError::PastTarget { produced }.into());
-        }
-        match (number, value) {
-            (Number::CopyLength, 0) => {
-                self.is_copy_empty = true;
-                self.go(Step::number(Number::InsertLength))
-            }
-            (Number::CopyLength, length) => {
-                self.is_copy_empty = false;
-                self.left = length;
-                self.go(Step::number(Number::Shift))
-            }
-            (Number::Shift, shift) => {
-                self.start_copy(shift)?;
-                self.start_copied_byte(base)
-            }
-            (Number::InsertLength, 0) if self.is_copy_empty => {
-                Err(PatchError::EmptyRound { produced }.into())
-            }
-            (Number::InsertLength, 0) => self.go(Step::number(Number::CopyLength)),
-            (Number::InsertLength, length) => {
-                self.left = length;
-                self.go(Step::Literal { node: 1 })
-            }
-        }
-    }
-
-    /// Sets where the copy of `left` bytes comes from, and checks that it lies inside the base.
-    fn start_copy(&mut self, shift: u32) -> Result<(), PatchError> {
-        let outside = PatchError::OutsideBase { produced: self.decoded };
-        self.alignment += unzigzag(shift);
-        let start = u32::try_from(i64::from(self.decoded) + self.alignment).map_err(|_| outside)?;
-        let end = start.checked_add(self.left).ok_or(outside)?;
-        if end > self.base_size {
-            return Err(outside);
-        }
-        self.base_at = start;
-        Ok(())
-    }
-
-    fn start_copied_byte<B: Base, S>(&mut self, base: &mut B) -> Result<(), ApplyError<B::Error, S>> {
-        let [byte, upper] = self.window.pair(base, self.base_at, self.base_size).map_err(ApplyError::Base)?;
-        self.go(Step::Hit { base: byte, upper })
-    }
-
-    fn take_copied<B: Base, S: Sink>(
-        &mut self,
-        byte: u8,
+        is_end: bool,
         base: &mut B,
         sink: &mut S,
     ) -> Result<(), PushError<B, S>> {
-        self.base_at += 1;
-        if self.put(byte, sink).map_err(ApplyError::Sink)? {
-            return Ok(());
+        let mut used = 0;
+        while let Stage::Body { decoder, codec, target_digest } = &mut self.stage {
+            if codec.is_complete() {
+                let expected = *target_digest;
+                self.end(expected, sink)?;
+                break;
+            }
+            let input = &self.input[used.min(self.input_length)..self.input_length];
+            if !is_end && input.len() < STEP_BYTES_MAX {
+                break;
+            }
+            let mut reading = Reading { decoder, input, taken: 0 };
+            let mut images = Images {
+                base,
+                base_size: self.base_size,
+                base_window: &mut self.base_window,
+                sink,
+                target_window: &mut self.target_window,
+                out: &self.out[..self.out_length],
+                written: self.given,
+            };
+            let unit = codec.step(&mut self.words, &mut reading, &mut images, &Unknown)?;
+            used += reading.taken;
+            for byte in unit.bytes.into_iter().take(unit.length) {
+                self.put(byte, sink).map_err(ApplyError::Sink)?;
+            }
         }
-        match self.left {
-            0 => self.go(Step::number(Number::InsertLength)),
-            _ => self.start_copied_byte(base),
-        }
+        self.drop_input(used.min(self.input_length));
+        Ok(())
     }
 
-    fn take_inserted<B, S: Sink>(&mut self, byte: u8, sink: &mut S) -> Result<(), ApplyError<B, S::Error>> {
-        if self.put(byte, sink).map_err(ApplyError::Sink)? {
-            return Ok(());
+    fn put<S: Sink>(&mut self, byte: u8, sink: &mut S) -> Result<(), S::Error> {
+        self.out[self.out_length] = byte;
+        self.out_length += 1;
+        if self.out_length == OUT_BYTES {
+            self.give_out(sink)?;
         }
-        match self.left {
-            0 => self.go(Step::number(Number::CopyLength)),
-            _ => self.go(Step::Literal { node: 1 }),
-        }
+        Ok(())
     }
 
-    /// Takes one byte of the target; true when it was the last.
-    fn put<S: Sink>(&mut self, byte: u8, sink: &mut S) -> Result<bool, S::Error> {
-        self.model.wrote(byte);
-        self.left -= 1;
-        self.decoded += 1;
-        if let Some(place) = self.out.get_mut(usize::from(self.out_length)) {
-            *place = byte;
-            self.out_length += 1;
+    fn give_out<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
+        let bytes = &self.out[..self.out_length];
+        if !bytes.is_empty() {
+            self.hash.update(bytes);
+            sink.write(bytes)?;
+            self.given += bytes.len() as u32;
         }
-        let is_last = self.decoded == self.target_size;
-        let length = usize::from(self.out_length);
-        if is_last || length == OUT_BYTES {
-            sink.write(self.out.get(..length).unwrap_or_default())?;
-            self.out_length = 0;
+        self.out_length = 0;
+        Ok(())
+    }
+
+    fn end<B, S: Sink>(
+        &mut self,
+        expected: [u8; DIGEST_BYTES],
+        sink: &mut S,
+    ) -> Result<(), ApplyError<B, S::Error>> {
+        self.give_out(sink).map_err(ApplyError::Sink)?;
+        if shortened(&mut self.hash) != expected {
+            return Err(PatchError::WrongTarget.into());
         }
-        if is_last {
-            self.step = Step::Complete;
-        }
-        Ok(is_last)
+        self.stage = Stage::Complete;
+        Ok(())
+    }
+
+    fn drop_input(&mut self, count: usize) {
+        self.input.copy_within(count..self.input_length, 0);
+        self.input_length -= count;
     }
 }
 
-impl fmt::Debug for Patcher {
+fn shortened(hash: &mut Sha256) -> [u8; DIGEST_BYTES] {
+    let digest = hash.finalize_reset();
+    let mut short = [0; DIGEST_BYTES];
+    short.copy_from_slice(&digest[..DIGEST_BYTES]);
+    short
+}
+
+/// Both images, as far as they are there.
+struct Images<'a, B, S> {
+    base: &'a mut B,
+    base_size: u32,
+    base_window: &'a mut Window,
+    sink: &'a mut S,
+    target_window: &'a mut Window,
+    /// Bytes of the target that were not given out yet.
+    out: &'a [u8],
+    /// Bytes of the target that were.
+    written: u32,
+}
+
+impl<B: Base, S: Sink> Source for Images<'_, B, S> {
+    type Error = ApplyError<B::Error, S::Error>;
+
+    fn base(&mut self, at: u32) -> Result<View, Self::Error> {
+        let view = self.base_window.view(at, self.base_size, |from, bytes| self.base.read(from, bytes));
+        view.map_err(ApplyError::Base)
+    }
+
+    fn target(&mut self, at: u32) -> Result<View, Self::Error> {
+        let made = self.written + self.out.len() as u32;
+        let (written, out) = (self.written, self.out);
+        let view = self.target_window.view(at, made, |from, bytes| {
+            let split = bytes.len().min(written.saturating_sub(from) as usize);
+            let (old, new) = bytes.split_at_mut(split);
+            if !old.is_empty() {
+                self.sink.read_back(from, old)?;
+            }
+            let from = from.saturating_sub(written) as usize;
+            new.copy_from_slice(&out[from..from + new.len()]);
+            Ok(())
+        });
+        view.map_err(ApplyError::Sink)
+    }
+}
+
+impl<const WORDS: usize> fmt::Debug for PatcherOf<WORDS> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The statistics and the bytes of an image say nothing to a reader.
         f.debug_struct("Patcher")
-            .field("step", &self.step)
             .field("produced", &self.produced())
             .field("target_size", &self.target_size)
             .finish_non_exhaustive()
     }
-}
-
-const fn unzigzag(number: u32) -> i64 {
-    let number = number as i64;
-    number >> 1 ^ -(number & 1)
 }
 
 #[cfg(test)]

@@ -1,59 +1,94 @@
-//! Binary range coder with adaptive 16-bit probabilities.
+//! Binary range coder: one decision at a time, under a probability of 16 bits.
 //!
-//! Written and read in the same order. The reader is fed byte by byte and can stop before any decision.
+//! Maker and applier run the same code over a [`Coder`]: one writes the decisions, the other reads them.
 
-/// Reading side.
+/// Takes or gives one decision after the other.
+pub(crate) trait Coder {
+    /// Whether decisions are known beforehand. Where not, what would find them out is left out of the build.
+    const WRITES: bool;
+
+    /// Codes a decision whose probability of a one is `one` / 65536, with `one` in 1 ..= 65535. `bit` is what
+    /// a writing coder writes; returns what was coded.
+    fn code(&mut self, one: u32, bit: bool) -> bool;
+
+    /// Says what the next decisions are about.
+    fn turn_to(&mut self, _: Subject) {}
+}
+
+/// What decisions are about, for those who want to know where a patch's bytes went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Subject {
+    /// Where copies and literals start and end.
+    Flow,
+    /// Where copies come from.
+    Seek,
+    /// Whether fields went where they were expected.
+    Field,
+    /// Where fields went that did not.
+    Target,
+    /// Whether copied bytes are as in the base.
+    Hit,
+    /// What they are where they are not.
+    Difference,
+    /// Bytes that are not copied.
+    Literal,
+}
+
+/// Reading side: state between two pieces of input.
 #[derive(Clone, Debug)]
 pub(crate) struct Decoder {
     range: u32,
+    /// Value of the stream less the lower end of the range.
     code: u32,
-    /// Bytes still to come before the first decision.
-    start_bytes: usize,
 }
 
 impl Decoder {
-    pub(crate) const fn new() -> Self {
-        Self { range: u32::MAX, code: 0, start_bytes: START_BYTES }
+    /// Starts with the first [`START_BYTES`] of the stream.
+    pub(crate) const fn new(start: [u8; START_BYTES]) -> Self {
+        Self { range: u32::MAX, code: u32::from_be_bytes(start) }
     }
+}
 
-    /// Takes the bytes that the next decision needs; false when `input` has not enough.
-    pub(crate) fn fill(&mut self, input: &mut &[u8]) -> bool {
-        while self.start_bytes > 0 || self.range < RENORMALISE {
-            let Some((&byte, rest)) = input.split_first() else {
-                return false;
-            };
-            *input = rest;
-            self.code = self.code << 8 | u32::from(byte);
-            match self.start_bytes.checked_sub(1) {
-                Some(left) => self.start_bytes = left,
-                None => self.range <<= 8,
-            }
-        }
-        true
-    }
+/// Reading side over a piece of input. Past its end it reads zeros, which the writer has cut off.
+pub(crate) struct Reading<'a> {
+    pub(crate) decoder: &'a mut Decoder,
+    pub(crate) input: &'a [u8],
+    /// Bytes taken, those past the end of the input included.
+    pub(crate) taken: usize,
+}
 
-    /// Reads one decision; [`Self::fill`] must have returned true since the last.
-    pub(crate) fn decode(&mut self, one: u16) -> bool {
-        let bound = split(self.range, one);
+impl Coder for Reading<'_> {
+    const WRITES: bool = false;
+
+    #[inline]
+    fn code(&mut self, one: u32, _: bool) -> bool {
+        let decoder = &mut *self.decoder;
+        let bound = split(decoder.range, one);
         // A stream that no encoder wrote can hold a code past the range; it reads as zeros.
-        let bit = self.code < bound;
+        let bit = decoder.code < bound;
         if bit {
-            self.range = bound;
+            decoder.range = bound;
         } else {
-            self.code = self.code.wrapping_sub(bound);
-            self.range -= bound;
+            decoder.code = decoder.code.wrapping_sub(bound);
+            decoder.range -= bound;
+        }
+        while decoder.range < RENORMALISE {
+            let byte = self.input.get(self.taken).copied().unwrap_or(0);
+            self.taken += 1;
+            decoder.code = decoder.code << 8 | u32::from(byte);
+            decoder.range <<= 8;
         }
         bit
     }
 }
 
-/// Part of `range` that stands for a one; never 0 and never the whole, as `one` is 1 ..= 65535.
-const fn split(range: u32, one: u16) -> u32 {
-    (range >> 16) * one as u32
+/// Part of `range` that stands for a one; never 0 and never the whole.
+const fn split(range: u32, one: u32) -> u32 {
+    (range >> 16) * one + (((range & 0xffff) * one) >> 16)
 }
 
-/// Bytes of `code`, all of which the first decision needs.
-const START_BYTES: usize = 4;
+/// Bytes of the code, all of which the first decision needs.
+pub(crate) const START_BYTES: usize = 4;
 
 /// Below this, a byte is moved in or out.
 const RENORMALISE: u32 = 1 << 24;
@@ -65,7 +100,7 @@ pub(crate) use encoder::Encoder;
 mod encoder {
     use std::vec::Vec;
 
-    use super::{RENORMALISE, START_BYTES, split};
+    use super::{Coder, RENORMALISE, START_BYTES, Subject, split};
 
     /// Writing side.
     pub(crate) struct Encoder {
@@ -75,9 +110,9 @@ mod encoder {
         held: Option<u8>,
         held_ones: usize,
         out: Vec<u8>,
-        /// Bytes moved out, and how many of them were before the latest decision.
-        shifts: usize,
-        shifts_before: Option<usize>,
+        subject: Subject,
+        /// Bits that each subject took.
+        pub(crate) bits: [f32; 7],
     }
 
     impl Encoder {
@@ -88,38 +123,25 @@ mod encoder {
                 held: None,
                 held_ones: 0,
                 out: Vec::new(),
-                shifts: 0,
-                shifts_before: None,
+                subject: Subject::Flow,
+                bits: [0.0; 7],
             }
         }
 
-        pub(crate) fn encode(&mut self, bit: bool, one: u16) {
-            self.shifts_before = Some(self.shifts);
-            let bound = split(self.range, one);
-            if bit {
-                self.range = bound;
-            } else {
-                self.low += u64::from(bound);
-                self.range -= bound;
-            }
-            while self.range < RENORMALISE {
-                self.range <<= 8;
-                self.shift_out();
-            }
-        }
-
-        /// Ends the stream with the last byte that the decoder asks for.
+        /// Ends the stream: of all values that read alike, the one with the fewest bytes before its zeros.
         pub(crate) fn finish(mut self) -> Vec<u8> {
-            let bytes = self.shifts_before.map_or(0, |shifts| shifts + START_BYTES);
+            let end = self.low + u64::from(self.range);
+            let fits = |zeros: u32| (self.low + (1 << zeros) - 1) >> zeros << zeros;
+            self.low =
+                [32, 24, 16, 8, 0].map(fits).into_iter().find(|&value| value < end).unwrap_or(self.low);
             for _ in 0..=START_BYTES {
                 self.shift_out();
             }
-            self.out.truncate(bytes);
+            while self.out.pop_if(|last| *last == 0).is_some() {}
             self.out
         }
 
         fn shift_out(&mut self) {
-            self.shifts += 1;
             let carry = u8::from(self.low >> 32 != 0);
             let top = self.low.to_be_bytes()[4];
             if carry == 1 || top != 0xff {
@@ -136,6 +158,33 @@ mod encoder {
             self.low = (self.low & 0x00ff_ffff) << 8;
         }
     }
+
+    impl Coder for Encoder {
+        const WRITES: bool = true;
+
+        fn code(&mut self, one: u32, bit: bool) -> bool {
+            let bound = split(self.range, one);
+            let part = if bit { one } else { 65_536 - one };
+            // At most 2^16, which a float holds exactly.
+            let part = f32::from((part - 1) as u16) + 1.0;
+            self.bits[self.subject as usize] += 16.0 - part.log2();
+            if bit {
+                self.range = bound;
+            } else {
+                self.low += u64::from(bound);
+                self.range -= bound;
+            }
+            while self.range < RENORMALISE {
+                self.range <<= 8;
+                self.shift_out();
+            }
+            bit
+        }
+
+        fn turn_to(&mut self, subject: Subject) {
+            self.subject = subject;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -147,20 +196,28 @@ mod tests {
     proptest! {
         // Probabilities at both ends and long runs of one bit are where carries run far.
         #[test]
-        fn any_decisions_come_back_and_need_every_byte(
-            decisions in proptest::collection::vec((any::<bool>(), prop_oneof![Just(22), Just(65_514), 22..65_514_u16]), 1..300),
+        fn any_decisions_come_back_with_zeros_past_the_end(
+            decisions in proptest::collection::vec(
+                (any::<bool>(), prop_oneof![Just(1), Just(65_535), 1..65_536_u32]),
+                0..300,
+            ),
         ) {
             let mut encoder = Encoder::new();
             for &(bit, one) in &decisions {
-                encoder.encode(bit, one);
+                encoder.code(one, bit);
             }
             let bytes = encoder.finish();
-            let (mut decoder, mut rest) = (Decoder::new(), bytes.as_slice());
-            for &(bit, one) in &decisions {
-                prop_assert!(decoder.fill(&mut rest));
-                prop_assert_eq!(decoder.decode(one), bit);
+            let mut start = [0; START_BYTES];
+            for (place, byte) in start.iter_mut().zip(&bytes) {
+                *place = *byte;
             }
-            prop_assert_eq!(rest.len(), 0);
+            let mut decoder = Decoder::new(start);
+            let input = bytes.get(START_BYTES..).unwrap_or_default();
+            let mut reading = Reading { decoder: &mut decoder, input, taken: 0 };
+            for &(bit, one) in &decisions {
+                prop_assert_eq!(reading.code(one, false), bit);
+            }
+            prop_assert!(reading.taken >= input.len());
         }
     }
 }

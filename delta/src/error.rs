@@ -18,27 +18,38 @@ pub enum PatchError {
         /// Size of the image.
         bytes: u32,
     },
-    /// The patch has a number that no image needs.
-    #[error("patch is malformed: number out of range at byte {produced} of the target")]
-    NumberTooLarge {
-        /// Bytes of the target before it.
-        produced: u32,
+    /// The patch starts with a header that this crate does not know.
+    #[error("patch is malformed: its header is not known here")]
+    Header,
+    /// The patch needs more state than the patcher has.
+    #[error("patch needs {words} words of state, which is more than there are here")]
+    State {
+        /// Words of 16 bits.
+        words: u32,
     },
+    /// The patch is for images of other sizes.
+    #[error("patch is for a base of {base} bytes and a target of {target}")]
+    Sizes {
+        /// Size of its base.
+        base: u32,
+        /// Size of its target.
+        target: u32,
+    },
+    /// What runs is not what the patch is for. Nothing was written.
+    #[error("the base is not the one that the patch is for")]
+    WrongBase,
+    /// The patch was altered: what came out is not the target.
+    #[error("patch is malformed: what it makes is not the target")]
+    WrongTarget,
     /// The patch copies from outside the base.
     #[error("patch is malformed: copies from outside the base at byte {produced} of the target")]
     OutsideBase {
         /// Bytes of the target before it.
         produced: u32,
     },
-    /// The patch makes more than the target.
-    #[error("patch is malformed: more than the target at byte {produced} of it")]
-    PastTarget {
-        /// Bytes of the target before it.
-        produced: u32,
-    },
-    /// A round of the patch makes nothing.
-    #[error("patch is malformed: empty round at byte {produced} of the target")]
-    EmptyRound {
+    /// The patch copies from before the start of the target.
+    #[error("patch is malformed: copies from before the target at byte {produced} of it")]
+    OutsideTarget {
         /// Bytes of the target before it.
         produced: u32,
     },

@@ -2,12 +2,14 @@
 
 use thiserror::Error;
 
+use crate::codec::{VIEW_BEFORE, VIEW_BYTES, View};
+
 /// Random access to the image that a device runs.
 pub trait Base {
     /// Why the flash could not be read.
     type Error;
 
-    /// Fills `buf` with the bytes from `offset` on. Never called past the size given to [`crate::Patcher::new`].
+    /// Fills `buf` with the bytes from `offset` on. Never called past the size given to [`crate::PatcherOf::new`].
     ///
     /// # Errors
     ///
@@ -17,7 +19,7 @@ pub trait Base {
 
 /// Where the target goes, in order.
 pub trait Sink {
-    /// Why the flash could not be written.
+    /// Why the flash could not be written or read.
     type Error;
 
     /// Takes the next bytes: [`OUT_BYTES`] each time, fewer only at the end of the target.
@@ -26,6 +28,13 @@ pub trait Sink {
     ///
     /// The flash's own; applying ends with it.
     fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error>;
+
+    /// Fills `buf` with bytes that were taken before, from `offset` of the target on.
+    ///
+    /// # Errors
+    ///
+    /// The flash's own; applying ends with it.
+    fn read_back(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error>;
 }
 
 /// Bytes that a [`Sink`] is given at a time: a usual page of serial flash, and a multiple of every write size.
@@ -50,49 +59,69 @@ pub struct OutsideSlice;
 
 #[cfg(any(test, feature = "make"))]
 impl Sink for std::vec::Vec<u8> {
-    type Error = core::convert::Infallible;
+    type Error = OutsideSlice;
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
         self.extend_from_slice(bytes);
         Ok(())
     }
+
+    fn read_back(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), Self::Error> {
+        self.as_slice().read(offset, buf)
+    }
 }
 
-/// Bytes of the base read at a time.
-const WINDOW_BYTES: u32 = 64;
+/// Bytes of an image read at a time: a view, and what follows it.
+const WINDOW_BYTES: usize = 64;
 
-/// Piece of the base that was read last; it starts at a multiple of its size.
+/// Piece of an image that was read last.
 #[derive(Clone)]
 pub(crate) struct Window {
     start: u32,
     length: u32,
-    bytes: [u8; WINDOW_BYTES as usize],
+    bytes: [u8; WINDOW_BYTES],
 }
 
 impl Window {
-    pub(crate) const EMPTY: Self = Self { start: 0, length: 0, bytes: [0; WINDOW_BYTES as usize] };
+    pub(crate) const EMPTY: Self = Self { start: 0, length: 0, bytes: [0; WINDOW_BYTES] };
 
-    /// Returns the byte at `at`, and the upper one of the halfword it is in (0 past the end). `at` is below
-    /// `base_size`.
-    pub(crate) fn pair<B: Base>(
+    /// Returns what surrounds `at`, which is below `size`; zeros stand outside the image.
+    pub(crate) fn view<E>(
         &mut self,
-        base: &mut B,
         at: u32,
-        base_size: u32,
-    ) -> Result<[u8; 2], B::Error> {
-        let within = at % WINDOW_BYTES;
-        let start = at - within;
-        if self.length == 0 || self.start != start {
-            self.start = start;
-            self.length = WINDOW_BYTES.min(base_size - start);
-            let read =
-                self.bytes.get_mut(..self.length as usize).map_or(Ok(()), |bytes| base.read(start, bytes));
-            if read.is_err() {
-                self.length = 0;
-            }
-            read?;
+        size: u32,
+        read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
+    ) -> Result<View, E> {
+        let first = at.saturating_sub(VIEW_BEFORE as u32);
+        let end = size.min(at.saturating_add((VIEW_BYTES - VIEW_BEFORE) as u32));
+        if first < self.start || end > self.start + self.length {
+            self.fill(first, size, read)?;
         }
-        let byte = |at: u32| self.bytes.get(at as usize).copied().filter(|_| at < self.length).unwrap_or(0);
-        Ok([byte(within), byte(within | 1)])
+        let mut view = [0; VIEW_BYTES];
+        let from = (first - self.start) as usize;
+        let into = VIEW_BEFORE - (at - first) as usize;
+        let count = (end - first) as usize;
+        if let (Some(to), Some(bytes)) =
+            (view.get_mut(into..into + count), self.bytes.get(from..from + count))
+        {
+            to.copy_from_slice(bytes);
+        }
+        Ok(view)
+    }
+
+    fn fill<E>(
+        &mut self,
+        first: u32,
+        size: u32,
+        mut read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.length = 0;
+        self.start = first;
+        let length = (size - first).min(WINDOW_BYTES as u32);
+        if let Some(bytes) = self.bytes.get_mut(..length as usize) {
+            read(first, bytes)?;
+        }
+        self.length = length;
+        Ok(())
     }
 }

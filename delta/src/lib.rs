@@ -16,7 +16,7 @@
 //! for piece in patch.bytes.chunks(5) {
 //!     patcher.push(piece, &mut &base[..], &mut slot).unwrap();
 //! }
-//! patcher.finish().unwrap();
+//! patcher.finish(&mut &base[..], &mut slot).unwrap();
 //! assert_eq!(slot, target);
 //! # }
 //! ```
@@ -34,21 +34,37 @@
 //! the target's size, and never runs longer than a fixed number of steps per byte of the target. It may give
 //! out wrong bytes before, so the digest of the result decides.
 #![no_std]
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "positions are below 2^28, chances and weights below 2^16, and what is cut off is meant to be"
+)]
 
 #[cfg(any(test, feature = "make"))]
 extern crate std;
 
+mod anchors;
 mod apply;
+mod chance;
+mod codec;
 mod coder;
 mod error;
+mod fields;
 pub mod format;
+mod header;
 mod image;
 #[cfg(any(test, feature = "make"))]
 pub mod make;
-mod model;
-mod step;
+mod numbers;
+mod space;
+mod substitutions;
 
-pub use apply::Patcher;
+pub use apply::PatcherOf;
+pub use coder::Subject;
 pub use error::{ApplyError, PatchError};
-pub use format::{Algorithm, IMAGE_BYTES_MAX, ram_bytes};
+pub use fields::Architecture;
+pub use format::{Algorithm, IMAGE_BYTES_MAX, Profile, ram_bytes};
 pub use image::{Base, OUT_BYTES, OutsideSlice, Sink};
+
+/// A patcher with 8 KiB, as [`Algorithm::FIELDS`] takes.
+pub type Patcher = PatcherOf<{ format::WORDS_8 }>;

@@ -1,9 +1,9 @@
 //! Patches: hostile ones stay in their bounds, honest ones give the target.
 
-use core::convert::Infallible;
-
 use bellwether_delta::make::make;
 use bellwether_delta::{Base, OUT_BYTES, OutsideSlice, Patcher, Sink};
+
+use sha2::{Digest as _, Sha256};
 
 use crate::input::{Input, counted};
 
@@ -29,9 +29,9 @@ struct Bounded {
 }
 
 impl Sink for Bounded {
-    type Error = Infallible;
+    type Error = OutsideSlice;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), OutsideSlice> {
         self.taken.extend_from_slice(bytes);
         assert!(self.taken.len() <= self.limit, "{} of {} bytes", self.taken.len(), self.limit);
         assert!(
@@ -41,12 +41,16 @@ impl Sink for Bounded {
         );
         Ok(())
     }
+
+    fn read_back(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), OutsideSlice> {
+        Guarded(&self.taken).read(offset, buf)
+    }
 }
 
 /// How applying ended, and what had come out by then.
 fn apply(patch: &[u8], base: &[u8], target_bytes: u16, piece_bytes: usize) -> (String, Vec<u8>) {
     let base_bytes = u32::try_from(base.len()).expect("short");
-    let mut patcher = Patcher::new(-1, base_bytes, target_bytes.into(), &[]).expect("known");
+    let mut patcher = Patcher::new(-2, base_bytes, target_bytes.into(), &[]).expect("known");
     let mut sink = Bounded { limit: target_bytes.into(), taken: Vec::new() };
     for piece in patch.chunks(piece_bytes) {
         if let Err(error) = patcher.push(piece, &mut Guarded(base), &mut sink) {
@@ -56,22 +60,26 @@ fn apply(patch: &[u8], base: &[u8], target_bytes: u16, piece_bytes: usize) -> (S
         }
         assert_eq!(patcher.produced() as usize, sink.taken.len());
     }
-    let complete = patcher.is_complete();
-    let ended = patcher.finish();
-    assert_eq!(ended.is_ok(), complete);
-    assert!(!complete || sink.taken.len() == usize::from(target_bytes));
+    let ended = patcher.finish(&mut Guarded(base), &mut sink);
+    assert_eq!(ended.is_ok(), patcher.is_complete());
+    assert!(ended.is_err() || sink.taken.len() == usize::from(target_bytes));
     (format!("{ended:?}"), sink.taken)
 }
 
 /// A hostile patch: sizes, the base, then the patch. Pieces of any size give the same bytes and the same end.
+///
+/// The digest of the base is put right, so that not every input ends there.
 pub(crate) fn hostile(data: &[u8]) {
     let mut input = Input::new(data);
     let target_bytes = input.u16() % 8192;
     let piece_bytes = usize::from(input.byte()) + 1;
     let base = input.counted();
-    let patch = input.rest();
-    let whole = apply(patch, base, target_bytes, patch.len().max(1));
-    let (ended, given) = apply(patch, base, target_bytes, piece_bytes);
+    let mut patch = input.rest().to_vec();
+    if let Some(digest) = patch.get_mut(2..10) {
+        digest.copy_from_slice(&Sha256::digest(base)[..8]);
+    }
+    let whole = apply(&patch, base, target_bytes, patch.len().max(1));
+    let (ended, given) = apply(&patch, base, target_bytes, piece_bytes);
     // A piece is refused as a whole when the target was complete before its end: both say so.
     assert_eq!((ended, given), whole);
 }

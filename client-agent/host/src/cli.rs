@@ -2,6 +2,7 @@
 
 use crate::halt::HaltPoint;
 use crate::header::Kind;
+use bellwether_agent::delta::Algorithm;
 use bellwether_agent::update::ShareOffer;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -67,7 +68,7 @@ pub(crate) struct FlashArgs {
     #[arg(long, value_name = "N")]
     pub(crate) slot_bytes: Option<u32>,
     /// Number of a patch algorithm that the device applies.
-    #[arg(long, value_name = "NUMBER", default_value_t = -1, allow_negative_numbers = true)]
+    #[arg(long, value_name = "NUMBER", default_value_t = Algorithm::FIELDS.0, allow_negative_numbers = true)]
     pub(crate) patch: i32,
     /// The device takes full images only.
     #[arg(long, conflicts_with = "patch")]

@@ -238,7 +238,7 @@ mod tests {
             components: Vec::new(),
             kind: crate::header::Kind::Microcontroller,
             slot_bytes: None,
-            patch: -1,
+            patch: -2,
             no_patch: false,
             out: "lamp-1.flash".into(),
         };

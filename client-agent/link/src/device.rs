@@ -16,7 +16,7 @@ pub(crate) fn run() -> Option<()> {
         id: "device-1",
         vendor: [1; 16],
         class: [2; 16],
-        patch_algorithms: &[Algorithm::COPY_INSERT.0],
+        patch_algorithms: &[Algorithm::FIELDS.0],
         servers: &["coaps://server.example"],
         built: 0,
         anchors: Anchors::initial(anchors).ok()?,

@@ -89,7 +89,7 @@ pub(crate) fn facts(author: &Author) -> Facts<'static> {
         id: ID,
         vendor: author.vendor,
         class: author.class(CLASS),
-        patch_algorithms: &[-1],
+        patch_algorithms: &[bellwether_delta::Algorithm::FIELDS.0],
         servers: &["coaps://server.example:5684"],
         built: BUILT,
         anchors: author.anchors(),

@@ -355,7 +355,7 @@ impl<'a> Server<'a> {
             installed_bytes: self.image.len() as u64,
             precursor: base.map(super::sha256).unwrap_or_default(),
             algorithm: A256CTR,
-            patch_algorithm: -1,
+            patch_algorithm: bellwether_delta::Algorithm::FIELDS.0.into(),
             expires: NOW + 7200,
             location: format!("/f/{}", hex(&root)),
         };
@@ -486,7 +486,7 @@ impl<'a> Server<'a> {
         if let Some(made) = radio {
             let whole = self.radio.as_ref().expect("a radio");
             let patch = made.base.as_ref().zip(whole.base.as_ref()).map(|(precursor, base)| Patch {
-                algorithm: -1,
+                algorithm: bellwether_delta::Algorithm::FIELDS.0.into(),
                 precursor,
                 precursor_bytes: base.len() as u64,
                 ram_bytes: 8192,

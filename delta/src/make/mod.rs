@@ -1,18 +1,25 @@
-//! Makes patches. Needs an allocator and about twenty times the images' size in memory.
+//! Makes patches. Needs an allocator and about thirty times the images' size in memory.
 
-mod copies;
+mod detect;
+mod matches;
+mod parse;
 mod suffixes;
 mod writer;
 
 use std::vec::Vec;
 
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::format::{Algorithm, IMAGE_BYTES_MAX};
-use suffixes::Suffixes;
+use crate::fields::Architecture;
+use crate::format::{Algorithm, IMAGE_BYTES_MAX, Profile};
+use crate::header::{DIGEST_BYTES, Header, Tables};
+use crate::space::Space;
+use parse::{Costs, Images, Piece};
+use writer::Written;
 
 /// A patch and what its applier must be told.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Patch {
     /// Algorithm of the bytes.
     pub algorithm: Algorithm,
@@ -22,6 +29,19 @@ pub struct Patch {
     pub ram: u32,
     /// The patch.
     pub bytes: Vec<u8>,
+    /// What the code was taken to be made for.
+    pub architecture: Architecture,
+    /// Bytes that each [`crate::Subject`] took, in the order of its variants; the header is not among them.
+    pub spent: [f32; 7],
+}
+
+/// How a patch is to be made.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Options {
+    /// RAM that applying may take.
+    pub profile: Profile,
+    /// What the code is made for, where that is known better than by its bytes.
+    pub architecture: Option<Architecture>,
 }
 
 /// Why no patch was made.
@@ -35,32 +55,150 @@ pub enum MakeError {
     },
 }
 
-/// Makes the patch that turns `base` into `target`.
+/// Makes the patch that turns `base` into `target`, with 8 KiB for the applier.
 ///
-/// Takes about a second per mebibyte in a release build, up to eight where the images have nothing in common.
+/// The same images give the same patch.
 ///
 /// # Errors
 ///
 /// [`MakeError::ImageTooLarge`].
 pub fn make(base: &[u8], target: &[u8]) -> Result<Patch, MakeError> {
-    for image in [base, target] {
-        if image.len() > IMAGE_BYTES_MAX as usize {
-            return Err(MakeError::ImageTooLarge { bytes: image.len() });
+    make_with(base, target, Options::default())
+}
+
+/// Makes the patch that turns `base` into `target`.
+///
+/// # Errors
+///
+/// [`MakeError::ImageTooLarge`].
+pub fn make_with(base: &[u8], target: &[u8], options: Options) -> Result<Patch, MakeError> {
+    for bytes in [base.len(), target.len()] {
+        if bytes > IMAGE_BYTES_MAX as usize {
+            return Err(MakeError::ImageTooLarge { bytes });
         }
     }
-    let suffixes = Suffixes::new(base);
-    let candidates = GAINS_MIN.iter().map(|&gain_min| {
-        let copies = copies::find(base, target, &suffixes, gain_min);
-        writer::write(base, target, &copies)
+    let guess = options.architecture.unwrap_or_else(|| detect::architecture(base));
+    let mut guesses = Vec::from([(Architecture::Plain, false)]);
+    if guess != Architecture::Plain {
+        guesses.push((guess, false));
+    }
+    if matches!(guess, Architecture::Thumb | Architecture::RiscV) {
+        guesses.push((guess, true));
+    }
+    let made = guesses.into_iter().map(|(architecture, pointers_first)| {
+        (architecture, Maker::new(base, target, (architecture, pointers_first), options.profile).best())
     });
-    let bytes = candidates.min_by_key(Vec::len).unwrap_or_default();
+    let best = made.min_by_key(|(_, written)| written.bytes.len());
+    let (architecture, Written { bytes, spent }) = best.unwrap_or_default();
     Ok(Patch {
-        algorithm: Algorithm::COPY_INSERT,
+        algorithm: Algorithm::FIELDS,
         parameters: Vec::new(),
-        ram: crate::format::PATCHER_BYTES,
+        ram: options.profile.bytes(),
         bytes,
+        architecture,
+        spent,
     })
 }
 
-/// Which of them gives the smallest patch differs from pair to pair.
-const GAINS_MIN: [usize; 2] = [8, 20];
+/// One pair of images under one guess of what they are.
+struct Maker<'a> {
+    base: &'a [u8],
+    target: &'a [u8],
+    header: Header,
+}
+
+impl<'a> Maker<'a> {
+    fn new(
+        base: &'a [u8],
+        target: &'a [u8],
+        (architecture, pointers_first): (Architecture, bool),
+        profile: Profile,
+    ) -> Self {
+        let space = detect::space(base, target, architecture).settled(base.len() as u32);
+        let header = Header {
+            architecture,
+            tables: tables_of(profile)[0],
+            base_digest: digest(base),
+            target_digest: digest(target),
+            base_size: base.len() as u32,
+            target_size: target.len() as u32,
+            space: Space { pointers_first, ..space },
+        };
+        Self { base, target, header }
+    }
+
+    /// Divides the target in several ways, and returns the shortest patch.
+    fn best(mut self) -> Written {
+        let space: &Space = &self.header.space;
+        let architecture = self.header.architecture;
+        let mut masked = detect::masked(self.base, architecture, space, |at| space.of_base(at));
+        masked.extend(detect::masked(self.target, architecture, space, |at| space.of_target(at)));
+        let (base, target) = masked.split_at(self.base.len());
+        let matches = matches::find(base, target);
+        let images = Images { base: self.base, target: self.target, masked: &masked };
+        let [ways @ .., last] = Costs::TRIED.map(|costs| parse::parse(&images, &matches, &costs));
+        let (mut pieces, mut best) = (last.clone(), self.written(&last));
+        for way in ways {
+            let other = self.written(&way);
+            if other.bytes.len() < best.bytes.len() {
+                (pieces, best) = (way, other);
+            }
+        }
+        for tables in &tables_of(self.header.tables.profile)[1..] {
+            let kept = self.header.tables;
+            self.header.tables = *tables;
+            let other = self.written(&pieces);
+            if other.bytes.len() < best.bytes.len() {
+                best = other;
+            } else {
+                self.header.tables = kept;
+            }
+        }
+        best
+    }
+
+    fn written(&self, pieces: &[Piece]) -> Written {
+        writer::write(&self.header, self.base, self.target, pieces)
+    }
+}
+
+const fn tables_of(profile: Profile) -> [Tables; 6] {
+    match profile {
+        Profile::Kib8 => TABLES[0],
+        Profile::Kib16 => TABLES[1],
+    }
+}
+
+/// Divisions of the state that are tried, by profile.
+const TABLES: [[Tables; 6]; 2] = [
+    [
+        tables(Profile::Kib8, 10, 0),
+        tables(Profile::Kib8, 10, 9),
+        tables(Profile::Kib8, 10, 8),
+        tables(Profile::Kib8, 9, 9),
+        tables(Profile::Kib8, 9, 0),
+        tables(Profile::Kib8, 8, 10),
+    ],
+    [
+        tables(Profile::Kib16, 12, 0),
+        tables(Profile::Kib16, 12, 10),
+        tables(Profile::Kib16, 11, 0),
+        tables(Profile::Kib16, 11, 11),
+        tables(Profile::Kib16, 10, 0),
+        tables(Profile::Kib16, 10, 11),
+    ],
+];
+
+#[expect(clippy::panic, reason = "fails the build, not the maker")]
+const fn tables(profile: Profile, literal_bits: u8, substitution_bits: u8) -> Tables {
+    match Tables::divided(profile, literal_bits, substitution_bits) {
+        Some(tables) => tables,
+        None => panic!("the tables are larger than the profile"),
+    }
+}
+
+fn digest(image: &[u8]) -> [u8; DIGEST_BYTES] {
+    let mut short = [0; DIGEST_BYTES];
+    short.copy_from_slice(&Sha256::digest(image)[..DIGEST_BYTES]);
+    short
+}

@@ -1,130 +1,170 @@
-//! Finds the longest piece of the base that the target goes on with.
+//! Sorts all suffixes of a text, in linear time.
+//!
+//! Source: G. Nong, S. Zhang, W. H. Chan, "Linear Suffix Array Construction by Almost Pure Induced-Sorting", 2009.
 
 use std::vec;
 use std::vec::Vec;
 
-/// All suffixes of an image, sorted.
-pub(crate) struct Suffixes<'a> {
-    image: &'a [u8],
-    sorted: Vec<u32>,
+const NONE: u32 = u32::MAX;
+
+/// A letter of a text: a byte, or the name of a piece of it.
+trait Letter: Copy + Eq {
+    fn index(self) -> usize;
 }
 
-/// Longest comparison in a search, in bytes. It bounds the time on images with long runs of one byte;
-/// a match of this length is extended where it is used.
-pub(crate) const COMPARED_BYTES_MAX: usize = 256;
+impl Letter for u8 {
+    fn index(self) -> usize {
+        self.into()
+    }
+}
 
-impl<'a> Suffixes<'a> {
-    /// Sorts by prefix doubling: a counting sort a round, and as many rounds as the length of the longest
-    /// repeat has binary digits. `image` is at most [`crate::IMAGE_BYTES_MAX`] long.
-    pub(crate) fn new(image: &'a [u8]) -> Self {
-        let length = u32::try_from(image.len()).unwrap_or(u32::MAX);
-        let mut rank: Vec<u32> = image.iter().map(|byte| u32::from(*byte)).collect();
-        let mut sorted = sorted_by_rank((0..length).collect(), &rank, 256);
-        let mut step = 1;
-        while step < length {
-            let by_second = in_order_of_second(&sorted, step, length);
-            let classes = rank.iter().max().map_or(0, |top| *top as usize + 1);
-            sorted = sorted_by_rank(by_second, &rank, classes);
-            rank = ranked(&sorted, &rank, step);
-            let is_unique = sorted.last().is_some_and(|&last| rank[last as usize] == length - 1);
-            if is_unique {
-                break;
-            }
-            step *= 2;
+impl Letter for u32 {
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// Returns where the suffixes of `text` start, in the order of the suffixes. `text` is shorter than 2^31.
+pub(crate) fn sorted(text: &[u8]) -> Vec<u32> {
+    induced(text, 256)
+}
+
+/// Starts of the buckets of each letter: where its suffixes of the larger and of the smaller type begin.
+struct Buckets {
+    large: Vec<u32>,
+    small: Vec<u32>,
+}
+
+fn induced<L: Letter>(text: &[L], letters: usize) -> Vec<u32> {
+    match text.len() {
+        0 => return Vec::new(),
+        1 => return vec![0],
+        _ => {}
+    }
+    let is_small = types(text);
+    let buckets = buckets(text, &is_small, letters);
+    let is_leftmost = |at: usize| at > 0 && is_small[at] && !is_small[at - 1];
+    let leftmost: Vec<u32> = (1..text.len()).filter(|&at| is_leftmost(at)).map(|at| at as u32).collect();
+    let mut array = induce(text, &is_small, &buckets, &leftmost);
+    if !leftmost.is_empty() {
+        let mut number = vec![NONE; text.len()];
+        for (at, &start) in leftmost.iter().enumerate() {
+            number[start as usize] = at as u32;
         }
-        Self { image, sorted }
+        let ordered: Vec<u32> = array.iter().copied().filter(|&at| number[at as usize] != NONE).collect();
+        let (names, count) = named(text, &leftmost, &ordered, &number);
+        drop(number);
+        let order = induced(&names, count);
+        let again: Vec<u32> = order.iter().map(|&at| leftmost[at as usize]).collect();
+        array = induce(text, &is_small, &buckets, &again);
     }
-
-    /// Returns position and length of the longest match of the start of `target`; the length stops at
-    /// [`COMPARED_BYTES_MAX`].
-    pub(crate) fn longest_match(&self, target: &[u8]) -> (usize, usize) {
-        let target = head(target);
-        let at = self.sorted.partition_point(|&start| head(&self.image[start as usize..]) < target);
-        let neighbours = [at.checked_sub(1), Some(at)].into_iter().flatten();
-        let starts = neighbours.filter_map(|at| self.sorted.get(at)).map(|&start| start as usize);
-        let matches = starts.map(|start| (start, common_bytes(&self.image[start..], target)));
-        matches.max_by_key(|(_, length)| *length).unwrap_or((0, 0))
-    }
+    array
 }
 
-/// Number of bytes that both start with.
-pub(crate) fn common_bytes(one: &[u8], other: &[u8]) -> usize {
-    one.iter().zip(other).take_while(|(a, b)| a == b).count()
+/// Whether each suffix is smaller than the one after it.
+fn types<L: Letter>(text: &[L]) -> Vec<bool> {
+    let mut is_small = vec![false; text.len()];
+    for at in (0..text.len() - 1).rev() {
+        let (here, next) = (text[at].index(), text[at + 1].index());
+        is_small[at] = if here == next { is_small[at + 1] } else { here < next };
+    }
+    is_small
 }
 
-fn head(bytes: &[u8]) -> &[u8] {
-    &bytes[..bytes.len().min(COMPARED_BYTES_MAX)]
+fn buckets<L: Letter>(text: &[L], is_small: &[bool], letters: usize) -> Buckets {
+    let (mut large, mut small) = (vec![0_u32; letters + 1], vec![0_u32; letters + 1]);
+    for (letter, &is_small) in text.iter().zip(is_small) {
+        if is_small {
+            large[letter.index() + 1] += 1;
+        } else {
+            small[letter.index()] += 1;
+        }
+    }
+    for at in 0..=letters {
+        small[at] += large[at];
+        if at < letters {
+            large[at + 1] += small[at];
+        }
+    }
+    Buckets { large, small }
 }
 
-/// Stable counting sort of suffixes by `rank`, which is below `classes`.
-fn sorted_by_rank(suffixes: Vec<u32>, rank: &[u32], classes: usize) -> Vec<u32> {
-    let mut next = vec![0_u32; classes + 1];
-    for &class in rank {
-        next[class as usize + 1] += 1;
+fn induce<L: Letter>(text: &[L], is_small: &[bool], buckets: &Buckets, leftmost: &[u32]) -> Vec<u32> {
+    let mut array = vec![NONE; text.len()];
+    let mut next = buckets.small.clone();
+    for &start in leftmost {
+        let bucket = &mut next[text[start as usize].index()];
+        array[*bucket as usize] = start;
+        *bucket += 1;
     }
-    for class in 1..next.len() {
-        next[class] += next[class - 1];
+    let mut next = buckets.large.clone();
+    let last = text.len() - 1;
+    let bucket = &mut next[text[last].index()];
+    array[*bucket as usize] = last as u32;
+    *bucket += 1;
+    for at in 0..text.len() {
+        let start = array[at];
+        if start != NONE && start >= 1 && !is_small[start as usize - 1] {
+            let bucket = &mut next[text[start as usize - 1].index()];
+            array[*bucket as usize] = start - 1;
+            *bucket += 1;
+        }
     }
-    let mut sorted = vec![0; suffixes.len()];
-    for suffix in suffixes {
-        let place = &mut next[rank[suffix as usize] as usize];
-        sorted[*place as usize] = suffix;
-        *place += 1;
+    let mut next = buckets.large.clone();
+    for at in (0..text.len()).rev() {
+        let start = array[at];
+        if start != NONE && start >= 1 && is_small[start as usize - 1] {
+            let bucket = &mut next[text[start as usize - 1].index() + 1];
+            *bucket -= 1;
+            array[*bucket as usize] = start - 1;
+        }
     }
-    sorted
+    array
 }
 
-/// Suffixes in the order of what stands `step` bytes later; those with nothing there come first.
-fn in_order_of_second(sorted: &[u32], step: u32, length: u32) -> Vec<u32> {
-    let ended = length - step..length;
-    ended.chain(sorted.iter().filter_map(|suffix| suffix.checked_sub(step))).collect()
-}
-
-/// New ranks: equal for suffixes that agree in twice `step` bytes.
-fn ranked(sorted: &[u32], rank: &[u32], step: u32) -> Vec<u32> {
-    let pair = |suffix: u32| (rank[suffix as usize], rank.get((suffix + step) as usize).copied());
-    let mut ranks = vec![0; rank.len()];
-    let mut class = 0;
-    for neighbours in sorted.windows(2) {
-        class += u32::from(pair(neighbours[0]) != pair(neighbours[1]));
-        ranks[neighbours[1] as usize] = class;
+/// Names the pieces between leftmost suffixes in their order; equal pieces have one name.
+fn named<L: Letter>(text: &[L], leftmost: &[u32], ordered: &[u32], number: &[u32]) -> (Vec<u32>, usize) {
+    let mut names = vec![0_u32; leftmost.len()];
+    let piece = |start: u32| {
+        let next = number[start as usize] as usize + 1;
+        let end = leftmost.get(next).map_or(text.len(), |&end| end as usize + 1);
+        (&text[start as usize..end], next == leftmost.len())
+    };
+    let mut name = 0;
+    for pair in ordered.windows(2) {
+        let ((before, _), (here, is_last)) = (piece(pair[0]), piece(pair[1]));
+        let was_last = piece(pair[0]).1;
+        if is_last || was_last || before != here {
+            name += 1;
+        }
+        names[number[pair[1] as usize] as usize] = name;
     }
-    ranks
+    (names, name as usize + 1)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn run_of_one_byte_is_sorted_and_searched() {
-        let image = vec![0xff; 5000];
-        let suffixes = Suffixes::new(&image);
-        assert_eq!(suffixes.longest_match(&image).1, COMPARED_BYTES_MAX);
-        assert_eq!(suffixes.longest_match(&[0xff, 0xff, 1]).1, 2);
-        assert_eq!(suffixes.longest_match(&[1]).1, 0);
-    }
+    use super::*;
 
-    #[test]
-    fn empty_image_matches_nothing() {
-        assert_eq!(Suffixes::new(&[]).longest_match(b"abc"), (0, 0));
+    fn by_comparison(text: &[u8]) -> Vec<u32> {
+        let mut starts: Vec<u32> = (0..text.len() as u32).collect();
+        starts.sort_by_key(|&start| &text[start as usize..]);
+        starts
     }
 
     proptest! {
         #[test]
-        fn any_image_is_sorted(image in proptest::collection::vec(0..4_u8, 0..80)) {
-            let suffixes = Suffixes::new(&image);
-            prop_assert!(suffixes.sorted.is_sorted_by_key(|&start| &image[start as usize..]));
-            prop_assert_eq!(suffixes.sorted.len(), image.len());
+        fn suffixes_are_sorted(text in proptest::collection::vec(0..4_u8, 0..200)) {
+            prop_assert_eq!(sorted(&text), by_comparison(&text));
         }
+    }
 
-        #[test]
-        fn longest_match_is_the_longest(image in proptest::collection::vec(0..3_u8, 0..60), target in proptest::collection::vec(0..3_u8, 0..12)) {
-            let (start, length) = Suffixes::new(&image).longest_match(&target);
-            prop_assert_eq!(&image[start..start + length], &target[..length]);
-            let best = (0..image.len()).map(|start| common_bytes(&image[start..], &target)).max();
-            prop_assert_eq!(length, best.unwrap_or(0));
+    #[test]
+    fn runs_and_repeats_are_sorted() {
+        for text in [&[0xff; 300][..], &b"abcabcabc".repeat(40), b"", b"a", b"mississippi"] {
+            assert_eq!(sorted(text), by_comparison(text));
         }
     }
 }

@@ -1,102 +1,140 @@
-//! Codes copies and inserts as the bytes of a patch.
+//! Writes a division of the target as a patch.
 
+use std::vec;
 use std::vec::Vec;
 
-use super::copies::Copy;
+use crate::PatchError;
+use crate::codec::{Codec, Part, Source, Truth, VIEW_BEFORE, VIEW_BYTES, View};
 use crate::coder::Encoder;
-use crate::format::NUMBER_WIDTH_MAX;
-use crate::model::{Decision, Model, Number};
+use crate::fields::Architecture;
+use crate::header::Header;
 
-/// Writes the patch. `copies` stand in order, do not overlap, and lie inside both images.
-pub(crate) fn write(base: &[u8], target: &[u8], copies: &[Copy]) -> Vec<u8> {
-    let mut writer = Writer { encoder: Encoder::new(), model: Model::new(), alignment: 0 };
-    let mut written = 0;
-    let mut copies = copies.iter().peekable();
-    while written < target.len() {
-        match copies.next_if(|copy| copy.target_at == written) {
-            Some(copy) => {
-                writer.copy(base, target, copy);
-                written += copy.length;
+use super::detect::bytes_at;
+use super::parse::Piece;
+
+/// What was written, and the bytes that each subject took.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) spent: [f32; 7],
+}
+
+/// Writes the patch of a division.
+pub(crate) fn write(header: &Header, base: &[u8], target: &[u8], pieces: &[Piece]) -> Written {
+    let mut words = vec![0; header.tables.profile.words()];
+    let mut encoder = Encoder::new();
+    let mut codec = Codec::new(header, &mut words);
+    let pieces = fitting(pieces, header.architecture);
+    let mut images = Slices { base, target, made: 0 };
+    let mut plan = Plan { target, base_size: base.len() as u32, pieces: &pieces, at: 0 };
+    while !codec.is_complete() {
+        images.made = codec.position();
+        plan.reach(codec.position());
+        let step = codec.step(&mut words, &mut encoder, &mut images, &plan);
+        debug_assert!(step.is_ok(), "a division lies inside both images");
+        if step.is_err() {
+            break;
+        }
+    }
+    let spent = encoder.bits.map(|bits| bits / 8.0);
+    let mut bytes = header.write();
+    bytes.extend(encoder.finish());
+    Written { bytes, spent }
+}
+
+/// Moves the ends of literals to where their units end.
+fn fitting(pieces: &[Piece], architecture: Architecture) -> Vec<Piece> {
+    let unit = architecture.literal_bytes();
+    let mut fitting: Vec<Piece> = Vec::with_capacity(pieces.len());
+    for &piece in pieces {
+        let mut piece = piece;
+        if let Some(last) = fitting.last_mut().filter(|last| last.source.is_none()) {
+            let end = last.target_at + last.length;
+            let whole = end.next_multiple_of(unit);
+            // A unit that starts inside the literal is coded whole.
+            let more = if end - end % unit >= last.target_at { whole - end } else { 0 };
+            let more = more.min(piece.length);
+            if piece.source.is_none() {
+                last.length += piece.length;
+                continue;
             }
-            None => writer.number(Number::CopyLength, 0),
+            last.length += more;
+            piece.target_at += more;
+            piece.length -= more;
+            piece.source = piece.source.map(|source| source + more);
         }
-        if written < target.len() {
-            let end = copies.peek().map_or(target.len(), |copy| copy.target_at);
-            writer.insert(&target[written..end]);
-            written = end;
+        if piece.length > 0 {
+            fitting.push(piece);
         }
     }
-    writer.encoder.finish()
+    fitting
 }
 
-struct Writer {
-    encoder: Encoder,
-    model: Model,
-    /// Base position less target position of the latest copy.
-    alignment: i64,
+/// The division, as the codec asks for it.
+struct Plan<'a> {
+    target: &'a [u8],
+    base_size: u32,
+    pieces: &'a [Piece],
+    /// The piece that the codec is in.
+    at: usize,
 }
 
-impl Writer {
-    fn copy(&mut self, base: &[u8], target: &[u8], copy: &Copy) {
-        self.number(Number::CopyLength, position(copy.length));
-        let alignment = i64::from(position(copy.base_at)) - i64::from(position(copy.target_at));
-        self.number(Number::Shift, zigzag(alignment - self.alignment));
-        self.alignment = alignment;
-        for at in 0..copy.length {
-            let (base_at, byte) = (copy.base_at + at, target[copy.target_at + at]);
-            let upper = base.get(base_at | 1).copied().unwrap_or(0);
-            let is_hit = base[base_at] == byte;
-            self.decide(Decision::Hit { base_at: position(base_at), upper }, is_hit);
-            if !is_hit {
-                let difference = byte.wrapping_sub(base[base_at]);
-                self.byte(difference, |node| Decision::Difference { node });
-                self.model.missed_by(difference);
-            }
-            self.model.wrote(byte);
+impl Plan<'_> {
+    fn reach(&mut self, position: u32) {
+        while self.pieces.get(self.at).is_some_and(|piece| piece.target_at + piece.length <= position) {
+            self.at += 1;
         }
-    }
-
-    fn insert(&mut self, bytes: &[u8]) {
-        self.number(Number::InsertLength, position(bytes.len()));
-        for &byte in bytes {
-            self.byte(byte, |node| Decision::Literal { node });
-            self.model.wrote(byte);
-        }
-    }
-
-    fn byte(&mut self, byte: u8, decision: impl Fn(u8) -> Decision) {
-        let mut node = 1_u8;
-        for at in (0..8).rev() {
-            let bit = byte >> at & 1 != 0;
-            self.decide(decision(node), bit);
-            node = node << 1 | u8::from(bit);
-        }
-    }
-
-    fn number(&mut self, number: Number, value: u32) {
-        let value = value + 1;
-        let width = (0..NUMBER_WIDTH_MAX).find(|&at| value >> at == 1).unwrap_or(NUMBER_WIDTH_MAX);
-        for at in 0..width {
-            self.decide(Decision::Width { number, at }, true);
-        }
-        self.decide(Decision::Width { number, at: width }, false);
-        for at in (0..width).rev() {
-            self.decide(Decision::Bit { number, width, at }, value >> at & 1 != 0);
-        }
-    }
-
-    fn decide(&mut self, decision: Decision, bit: bool) {
-        self.encoder.encode(bit, self.model.one(decision));
-        self.model.learn(decision, bit);
     }
 }
 
-/// A position or length of an image, which is at most [`crate::IMAGE_BYTES_MAX`].
-fn position(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
+impl Truth for Plan<'_> {
+    fn part(&self, at: u32) -> Part {
+        let Some(piece) = self.pieces.get(self.at) else {
+            return Part::Literal;
+        };
+        match piece.source {
+            None => Part::Literal,
+            Some(source) => match (source + (at - piece.target_at)).checked_sub(self.base_size) {
+                None => Part::Base(source + (at - piece.target_at)),
+                Some(own) => Part::Target(own),
+            },
+        }
+    }
+
+    fn left(&self, at: u32, length: u32) -> u32 {
+        let is_this = |piece: &&Piece| piece.source.is_some() && piece.target_at + length == at;
+        self.pieces.get(self.at).filter(is_this).map_or(0, |piece| piece.length - length)
+    }
+
+    fn bytes(&self, at: u32) -> [u8; 8] {
+        bytes_at(self.target, at as usize)
+    }
 }
 
-/// A change of alignment is below 2^29 either way, so that its zigzag fits.
-fn zigzag(number: i64) -> u32 {
-    u32::try_from((number << 1 ^ number >> 63).cast_unsigned()).unwrap_or(u32::MAX)
+/// Both images in memory.
+struct Slices<'a> {
+    base: &'a [u8],
+    target: &'a [u8],
+    made: u32,
+}
+
+impl Source for Slices<'_> {
+    type Error = PatchError;
+
+    fn base(&mut self, at: u32) -> Result<View, PatchError> {
+        Ok(view(self.base, at))
+    }
+
+    fn target(&mut self, at: u32) -> Result<View, PatchError> {
+        Ok(view(&self.target[..self.made as usize], at))
+    }
+}
+
+fn view(image: &[u8], at: u32) -> View {
+    let mut view = [0; VIEW_BYTES];
+    let at = at as usize;
+    let (first, end) = (at.saturating_sub(VIEW_BEFORE), image.len().min(at + VIEW_BYTES - VIEW_BEFORE));
+    let into = VIEW_BEFORE - (at - first);
+    view[into..into + end - first].copy_from_slice(&image[first..end]);
+    view
 }

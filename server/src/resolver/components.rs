@@ -194,8 +194,8 @@ fn later(delay_s: u32, reason: &str) -> Resolved {
 
 /// Patch algorithms that the builder makes, the best first.
 const ALGORITHMS: [Algorithm; 1] = [Algorithm {
-    number: bellwether_delta::Algorithm::COPY_INSERT.0 as i64,
-    ram_bytes: match bellwether_delta::ram_bytes(bellwether_delta::Algorithm::COPY_INSERT.0, &[]) {
+    number: bellwether_delta::Algorithm::FIELDS.0 as i64,
+    ram_bytes: match bellwether_delta::ram_bytes(bellwether_delta::Algorithm::FIELDS.0, &[]) {
         Ok(bytes) => bytes as u64,
         Err(_) => u64::MAX,
     },

@@ -315,7 +315,7 @@ fn flash(chip: &mut Chip, make: &Make, version: &str, images: &[Vec<u8>]) {
 /// As manifests name them, encoded.
 static COMPONENTS: [&[u8]; 2] = [b"\x81\x43app", b"\x81\x45radio"];
 
-static PATCHES: [i32; 1] = [Algorithm::COPY_INSERT.0];
+static PATCHES: [i32; 1] = [Algorithm::FIELDS.0];
 
 /// First port of a device's sockets; each boot takes new ones.
 const FIRST_PORT: u16 = 20_000;

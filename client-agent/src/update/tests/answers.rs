@@ -157,7 +157,7 @@ fn delta_whose_base_is_not_what_runs_is_refused() {
 
 #[test]
 fn algorithm_that_is_not_listed_is_refused() {
-    is_unusable(Serve::Delta(old_image()), |parts| parts.patch_algorithm = -2, Unusable::Algorithm(-2));
+    is_unusable(Serve::Delta(old_image()), |parts| parts.patch_algorithm = -99, Unusable::Algorithm(-99));
     // AES-192 in counter mode.
     is_unusable(Serve::Full, |parts| parts.algorithm = -65533, Unusable::Algorithm(-65533));
 }

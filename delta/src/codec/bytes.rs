@@ -1,0 +1,122 @@
+//! Literals, and bytes of copies that are not the base's.
+
+use super::{BYTE_SETS, Codec, ORDER_0_AT, Source, TABLES_AT, Truth, Unit, VIEW_BEFORE};
+use crate::chance::{self, Mix};
+use crate::coder::{Coder, Subject};
+
+/// What is known of a byte before it is coded.
+#[derive(Clone, Copy)]
+pub(super) struct Surroundings {
+    /// Whether the byte stands for one of the base that it differs from, not in a literal.
+    pub(super) is_difference: bool,
+    /// The byte of the base that stands beside it.
+    pub(super) beside: u8,
+    /// Place within its word.
+    pub(super) lane: u32,
+    /// Bytes coded before, the latest one lowest.
+    pub(super) before: u64,
+}
+
+impl Codec {
+    /// Codes one unit of a literal: a byte, or an aligned instruction with its highest byte first.
+    pub(super) fn literal<C: Coder, S: Source, T: Truth>(
+        &mut self,
+        words: &mut [u16],
+        coder: &mut C,
+        source: &mut S,
+        truth: &T,
+    ) -> Result<Unit, S::Error> {
+        coder.turn_to(Subject::Literal);
+        let unit_bytes = self.architecture.literal_bytes();
+        let is_whole = self.position.is_multiple_of(unit_bytes) && self.remaining() >= unit_bytes;
+        let length = if is_whole { unit_bytes as usize } else { 1 };
+        let beside_at = self.position.wrapping_add_signed(self.alignments[0]);
+        let beside = if beside_at < self.base_size { source.base(beside_at)? } else { [0; _] };
+        let mut before = if is_whole { in_coding_order(self.latest, unit_bytes) } else { self.latest };
+        let known = truth.bytes(self.position);
+        let mut unit = Unit { bytes: [0; 8], length };
+        for at in (0..length).rev() {
+            let surroundings = Surroundings {
+                is_difference: false,
+                beside: beside[VIEW_BEFORE + at],
+                lane: (self.position + at as u32) & 3,
+                before,
+            };
+            let byte = self.byte(words, coder, &surroundings, known[at]);
+            unit.bytes[at] = byte;
+            before = before << 8 | u64::from(byte);
+        }
+        Ok(unit)
+    }
+
+    /// Codes one byte.
+    pub(super) fn byte<C: Coder>(
+        &mut self,
+        words: &mut [u16],
+        coder: &mut C,
+        surroundings: &Surroundings,
+        known: u8,
+    ) -> u8 {
+        let contexts = contexts(surroundings);
+        let set = usize::from(surroundings.is_difference) * 4 + surroundings.lane as usize;
+        debug_assert!(set < BYTE_SETS);
+        let order_0 = ORDER_0_AT + 256 * (surroundings.lane & 1) as usize;
+        let mut node = 1_usize;
+        for place in (0..8).rev() {
+            let mut slots = [order_0 + node; CONTEXTS + 1];
+            let spread = (node as u32).wrapping_mul(0x2545_f491);
+            for (slot, context) in slots[1..].iter_mut().zip(contexts) {
+                let hash = (context ^ spread).wrapping_mul(0x85eb_ca6b);
+                *slot = TABLES_AT + (hash >> self.hash_shift) as usize;
+            }
+            let mut mix = Mix::new();
+            for slot in slots {
+                mix.add(words[slot]);
+            }
+            let bit = mix.code(coder, &mut self.byte_weights[set], known >> place & 1 != 0, BYTE_RATE);
+            for slot in slots {
+                chance::learn(&mut words[slot], bit, BYTE_LESSONS);
+            }
+            node = node << 1 | usize::from(bit);
+        }
+        (node & 0xff) as u8
+    }
+}
+
+/// Hashes of what is known, each a context of its own.
+fn contexts(known: &Surroundings) -> [u32; CONTEXTS] {
+    let (lane, beside) = (known.lane << 27, u32::from(known.beside));
+    let before = |at: u32| (known.before >> (8 * at) & 0xff) as u32;
+    let keys = if known.is_difference {
+        [
+            before(0) | 1 << 24 | lane,
+            beside | 4 << 24 | lane,
+            before(0) | before(1) << 8 | 2 << 24 | lane,
+            beside | before(0) << 8 | 7 << 24,
+        ]
+    } else {
+        [
+            before(0) | 1 << 24 | lane,
+            before(1) | 5 << 24 | lane,
+            before(0) | before(1) << 8 | 2 << 24 | lane,
+            beside | 6 << 24 | lane,
+        ]
+    };
+    keys.map(|key| key.wrapping_mul(0x9e37_79b1).rotate_left(13))
+}
+
+/// Turns the latest bytes, newest lowest, into the order in which units of `unit_bytes` code them.
+const fn in_coding_order(latest: u64, unit_bytes: u32) -> u64 {
+    match unit_bytes {
+        2 => (latest & 0x00ff_00ff_00ff_00ff) << 8 | latest >> 8 & 0x00ff_00ff_00ff_00ff,
+        4 => {
+            let (high, low) = ((latest >> 32) as u32, latest as u32);
+            (high.swap_bytes() as u64) << 32 | low.swap_bytes() as u64
+        }
+        _ => latest,
+    }
+}
+
+const CONTEXTS: usize = 4;
+const BYTE_LESSONS: u16 = 15;
+const BYTE_RATE: i32 = 6;

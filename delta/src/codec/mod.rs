@@ -1,0 +1,240 @@
+//! What a patch says, one unit of the target after the other. Maker and applier walk through it alike: one tells a
+//! [`Coder`] what it knows from a [`Truth`], the other learns it from the coder.
+
+mod bytes;
+mod copies;
+mod fields;
+mod flow;
+
+use crate::PatchError;
+use crate::anchors::Anchors;
+use crate::chance::{EVEN, FINE_WORDS, WEIGHT_ONE, Weights};
+use crate::coder::Coder;
+use crate::fields::{Architecture, KINDS};
+use crate::header::Header;
+use crate::numbers::NUMBER_WORDS;
+use crate::space::Space;
+use crate::substitutions::Substitutions;
+
+/// Where copies come from.
+pub(crate) trait Source {
+    /// Why a byte cannot be had.
+    type Error: From<PatchError>;
+
+    /// Returns what surrounds a byte of the base.
+    fn base(&mut self, at: u32) -> Result<View, Self::Error>;
+
+    /// Returns what surrounds a byte of the target; zeros from where it is not yet made.
+    fn target(&mut self, at: u32) -> Result<View, Self::Error>;
+}
+
+/// Sixteen bytes: four before a place, and twelve from it on. Zeros stand outside the image.
+pub(crate) type View = [u8; VIEW_BYTES];
+pub(crate) const VIEW_BYTES: usize = 16;
+/// Bytes of a view before its place.
+pub(crate) const VIEW_BEFORE: usize = 4;
+
+/// What is to be written. A reading coder needs none: see [`Unknown`].
+pub(crate) trait Truth {
+    /// What stands at `at`, where neither a literal nor a copy has to go on.
+    fn part(&self, at: u32) -> Part;
+
+    /// Bytes that a copy still has from `at` on, after `length` bytes of it.
+    fn left(&self, at: u32, length: u32) -> u32;
+
+    /// The target's bytes from `at` on.
+    fn bytes(&self, at: u32) -> [u8; 8];
+}
+
+/// What the next bytes of the target are.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Part {
+    Literal,
+    /// A copy from this place of the base.
+    Base(u32),
+    /// A copy from this earlier place of the target.
+    Target(u32),
+}
+
+/// The truth of those who read it.
+pub(crate) struct Unknown;
+
+impl Truth for Unknown {
+    fn part(&self, _: u32) -> Part {
+        Part::Literal
+    }
+
+    fn left(&self, _: u32, _: u32) -> u32 {
+        0
+    }
+
+    fn bytes(&self, _: u32) -> [u8; 8] {
+        [0; 8]
+    }
+}
+
+/// Bytes that one step gives.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Unit {
+    pub(crate) bytes: [u8; 8],
+    pub(crate) length: usize,
+}
+
+impl Unit {
+    const NOTHING: Self = Self { bytes: [0; 8], length: 0 };
+}
+
+/// State between two steps, besides the words of the state that are passed to each.
+#[derive(Clone)]
+pub(crate) struct Codec {
+    architecture: Architecture,
+    space: Space,
+    base_size: u32,
+    target_size: u32,
+    /// Shift of a hash to a place in the table of literals.
+    hash_shift: u32,
+    anchors: Anchors,
+    substitutions: Substitutions,
+    /// Bytes of the target that are coded.
+    position: u32,
+    place: Place,
+    /// Latest bytes of the target, the newest lowest.
+    latest: u64,
+    /// Where the latest copy from the base ended, in the base and in the target.
+    base_end: u32,
+    copy_end: u32,
+    /// Base position less target position of the latest copies from the base, newest first.
+    alignments: [i32; ALIGNMENTS],
+    /// Where the next instruction of the source of the present copy starts.
+    instruction_at: u32,
+    /// Units since the last miss.
+    run: u32,
+    /// Latest units of copies, newest lowest: whether they missed.
+    misses: u32,
+    /// Latest movements of fields, newest first.
+    movements: [i32; MOVEMENTS],
+    /// Per kind of field, whether the latest ones missed.
+    field_misses: [u8; KINDS],
+    /// Per place in a word, the latest differences of bytes, newest first.
+    differences: [[u8; DIFFERENCES]; 4],
+    byte_weights: [Weights; BYTE_SETS],
+}
+
+/// What goes on between two steps.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Place {
+    /// Literals may go on, or a copy starts. `literals` counts those since the last copy.
+    Open { literals: u32 },
+    /// A copy goes on.
+    Copying { from: Origin, at: u32, length: u32 },
+}
+
+/// Image that a copy comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Origin {
+    Base,
+    Target,
+}
+
+const ALIGNMENTS: usize = 6;
+const MOVEMENTS: usize = 6;
+const DIFFERENCES: usize = 4;
+/// Most bytes of a copy are the base's, and most fields went where they are expected.
+const HIT_AT_FIRST: u16 = 62_000;
+/// Sets of weights for bytes: literal or difference, by the place in a word.
+const BYTE_SETS: usize = 8;
+
+/// Words of the state for chances that have a place of their own, in this order.
+const ORDER_0_AT: usize = 0;
+const HIT_AT: usize = ORDER_0_AT + 512;
+const HIT_SOURCE_AT: usize = HIT_AT + 12 * 4 * 2 * FINE_WORDS;
+const FIELD_AT: usize = HIT_SOURCE_AT + 4 * 4 * FINE_WORDS;
+const FIELD_MORE_AT: usize = FIELD_AT + KINDS * 32 * FINE_WORDS;
+const FIELD_NEW_AT: usize = FIELD_MORE_AT + KINDS * 8;
+const FIELD_OWN_AT: usize = FIELD_NEW_AT + KINDS * 2;
+const DIFFERENCE_AT: usize = FIELD_OWN_AT + KINDS * 2;
+const FLOW_AT: usize = DIFFERENCE_AT + 4 * 4 + 5;
+const END_AT: usize = FLOW_AT + 2 * 16;
+const SEEK_AT: usize = END_AT + 8;
+const SEEK_NUMBER_AT: usize = SEEK_AT + 2 * (ALIGNMENTS + 3);
+const OWN_NUMBER_AT: usize = SEEK_NUMBER_AT + NUMBER_WORDS;
+const TARGET_NUMBER_AT: usize = OWN_NUMBER_AT + NUMBER_WORDS;
+const NEAR_NUMBER_AT: usize = TARGET_NUMBER_AT + NUMBER_WORDS;
+/// From here on, the tables whose sizes the header gives.
+pub(crate) const TABLES_AT: usize = NEAR_NUMBER_AT + NUMBER_WORDS;
+
+impl Codec {
+    /// Starts a patch, and sets the words of its state.
+    pub(crate) fn new(header: &Header, words: &mut [u16]) -> Self {
+        words.fill(EVEN);
+        for at in (HIT_AT..FIELD_MORE_AT).step_by(FINE_WORDS) {
+            (words[at], words[at + 1]) = (HIT_AT_FIRST, 2);
+        }
+        let literals = 1 << header.tables.literal_bits;
+        let substitutions_at = TABLES_AT + literals;
+        let anchors_at = substitutions_at + header.tables.substitutions();
+        words[substitutions_at..].fill(0);
+        Self {
+            architecture: header.architecture,
+            space: header.space.clone(),
+            base_size: header.base_size,
+            target_size: header.target_size,
+            hash_shift: 32 - u32::from(header.tables.literal_bits),
+            anchors: Anchors::new(anchors_at, header.tables.anchors.into()),
+            substitutions: Substitutions::new(substitutions_at, header.tables.substitution_bits),
+            position: 0,
+            place: Place::Open { literals: 0 },
+            latest: 0,
+            base_end: 0,
+            copy_end: 0,
+            alignments: [0; ALIGNMENTS],
+            instruction_at: 0,
+            run: 0,
+            misses: 0,
+            movements: [0; MOVEMENTS],
+            field_misses: [0; KINDS],
+            differences: [[0; DIFFERENCES]; 4],
+            byte_weights: [[(WEIGHT_ONE * 3 / 10) as i16; _]; BYTE_SETS],
+        }
+    }
+
+    /// Bytes of the target that are coded.
+    pub(crate) const fn position(&self) -> u32 {
+        self.position
+    }
+
+    pub(crate) const fn is_complete(&self) -> bool {
+        self.position == self.target_size
+    }
+
+    /// Codes the next unit of a target that is not complete. It may be empty, but not twice in succession.
+    pub(crate) fn step<C: Coder, S: Source, T: Truth>(
+        &mut self,
+        words: &mut [u16],
+        coder: &mut C,
+        source: &mut S,
+        truth: &T,
+    ) -> Result<Unit, S::Error> {
+        let unit = match self.place {
+            Place::Open { literals } => self.open(words, coder, source, truth, literals)?,
+            Place::Copying { from, at, length } => {
+                if from == Origin::Base && at == self.base_size {
+                    self.end_copy(from, at);
+                    self.open(words, coder, source, truth, 0)?
+                } else {
+                    self.copy(words, coder, source, truth, (from, at, length))?
+                }
+            }
+        };
+        for byte in unit.bytes.into_iter().take(unit.length) {
+            self.latest = self.latest << 8 | u64::from(byte);
+        }
+        self.position += unit.length as u32;
+        Ok(unit)
+    }
+
+    /// Bytes of the target that are still to be coded.
+    const fn remaining(&self) -> u32 {
+        self.target_size - self.position
+    }
+}

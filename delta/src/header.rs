@@ -1,0 +1,229 @@
+//! First bytes of a patch: what it is for, and how much state it takes.
+
+use crate::PatchError;
+use crate::codec::TABLES_AT;
+use crate::fields::Architecture;
+use crate::format::{IMAGE_BYTES_MAX, Profile};
+use crate::space::{REGIONS_MAX, Space, WINDOWS_MAX, Window};
+
+/// What the codec is told before the first decision.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Header {
+    pub(crate) architecture: Architecture,
+    pub(crate) tables: Tables,
+    pub(crate) base_digest: [u8; DIGEST_BYTES],
+    pub(crate) target_digest: [u8; DIGEST_BYTES],
+    pub(crate) base_size: u32,
+    pub(crate) target_size: u32,
+    pub(crate) space: Space,
+}
+
+/// How the words of the state are divided.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Tables {
+    pub(crate) profile: Profile,
+    /// Binary logarithm of the number of chances for bytes.
+    pub(crate) literal_bits: u8,
+    /// Binary logarithm of the number of substitutions; 0 for none.
+    pub(crate) substitution_bits: u8,
+    /// Number of anchors: as many as the profile leaves room for.
+    pub(crate) anchors: u16,
+}
+
+/// First bytes of a SHA-256.
+pub(crate) const DIGEST_BYTES: usize = 8;
+
+/// Bytes of a header at most: three, digests, sizes, and all regions and windows.
+pub(crate) const HEADER_BYTES_MAX: usize =
+    3 + 2 * DIGEST_BYTES + 10 + REGIONS_MAX * (10 + 4) + WINDOWS_MAX * 3;
+
+const VERSION: u8 = 1;
+
+/// Bit of the first byte.
+const POINTERS_FIRST: u8 = 8;
+
+impl Tables {
+    /// Divides the words of a profile; `None` where they are too few.
+    pub(crate) const fn divided(profile: Profile, literal_bits: u8, substitution_bits: u8) -> Option<Self> {
+        let tables = Self { profile, literal_bits, substitution_bits, anchors: 0 };
+        let taken = TABLES_AT + (1 << literal_bits) + tables.substitutions();
+        match profile.words().checked_sub(taken) {
+            Some(left) => Some(Self { anchors: (left / crate::anchors::ANCHOR_WORDS) as u16, ..tables }),
+            None => None,
+        }
+    }
+
+    /// Words of the substitutions.
+    pub(crate) const fn substitutions(self) -> usize {
+        if self.substitution_bits == 0 { 0 } else { 1 << self.substitution_bits }
+    }
+}
+
+/// Reads bytes in order; what is missing at the end is `None`.
+struct Bytes<'a>(&'a [u8]);
+
+impl Bytes<'_> {
+    fn array<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
+        let (head, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*head)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// A number in groups of seven bits, lowest first; bits past the 32nd are dropped.
+    fn number(&mut self) -> Option<u32> {
+        let mut value = 0;
+        for at in 0..5 {
+            let byte = self.byte()?;
+            value |= u32::from(byte & 0x7f) << (7 * at);
+            if byte < 0x80 {
+                break;
+            }
+        }
+        Some(value)
+    }
+
+    fn signed(&mut self) -> Option<i32> {
+        self.number().map(crate::numbers::unzigzag)
+    }
+}
+
+impl Header {
+    /// Reads a header; `None` where `bytes` end before it does. Returns how many bytes it has as well.
+    ///
+    /// # Errors
+    ///
+    /// [`PatchError::Header`], [`PatchError::ImageTooLarge`].
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, PatchError> {
+        let mut rest = Bytes(bytes);
+        let Some(parsed) = Self::read(&mut rest) else {
+            return if bytes.len() < HEADER_BYTES_MAX { Ok(None) } else { Err(PatchError::Header) };
+        };
+        parsed.map(|header| Some((header, bytes.len() - rest.0.len())))
+    }
+
+    fn read(rest: &mut Bytes<'_>) -> Option<Result<Self, PatchError>> {
+        let [first, tables] = rest.array()?;
+        let architecture = Architecture::ALL.get(usize::from(first & 7)).copied();
+        let (Some(architecture), Some(tables), VERSION) =
+            (architecture, Tables::unpacked(tables), first >> 4)
+        else {
+            return Some(Err(PatchError::Header));
+        };
+        let (base_digest, target_digest) = (rest.array()?, rest.array()?);
+        let target_size = rest.number()?;
+        let base_size = target_size.wrapping_add_signed(rest.signed()?);
+        for bytes in [base_size, target_size] {
+            if bytes > IMAGE_BYTES_MAX {
+                return Some(Err(PatchError::ImageTooLarge { bytes }));
+            }
+        }
+        let space = if architecture == Architecture::Plain {
+            Space::default()
+        } else {
+            match read_space(rest, base_size)? {
+                Ok(space) => Space { pointers_first: first & POINTERS_FIRST != 0, ..space },
+                Err(error) => return Some(Err(error)),
+            }
+        };
+        Some(Ok(Self { architecture, tables, base_digest, target_digest, base_size, target_size, space }))
+    }
+}
+
+impl Tables {
+    const fn unpacked(byte: u8) -> Option<Self> {
+        let (profile, literals, substitutions) = (byte >> 6, byte >> 3 & 7, byte & 7);
+        let substitution_bits = if substitutions == 0 { 0 } else { SUBSTITUTION_BITS_LESS + substitutions };
+        match Profile::numbered(profile) {
+            Some(profile) => Self::divided(profile, LITERAL_BITS_MIN + literals, substitution_bits),
+            None => None,
+        }
+    }
+
+    #[cfg(any(test, feature = "make"))]
+    const fn packed(self) -> u8 {
+        let substitutions = self.substitution_bits.saturating_sub(SUBSTITUTION_BITS_LESS);
+        (self.profile as u8) << 6 | (self.literal_bits - LITERAL_BITS_MIN) << 3 | substitutions
+    }
+}
+
+/// Smallest table of literals, as three bits of 0 say it.
+const LITERAL_BITS_MIN: u8 = 8;
+/// Three bits of 1 say a table of substitutions with 128 entries.
+const SUBSTITUTION_BITS_LESS: u8 = 6;
+
+fn read_space(rest: &mut Bytes<'_>, base_size: u32) -> Option<Result<Space, PatchError>> {
+    let counts = rest.byte()?;
+    let (regions_count, windows_count) = (usize::from(counts & 15), usize::from(counts >> 4));
+    if regions_count > REGIONS_MAX || windows_count > WINDOWS_MAX {
+        return Some(Err(PatchError::Header));
+    }
+    let mut space = Space { regions_count, windows_count, ..Space::default() };
+    let mut before = None;
+    for region in space.regions.iter_mut().take(regions_count) {
+        if let Some(start) = before {
+            region.base_start = rest.number()?.saturating_add(start);
+            region.target_start = region.base_start.saturating_add_signed(rest.signed()?);
+        }
+        before = Some(region.base_start);
+        region.address = u32::from_le_bytes(rest.array()?);
+    }
+    for window in space.windows.iter_mut().take(windows_count) {
+        let [low, high, count] = rest.array()?;
+        *window = Window { start: u16::from_le_bytes([low, high]), count };
+    }
+    Some(Ok(space.settled(base_size)))
+}
+
+#[cfg(any(test, feature = "make"))]
+mod write {
+    use std::vec::Vec;
+
+    use super::{Header, POINTERS_FIRST, VERSION};
+    use crate::fields::Architecture;
+    use crate::numbers::zigzag;
+
+    impl Header {
+        /// Writes the header.
+        pub(crate) fn write(&self) -> Vec<u8> {
+            let order = if self.space.pointers_first { POINTERS_FIRST } else { 0 };
+            let first = VERSION << 4 | order | self.architecture as u8;
+            let mut out = Vec::from([first, self.tables.packed()]);
+            out.extend(self.base_digest);
+            out.extend(self.target_digest);
+            number(&mut out, self.target_size);
+            number(&mut out, zigzag(self.base_size.wrapping_sub(self.target_size).cast_signed()));
+            if self.architecture == Architecture::Plain {
+                return out;
+            }
+            let space = &self.space;
+            out.push((space.windows_count << 4 | space.regions_count) as u8);
+            let mut before = 0;
+            for (at, region) in space.regions.iter().take(space.regions_count).enumerate() {
+                if at > 0 {
+                    number(&mut out, region.base_start - before);
+                    let shift = region.target_start.wrapping_sub(region.base_start).cast_signed();
+                    number(&mut out, zigzag(shift));
+                }
+                before = region.base_start;
+                out.extend(region.address.to_le_bytes());
+            }
+            for window in space.windows.iter().take(space.windows_count) {
+                out.extend(window.start.to_le_bytes());
+                out.push(window.count);
+            }
+            out
+        }
+    }
+
+    fn number(out: &mut Vec<u8>, mut value: u32) {
+        while value >= 0x80 {
+            out.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        out.push(value as u8);
+    }
+}

@@ -1,0 +1,304 @@
+//! Divides the target into copies and literals at the least cost, as a model of the coder estimates it.
+//!
+//! Forward over the target, every *alignment* that a match starts is followed as long as it may still be part of the
+//! best division: bytes that differ cost, and so does leaving it. Fields that moved cost little, since they are masked.
+
+#![expect(
+    clippy::cast_possible_wrap,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "positions are below 2^29, and costs are estimates"
+)]
+
+use std::vec;
+use std::vec::Vec;
+
+use super::matches::Match;
+
+/// A piece of the target.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Piece {
+    pub(crate) target_at: u32,
+    pub(crate) length: u32,
+    /// Place in the base, or `base_size` plus a place in the target; `None` for a literal.
+    pub(crate) source: Option<u32>,
+}
+
+/// Both images, as they are and with their fields masked.
+pub(crate) struct Images<'a> {
+    pub(crate) base: &'a [u8],
+    pub(crate) target: &'a [u8],
+    /// Base and target, one after the other, with all fields masked.
+    pub(crate) masked: &'a [u8],
+}
+
+/// Costs in bits, as measured on firmware.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Costs {
+    pub(crate) field: f32,
+    pub(crate) miss: f32,
+    pub(crate) end: f32,
+    pub(crate) near: f32,
+    pub(crate) far: f32,
+    pub(crate) literal: f32,
+    pub(crate) literal_scale: f32,
+}
+
+impl Costs {
+    /// Costs where most of what changed is fields that the codec has learned, and where it is not.
+    pub(crate) const TRIED: [Self; 4] = [
+        Self { miss: 8.0, ..Self::USUAL },
+        Self { miss: 11.0, ..Self::USUAL },
+        Self { miss: 9.0, field: 2.0, ..Self::USUAL },
+        Self { miss: 12.0, field: 3.0, ..Self::USUAL },
+    ];
+
+    pub(crate) const USUAL: Self =
+        Self { field: 0.7, miss: 7.0, end: 6.0, near: 3.0, far: 20.0, literal: 1.0, literal_scale: 1.0 };
+}
+
+/// An alignment that is followed.
+#[derive(Clone, Copy)]
+struct Live {
+    /// Source less target position.
+    alignment: i64,
+    is_own: bool,
+    cost: f32,
+    entry: u32,
+    run: u32,
+}
+
+/// Best way to have coded everything before a place.
+#[derive(Clone, Copy)]
+struct Best {
+    cost: f32,
+    /// Where its last piece starts.
+    entry: u32,
+    /// Source less target position of the last piece; [`LITERAL`] for none.
+    alignment: i64,
+    /// The same of the last copy from the base, and where that ended.
+    copied: i64,
+    copy_end: u32,
+}
+
+const LITERAL: i64 = i64::MAX;
+
+/// Divides the target.
+pub(crate) fn parse(images: &Images<'_>, matches: &[Match], costs: &Costs) -> Vec<Piece> {
+    let literal_costs = literal_costs(images.target, costs);
+    let seeds = seeds(images, matches);
+    let mut best = Vec::with_capacity(images.target.len() + 1);
+    best.push(Best { cost: 0.0, entry: 0, alignment: LITERAL, copied: 0, copy_end: 0 });
+    let mut walk = Walk { images, costs, live: Vec::new(), latest: [0; 6], literal: best[0] };
+    let mut next = 0;
+    for at in 0..images.target.len() {
+        let here = best[at];
+        while let Some(seed) = seeds.get(next).filter(|seed| seed.0 as usize <= at) {
+            walk.enter(at, here, seed.1);
+            next += 1;
+        }
+        walk.resume(at, here);
+        best.push(walk.advance(at, here, literal_costs[at]));
+    }
+    pieces(images, &best)
+}
+
+/// Where each alignment is worth trying from: its matches, and what stands before them.
+fn seeds(images: &Images<'_>, matches: &[Match]) -> Vec<(u32, i64)> {
+    let base_size = images.base.len() as i64;
+    let mut seeds: Vec<(u32, i64)> = matches
+        .iter()
+        .map(|found| {
+            let alignment = i64::from(found.source) - i64::from(found.target_at);
+            let is_own = i64::from(found.source) >= base_size;
+            let least = if is_own { base_size } else { 0 };
+            (backwards(images, found.target_at, alignment, least), alignment)
+        })
+        .collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    seeds
+}
+
+/// Walks back from a match as long as what is before it may be worth copying as well.
+fn backwards(images: &Images<'_>, target_at: u32, alignment: i64, least: i64) -> u32 {
+    let base_size = images.base.len();
+    let (mut score, mut best_score, mut best) = (0_i32, 0, target_at);
+    for at in (target_at.saturating_sub(BACK_BYTES)..target_at).rev() {
+        let from = i64::from(at) + alignment;
+        if from < least || score < best_score - BACK_SLACK {
+            break;
+        }
+        let is_alike = images.masked[from as usize] == images.masked[base_size + at as usize];
+        score += if is_alike { 1 } else { -3 };
+        if score > best_score {
+            (best_score, best) = (score, at);
+        }
+    }
+    best
+}
+
+struct Walk<'a> {
+    images: &'a Images<'a>,
+    costs: &'a Costs,
+    live: Vec<Live>,
+    /// Alignments of the base that the best way used last.
+    latest: [i64; 6],
+    /// Best way that ends in a literal.
+    literal: Best,
+}
+
+impl Walk<'_> {
+    /// Follows anew what was copied before, where it looks the same again.
+    fn resume(&mut self, at: usize, here: Best) {
+        if here.alignment == here.copied {
+            return;
+        }
+        let goes_on = i64::from(here.copy_end) - at as i64 + here.copied;
+        for alignment in [here.copied, goes_on].into_iter().chain(self.latest) {
+            let is_live = self.live.iter().any(|live| live.alignment == alignment && !live.is_own);
+            if !is_live && self.looks_alike(at, alignment) {
+                self.enter(at, here, alignment);
+            }
+        }
+    }
+
+    /// Whether a few bytes of the base are, but for fields, as in the target.
+    fn looks_alike(&self, at: usize, alignment: i64) -> bool {
+        let base_size = self.images.base.len();
+        let from = at as i64 + alignment;
+        if from < 0 || from as usize + ALIKE_BYTES > base_size || at + ALIKE_BYTES > self.images.target.len()
+        {
+            return false;
+        }
+        let (from, masked) = (from as usize, self.images.masked);
+        masked[from..from + ALIKE_BYTES] == masked[base_size + at..base_size + at + ALIKE_BYTES]
+    }
+
+    /// Starts following an alignment.
+    fn enter(&mut self, at: usize, here: Best, alignment: i64) {
+        let is_own = at as i64 + alignment >= self.images.base.len() as i64;
+        let cost = here.cost + self.seek_cost(at, here, alignment, is_own);
+        let known = self.live.iter_mut().find(|live| live.alignment == alignment && live.is_own == is_own);
+        match known {
+            Some(live) if live.cost <= cost => {}
+            Some(live) => (live.cost, live.entry, live.run) = (cost, at as u32, 0),
+            None => {
+                self.live.push(Live { alignment, is_own, cost, entry: at as u32, run: 8 });
+            }
+        }
+    }
+
+    fn seek_cost(&self, at: usize, here: Best, alignment: i64, is_own: bool) -> f32 {
+        let end = if here.alignment == LITERAL { 1.5 } else { self.costs.end };
+        if is_own {
+            let distance = (self.images.base.len() as i64 - alignment).max(1) as f32;
+            return end + 4.0 + 1.2 * distance.log2();
+        }
+        let goes_on = i64::from(here.copy_end) - at as i64 + here.copied;
+        if alignment == here.copied || alignment == goes_on {
+            return end + self.costs.near;
+        }
+        let distance = (alignment - here.copied).unsigned_abs() as f32;
+        end + (self.costs.near + 3.0 + 1.3 * distance.log2()).min(self.costs.far)
+    }
+
+    /// Goes on by one byte on every way, and returns the best.
+    fn advance(&mut self, at: usize, here: Best, literal_cost: f32) -> Best {
+        let (base_size, costs) = (self.images.base.len(), self.costs);
+        let (base, target, masked) = (self.images.base, self.images.target, self.images.masked);
+        let mut least: Option<Live> = None;
+        self.live.retain_mut(|live| {
+            let from = at as i64 + live.alignment;
+            if from < 0 || !live.is_own && from >= base_size as i64 {
+                return false;
+            }
+            let from = from as usize;
+            let byte = if live.is_own { target[from - base_size] } else { base[from] };
+            if byte == target[at] {
+                live.cost += HIT_COSTS[live.run.min(15) as usize];
+                live.run += 1;
+            } else if masked[from] == masked[base_size + at] {
+                live.cost += costs.field;
+                live.run += 1;
+            } else {
+                live.cost += costs.miss - if live.run == 0 { 1.5 } else { 0.0 };
+                live.run = 0;
+            }
+            if least.is_none_or(|least| live.cost < least.cost) {
+                least = Some(*live);
+            }
+            true
+        });
+        let mut literal = if self.literal.cost <= here.cost + costs.end {
+            self.literal
+        } else {
+            Best { entry: at as u32, alignment: LITERAL, cost: here.cost + costs.end, ..here }
+        };
+        literal.cost += literal_cost;
+        self.literal = literal;
+        let best = match least {
+            Some(live) if live.cost < literal.cost => {
+                if !live.is_own && live.alignment != self.latest[0] {
+                    let known = self.latest.iter().position(|&known| known == live.alignment);
+                    self.latest[..=known.unwrap_or(5)].rotate_right(1);
+                    self.latest[0] = live.alignment;
+                }
+                let copied = if live.is_own { here.copied } else { live.alignment };
+                let copy_end = if live.is_own { here.copy_end } else { at as u32 + 1 };
+                Best { cost: live.cost, entry: live.entry, alignment: live.alignment, copied, copy_end }
+            }
+            _ => literal,
+        };
+        self.live.retain(|live| live.cost < best.cost + LEFT_BEHIND);
+        if self.live.len() > LIVE_MAX {
+            self.live.sort_unstable_by(|a, b| a.cost.total_cmp(&b.cost));
+            self.live.truncate(LIVE_MAX);
+        }
+        best
+    }
+}
+
+/// Bits of a hit after a run of so many.
+const HIT_COSTS: [f32; 16] =
+    [0.8, 0.5, 0.35, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.07, 0.06, 0.05, 0.05, 0.04, 0.04, 0.02];
+
+/// A way that costs this much more than the best one never becomes it: one could change over to it instead.
+const LEFT_BEHIND: f32 = 40.0;
+/// Ways followed at a time.
+const LIVE_MAX: usize = 32;
+/// Bytes that make a former alignment worth trying again.
+const ALIKE_BYTES: usize = 4;
+/// Bytes before a match that are looked at.
+const BACK_BYTES: u32 = 256;
+/// How far the score of going back may fall.
+const BACK_SLACK: i32 = 12;
+
+/// Follows the best way back from the end.
+fn pieces(images: &Images<'_>, best: &[Best]) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let mut end = images.target.len() as u32;
+    while end > 0 {
+        let here = best[end as usize];
+        let source = (here.alignment != LITERAL).then(|| (i64::from(here.entry) + here.alignment) as u32);
+        pieces.push(Piece { target_at: here.entry, length: end - here.entry, source });
+        end = here.entry;
+    }
+    pieces.reverse();
+    pieces
+}
+
+/// Estimates the bits of each byte as a literal: by how often it follows the byte before it.
+fn literal_costs(target: &[u8], costs: &Costs) -> Vec<f32> {
+    let (mut pairs, mut singles) = (vec![0_u32; 1 << 16], vec![0_u32; 256]);
+    let key = |at: usize| usize::from(at.checked_sub(1).map_or(0, |at| target[at]));
+    for (at, &byte) in target.iter().enumerate() {
+        pairs[key(at) << 8 | usize::from(byte)] += 1;
+        singles[key(at)] += 1;
+    }
+    let cost = |at: usize| {
+        let (pair, single) = (pairs[key(at) << 8 | usize::from(target[at])], singles[key(at)]);
+        costs.literal + costs.literal_scale * ((single as f32 + 8.0) / (pair as f32 + 0.1)).log2()
+    };
+    (0..target.len()).map(cost).collect()
+}
