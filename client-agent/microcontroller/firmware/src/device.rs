@@ -136,7 +136,7 @@ const VERSION: &str = match option_env!("FIRMWARE_VERSION") {
 };
 
 /// Patch algorithms that it applies.
-const PATCHES: [i32; 1] = [Algorithm::COPY_INSERT.0];
+const PATCHES: [i32; 1] = [Algorithm::FIELDS.0];
 
 /// A locally administered address.
 const ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 1];

@@ -2,7 +2,6 @@
 
 mod patch_file;
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -218,17 +217,16 @@ fn apply(old: &Path, base: &[u8], file: &Path, content: &[u8]) -> Result<Vec<u8>
     let patcher = Patcher::new(header.algorithm.0, header.old.size, header.new.size, &[]);
     let mut patcher = Box::new(patcher.map_err(|error| refused(file, error))?);
     let mut target = Vec::with_capacity(header.new.size as usize);
-    let fault = |error: ApplyError<OutsideSlice, Infallible>| match error {
+    let fault = |error: ApplyError<OutsideSlice, OutsideSlice>| match error {
         ApplyError::Patch(error) => refused(file, error),
-        ApplyError::Base(error) => Failure::file(old, error),
-        ApplyError::Sink(never) => match never {},
+        ApplyError::Base(error) | ApplyError::Sink(error) => Failure::file(old, error),
     };
     let shown = Going(bar(header.new.size));
     for piece in patch.chunks(PIECE_BYTES) {
         patcher.push(piece, &mut &*base, &mut target).map_err(fault)?;
         shown.0.set_position(patcher.produced().into());
     }
-    patcher.finish().map_err(|error| refused(file, error))?;
+    patcher.finish(&mut &*base, &mut target).map_err(fault)?;
     if Facts::of(&target) != header.new {
         return Err(refused(file, "what it makes is not the image that it is for"));
     }
