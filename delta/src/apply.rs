@@ -117,6 +117,10 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         }
         finished?;
         match self.stage {
+            Stage::Complete if self.input_length > 0 => {
+                self.stage = Stage::GivenUp;
+                Err(PatchError::TrailingInput.into())
+            }
             Stage::Complete => Ok(()),
             _ => Err(PatchError::Incomplete { produced: self.produced() }.into()),
         }

@@ -37,7 +37,7 @@ pub(crate) const DIGEST_BYTES: usize = 8;
 pub(crate) const HEADER_BYTES_MAX: usize =
     3 + 2 * DIGEST_BYTES + 10 + REGIONS_MAX * (10 + 4) + WINDOWS_MAX * 3;
 
-const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 
 /// Bit of the first byte.
 const POINTERS_FIRST: u8 = 8;

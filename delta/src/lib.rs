@@ -56,6 +56,7 @@ mod image;
 #[cfg(any(test, feature = "make"))]
 pub mod make;
 mod numbers;
+mod outline;
 mod space;
 mod substitutions;
 
@@ -65,6 +66,7 @@ pub use error::{ApplyError, PatchError};
 pub use fields::Architecture;
 pub use format::{Algorithm, IMAGE_BYTES_MAX, Profile, ram_bytes};
 pub use image::{Base, OUT_BYTES, OutsideSlice, Sink};
+pub use outline::Outline;
 
 /// A patcher with 8 KiB, as [`Algorithm::FIELDS`] takes.
 pub type Patcher = PatcherOf<{ format::WORDS_8 }>;

@@ -10,6 +10,7 @@ import sys
 import cddl_checks
 import coap_checks
 import cose_checks
+import delta_checks
 import dissection
 import documents
 import lwm2m_checks
@@ -35,6 +36,7 @@ def main():
         coap_checks.check(rows, site, walked, scratch)
         lwm2m_checks.check(rows, site, asked.tools, scratch)
         documents.check(rows, site, asked.tools, scratch)
+        delta_checks.check(rows, asked.binaries, scratch)
         if capture:
             capture.stop()
             name = coap_checks.fit_for_a_command_line(site)

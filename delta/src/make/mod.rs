@@ -1,6 +1,7 @@
 //! Makes patches. Needs an allocator and about thirty times the images' size in memory.
 
 mod detect;
+mod explain;
 mod matches;
 mod parse;
 mod suffixes;
@@ -10,6 +11,8 @@ use std::vec::Vec;
 
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+pub use explain::{Explanation, explain};
 
 use crate::fields::Architecture;
 use crate::format::{Algorithm, IMAGE_BYTES_MAX, Profile};

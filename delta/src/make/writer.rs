@@ -112,10 +112,10 @@ impl Truth for Plan<'_> {
 }
 
 /// Both images in memory.
-struct Slices<'a> {
-    base: &'a [u8],
-    target: &'a [u8],
-    made: u32,
+pub(super) struct Slices<'a> {
+    pub(super) base: &'a [u8],
+    pub(super) target: &'a [u8],
+    pub(super) made: u32,
 }
 
 impl Source for Slices<'_> {

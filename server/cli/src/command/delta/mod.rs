@@ -1,14 +1,17 @@
 //! `bellwether delta`: patches between two images, made, applied and looked into offline.
 
-mod patch_file;
+mod show;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bellwether_delta::make::{self, Patch};
-use bellwether_delta::{ApplyError, OutsideSlice, Patcher, ram_bytes};
+use bellwether_delta::format::WORDS_16;
+use bellwether_delta::make::{Options, Patch, make_with};
+use bellwether_delta::{
+    Algorithm, ApplyError, Architecture, Outline, OutsideSlice, PatchError, PatcherOf, Profile,
+};
 use bellwether_images::IMAGE_BYTES_MAX;
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -16,8 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::failure::Failure;
 use crate::file::{self, Access};
 use crate::image_file::Reading;
-use crate::output::{Output, bytes, table};
-use patch_file::{Facts, Header};
+use crate::output::{Output, bytes};
 
 /// Deltas.
 #[derive(Debug, Subcommand)]
@@ -25,12 +27,18 @@ pub(crate) enum Command {
     /// Makes the patch that turns one image into another
     ///
     /// The same images always give the same patch. It takes about a second for a MiB, and thirty times the images' size
-    /// in memory. A device applies it in 8 KiB of RAM, whatever the images' sizes.
+    /// in memory. A device applies it with the RAM of the profile, whatever the images' sizes.
     ///
     ///   bellwether delta make lamp-1.0.bin lamp-1.1.bin lamp.patch
-    ///   bellwether delta make lamp-1.0.hex lamp-1.1.hex lamp.patch
+    ///   bellwether delta make --profile 16 lamp-1.0.hex lamp-1.1.hex lamp.patch
     #[command(verbatim_doc_comment)]
     Make {
+        /// RAM that the device has for applying, in KiB: more makes smaller patches
+        #[arg(long, value_enum, value_name = "KIB", default_value = "8")]
+        profile: Kib,
+        /// What the code is made for, where that is known better than by its bytes; a wrong one costs bytes only
+        #[arg(long, value_enum)]
+        architecture: Option<Code>,
         /// What the device runs; - for standard input
         old: PathBuf,
         /// What it shall run; - for standard input
@@ -57,11 +65,49 @@ pub(crate) enum Command {
         #[command(flatten)]
         reading: Reading,
     },
-    /// Shows what a patch is for, and what it needs
+    /// Shows what a patch is for; with --base, where its bytes went
+    ///
+    ///   bellwether delta show lamp.patch --base lamp-1.0.bin
+    #[command(verbatim_doc_comment)]
     Show {
         /// From `delta make`; - for standard input
         patch: PathBuf,
+        /// The image that it is for; - for standard input
+        #[arg(long, value_name = "OLD")]
+        base: Option<PathBuf>,
+        #[command(flatten)]
+        reading: Reading,
     },
+}
+
+/// RAM of a device, in KiB.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Kib {
+    /// 8 KiB: what a server's patches take
+    #[value(name = "8")]
+    Eight,
+    /// 16 KiB
+    #[value(name = "16")]
+    Sixteen,
+}
+
+/// What an image's code is made for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Code {
+    /// None, or none of these
+    Plain,
+    /// Cortex-M
+    Thumb,
+    /// AVR
+    Avr,
+    /// RISC-V, 32 or 64 bits
+    Riscv,
+    /// ESP32, ESP8266 and kin
+    Xtensa,
+    /// ARM, 64 bits
+    Arm64,
+    /// x86, 64 bits
+    X86,
 }
 
 /// What was made.
@@ -72,6 +118,7 @@ struct Made {
     new_size: usize,
     /// Of the new image's size.
     percent: f64,
+    architecture: String,
     /// RAM that applying takes, in bytes.
     state_bytes: u32,
     new_digest: String,
@@ -84,9 +131,11 @@ struct Made {
 /// [`Failure`] says what to do.
 pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
-        Command::Make { old, new, patch, reading } => {
+        Command::Make { profile, architecture, old, new, patch, reading } => {
             only_one_pipe(&[&old, &new])?;
-            make(&old, &new, &patch, reading, output)
+            let options =
+                Options { profile: profile.into(), architecture: architecture.map(Architecture::from) };
+            make(&old, &new, &patch, options, reading, output)
         }
         Command::Apply { old, patch, new, reading } => {
             only_one_pipe(&[&old, &patch])?;
@@ -101,53 +150,19 @@ pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
             }
             Ok(())
         }
-        Command::Show { patch } => {
+        Command::Show { patch, base, reading } => {
+            only_one_pipe(
+                &[Some(patch.as_path()), base.as_deref()].map(|path| path.unwrap_or(Path::new(""))),
+            )?;
             let content = read_patch(&patch)?;
-            let (header, _) = header(&patch, &content)?;
-            output.print(&Shown::new(&header, content.len()), Shown::text);
+            let outline = outline(&patch, &content)?;
+            let explanation = match &base {
+                Some(path) => Some(show::explained(path, &read_image(path, reading)?, &patch, &content)?),
+                None => None,
+            };
+            output.print(&show::Shown::new(&outline, content.len(), explanation), show::Shown::text);
             Ok(())
         }
-    }
-}
-
-/// What a patch says of itself.
-#[derive(Debug, Serialize)]
-struct Shown {
-    algorithm: i32,
-    patch_size: usize,
-    old_size: u32,
-    new_size: u32,
-    percent: f64,
-    /// First bytes of the old image's SHA-256.
-    old_digest: String,
-    new_digest: String,
-    /// RAM that applying takes, in bytes.
-    state_bytes: u32,
-}
-
-impl Shown {
-    fn new(header: &Header, patch_size: usize) -> Self {
-        Self {
-            algorithm: header.algorithm.0,
-            patch_size,
-            old_size: header.old.size,
-            new_size: header.new.size,
-            percent: percent(patch_size, header.new.size as usize),
-            old_digest: hex::encode(header.old.digest),
-            new_digest: hex::encode(header.new.digest),
-            state_bytes: ram_bytes(header.algorithm.0, &[]).unwrap_or_default(),
-        }
-    }
-
-    fn text(&self) -> String {
-        let row = |name: &str, value: String| vec![name.to_owned(), value];
-        let rows = [
-            row("for", format!("{}, SHA-256 {}…", bytes(self.old_size.into()), self.old_digest)),
-            row("makes", format!("{}, SHA-256 {}…", bytes(self.new_size.into()), self.new_digest)),
-            row("device", format!("{} of RAM to apply it", bytes(self.state_bytes.into()))),
-        ];
-        let size = format!("{}, {:.2} % of what it makes", bytes(self.patch_size as u64), self.percent);
-        table(&["patch", &size], &rows)
     }
 }
 
@@ -158,35 +173,42 @@ struct Applied {
     digest: String,
 }
 
-fn make(old: &Path, new: &Path, out: &Path, reading: Reading, output: Output) -> Result<(), Failure> {
+fn make(
+    old: &Path,
+    new: &Path,
+    out: &Path,
+    options: Options,
+    reading: Reading,
+    output: Output,
+) -> Result<(), Failure> {
     let (base, target) = (read_image(old, reading)?, read_image(new, reading)?);
     let patch = {
         let _shown = working("making the patch");
-        make::make(&base, &target).map_err(|error| Failure::Usage(error.to_string()))?
+        make_with(&base, &target, options).map_err(|error| Failure::Usage(error.to_string()))?
     };
-    let header = Header { algorithm: patch.algorithm, old: Facts::of(&base), new: Facts::of(&target) };
-    let file = header.before(&patch.bytes);
     // A fault of the maker must not reach a device.
-    if apply(old, &base, out, &file)? != target {
+    let again = apply(old, &base, out, &patch.bytes)?;
+    if again != target {
         return Err(Failure::file(
             out,
             "was not written: the patch does not make the new image; report this",
         ));
     }
-    file::write_output(out, &file, Access::Public)?;
+    file::write_output(out, &patch.bytes, Access::Public)?;
     if !file::is_pipe(out) {
-        output.print(&Made::of(&patch, file.len(), &base, &target), |made| made.text(out));
+        output.print(&Made::of(&patch, &base, &target), |made| made.text(out));
     }
     Ok(())
 }
 
 impl Made {
-    fn of(patch: &Patch, size: usize, base: &[u8], target: &[u8]) -> Self {
+    fn of(patch: &Patch, base: &[u8], target: &[u8]) -> Self {
         Self {
-            patch_size: size,
+            patch_size: patch.bytes.len(),
             old_size: base.len(),
             new_size: target.len(),
-            percent: percent(size, target.len()),
+            percent: percent(patch.bytes.len(), target.len()),
+            architecture: architecture_name(patch.architecture).to_owned(),
             state_bytes: patch.ram,
             new_digest: hex::encode(Sha256::digest(target)),
         }
@@ -194,11 +216,12 @@ impl Made {
 
     fn text(&self, out: &Path) -> String {
         format!(
-            "{} to {}: {:.2} % of the new image's {}\nA device needs {} of RAM to apply it.",
+            "{} to {}: {:.2} % of the new image's {}\nCode: {}. A device needs {} of RAM to apply it.",
             bytes(self.patch_size as u64),
             out.display(),
             self.percent,
             bytes(self.new_size as u64),
+            self.architecture,
             bytes(self.state_bytes.into())
         )
     }
@@ -211,59 +234,65 @@ fn percent(patch: usize, image: usize) -> f64 {
 }
 
 /// Applies a patch in memory.
-fn apply(old: &Path, base: &[u8], file: &Path, content: &[u8]) -> Result<Vec<u8>, Failure> {
-    let (header, patch) = header(file, content)?;
-    check_base(old, base, header.old)?;
-    let patcher = Patcher::new(header.algorithm.0, header.old.size, header.new.size, &[]);
-    let mut patcher = Box::new(patcher.map_err(|error| refused(file, error))?);
-    let mut target = Vec::with_capacity(header.new.size as usize);
+fn apply(old: &Path, base: &[u8], file: &Path, patch: &[u8]) -> Result<Vec<u8>, Failure> {
+    let outline = outline(file, patch)?;
+    check_base(old, base, &outline)?;
+    let malformed = |error: PatchError| refused(file, error);
+    let mut patcher = Box::new(
+        PatcherOf::<WORDS_16>::new(Algorithm::FIELDS.0, outline.base_size, outline.target_size, &[])
+            .map_err(malformed)?,
+    );
+    let mut target = Vec::with_capacity(outline.target_size as usize);
     let fault = |error: ApplyError<OutsideSlice, OutsideSlice>| match error {
-        ApplyError::Patch(error) => refused(file, error),
+        ApplyError::Patch(error) => malformed(error),
         ApplyError::Base(error) | ApplyError::Sink(error) => Failure::file(old, error),
     };
-    let shown = Going(bar(header.new.size));
+    let going = Shown(bar(outline.target_size));
     for piece in patch.chunks(PIECE_BYTES) {
         patcher.push(piece, &mut &*base, &mut target).map_err(fault)?;
-        shown.0.set_position(patcher.produced().into());
+        going.0.set_position(patcher.produced().into());
     }
     patcher.finish(&mut &*base, &mut target).map_err(fault)?;
-    if Facts::of(&target) != header.new {
-        return Err(refused(file, "what it makes is not the image that it is for"));
-    }
     Ok(target)
 }
 
-/// Reads the header of a patch; its sizes are none that no image has.
-fn header<'a>(file: &Path, content: &'a [u8]) -> Result<(Header, &'a [u8]), Failure> {
-    let (header, patch) = Header::parse(content).map_err(|error| refused(file, error))?;
-    if header.old.size.max(header.new.size) as usize > IMAGE_BYTES_MAX {
-        return Err(refused(file, "it is for larger images than there are"));
+/// Reads the header of a patch.
+fn outline(file: &Path, patch: &[u8]) -> Result<Outline, Failure> {
+    let outline = Outline::parse(patch).map_err(|error| refused(file, error))?;
+    for size in [outline.base_size, outline.target_size] {
+        if size as usize > IMAGE_BYTES_MAX {
+            return Err(refused(file, PatchError::ImageTooLarge { bytes: size }));
+        }
     }
-    Ok((header, patch))
+    Ok(outline)
 }
 
-/// Says what is wrong with a base, before anything is made of it.
-fn check_base(path: &Path, base: &[u8], wanted: Facts) -> Result<(), Failure> {
-    let have = Facts::of(base);
-    if have == wanted {
+/// Says which of two images is the wrong one, before anything is made of it.
+fn check_base(path: &Path, base: &[u8], outline: &Outline) -> Result<(), Failure> {
+    let digest = Sha256::digest(base);
+    if base.len() == outline.base_size as usize && digest.starts_with(&outline.base_digest) {
         return Ok(());
     }
-    let (one, other) = (hex::encode(have.digest), hex::encode(wanted.digest));
+    let (have, wanted) = (&hex::encode(digest)[..16], hex::encode(outline.base_digest));
     Err(Failure::file(
         path,
         format!(
-            "is not the image that the patch is for: it has {} and SHA-256 {one}…, the patch is for {} and {other}…\n\
+            "is not the image that the patch is for: it has {} and SHA-256 {have}…, the patch is for {} and {wanted}…\n\
              Take the image that the device runs, or the patch that starts from this one",
-            bytes(have.size.into()),
-            bytes(wanted.size.into())
+            bytes(base.len() as u64),
+            bytes(outline.base_size.into())
         ),
     ))
 }
 
 /// Says what can be done about a patch.
-fn refused(path: &Path, reason: impl std::fmt::Display) -> Failure {
-    let advice = "if it is a patch, it was cut or altered on its way: fetch it again, or make it anew";
-    Failure::file(path, format!("{reason}; {advice}"))
+fn refused(path: &Path, error: PatchError) -> Failure {
+    let advice = match error {
+        PatchError::Header => "is it a patch, and from a version of Bellwether that is no newer?",
+        PatchError::ImageTooLarge { .. } => "send the full image",
+        _ => "it was cut or altered on its way; fetch it again, or make it anew",
+    };
+    Failure::file(path, format!("{error}; {advice}"))
 }
 
 fn read_image(path: &Path, reading: Reading) -> Result<Vec<u8>, Failure> {
@@ -282,16 +311,16 @@ fn only_one_pipe(paths: &[&Path]) -> Result<(), Failure> {
 }
 
 /// Shows that something goes on, on a terminal's standard error.
-fn working(what: &'static str) -> Going {
+fn working(what: &'static str) -> Shown {
     let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg}, {elapsed}")).with_message(what);
     bar.enable_steady_tick(TICK);
-    Going(bar)
+    Shown(bar)
 }
 
 /// Something shown until it is dropped.
-struct Going(ProgressBar);
+struct Shown(ProgressBar);
 
-impl Drop for Going {
+impl Drop for Shown {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
@@ -304,6 +333,42 @@ fn bar(size: u32) -> ProgressBar {
 fn style(template: &str) -> ProgressStyle {
     // The templates are those above; one that does not parse would show the default.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// Names an architecture as the command line does.
+fn architecture_name(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::Plain => "plain",
+        Architecture::Thumb => "thumb",
+        Architecture::Avr => "avr",
+        Architecture::RiscV => "riscv",
+        Architecture::Xtensa => "xtensa",
+        Architecture::Arm64 => "arm64",
+        Architecture::X86 => "x86",
+    }
+}
+
+impl From<Code> for Architecture {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::Plain => Self::Plain,
+            Code::Thumb => Self::Thumb,
+            Code::Avr => Self::Avr,
+            Code::Riscv => Self::RiscV,
+            Code::Xtensa => Self::Xtensa,
+            Code::Arm64 => Self::Arm64,
+            Code::X86 => Self::X86,
+        }
+    }
+}
+
+impl From<Kib> for Profile {
+    fn from(kib: Kib) -> Self {
+        match kib {
+            Kib::Eight => Self::Kib8,
+            Kib::Sixteen => Self::Kib16,
+        }
+    }
 }
 
 /// As much as shows progress often enough.

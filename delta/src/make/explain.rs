@@ -1,0 +1,83 @@
+//! Where the bytes of a patch went.
+
+use std::vec;
+
+use crate::PatchError;
+use crate::codec::{Codec, Unknown};
+use crate::coder::{Coder, Decoder, Reading, START_BYTES, Subject};
+use crate::header::Header;
+
+use super::digest;
+use super::writer::Slices;
+
+/// What the bytes of a patch are about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Explanation {
+    /// Bytes of the header.
+    pub header: usize,
+    /// Bytes that each [`Subject`] took, in the order of its variants.
+    pub spent: [f32; 7],
+    /// Decisions that were coded.
+    pub decisions: u64,
+}
+
+/// Applies a patch in memory and counts what each of its subjects took.
+///
+/// # Errors
+///
+/// [`PatchError::WrongBase`], [`PatchError::WrongTarget`], and every other that applying ends in.
+pub fn explain(base: &[u8], patch: &[u8]) -> Result<Explanation, PatchError> {
+    let (header, length) = Header::parse(patch)?.ok_or(PatchError::Incomplete { produced: 0 })?;
+    if header.base_size as usize != base.len() || header.base_digest != digest(base) {
+        return Err(PatchError::WrongBase);
+    }
+    let body = patch.get(length..).unwrap_or_default();
+    let mut start = [0; START_BYTES];
+    for (place, byte) in start.iter_mut().zip(body) {
+        *place = *byte;
+    }
+    let mut decoder = Decoder::new(start);
+    let input = body.get(START_BYTES..).unwrap_or_default();
+    let reading = Reading { decoder: &mut decoder, input, taken: 0 };
+    let mut counting = Counting { reading, subject: Subject::Flow, bits: [0.0; 7], decisions: 0 };
+    let mut words = vec![0; header.tables.profile.words()];
+    let mut codec = Codec::new(&header, &mut words);
+    let mut target = vec![];
+    while !codec.is_complete() {
+        let mut images = Slices { base, target: &target, made: target.len() as u32 };
+        let unit = codec.step(&mut words, &mut counting, &mut images, &Unknown)?;
+        target.extend_from_slice(unit.bytes.get(..unit.length).unwrap_or_default());
+    }
+    if counting.reading.taken < input.len() {
+        return Err(PatchError::TrailingInput);
+    }
+    if header.target_digest != digest(&target) {
+        return Err(PatchError::WrongTarget);
+    }
+    let spent = counting.bits.map(|bits| (bits / 8.0) as f32);
+    Ok(Explanation { header: length, spent, decisions: counting.decisions })
+}
+
+/// Reads decisions, and weighs each by its subject.
+struct Counting<'a> {
+    reading: Reading<'a>,
+    subject: Subject,
+    bits: [f64; 7],
+    decisions: u64,
+}
+
+impl Coder for Counting<'_> {
+    const WRITES: bool = false;
+
+    fn code(&mut self, one: u32, bit: bool) -> bool {
+        let coded = self.reading.code(one, bit);
+        let part = if coded { one } else { 65_536 - one };
+        self.bits[self.subject as usize] += 16.0 - f64::from(part).log2();
+        self.decisions += 1;
+        coded
+    }
+
+    fn turn_to(&mut self, subject: Subject) {
+        self.subject = subject;
+    }
+}

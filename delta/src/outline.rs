@@ -1,0 +1,48 @@
+//! What a patch says of itself, for those who hold a patch alone.
+
+use crate::error::PatchError;
+use crate::fields::Architecture;
+use crate::format::Profile;
+use crate::header::{DIGEST_BYTES, Header, VERSION};
+
+/// Header of a patch.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Outline {
+    /// Version of the format.
+    pub version: u8,
+    /// RAM that applying takes.
+    pub profile: Profile,
+    /// What the code was taken to be made for.
+    pub architecture: Architecture,
+    /// Size of the base, in bytes.
+    pub base_size: u32,
+    /// Size of the target, in bytes.
+    pub target_size: u32,
+    /// First bytes of the base's SHA-256.
+    pub base_digest: [u8; DIGEST_BYTES],
+    /// First bytes of the target's SHA-256.
+    pub target_digest: [u8; DIGEST_BYTES],
+    /// Size of the header, in bytes.
+    pub header_bytes: usize,
+}
+
+impl Outline {
+    /// Reads the header of a patch.
+    ///
+    /// # Errors
+    ///
+    /// [`PatchError::Header`], [`PatchError::ImageTooLarge`], [`PatchError::Incomplete`] where the patch ends in it.
+    pub fn parse(patch: &[u8]) -> Result<Self, PatchError> {
+        let (header, header_bytes) = Header::parse(patch)?.ok_or(PatchError::Incomplete { produced: 0 })?;
+        Ok(Self {
+            version: VERSION,
+            profile: header.tables.profile,
+            architecture: header.architecture,
+            base_size: header.base_size,
+            target_size: header.target_size,
+            base_digest: header.base_digest,
+            target_digest: header.target_digest,
+            header_bytes,
+        })
+    }
+}
