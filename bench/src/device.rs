@@ -10,7 +10,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use bellwether_delta::make;
+use bellwether_delta::{Algorithm, make};
 use bellwether_manifests::anchors::Anchors;
 use bellwether_manifests::cose::{PrivateKey, Sign1, sign1};
 use bellwether_manifests::envelope::Envelope;
@@ -50,7 +50,7 @@ impl Work {
         match self.kind {
             Kind::DeltaApply => {
                 let (base, target, bytes) = (read(BASE)?, read(TARGET)?, read(PATCH)?);
-                let patch = make::Patch { bytes, ..make::Patch::default() };
+                let patch = make::Patch { algorithm: Algorithm::FIELDS, bytes, ..make::Patch::default() };
                 repeat(&mut || {
                     apply(&base, target.len(), black_box(&patch)).map(|slot| drop(black_box(slot)))
                 })

@@ -232,7 +232,7 @@ impl Fleet {
         let running = [&DIGEST_IN_BYTES[..], facts.running].concat();
         let mut about_device = vec![(VENDOR_ID, vendor.as_slice()), (CLASS_ID, class.as_slice())];
         if facts.applies_deltas {
-            about_device.push((PATCH_ALGORITHMS, &ALGORITHM_MINUS_1));
+            about_device.push((PATCH_ALGORITHMS, &ALGORITHM_MINUS_2));
         }
         let (about_image, volatile) =
             ([(IMAGE_DIGEST, running.as_slice())], [(FREE_STAGING_BYTES, &STAGING[..])]);
@@ -297,6 +297,6 @@ const REQUEST_PATH: &str = "u";
 /// CBOR heads and values of the answers.
 const BYTES_16: u8 = 0x50;
 const DIGEST_IN_BYTES: [u8; 6] = [0x58, 0x24, 0x82, 0x2f, 0x58, 0x20];
-const ALGORITHM_MINUS_1: [u8; 3] = [0x42, 0x81, 0x20];
+const ALGORITHM_MINUS_2: [u8; 3] = [0x42, 0x81, 0x21];
 /// 4 MiB of free staging bytes.
 const STAGING: [u8; 5] = [0x1a, 0x00, 0x40, 0x00, 0x00];

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bellwether_agent::delta::Algorithm;
 use bellwether_keys::chain::{self, Link};
 use bellwether_keys::content::{ContentAlgorithm, ContentCipher};
 use bellwether_keys::fork::{self, ForkHead};
@@ -308,7 +309,7 @@ impl Identity {
             (CLASS_ID, encoded(|to| to.bytes(&class).map(drop))),
         ];
         if self.patches {
-            let numbers = encoded(|to| to.array(1)?.i64(-1).map(drop));
+            let numbers = encoded(|to| to.array(1)?.i32(Algorithm::FIELDS.0).map(drop));
             device.push((PATCH_ALGORITHMS, encoded(|to| to.bytes(&numbers).map(drop))));
         }
         let digest = encoded(|to| to.array(2)?.i64(SHA_256)?.bytes(&self.runs).map(drop));
