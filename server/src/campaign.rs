@@ -181,7 +181,8 @@ impl Core {
     /// a grant; and what was in hand before a restored store was opened may be over, with nobody left to say so.
     fn is_at_work(&self, campaign: &Campaign, track: &Track) -> bool {
         let fresh = !self.lapse().has_ended(track.since);
-        let known = track.since >= self.started || self.restores().resync_until < self.now();
+        // The second of the start counts as before it: backup, restore and start may share one.
+        let known = track.since > self.started || self.restores().resync_until < self.now();
         campaign.state == CampaignState::Running && track.is_in_flight() && fresh && known
     }
 
