@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 use thiserror::Error;
@@ -72,13 +73,9 @@ impl Program {
     ///
     /// [`SelfTestError`].
     pub(crate) async fn self_test(self) -> Result<(), SelfTestError> {
-        let mut child = Command::new(&self.path)
-            .arg("--self-test")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(SelfTestError::NotExecutable)?;
+        let mut command = Command::new(&self.path);
+        command.arg("--self-test").stdin(Stdio::null()).stdout(Stdio::null());
+        let mut child = spawn(&mut command).map_err(SelfTestError::NotExecutable)?;
         let _kept = self.release();
         match timeout(SELF_TEST_TIME_MAX, child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
@@ -94,11 +91,9 @@ impl Program {
     ///
     /// The operating system's.
     pub(crate) fn start(self, lines: mpsc::Sender<String>) -> io::Result<Running> {
-        let mut child = Command::new(&self.path)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
+        let mut command = Command::new(&self.path);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = spawn(&mut command)?;
         let power = child.stdin.take();
         if let Some(output) = child.stdout.take() {
             tokio::spawn(async move {
@@ -121,6 +116,19 @@ impl Program {
     }
 }
 
+/// Starts a program that was just written. A child that another thread has forked, and that has not come to its own
+/// program yet, still holds the file open for writing; the system refuses to run it for these microseconds.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    command.kill_on_drop(true);
+    for _ in 0..BUSY_TRIES_MAX {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy => thread::sleep(BUSY_PAUSE),
+            ended => return ended,
+        }
+    }
+    command.spawn()
+}
+
 impl Running {
     /// Ends the program.
     pub(crate) async fn stop(mut self) {
@@ -132,6 +140,10 @@ impl Running {
 
 /// Longest self-test: it must not need the network, so seconds are plenty.
 pub(crate) const SELF_TEST_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How often a file that is held open is tried again: half a second in all, and a fork takes microseconds.
+const BUSY_TRIES_MAX: u32 = 100;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
 /// Bytes of a line of output that is relayed: one line of a log.
 pub(crate) const LINE_BYTES_MAX: usize = 200;
@@ -172,6 +184,20 @@ mod tests {
         let running = program.start(mpsc::channel(1).0).unwrap();
         assert!(!path.parent().unwrap().exists());
         running.stop().await;
+    }
+
+    #[tokio::test]
+    async fn program_runs_although_its_file_is_held_open_for_a_moment() {
+        let program = Program::write(&std::fs::read("/bin/true").unwrap()).unwrap();
+        let held = std::fs::OpenOptions::new().append(true).open(&program.path).unwrap();
+        let mut command = Command::new(&program.path);
+        assert_eq!(command.spawn().unwrap_err().kind(), io::ErrorKind::ExecutableFileBusy);
+        let release = thread::spawn(move || {
+            thread::sleep(BUSY_PAUSE);
+            drop(held);
+        });
+        assert!(program.self_test().await.is_ok());
+        release.join().unwrap();
     }
 
     #[tokio::test]

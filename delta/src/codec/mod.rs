@@ -53,6 +53,7 @@ pub(crate) enum Part {
     /// A copy from this place of the base.
     Base(u32),
     /// A copy from this earlier place of the target.
+    #[cfg_attr(not(any(test, feature = "make")), expect(dead_code, reason = "made by the maker alone"))]
     Target(u32),
 }
 
@@ -199,6 +200,7 @@ impl Codec {
     }
 
     /// Bytes of the target that are coded.
+    #[cfg(any(test, feature = "make"))]
     pub(crate) const fn position(&self) -> u32 {
         self.position
     }
