@@ -135,7 +135,8 @@ impl Descriptors {
         }
         let expires = times.judged_at + LIFETIME_S;
         let message: Arc<[u8]> = self.sign(manifest, selector, described, (times.now, expires))?.into();
-        // One that outlives the others is for the device alone whose clock is ahead.
+        // One that outlives the others was asked for by a device whose clock is ahead. It is made for that request, and not
+        // handed to those whose clock is right; without a grant it is of no use to them.
         if times.judged_at == times.now {
             self.locked().keep(name, Signed { message: Arc::clone(&message), expires });
         }
