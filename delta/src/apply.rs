@@ -6,9 +6,10 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::{Codec, Source, Unknown, View};
 use crate::coder::{Decoder, Reading, START_BYTES};
+use crate::digest::ImageDigest;
 use crate::error::{ApplyError, PatchError};
 use crate::format::{Algorithm, IMAGE_BYTES_MAX};
-use crate::header::{DIGEST_BYTES, Header};
+use crate::header::Header;
 use crate::image::{Base, OUT_BYTES, Sink, Window};
 
 /// One patch being applied, with `WORDS` of state. A clone goes on independently from the same place.
@@ -35,7 +36,7 @@ pub struct PatcherOf<const WORDS: usize> {
 #[expect(clippy::large_enum_variant, reason = "the large one is what patchers are most of the time")]
 enum Stage {
     Header,
-    Body { decoder: Decoder, codec: Codec, target_digest: [u8; DIGEST_BYTES] },
+    Body { decoder: Decoder, codec: Codec, target_digest: ImageDigest },
     Complete,
     GivenUp,
 }
@@ -199,7 +200,8 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         if (header.base_size, header.target_size) != (self.base_size, self.target_size) {
             return Err(PatchError::Sizes { base: header.base_size, target: header.target_size }.into());
         }
-        if self.digest(base).map_err(ApplyError::Base)? != header.base_digest {
+        self.hash_base(base).map_err(ApplyError::Base)?;
+        if !header.base_digest.ends(&mut self.hash) {
             return Err(PatchError::WrongBase.into());
         }
         let mut start = [0; START_BYTES];
@@ -213,7 +215,7 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
     }
 
     /// Reads the whole base for its digest.
-    fn digest<B: Base>(&mut self, base: &mut B) -> Result<[u8; DIGEST_BYTES], B::Error> {
+    fn hash_base<B: Base>(&mut self, base: &mut B) -> Result<(), B::Error> {
         let mut at = 0;
         while at < self.base_size {
             let length = (self.base_size - at).min(OUT_BYTES as u32);
@@ -222,7 +224,7 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             self.hash.update(&*piece);
             at += length;
         }
-        Ok(shortened(&mut self.hash))
+        Ok(())
     }
 
     fn steps<B: Base, S: Sink>(
@@ -284,11 +286,11 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
 
     fn end<B, S: Sink>(
         &mut self,
-        expected: [u8; DIGEST_BYTES],
+        expected: ImageDigest,
         sink: &mut S,
     ) -> Result<(), ApplyError<B, S::Error>> {
         self.give_out(sink).map_err(ApplyError::Sink)?;
-        if shortened(&mut self.hash) != expected {
+        if !expected.ends(&mut self.hash) {
             return Err(PatchError::WrongTarget.into());
         }
         self.stage = Stage::Complete;
@@ -299,13 +301,6 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         self.input.copy_within(count..self.input_length, 0);
         self.input_length -= count;
     }
-}
-
-fn shortened(hash: &mut Sha256) -> [u8; DIGEST_BYTES] {
-    let digest = hash.finalize_reset();
-    let mut short = [0; DIGEST_BYTES];
-    short.copy_from_slice(&digest[..DIGEST_BYTES]);
-    short
 }
 
 /// Both images, as far as they are there.

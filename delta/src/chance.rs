@@ -42,7 +42,10 @@ pub(crate) fn code_fine<C: Coder>(coder: &mut C, words: &mut [u16], bit: bool, l
     let (now, lessons) = ((fine >> 10).cast_signed(), fine & 0x3ff);
     let bit = coder.code(u32::from(words[0]).clamp(FINE_MIN, 65_536 - FINE_MIN), bit);
     let goal = if bit { (1 << 22) - 1 } else { 0 };
-    let next = now + (goal - now) * 2 / (2 * lessons.cast_signed() + 3);
+    let share = 2 * lessons.cast_signed() + 3;
+    // Rounded away from zero: a chance that would stop short of certainty costs bits on every byte of a large image.
+    let round = if bit { share - 1 } else { 1 - share };
+    let next = now + ((goal - now) * 2 + round) / share;
     let fine = next.cast_unsigned() << 10 | if lessons < lessons_max { lessons + 1 } else { lessons };
     words[0] = (fine >> 16) as u16;
     words[1] = fine as u16;

@@ -2,6 +2,7 @@
 
 use crate::PatchError;
 use crate::codec::TABLES_AT;
+use crate::digest::{DIGEST_BYTES_MAX, ImageDigest};
 use crate::fields::Architecture;
 use crate::format::{IMAGE_BYTES_MAX, Profile};
 use crate::space::{REGIONS_MAX, Space, WINDOWS_MAX, Window};
@@ -11,8 +12,8 @@ use crate::space::{REGIONS_MAX, Space, WINDOWS_MAX, Window};
 pub(crate) struct Header {
     pub(crate) architecture: Architecture,
     pub(crate) tables: Tables,
-    pub(crate) base_digest: [u8; DIGEST_BYTES],
-    pub(crate) target_digest: [u8; DIGEST_BYTES],
+    pub(crate) base_digest: ImageDigest,
+    pub(crate) target_digest: ImageDigest,
     pub(crate) base_size: u32,
     pub(crate) target_size: u32,
     pub(crate) space: Space,
@@ -30,17 +31,19 @@ pub(crate) struct Tables {
     pub(crate) anchors: u16,
 }
 
-/// First bytes of a SHA-256.
-pub(crate) const DIGEST_BYTES: usize = 8;
-
-/// Bytes of a header at most: three, digests, sizes, and all regions and windows.
+/// Bytes of a header at most: four, digests, sizes, and all regions and windows.
 pub(crate) const HEADER_BYTES_MAX: usize =
-    3 + 2 * DIGEST_BYTES + 10 + REGIONS_MAX * (10 + 4) + WINDOWS_MAX * 3;
+    4 + 2 * DIGEST_BYTES_MAX + 10 + REGIONS_MAX * (10 + 4) + WINDOWS_MAX * 3;
 
-pub(crate) const VERSION: u8 = 1;
+/// In the three highest bits of the first byte.
+pub(crate) const VERSION: u8 = 2;
 
-/// Bit of the first byte.
+/// Bits of the first byte.
 const POINTERS_FIRST: u8 = 8;
+const HAS_OPTIONS: u8 = 16;
+
+/// Bits of the options; the others are for patches that nobody makes yet.
+const FULL_DIGESTS: u8 = 1;
 
 impl Tables {
     /// Divides the words of a profile; `None` where they are too few.
@@ -89,6 +92,19 @@ impl Bytes<'_> {
     fn signed(&mut self) -> Option<i32> {
         self.number().map(crate::numbers::unzigzag)
     }
+
+    /// The first bytes of a SHA-256, or all of them.
+    fn digest(&mut self, is_full: bool) -> Option<ImageDigest> {
+        if is_full { self.array().map(ImageDigest::full) } else { self.array().map(ImageDigest::short) }
+    }
+
+    /// Sizes of base and target; the base's is only there where it is another.
+    fn sizes(&mut self) -> Option<(u32, u32)> {
+        let number = self.number()?;
+        let target = number >> 1;
+        let more = if number & 1 == 0 { 0 } else { self.signed()? };
+        Some((target.wrapping_add_signed(more), target))
+    }
 }
 
 impl Header {
@@ -107,15 +123,16 @@ impl Header {
 
     fn read(rest: &mut Bytes<'_>) -> Option<Result<Self, PatchError>> {
         let [first, tables] = rest.array()?;
+        let options = if first & HAS_OPTIONS == 0 { 0 } else { rest.byte()? };
         let architecture = Architecture::ALL.get(usize::from(first & 7)).copied();
-        let (Some(architecture), Some(tables), VERSION) =
-            (architecture, Tables::unpacked(tables), first >> 4)
+        let (Some(architecture), Some(tables), VERSION, 0) =
+            (architecture, Tables::unpacked(tables), first >> 5, options & !FULL_DIGESTS)
         else {
             return Some(Err(PatchError::Header));
         };
-        let (base_digest, target_digest) = (rest.array()?, rest.array()?);
-        let target_size = rest.number()?;
-        let base_size = target_size.wrapping_add_signed(rest.signed()?);
+        let is_full = options & FULL_DIGESTS != 0;
+        let (base_digest, target_digest) = (rest.digest(is_full)?, rest.digest(is_full)?);
+        let (base_size, target_size) = rest.sizes()?;
         for bytes in [base_size, target_size] {
             if bytes > IMAGE_BYTES_MAX {
                 return Some(Err(PatchError::ImageTooLarge { bytes }));
@@ -182,7 +199,7 @@ fn read_space(rest: &mut Bytes<'_>, base_size: u32) -> Option<Result<Space, Patc
 mod write {
     use std::vec::Vec;
 
-    use super::{Header, POINTERS_FIRST, VERSION};
+    use super::{FULL_DIGESTS, HAS_OPTIONS, Header, POINTERS_FIRST, VERSION};
     use crate::fields::Architecture;
     use crate::numbers::zigzag;
 
@@ -190,12 +207,20 @@ mod write {
         /// Writes the header.
         pub(crate) fn write(&self) -> Vec<u8> {
             let order = if self.space.pointers_first { POINTERS_FIRST } else { 0 };
-            let first = VERSION << 4 | order | self.architecture as u8;
+            let options = if self.base_digest.is_full() { FULL_DIGESTS } else { 0 };
+            let has_options = if options == 0 { 0 } else { HAS_OPTIONS };
+            let first = VERSION << 5 | has_options | order | self.architecture as u8;
             let mut out = Vec::from([first, self.tables.packed()]);
-            out.extend(self.base_digest);
-            out.extend(self.target_digest);
-            number(&mut out, self.target_size);
-            number(&mut out, zigzag(self.base_size.wrapping_sub(self.target_size).cast_signed()));
+            if options != 0 {
+                out.push(options);
+            }
+            out.extend(self.base_digest.bytes());
+            out.extend(self.target_digest.bytes());
+            let differs = self.base_size != self.target_size;
+            number(&mut out, self.target_size << 1 | u32::from(differs));
+            if differs {
+                number(&mut out, zigzag(self.base_size.wrapping_sub(self.target_size).cast_signed()));
+            }
             if self.architecture == Architecture::Plain {
                 return out;
             }

@@ -48,6 +48,7 @@ mod apply;
 mod chance;
 mod codec;
 mod coder;
+mod digest;
 mod error;
 mod fields;
 pub mod format;
@@ -62,6 +63,7 @@ mod substitutions;
 
 pub use apply::PatcherOf;
 pub use coder::Subject;
+pub use digest::ImageDigest;
 pub use error::{ApplyError, PatchError};
 pub use fields::Architecture;
 pub use format::{Algorithm, IMAGE_BYTES_MAX, Profile, ram_bytes};

@@ -1,9 +1,10 @@
 //! What a patch says of itself, for those who hold a patch alone.
 
+use crate::digest::ImageDigest;
 use crate::error::PatchError;
 use crate::fields::Architecture;
 use crate::format::Profile;
-use crate::header::{DIGEST_BYTES, Header, VERSION};
+use crate::header::{Header, VERSION};
 
 /// Header of a patch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,10 +19,10 @@ pub struct Outline {
     pub base_size: u32,
     /// Size of the target, in bytes.
     pub target_size: u32,
-    /// First bytes of the base's SHA-256.
-    pub base_digest: [u8; DIGEST_BYTES],
-    /// First bytes of the target's SHA-256.
-    pub target_digest: [u8; DIGEST_BYTES],
+    /// SHA-256 of the base, as far as the patch has it.
+    pub base_digest: ImageDigest,
+    /// The target's.
+    pub target_digest: ImageDigest,
     /// Size of the header, in bytes.
     pub header_bytes: usize,
 }

@@ -12,7 +12,7 @@ import sys
 import delta_fields as fields
 from delta_fields import KINDS, M32
 
-VERSION = 1
+VERSION = 2
 DIGEST_BYTES = 8
 IMAGE_BYTES_MAX = 1 << 28
 
@@ -45,15 +45,18 @@ class Header:
     def __init__(self, patch):
         self.patch, self.at = patch, 0
         first, tables = self.take(2)
-        if first >> 4 != VERSION or first & 7 >= len(fields.ARCHITECTURES) or tables >> 6 not in WORDS:
+        options = self.take(1)[0] if first & 16 else 0
+        if first >> 5 != VERSION or options & ~1 or first & 7 >= len(fields.ARCHITECTURES) or tables >> 6 not in WORDS:
             raise Malformed("the header is of another version")
         self.architecture = fields.ARCHITECTURES[first & 7]
         self.words = WORDS[tables >> 6]
         self.literal_bits = 8 + (tables >> 3 & 7)
         self.substitution_bits = 6 + (tables & 7) if tables & 7 else 0
-        self.base_digest, self.target_digest = self.take(DIGEST_BYTES), self.take(DIGEST_BYTES)
-        self.target_size = self.number()
-        self.base_size = self.target_size + unzigzag(self.number()) & M32
+        digest_bytes = 32 if options & 1 else DIGEST_BYTES
+        self.base_digest, self.target_digest = self.take(digest_bytes), self.take(digest_bytes)
+        size = self.number()
+        self.target_size = size >> 1
+        self.base_size = self.target_size + (unzigzag(self.number()) if size & 1 else 0) & M32
         if max(self.base_size, self.target_size) > IMAGE_BYTES_MAX:
             raise Malformed("an image is too large")
         self.regions, self.windows = [], []
@@ -281,7 +284,7 @@ class Patch:
     def __init__(self, base, patch):
         self.header = Header(patch)
         header = self.header
-        if len(base) != header.base_size or hashlib.sha256(base).digest()[:DIGEST_BYTES] != header.base_digest:
+        if len(base) != header.base_size or not hashlib.sha256(base).digest().startswith(header.base_digest):
             raise Malformed("the base is not the one that the patch is for")
         self.base, self.target = base, bytearray()
         self.coder = Coder(patch[header.at:])
@@ -289,6 +292,8 @@ class Patch:
         self.words = [EVEN] * header.words
         for at in range(HIT_AT, FIELD_MORE_AT, 2):
             self.words[at:at + 2] = HIT_AT_FIRST, 2
+        for at in range(HIT_AT, HIT_SOURCE_AT, 2):
+            self.words[at] = 65536 - (65536 - HIT_AT_FIRST >> (at - HIT_AT) // 16 // 3)
         self.substitutions_at = TABLES_AT + (1 << header.literal_bits)
         anchors_at = self.substitutions_at + (1 << header.substitution_bits if header.substitution_bits else 0)
         if anchors_at > header.words:
@@ -334,7 +339,7 @@ class Patch:
             copying = origin, at + len(unit), length + len(unit)
         if self.coder.at < len(self.coder.stream):
             raise Malformed("it goes on after the end of the target")
-        if hashlib.sha256(self.target).digest()[:DIGEST_BYTES] != self.header.target_digest:
+        if not hashlib.sha256(self.target).digest().startswith(self.header.target_digest):
             raise Malformed("what it makes is not the target")
         return bytes(self.target)
 
@@ -356,7 +361,8 @@ class Patch:
         now, lessons = (high << 16 | low) >> 10, low & 0x3FF
         bit = self.coder.code(min(max(high, 2), 65534))
         goal = (1 << 22) - 1 if bit else 0
-        value = now + divided((goal - now) * 2, 2 * lessons + 3)
+        share = 2 * lessons + 3
+        value = now + divided((goal - now) * 2 + (share - 1 if bit else 1 - share), share)
         value = value << 10 | (lessons + 1 if lessons < lessons_max else lessons)
         self.words[slot:slot + 2] = value >> 16 & 0xFFFF, value & 0xFFFF
         return bit
@@ -533,7 +539,7 @@ class Patch:
             return byte
         known = self.differences[lane]
         for index, candidate in enumerate(list(known)):
-            if self.chance(DIFFERENCE_AT + lane * 4 + index, 13):
+            if candidate not in (0, difference) and self.chance(DIFFERENCE_AT + lane * 4 + index, 13):
                 moved_to_front(known, index, candidate)
                 return byte + candidate & 0xFF
         coded = self.byte(True, byte, lane, self.latest)

@@ -192,13 +192,26 @@ fn patch_that_goes_on_after_the_target_is_refused() {
 }
 
 #[test]
-fn four_changed_bytes_of_a_large_image_take_at_most_44_bytes() {
+fn four_changed_bytes_of_a_large_image_take_at_most_32_bytes() {
     let base = image(3, 100_000);
     let mut target = base.clone();
     target[60_000..60_004].copy_from_slice(&[1, 2, 3, 4]);
     let (patch, size) = made(&base, &target);
-    assert!(patch.len() <= 44, "{} bytes", patch.len());
+    assert!(patch.len() <= 32, "{} bytes", patch.len());
     assert_eq!(apply(&patch, &base, size, 64), Ok(target));
+}
+
+#[test]
+fn full_digests_are_checked_to_their_last_byte() {
+    let options = crate::make::Options { full_digests: true, ..Default::default() };
+    let patch = crate::make::make_with(b"abc", b"abcd", options).unwrap().bytes;
+    assert_eq!(apply(&patch, b"abc", 4, 64), Ok(b"abcd".to_vec()));
+    // Header of three bytes, then the digests: the last byte of each.
+    for (at, refusal) in [(3 + 31, PatchError::WrongBase), (3 + 63, PatchError::WrongTarget)] {
+        let mut altered = patch.clone();
+        altered[at] ^= 1;
+        assert_eq!(apply(&altered, b"abc", 4, 64), Err(refusal.into()));
+    }
 }
 
 #[test]
@@ -231,7 +244,8 @@ fn wrong_base_is_refused_before_anything_is_written() {
     other[3999] ^= 1;
     let mut patcher = Patcher::new(-2, 4000, size, &[]).unwrap();
     let mut sink = Vec::new();
-    let refused = patcher.push(&patch, &mut &other[..], &mut sink);
+    let pushed = patcher.push(&patch, &mut &other[..], &mut sink);
+    let refused = pushed.and_then(|()| patcher.finish(&mut &other[..], &mut sink));
     assert_eq!((refused, sink.len()), (Err(PatchError::WrongBase.into()), 0));
 }
 
@@ -286,7 +300,7 @@ fn patch_for_images_of_other_sizes_is_refused() {
 #[test]
 fn patch_for_more_state_than_there_is_is_refused() {
     let base = image(1, 4000);
-    let options = crate::make::Options { profile: crate::Profile::Kib16, architecture: None };
+    let options = crate::make::Options { profile: crate::Profile::Kib16, ..Default::default() };
     let patch = crate::make::make_with(&base, &base, options).unwrap().bytes;
     let words = u32::try_from(crate::Profile::Kib16.words()).unwrap();
     assert_eq!(apply(&patch, &base, 4000, 64), Err(PatchError::State { words }.into()));

@@ -141,6 +141,10 @@ impl Codec {
         let difference = known.wrapping_sub(byte);
         let latest = self.differences[lane];
         for (at, &candidate) in latest.iter().enumerate() {
+            // What was ruled out before takes no decision: the byte as it was, and what was expected.
+            if candidate == 0 || candidate == expected.difference {
+                continue;
+            }
             let slot = DIFFERENCE_AT + lane * 4 + at;
             if chance::code(coder, &mut words[slot], candidate == difference, DIFFERENCE_LESSONS) {
                 self.differences[lane][..=at].rotate_right(1);

@@ -148,7 +148,9 @@ const BYTE_SETS: usize = 8;
 /// Words of the state for chances that have a place of their own, in this order.
 const ORDER_0_AT: usize = 0;
 const HIT_AT: usize = ORDER_0_AT + 512;
-const HIT_SOURCE_AT: usize = HIT_AT + 12 * 4 * 2 * FINE_WORDS;
+/// Chances of one class of runs: by the latest two misses and the place in a halfword.
+const HIT_CLASS_WORDS: usize = 4 * 2 * FINE_WORDS;
+const HIT_SOURCE_AT: usize = HIT_AT + 12 * HIT_CLASS_WORDS;
 const FIELD_AT: usize = HIT_SOURCE_AT + 4 * 4 * FINE_WORDS;
 const FIELD_MORE_AT: usize = FIELD_AT + KINDS * 32 * FINE_WORDS;
 const FIELD_NEW_AT: usize = FIELD_MORE_AT + KINDS * 8;
@@ -170,6 +172,12 @@ impl Codec {
         words.fill(EVEN);
         for at in (HIT_AT..FIELD_MORE_AT).step_by(FINE_WORDS) {
             (words[at], words[at + 1]) = (HIT_AT_FIRST, 2);
+        }
+        // The longer the run, the rarer the miss that ends it.
+        for (class, slots) in words[HIT_AT..HIT_SOURCE_AT].chunks_exact_mut(HIT_CLASS_WORDS).enumerate() {
+            for slot in slots.iter_mut().step_by(FINE_WORDS) {
+                *slot = (HIT_AT_FIRST.wrapping_neg() >> (class / 3)).wrapping_neg();
+            }
         }
         let literals = 1 << header.tables.literal_bits;
         let substitutions_at = TABLES_AT + literals;

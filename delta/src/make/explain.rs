@@ -5,9 +5,9 @@ use std::vec;
 use crate::PatchError;
 use crate::codec::{Codec, Unknown};
 use crate::coder::{Coder, Decoder, Reading, START_BYTES, Subject};
+use crate::digest::ImageDigest;
 use crate::header::Header;
 
-use super::digest;
 use super::writer::Slices;
 
 /// What the bytes of a patch are about.
@@ -28,7 +28,9 @@ pub struct Explanation {
 /// [`PatchError::WrongBase`], [`PatchError::WrongTarget`], and every other that applying ends in.
 pub fn explain(base: &[u8], patch: &[u8]) -> Result<Explanation, PatchError> {
     let (header, length) = Header::parse(patch)?.ok_or(PatchError::Incomplete { produced: 0 })?;
-    if header.base_size as usize != base.len() || header.base_digest != digest(base) {
+    if header.base_size as usize != base.len()
+        || header.base_digest != ImageDigest::of(base, header.base_digest.is_full())
+    {
         return Err(PatchError::WrongBase);
     }
     let body = patch.get(length..).unwrap_or_default();
@@ -51,7 +53,7 @@ pub fn explain(base: &[u8], patch: &[u8]) -> Result<Explanation, PatchError> {
     if counting.reading.taken < input.len() {
         return Err(PatchError::TrailingInput);
     }
-    if header.target_digest != digest(&target) {
+    if header.target_digest != ImageDigest::of(&target, header.target_digest.is_full()) {
         return Err(PatchError::WrongTarget);
     }
     let spent = counting.bits.map(|bits| (bits / 8.0) as f32);

@@ -9,14 +9,14 @@ mod writer;
 
 use std::vec::Vec;
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 pub use explain::{Explanation, explain};
 
+use crate::digest::ImageDigest;
 use crate::fields::Architecture;
 use crate::format::{Algorithm, IMAGE_BYTES_MAX, Profile};
-use crate::header::{DIGEST_BYTES, Header, Tables};
+use crate::header::{Header, Tables};
 use crate::space::Space;
 use parse::{Costs, Images, Piece};
 use writer::Written;
@@ -45,6 +45,8 @@ pub struct Options {
     pub profile: Profile,
     /// What the code is made for, where that is known better than by its bytes.
     pub architecture: Option<Architecture>,
+    /// Whether the patch has all bytes of both digests: for where no manifest says them.
+    pub full_digests: bool,
 }
 
 /// Why no patch was made.
@@ -89,7 +91,7 @@ pub fn make_with(base: &[u8], target: &[u8], options: Options) -> Result<Patch, 
         guesses.push((guess, true));
     }
     let made = guesses.into_iter().map(|(architecture, pointers_first)| {
-        (architecture, Maker::new(base, target, (architecture, pointers_first), options.profile).best())
+        (architecture, Maker::new(base, target, (architecture, pointers_first), options).best())
     });
     let best = made.min_by_key(|(_, written)| written.bytes.len());
     let (architecture, Written { bytes, spent }) = best.unwrap_or_default();
@@ -115,14 +117,14 @@ impl<'a> Maker<'a> {
         base: &'a [u8],
         target: &'a [u8],
         (architecture, pointers_first): (Architecture, bool),
-        profile: Profile,
+        options: Options,
     ) -> Self {
         let space = detect::space(base, target, architecture).settled(base.len() as u32);
         let header = Header {
             architecture,
-            tables: tables_of(profile)[0],
-            base_digest: digest(base),
-            target_digest: digest(target),
+            tables: tables_of(options.profile)[0],
+            base_digest: ImageDigest::of(base, options.full_digests),
+            target_digest: ImageDigest::of(target, options.full_digests),
             base_size: base.len() as u32,
             target_size: target.len() as u32,
             space: Space { pointers_first, ..space },
@@ -198,10 +200,4 @@ const fn tables(profile: Profile, literal_bits: u8, substitution_bits: u8) -> Ta
         Some(tables) => tables,
         None => panic!("the tables are larger than the profile"),
     }
-}
-
-fn digest(image: &[u8]) -> [u8; DIGEST_BYTES] {
-    let mut short = [0; DIGEST_BYTES];
-    short.copy_from_slice(&Sha256::digest(image)[..DIGEST_BYTES]);
-    short
 }

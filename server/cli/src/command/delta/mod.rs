@@ -39,6 +39,9 @@ pub(crate) enum Command {
         /// What the code is made for, where that is known better than by its bytes; a wrong one costs bytes only
         #[arg(long, value_enum)]
         architecture: Option<Code>,
+        /// Put all 32 bytes of both digests in, not 8: for devices that no signed manifest tells them
+        #[arg(long)]
+        full_digests: bool,
         /// What the device runs; - for standard input
         old: PathBuf,
         /// What it shall run; - for standard input
@@ -131,10 +134,13 @@ struct Made {
 /// [`Failure`] says what to do.
 pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
-        Command::Make { profile, architecture, old, new, patch, reading } => {
+        Command::Make { profile, architecture, full_digests, old, new, patch, reading } => {
             only_one_pipe(&[&old, &new])?;
-            let options =
-                Options { profile: profile.into(), architecture: architecture.map(Architecture::from) };
+            let options = Options {
+                profile: profile.into(),
+                architecture: architecture.map(Architecture::from),
+                full_digests,
+            };
             make(&old, &new, &patch, options, reading, output)
         }
         Command::Apply { old, patch, new, reading } => {
@@ -270,14 +276,15 @@ fn outline(file: &Path, patch: &[u8]) -> Result<Outline, Failure> {
 /// Says which of two images is the wrong one, before anything is made of it.
 fn check_base(path: &Path, base: &[u8], outline: &Outline) -> Result<(), Failure> {
     let digest = Sha256::digest(base);
-    if base.len() == outline.base_size as usize && digest.starts_with(&outline.base_digest) {
+    if base.len() == outline.base_size as usize && digest.starts_with(outline.base_digest.bytes()) {
         return Ok(());
     }
-    let (have, wanted) = (&hex::encode(digest)[..16], hex::encode(outline.base_digest));
+    let wanted = hex::encode(outline.base_digest.bytes());
+    let have = &hex::encode(digest)[..wanted.len()];
     Err(Failure::file(
         path,
         format!(
-            "is not the image that the patch is for: it has {} and SHA-256 {have}…, the patch is for {} and {wanted}…\n\
+            "is not the image that the patch is for: it has {} and SHA-256 {have}, the patch is for {} and {wanted}\n\
              Take the image that the device runs, or the patch that starts from this one",
             bytes(base.len() as u64),
             bytes(outline.base_size.into())

@@ -20,7 +20,7 @@ pub(super) struct Shown {
     old_size: u32,
     new_size: u32,
     percent: f64,
-    /// First bytes of the old image's SHA-256.
+    /// SHA-256 of the old image, as far as the patch has it.
     old_digest: String,
     new_digest: String,
     /// Where the bytes went; only where the base was there.
@@ -56,8 +56,8 @@ impl Shown {
             old_size: outline.base_size,
             new_size: outline.target_size,
             percent: percent(patch_size, outline.target_size as usize),
-            old_digest: hex::encode(outline.base_digest),
-            new_digest: hex::encode(outline.target_digest),
+            old_digest: hex::encode(outline.base_digest.bytes()),
+            new_digest: hex::encode(outline.target_digest.bytes()),
             bytes: explanation.map(|explanation| spent(&explanation)),
             decisions: explanation.map(|explanation| explanation.decisions),
         }
@@ -66,8 +66,8 @@ impl Shown {
     pub(super) fn text(&self) -> String {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let rows = [
-            row("for", format!("{}, SHA-256 {}…", bytes(self.old_size.into()), self.old_digest)),
-            row("makes", format!("{}, SHA-256 {}…", bytes(self.new_size.into()), self.new_digest)),
+            row("for", format!("{}, SHA-256 {}", bytes(self.old_size.into()), self.old_digest)),
+            row("makes", format!("{}, SHA-256 {}", bytes(self.new_size.into()), self.new_digest)),
             row("code", self.architecture.to_owned()),
             row("device", format!("{} of RAM to apply it", bytes(self.profile_bytes.into()))),
         ];
