@@ -33,6 +33,12 @@ impl Chance {
         (mixed ^ (mixed >> 31)) % bound
     }
 
+    /// Draws another chance, for somebody who draws beside this one.
+    #[must_use]
+    pub fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX))
+    }
+
     /// Draws an index of a list.
     pub fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).unwrap_or_default()

@@ -1,14 +1,13 @@
-//! Tells the linker where the parts of the program lie in the board's memory.
+//! Tells the linker where the parts of the firmware lie: where the boot loader puts an image, or, with
+//! `FIRMWARE_PLACE=resident`, beyond that, for a firmware that stays where it is while small images are updated.
+#![expect(clippy::expect_used, reason = "a build that can't be set up ends here")]
 
-use std::path::PathBuf;
+include!("../memory.rs");
 
 fn main() {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let script = here.join("../link.x");
-    println!("cargo:rerun-if-changed=memory.x");
-    println!("cargo:rerun-if-changed={}", script.display());
-    if std::env::var_os("CARGO_CFG_TARGET_OS").is_some_and(|system| system == "none") {
-        println!("cargo:rustc-link-arg=-L{}", here.display());
-        println!("cargo:rustc-link-arg=-T{}", script.display());
-    }
+    println!("cargo:rerun-if-env-changed=FIRMWARE_PLACE");
+    let is_resident = env::var_os("FIRMWARE_PLACE").is_some_and(|place| place == "resident");
+    let offset = if is_resident { 1 << 20 } else { 64 << 10 };
+    // An image has what a mid-size part has.
+    link_at(offset, 512 << 10, 128 << 10);
 }

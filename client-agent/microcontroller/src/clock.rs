@@ -48,9 +48,9 @@ const VALUE: usize = 0x04;
 const RELOAD: usize = 0x08;
 const ENABLED: u32 = 1;
 
-/// The board's 25 MHz.
-const TICK_NANOSECONDS: u64 = 40;
-const TICKS_PER_S: u32 = 25_000_000;
+/// The board's clock: 25 MHz, of mps2-an505 20 MHz.
+const TICK_NANOSECONDS: u64 = if cfg!(an505) { 50 } else { 40 };
+const TICKS_PER_S: u32 = if cfg!(an505) { 20_000_000 } else { 25_000_000 };
 
 // Watchdog: it counts down twice, says so after the first time, and restarts the board after the second.
 const WATCHDOG_LOAD: usize = 0x000;

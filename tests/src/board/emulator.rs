@@ -3,23 +3,58 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+use super::small::RESIDENT;
 use crate::fleet::PATIENCE;
 use crate::program::{self, Program};
 
 /// A board: a flash file, and a process while it is switched on.
 #[derive(Debug)]
 pub struct Board {
+    machine: Machine,
     loader: PathBuf,
+    resident: Option<PathBuf>,
     flash: PathBuf,
     log: PathBuf,
     program: Option<Program>,
 }
 
+/// Which board it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Machine {
+    /// `mps2-an385`.
+    CortexM3,
+    /// `mps2-an386`.
+    CortexM4,
+    /// `mps2-an505`.
+    CortexM33,
+}
+
+impl Machine {
+    fn name(self) -> &'static str {
+        match self {
+            Self::CortexM3 => "mps2-an385",
+            Self::CortexM4 => "mps2-an386",
+            Self::CortexM33 => "mps2-an505",
+        }
+    }
+}
+
 impl Board {
-    /// Takes a flash; the board stays off. `loader` is the boot loader's program.
+    /// Takes a flash of a Cortex-M4; the board stays off. `loader` is the boot loader's program.
     pub fn new(loader: &Path, flash: &Path) -> Self {
+        Self::of(Machine::CortexM4, loader, flash)
+    }
+
+    /// Takes a flash of some board, which stays off. `loader` is the boot loader's program.
+    pub fn of(machine: Machine, loader: &Path, flash: &Path) -> Self {
         let (loader, flash, log) = (loader.to_owned(), flash.to_owned(), flash.with_extension("log"));
-        Self { loader, flash, log, program: None }
+        Self { machine, loader, resident: None, flash, log, program: None }
+    }
+
+    /// Puts a program, as the flat image that it is in memory, beside the images; it is never updated.
+    #[must_use]
+    pub fn with_resident(self, program: &Path) -> Self {
+        Self { resident: Some(program.to_owned()), ..self }
     }
 
     /// Switches it on; the firmware is given these words.
@@ -32,18 +67,16 @@ impl Board {
         let mut command = program::system_command(Path::new(EMULATOR));
         let flash = self.flash.display();
         let words = words.iter().fold(String::from("board"), |words, word| words + ",arg=" + word);
-        command.args([
-            "-M",
-            "mps2-an386,memory-backend=nor",
-            "-nographic",
-            "-monitor",
-            "none",
-            "-serial",
-            "none",
-        ]);
+        command.arg("-M").arg(format!("{},memory-backend=nor", self.machine.name()));
+        command.args(["-nographic", "-monitor", "none", "-serial", "none"]);
         command.arg("-object").arg(format!("memory-backend-file,id=nor,mem-path={flash},size=16M,share=on"));
         command.arg("-semihosting-config").arg(format!("enable=on,target=native,arg={words}"));
         command.args(["-nic", "user,model=lan9118"]).arg("-kernel").arg(&self.loader);
+        if let Some(resident) = &self.resident {
+            command
+                .arg("-device")
+                .arg(format!("loader,file={},addr={RESIDENT:#x},force-raw=on", resident.display()));
+        }
         self.program = Some(Program::start(command, &self.log));
     }
 
@@ -56,6 +89,14 @@ impl Board {
         self.program.take().expect("a board that is on").wait_end(PATIENCE)
     }
 
+    /// Takes its power at once; what stands in the flash stays. Tells how it ended where it had switched itself off.
+    pub fn kill(&mut self) -> Option<ExitStatus> {
+        let mut program = self.program.take()?;
+        let ended = program.ended();
+        program.kill9();
+        ended
+    }
+
     /// All that it ever said.
     pub fn said(&self) -> String {
         std::fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
@@ -64,6 +105,22 @@ impl Board {
     /// Its flash.
     pub fn flash(&self) -> &Path {
         &self.flash
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    /// Throws the board away with its flash and its log.
+    ///
+    /// # Panics
+    ///
+    /// Where the files are gone.
+    pub fn scrap(self) {
+        drop(self.program);
+        std::fs::remove_file(&self.flash).expect("the flash");
+        std::fs::remove_file(&self.log).expect("the log");
     }
 }
 

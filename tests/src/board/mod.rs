@@ -5,8 +5,10 @@ mod budget;
 mod emulator;
 mod factory;
 mod sizes;
+mod small;
 
 pub use budget::{Row, over, table};
-pub use emulator::Board;
+pub use emulator::{Board, Machine};
 pub use factory::{Made, confirmed_version, flash, is_on_trial};
 pub use sizes::Sizes;
+pub use small::small_image;

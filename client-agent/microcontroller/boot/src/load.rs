@@ -2,17 +2,15 @@
 
 use bellwether_agent::platform::{Flash, Region};
 use bellwether_agent::update::trial;
-use bellwether_board::chip::{BoardChip, cut_power_at};
+use bellwether_board::chip::{self, BoardChip, Phase};
 use bellwether_board::clock::put_off_watchdog;
-use bellwether_board::metal::{EXECUTION, number_of_command_line, start_image};
+use bellwether_board::metal::{EXECUTION, start_image};
 use bellwether_board::nor::{Nor, NorError};
 
 /// Starts an image; returns, with the reason, where none can be started.
 pub(crate) fn run() -> &'static str {
     put_off_watchdog();
-    if let Some(operation) = number_of_command_line("boot-cut=") {
-        cut_power_at(operation);
-    }
+    chip::begin(Phase::Boot);
     let mut flash = Nor::new(BoardChip);
     let Ok(selected) = trial::select(&mut flash) else {
         return "the flash holds no image that can be started\n";

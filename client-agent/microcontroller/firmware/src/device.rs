@@ -14,13 +14,12 @@ use bellwether_agent::manifests::anchors::Anchors;
 use bellwether_agent::update::boot::{BootStore, Trial};
 use bellwether_agent::update::facts::APP;
 use bellwether_agent::update::{Facts, ShareOffer, Updater, trial};
-use bellwether_board::chip::{BoardChip, cut_power_at};
+use bellwether_board::chip::{self, BoardChip, Phase};
 use bellwether_board::clock::Clock;
 use bellwether_board::console::{Said, say};
 use bellwether_board::ethernet::Lan9118;
 use bellwether_board::layout::SETTINGS;
 use bellwether_board::metal::heap::Counted;
-use bellwether_board::metal::number_of_command_line;
 use bellwether_board::noise::HostNoise;
 use bellwether_board::nor::Nor;
 use bellwether_board::settings::{HEAD_BYTES, Settings, bytes_of};
@@ -95,9 +94,7 @@ fn settle_trial(flash: &mut Nor<BoardChip>, passed: bool) -> Result<bool, Fault>
     let on_trial = matches!(state.trial, Trial::Pending { .. });
     let standing = if on_trial { " on trial" } else { " confirmed" };
     say(&[Said::Text("firmware "), Said::Text(VERSION), Said::Text(standing)]);
-    if let Some(operation) = number_of_command_line(if on_trial { "trial-cut=" } else { "cut=" }) {
-        cut_power_at(operation);
-    }
+    chip::begin(if on_trial { Phase::Trial } else { Phase::Work });
     if on_trial && !passed {
         trial::roll_back(flash).map_err(|_| "the boot state cannot be written")?;
         return Ok(false);

@@ -1,7 +1,7 @@
 //! How a program of the board begins, how it is started by another one, and how it ends.
 
 #[cfg(feature = "loader")]
-use super::window::EXECUTION;
+use super::window::{EXECUTION, MEMORY, MEMORY_BYTES};
 #[cfg(feature = "loader")]
 use core::arch::asm;
 use core::arch::global_asm;
@@ -102,9 +102,3 @@ const VECTOR_TABLE_OFFSET: u32 = 0xE000_ED08;
 const INTERRUPT_AND_RESET: usize = 0xE000_ED0C;
 const RESET_KEY: u32 = 0x05FA << 16;
 const RESET_REQUEST: u32 = 1 << 2;
-
-/// The board's RAM.
-#[cfg(feature = "loader")]
-const MEMORY: u32 = 0x2000_0000;
-#[cfg(feature = "loader")]
-const MEMORY_BYTES: u32 = 4 * 1024 * 1024;

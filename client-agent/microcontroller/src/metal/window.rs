@@ -52,17 +52,53 @@ impl Window {
 }
 
 /// Timer 0. Source: CMSDK APB timer, Cortex-M System Design Kit reference manual, §4.3.
-pub const TIMER: Window = Window { base: 0x4000_0000, bytes: 0x1000 };
+pub const TIMER: Window = Window { base: map::TIMER, bytes: 0x1000 };
 
 /// The watchdog. Source: CMSDK APB watchdog, same manual, §4.6.
-pub const WATCHDOG: Window = Window { base: 0x4000_8000, bytes: 0x1000 };
+pub const WATCHDOG: Window = Window { base: map::WATCHDOG, bytes: 0x1000 };
 
 /// The Ethernet controller, a LAN9118.
-pub const ETHERNET: Window = Window { base: 0x4020_0000, bytes: 0x100 };
+pub const ETHERNET: Window = Window { base: map::ETHERNET, bytes: 0x100 };
 
 /// The board's PSRAM, which stands for its flash and is a file of the host.
-pub const FLASH: Window = Window { base: 0x2100_0000, bytes: 16 * 1024 * 1024 };
+pub const FLASH: Window = Window { base: map::FLASH, bytes: 16 * 1024 * 1024 };
 
 /// Where an image is started: memory of no program but the one that is started there. The boot loader lies below it.
 #[cfg(feature = "loader")]
-pub const EXECUTION: Window = Window { base: 0x0001_0000, bytes: 512 * 1024 };
+pub const EXECUTION: Window = Window { base: map::PROGRAM + 0x0001_0000, bytes: 512 * 1024 };
+
+/// The board's RAM.
+#[cfg(feature = "loader")]
+pub(super) const MEMORY: u32 = map::MEMORY;
+#[cfg(feature = "loader")]
+pub(super) const MEMORY_BYTES: u32 = map::MEMORY_BYTES;
+
+/// Source: Arm, application notes AN385 and AN386.
+#[cfg(not(an505))]
+mod map {
+    pub(super) const TIMER: usize = 0x4000_0000;
+    pub(super) const WATCHDOG: usize = 0x4000_8000;
+    pub(super) const ETHERNET: usize = 0x4020_0000;
+    pub(super) const FLASH: usize = 0x2100_0000;
+    #[cfg(feature = "loader")]
+    pub(super) const PROGRAM: usize = 0;
+    #[cfg(feature = "loader")]
+    pub(super) const MEMORY: u32 = 0x2000_0000;
+    #[cfg(feature = "loader")]
+    pub(super) const MEMORY_BYTES: u32 = 4 * 1024 * 1024;
+}
+
+/// All in the secure state, in which it starts. Source: Arm, application note AN505.
+#[cfg(an505)]
+mod map {
+    pub(super) const TIMER: usize = 0x5000_0000;
+    pub(super) const WATCHDOG: usize = 0x5008_1000;
+    pub(super) const ETHERNET: usize = 0x5200_0000;
+    pub(super) const FLASH: usize = 0x8000_0000;
+    #[cfg(feature = "loader")]
+    pub(super) const PROGRAM: usize = 0x1000_0000;
+    #[cfg(feature = "loader")]
+    pub(super) const MEMORY: u32 = 0x3800_0000;
+    #[cfg(feature = "loader")]
+    pub(super) const MEMORY_BYTES: u32 = 2 * 1024 * 1024;
+}
