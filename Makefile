@@ -50,7 +50,7 @@ soak: ## Repeats what kills, ROUNDS times (25); kills KILLS (1000) in a fleet; r
 interop: ## Sets other people's code upon the server: CoAP, LwM2M, COSE, SUIT, CDDL, dissectors. As root: it listens on loopback.
 	@scripts/interop.sh
 
-microcontroller: ## Updates an emulated Cortex-M4 from the real server, with CUTS (20) power cuts; holds flash, RAM and stack against their budgets. ARGS=--sweep cuts at every operation of the flash.
+microcontroller: ## Updates an emulated Cortex-M4, M3 and M33 from the real server, with CUTS (20) power cuts; holds flash, RAM and stack against their budgets. ARGS=--sweep cuts at every operation of the flash.
 	@CUTS=$(CUTS) scripts/microcontroller.sh $(ARGS)
 
 build: ## Builds the release binaries.

@@ -1,10 +1,13 @@
-# The target of a small device, for scripts that source this: `device`, and `want_device` which installs it.
+# Targets of small devices, for scripts that source this: `device`, that of a Cortex-M4, `other_devices` of a Cortex-M3 and
+# a Cortex-M33, and `want_device` which installs one.
 device=thumbv7em-none-eabihf
+other_devices=(thumbv7m-none-eabi thumbv8m.main-none-eabihf)
 
 want_device() {
-    if ! rustc --print target-libdir --target "$device" 2>/dev/null | xargs test -d; then
-        rustup target add "$device" || {
-            echo "The target $device is missing. Run: rustup target add $device" >&2
+    local target=${1:-$device}
+    if ! rustc --print target-libdir --target "$target" 2>/dev/null | xargs test -d; then
+        rustup target add "$target" || {
+            echo "The target $target is missing. Run: rustup target add $target" >&2
             return 1
         }
     fi

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the boot loader and two versions of the firmware for an emulated Cortex-M4, and lets boards with them update
-# themselves from the real server, some with CUTS (20) cuts of their power. Prints what was measured; ends with 1 where a
-# figure is over its budget.
+# themselves from the real server, some with CUTS (20) cuts of their power; the same, once each, for a Cortex-M3 and a
+# Cortex-M33. Prints what was measured; ends with 1 where a figure is over its budget.
 # With --sweep it cuts the power in every operation of the flash instead, in an update of a small image and in the boot
 # after a cut, at three words of each page that is programmed; with --every-word at every word, which takes half an hour.
 # SEED repeats the moments of a run.
@@ -20,28 +20,40 @@ want_device
 
 target=${CARGO_TARGET_DIR:-target}
 programs=$target/microcontroller
-built=$target/$device/firmware
-mkdir -p "$programs"
 
-# firmware NAME: builds one, as a program and as the flat image that goes into flash.
-firmware() {
-    cargo build --profile firmware --locked --target "$device" -p bellwether-firmware
-    cp "$built/bellwether-firmware" "$programs/$1.elf"
-    arm-none-eabi-objcopy -O binary "$programs/$1.elf" "$programs/$1.bin"
+# boot TARGET FOLDER: builds the boot loader; by itself, since beside the firmware it would have the firmware's allocator.
+boot() {
+    cargo build --profile firmware --locked --target "$1" -p bellwether-boot
+    mkdir -p "$2"
+    cp "$target/$1/firmware/bellwether-boot" "$2/boot.elf"
 }
 
-# By itself: beside the firmware it would have the firmware's allocator.
-cargo build --profile firmware --locked --target "$device" -p bellwether-boot
-cp "$built/bellwether-boot" "$programs/boot.elf"
+# firmware TARGET FOLDER NAME: builds a firmware, as a program and as the flat image that goes into flash.
+firmware() {
+    cargo build --profile firmware --locked --target "$1" -p bellwether-firmware
+    cp "$target/$1/firmware/bellwether-firmware" "$2/$3.elf"
+    arm-none-eabi-objcopy -O binary "$2/$3.elf" "$2/$3.bin"
+}
+
+# both TARGET FOLDER: the boot loader and two versions of the firmware.
+both() {
+    boot "$1" "$2"
+    for version in 1.0.0 2.0.0; do
+        FIRMWARE_VERSION=$version firmware "$1" "$2" "firmware-$version"
+    done
+}
 
 if [ -n "${1:-}" ]; then
-    FIRMWARE_PLACE=resident FIRMWARE_VERSION=resident firmware resident
+    boot "$device" "$programs"
+    FIRMWARE_PLACE=resident FIRMWARE_VERSION=resident firmware "$device" "$programs" resident
     cargo build --locked -p bellwether-server -p bellwether -p bellwether-tests --bins --example microcontroller_sweep
     exec "$target/debug/examples/microcontroller_sweep" "$programs" "$1"
 fi
 
-for version in 1.0.0 2.0.0; do
-    FIRMWARE_VERSION=$version firmware "firmware-$version"
+both "$device" "$programs"
+for other in "${other_devices[@]}"; do
+    want_device "$other"
+    both "$other" "$programs/$other"
 done
 
 cargo build --locked -p bellwether-server -p bellwether -p bellwether-tests --bins --example microcontroller
