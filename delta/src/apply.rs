@@ -63,16 +63,20 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         target_size: u32,
         parameters: &[u8],
     ) -> Result<Self, PatchError> {
-        Algorithm::parse(algorithm, parameters)?;
-        for bytes in [base_size, target_size] {
-            if bytes > IMAGE_BYTES_MAX {
-                return Err(PatchError::ImageTooLarge { bytes });
-            }
-        }
-        Ok(Self {
-            stage: Stage::Header,
-            base_size,
-            target_size,
+        let mut patcher = Self::idle();
+        patcher.begin(algorithm, base_size, target_size, parameters)?;
+        Ok(patcher)
+    }
+
+    /// Makes one that waits for [`PatcherOf::begin`]: until then every piece is [`PatchError::GivenUp`].
+    ///
+    /// Both together are [`PatcherOf::new`], for a device that can't afford to move kilobytes over its stack.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self {
+            stage: Stage::GivenUp,
+            base_size: 0,
+            target_size: 0,
             input: [0; INPUT_BYTES],
             input_length: 0,
             base_window: Window::EMPTY,
@@ -82,7 +86,34 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             given: 0,
             hash: Sha256::new(),
             words: [0; WORDS],
-        })
+        }
+    }
+
+    /// Starts a patch in place, whatever this was used for before; sizes in bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`PatcherOf::new`]; it is then as it was.
+    pub fn begin(
+        &mut self,
+        algorithm: i32,
+        base_size: u32,
+        target_size: u32,
+        parameters: &[u8],
+    ) -> Result<(), PatchError> {
+        Algorithm::parse(algorithm, parameters)?;
+        for bytes in [base_size, target_size] {
+            if bytes > IMAGE_BYTES_MAX {
+                return Err(PatchError::ImageTooLarge { bytes });
+            }
+        }
+        self.stage = Stage::Header;
+        (self.base_size, self.target_size) = (base_size, target_size);
+        (self.input_length, self.out_length, self.given) = (0, 0, 0);
+        (self.base_window, self.target_window) = (Window::EMPTY, Window::EMPTY);
+        // The words are set once the header has been read.
+        Digest::reset(&mut self.hash);
+        Ok(())
     }
 
     /// Takes the next piece of the patch, of any size, and gives out what it completes. Some of it is kept until

@@ -106,7 +106,8 @@ impl PublicShare {
     /// [`ShareError::NotPoint`] for another form, another curve, or coordinates off the curve.
     pub fn parse(cose_key: &[u8]) -> Result<Self, ShareError> {
         let key = PublicKey::parse(cose_key).map_err(|_| ShareError::NotPoint)?;
-        let point = p256::PublicKey::from_sec1_bytes(&key.to_sec1()).map_err(|_| ShareError::NotPoint)?;
+        let point = key.point().ok_or(ShareError::NotPoint)?;
+        let point = p256::PublicKey::from_affine(point).map_err(|_| ShareError::NotPoint)?;
         Ok(Self { point, encoded: key.encode() })
     }
 

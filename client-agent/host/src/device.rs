@@ -16,10 +16,11 @@ use bellwether_agent::agent::{Agent, Config};
 use bellwether_agent::keys::unit::{GatewayLink, UnitData, UnitError};
 use bellwether_agent::manifests::anchors::{Anchors, AnchorsError};
 use bellwether_agent::manifests::message::Moment;
+use bellwether_agent::update::anchors::ANCHORS_BYTES_MAX;
 use bellwether_agent::update::boot::BootError;
 use bellwether_agent::update::record::RecordStore;
 use bellwether_agent::update::trial::{self, Selected};
-use bellwether_agent::update::{Facts, UpdateError, Updater, Work};
+use bellwether_agent::update::{Facts, Memory, UpdateError, Updater, Work};
 use std::io;
 use std::time::Duration;
 use thiserror::Error;
@@ -137,7 +138,9 @@ impl Device<'_> {
     async fn boot(&mut self, flash: &mut FlashFile, facts: &Facts<'_>) -> Result<Ended, DeviceError> {
         let Some(selected) = self.load(flash).await? else { return Ok(Ended::Reboot) };
         let running = self.start_images(flash, &selected)?;
-        let updater = Updater::start(&mut *flash, OsRandom::open()?, *facts, self.clock.now().0)?;
+        let mut memory = Box::new(Memory::<[u8; ANCHORS_BYTES_MAX]>::new());
+        let now = self.clock.now().0;
+        let updater = Updater::start(&mut *flash, OsRandom::open()?, *facts, &mut *memory, now)?;
         self.status.says = None;
         self.status.read_record(&updater);
         self.file.write(&self.status);

@@ -1,12 +1,12 @@
 //! A device in its smallest form: boot loader, update core, and a line on which each message has one answer.
 
 use crate::memory::{Ram, exchange, uptime};
-use bellwether_agent::delta::Algorithm;
+use bellwether_agent::delta::{Algorithm, Patcher};
 use bellwether_agent::manifests::anchors::Anchors;
 use bellwether_agent::manifests::message::request::REQUEST_BYTES_MAX;
 use bellwether_agent::update::facts::APP;
 use bellwether_agent::update::fetch::frames_path;
-use bellwether_agent::update::{Facts, ShareOffer, Updater, Work, trial};
+use bellwether_agent::update::{Facts, Memory, ShareOffer, Updater, Work, trial};
 
 /// Boots, and works until an image is to be started; `None` where the device cannot go on.
 pub(crate) fn run() -> Option<()> {
@@ -27,7 +27,8 @@ pub(crate) fn run() -> Option<()> {
     if selected.on_trial {
         trial::confirm(&mut Ram).ok()?;
     }
-    let mut updater = Updater::start(Ram, Ram, facts, uptime()).ok()?;
+    let mut memory = Memory::<[u8; ANCHORS_BYTES_MAX]>::new();
+    let mut updater = Updater::start(Ram, Ram, facts, &mut memory, uptime()).ok()?;
     while updater.work() != Work::Reboot {
         report(&mut updater)?;
         work(&mut updater)?;
@@ -59,7 +60,7 @@ fn work(updater: &mut Updater<'_, Ram, Ram>) -> Option<()> {
             updater.frame(frame).ok()?;
         }
         Work::Install => {
-            updater.install().ok()?;
+            updater.install(&mut Patcher::idle()).ok()?;
         }
         Work::AwaitExecute => {
             updater.begin_trial().ok()?;

@@ -8,6 +8,7 @@ use crate::update::{AnchorsTaken, Begun, Installed, Offered, UpdateError};
 use alloc::vec;
 use alloc::vec::Vec;
 use bellwether_coap::{Code, Instant, Request, Response};
+use bellwether_delta::Patcher;
 use bellwether_manifests::anchors::AnchorsError;
 use lwm2m_rs::firmware::UpdateResult;
 
@@ -39,6 +40,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         let mut stable = vec![0; STABLE_BYTES_MAX];
         let length = self.updater.stable_answers(&mut stable).unwrap_or_default();
         stable.truncate(length);
+        stable.shrink_to_fit();
         stable
     }
 
@@ -181,8 +183,11 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         Ok(Code::CHANGED)
     }
 
+    // By itself, so that the patcher, of 8 KiB, is on the stack for no longer than it works.
+    #[inline(never)]
     pub(super) fn install(&mut self) -> Result<(), UpdateError<F::Error>> {
-        match self.updater.install()? {
+        let mut patcher = Patcher::idle();
+        match self.updater.install(&mut patcher)? {
             Installed::Verified => self.events.push_back(Event::Decrypted),
             Installed::GivenUp => self.events.push_back(Event::GivenUp),
             Installed::Unasked => {}

@@ -176,6 +176,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
             return Ok(None);
         };
         out.truncate(length);
+        out.shrink_to_fit();
         self.events.push_back(Event::Asked { place: self.updater.record().place, route });
         Ok(Some(Request::new(Method::Post, &path).with_payload(content_format::REQUEST, out)))
     }
@@ -190,7 +191,9 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         Some(Request::new(Method::Get, path.as_text()).with_block2(Block::ask(wanted.number, size)))
     }
 
+    /// Memory for the manifest that is worked on.
     pub(super) fn scratch(&self) -> Vec<u8> {
-        vec![0; self.updater.manifest_bytes_max() as usize]
+        let manifest = self.updater.record().manifest();
+        vec![0; manifest.map_or(0, |manifest| manifest.bytes as usize)]
     }
 }

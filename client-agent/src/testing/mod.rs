@@ -9,14 +9,17 @@ pub(crate) use flash::{CountingRandom, MemoryFlash, PowerCut};
 pub(crate) use server::Server;
 
 use crate::platform::Flash;
+use crate::update::anchors::ANCHORS_BYTES_MAX;
 use crate::update::boot::{BootState, BootStore, Image, Slot};
 use crate::update::bounded::Bounded;
 use crate::update::facts::APP;
 use crate::update::record::{Record, RecordStore};
-use crate::update::{Facts, Updater};
+use crate::update::{Facts, Memory, Updater};
+use bellwether_delta::Patcher;
 use bellwether_keys::{ChainLength, Seed};
 use core::time::Duration;
 use sha2::{Digest, Sha256};
+use std::boxed::Box;
 use std::vec::Vec;
 
 pub(crate) const ID: &str = "lamp-1";
@@ -100,7 +103,17 @@ pub(crate) fn facts(author: &Author) -> Facts<'static> {
 
 /// Starts the update core as after a boot of what the boot state calls active.
 pub(crate) fn start(flash: MemoryFlash, author: &Author) -> Device {
-    Updater::start(flash, CountingRandom(7), facts(author), Duration::ZERO).unwrap()
+    Updater::start(flash, CountingRandom(7), facts(author), memory(), Duration::ZERO).unwrap()
+}
+
+/// Memory of a device, which it has for as long as it is there.
+pub(crate) fn memory() -> &'static mut Memory {
+    Box::leak(Box::new(Memory::<[u8; ANCHORS_BYTES_MAX]>::new()))
+}
+
+/// Memory for applying patches.
+pub(crate) fn patcher() -> Patcher {
+    Patcher::idle()
 }
 
 /// A device from the factory.

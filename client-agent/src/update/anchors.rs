@@ -6,7 +6,7 @@
 //! Source: protocol.md §7.
 
 use super::answer::signer_is_believed;
-use super::journal::{BODY_BYTES_MAX, COPY_BYTES_MAX, Journal, JournalError};
+use super::journal::{BODY_BYTES_MAX, Journal, JournalError};
 use super::record::{Granted, Stage, State};
 use super::updater::{UpdateError, Updater};
 use super::verify::{Followed, RESULT_INTEGRITY};
@@ -26,7 +26,7 @@ pub enum AnchorsTaken {
     },
     /// It was in force already.
     Known,
-    /// It has more than [`ANCHORS_BYTES_MAX`] bytes.
+    /// It has more bytes than this device keeps: than the memory for it, or than [`ANCHORS_BYTES_MAX`].
     TooLong,
     /// It does not replace what is in force.
     Refused(AnchorsError),
@@ -62,7 +62,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         if !document.is_empty() && self.kept_anchors.document() == document {
             return Ok(AnchorsTaken::Known);
         }
-        if document.len() > ANCHORS_BYTES_MAX {
+        if document.len() > self.kept_anchors.room() {
             return Ok(AnchorsTaken::TooLong);
         }
         let edition = match Anchors::replacing(document, &self.anchors()) {
@@ -113,22 +113,33 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
 }
 
 /// The document that replaced the unit file's, in flash and in memory.
-pub(super) struct KeptAnchors {
+pub(super) struct KeptAnchors<'a> {
     journal: Journal,
-    document: [u8; COPY_BYTES_MAX],
+    document: &'a mut [u8],
     length: usize,
     /// Its edition, so that it is not read anew at every step; 0 without a document.
     edition: u64,
 }
 
-impl KeptAnchors {
-    /// None was read yet.
-    pub(super) const EMPTY: Self =
-        Self { journal: Journal::new(Region::Anchors), document: [0; COPY_BYTES_MAX], length: 0, edition: 0 };
+impl<'a> KeptAnchors<'a> {
+    /// None was read yet; `memory` is for it.
+    pub(super) fn unread(memory: &'a mut [u8]) -> Self {
+        Self { journal: Journal::new(Region::Anchors), document: memory, length: 0, edition: 0 }
+    }
 
-    /// Reads the newest document in place, since it is large to move; there may be none.
+    /// Bytes that a document may have.
+    fn room(&self) -> usize {
+        self.document.len().min(ANCHORS_BYTES_MAX)
+    }
+
+    /// Reads the newest document; there may be none.
     pub(super) fn load<F: Flash>(&mut self, flash: &mut F) -> Result<(), UpdateError<F::Error>> {
-        let length = self.journal.load(flash, &mut self.document).map_err(from_journal)?.unwrap_or(0);
+        let length = match self.journal.load(flash, self.document) {
+            Ok(length) => length.unwrap_or(0),
+            // Taken by a program with more memory for it.
+            Err(JournalError::TooLong(_)) => 0,
+            Err(JournalError::Flash(error)) => return Err(UpdateError::Flash(error)),
+        };
         // Damage or a later program's form: none. The edition in the record then stops the device, if it counted.
         if let Ok(anchors) = Anchors::verified_before(&self.document[..length]) {
             (self.length, self.edition) = (length, anchors.edition());
@@ -160,7 +171,7 @@ impl KeptAnchors {
     }
 }
 
-impl fmt::Debug for KeptAnchors {
+impl fmt::Debug for KeptAnchors<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "KeptAnchors({} bytes)", self.length)
     }

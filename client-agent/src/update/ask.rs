@@ -101,8 +101,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(());
         }
         // Whoever offered it waits for this device: it was followed once, so its report can be trusted.
-        if let State::Stored(manifest) = self.record.state.clone() {
-            self.report_unusable(&manifest, 0, result, reason)?;
+        if matches!(self.record.state, State::Stored(_)) {
+            self.report_unusable(0, result, reason)?;
         }
         self.close(Outcome { result, refused: None });
         self.save()

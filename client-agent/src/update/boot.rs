@@ -6,7 +6,7 @@
 
 use super::bounded::Bounded;
 use super::facts::COMPONENTS_MAX;
-use super::journal::{COPY_BYTES_MAX, Journal, JournalError};
+use super::journal::{BODY_AT, Journal, JournalError};
 use crate::platform::{Flash, Region};
 use minicbor::encode::write::{Cursor, EndOfSlice};
 use minicbor::{Decoder, Encoder};
@@ -218,7 +218,7 @@ impl BootStore {
     ///
     /// See [`BootError`].
     pub fn load<F: Flash>(&mut self, flash: &mut F) -> Result<BootState, BootError<F::Error>> {
-        let mut body = [0; COPY_BYTES_MAX];
+        let mut body = [0; BOOT_COPY_BYTES];
         let length = self.journal.load(flash, &mut body)?.ok_or(BootError::Missing)?;
         decode(&body[..length]).ok_or(BootError::Missing)
     }
@@ -229,11 +229,11 @@ impl BootStore {
     ///
     /// See [`BootError`].
     pub fn save<F: Flash>(&mut self, flash: &mut F, state: &BootState) -> Result<(), BootError<F::Error>> {
-        let mut body = [0; BOOT_COPY_BYTES];
-        let mut e = Encoder::new(Cursor::new(&mut body[..]));
+        let mut copy = [0; BOOT_COPY_BYTES];
+        let mut e = Encoder::new(Cursor::new(&mut copy[BODY_AT..]));
         encode(&mut e, state).map_err(|_| BootError::TooLong)?;
         let length = e.writer().position();
-        Ok(self.journal.store(flash, &body[..length])?)
+        Ok(self.journal.store_in_place(flash, &mut copy, length)?)
     }
 }
 

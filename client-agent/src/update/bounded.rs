@@ -22,6 +22,26 @@ impl<const MAX: usize> Bounded<MAX> {
         Some(Self { bytes, length: u16::try_from(from.len()).ok()? })
     }
 
+    /// Replaces the bytes by a copy of `from`; `None` where that has more than `MAX`, and then nothing changed.
+    pub fn set(&mut self, from: &[u8]) -> Option<()> {
+        let length = u16::try_from(from.len()).ok()?;
+        self.bytes.get_mut(..from.len())?.copy_from_slice(from);
+        self.length = length;
+        Some(())
+    }
+
+    /// Replaces the bytes by what `write` makes in the room for them, which tells its length.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`; no bytes are left then.
+    pub fn write_with<E>(&mut self, write: impl FnOnce(&mut [u8; MAX]) -> Result<usize, E>) -> Result<(), E> {
+        self.length = 0;
+        // No room is larger than two bytes tell, as `length` needs.
+        self.length = u16::try_from(write(&mut self.bytes)?.min(MAX)).unwrap_or(0);
+        Ok(())
+    }
+
     /// Writes a value as text; `None` where it has more than `MAX` bytes.
     #[must_use]
     pub fn text_of(shown: impl fmt::Display) -> Option<Self> {

@@ -9,7 +9,7 @@
 
 use super::bounded::Bounded;
 use super::install::staging_offset;
-use super::record::{Granted, Progress, Stage, State};
+use super::record::{Granted, Place, Progress, Stage, State};
 use super::updater::{OpenedKey, UpdateError, Updater};
 use super::verify::RESULT_INTEGRITY;
 use crate::platform::{Flash, Random};
@@ -153,7 +153,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     /// Unwraps the content key under the keys of the grant's place.
     pub(super) fn content_key(
         &self,
-        granted: &Granted,
+        place: Place,
         resource: &GrantedResource<'_>,
     ) -> Result<Option<ContentKey>, UpdateError<F::Error>> {
         let (Ok(wrapping), Ok(algorithm)) =
@@ -161,7 +161,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         else {
             return Ok(None);
         };
-        let key = derive::wrap(&self.link(granted.place)?, &granted.place.of(self.facts.id), wrapping)?;
+        let key = derive::wrap(&self.link(place)?, &place.of(self.facts.id), wrapping)?;
         Ok(wrap::unwrap(&key, &resource.key, algorithm).ok())
     }
 
@@ -177,7 +177,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(opened.clone());
         }
         // It was tried before the grant was accepted.
-        let key = self.content_key(granted, resource)?.ok_or(MessageError::Bound("wrapped key"))?;
+        let key = self.content_key(granted.place, resource)?.ok_or(MessageError::Bound("wrapped key"))?;
         Ok(OpenedKey { grant: granted.number, resource: turn, key })
     }
 

@@ -3,11 +3,10 @@
 //! Source: protocol.md §2, step 3.
 
 use super::answer::{Answered, Ignored, Unusable, allows_signer};
-use super::bounded::Bounded;
 use super::facts::Facts;
 use super::fetch::{frames_path, layout};
 use super::install::staging_offset;
-use super::record::{DESCRIPTOR_BYTES_MAX, Granted, Outcome, Progress, Stage, State};
+use super::record::{DESCRIPTOR_BYTES_MAX, GRANT_BYTES_MAX, Granted, Outcome, Progress, Stage, State};
 use super::request::Held;
 use super::updater::{Asked, UpdateError, Updater};
 use super::verify::{Followed, Wanted};
@@ -32,6 +31,20 @@ struct Received<'m> {
     message: &'m [u8],
     descriptor_message: &'m [u8],
     descriptor: Descriptor<'m>,
+}
+
+/// What an answer with a grant came to, before anything was written.
+enum Checked {
+    Usable(Usable),
+    Unusable(Unusable),
+    Ignored(Ignored),
+}
+
+/// What is kept, or told, of a grant that can be used.
+struct Usable {
+    progress: Progress,
+    base: Option<[u8; 32]>,
+    content_bytes: u64,
 }
 
 /// A grant's answer as it came, and what it is held against.
@@ -68,30 +81,49 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             self.asked = None;
             return Ok(Answered::SameGrant);
         }
-        let held = self.held_descriptor(asked);
         let claim = Claim {
             grant,
             message: answer.message,
-            descriptor: answer.descriptor.or(held.as_ref().map(Bounded::as_slice)),
+            descriptor: answer.descriptor.or_else(|| self.held_descriptor(asked)),
             asked,
             now: self.now(uptime),
         };
-        let received = match self.check_fresh(&claim, &followed) {
-            Ok(received) => received,
-            Err(ignored) => {
+        match self.check(&claim, &followed)? {
+            Checked::Usable(usable) => self.accept(&grant.grant, answer, &usable),
+            Checked::Unusable(unusable) => self.refuse_grant(&grant.grant, unusable),
+            Checked::Ignored(ignored) => {
                 // Nobody but this device knows that its clock is ahead: the server can grant by it once it is told.
                 self.tells_clock |= ignored == Ignored::Expired;
-                return Ok(Answered::Ignored(ignored));
+                Ok(Answered::Ignored(ignored))
             }
+        }
+    }
+
+    fn check(
+        &self,
+        claim: &Claim<'_, '_>,
+        followed: &Followed<'_>,
+    ) -> Result<Checked, UpdateError<F::Error>> {
+        let received = match self.check_fresh(claim, followed) {
+            Ok(received) => received,
+            Err(ignored) => return Ok(Checked::Ignored(ignored)),
         };
         // A signature does not prove who it is for; what it wraps under the key of this device does.
-        if grant.signer.is_some() && self.check_key(&received)?.is_err() {
-            return Ok(Answered::Ignored(Ignored::Signer));
+        if claim.grant.signer.is_some() && self.check_key(&received)?.is_err() {
+            return Ok(Checked::Ignored(Ignored::Signer));
         }
-        match self.check_usable(&received, &followed)? {
-            Ok(()) => self.accept(&received),
-            Err(unusable) => self.refuse_grant(&grant.grant, unusable),
+        if let Err(unusable) = self.check_usable(&received, followed)? {
+            return Ok(Checked::Unusable(unusable));
         }
+        let Some(progress) = self.progress_of(&received.descriptor) else {
+            return Ok(Checked::Unusable(Unusable::TooLong));
+        };
+        let resources = received.descriptor.resources;
+        Ok(Checked::Usable(Usable {
+            progress,
+            base: resources.iter().find_map(|resource| resource.patch).map(|patch| *patch.precursor),
+            content_bytes: resources.iter().map(|resource| resource.content_bytes).sum(),
+        }))
     }
 
     /// Whether the grant has the open one's number: then, whether it is that one, byte for byte.
@@ -105,9 +137,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     /// The descriptor whose contents the request named.
-    fn held_descriptor(&self, asked: &Asked) -> Option<Bounded<DESCRIPTOR_BYTES_MAX>> {
+    fn held_descriptor(&self, asked: &Asked) -> Option<&[u8]> {
         let granted = self.record.granted().filter(|_| asked.holds)?;
-        Some(granted.descriptor.clone())
+        Some(granted.descriptor.as_slice())
     }
 
     /// Is it for this question, new, unexpired, and with a descriptor that a distributor signed for it?
@@ -226,27 +258,17 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
                 }
             }
         }
-        let Some(granted) = self.granted(received) else {
+        if received.message.len() > GRANT_BYTES_MAX
+            || received.descriptor_message.len() > DESCRIPTOR_BYTES_MAX
+        {
             return Ok(Err(Unusable::TooLong));
-        };
+        }
         for resource in received.grant.resources {
-            if self.content_key(&granted, &resource)?.is_none() {
+            if self.content_key(self.record.place, &resource)?.is_none() {
                 return Ok(Err(Unusable::Key));
             }
         }
         Ok(Ok(()))
-    }
-
-    fn granted(&self, received: &Received<'_>) -> Option<Granted> {
-        Some(Granted {
-            manifest: self.record.manifest()?.clone(),
-            place: self.record.place,
-            number: received.grant.grant,
-            grant: Bounded::copy_of(received.message)?,
-            descriptor: Bounded::copy_of(received.descriptor_message)?,
-            stage: Stage::Accepted(self.progress_of(&received.descriptor)?),
-            keys: None,
-        })
     }
 
     /// Fetching goes on where the grant before this one was, if it was for the same bytes; one ciphertext has one key.
@@ -263,23 +285,29 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Some(if is_same { progress } else { first })
     }
 
-    /// Keeps the grant; one that was open is replaced. The request is closed.
-    fn accept(&mut self, received: &Received<'_>) -> Result<Answered, UpdateError<F::Error>> {
-        let Some(granted) = self.granted(received) else {
-            return self.refuse_grant(&received.grant, Unusable::TooLong);
-        };
-        self.record.grant_highest = granted.number;
-        self.record.state = State::Granted(granted);
+    /// Keeps the grant; one that was open is replaced. The request is closed. What fits was checked before.
+    fn accept(
+        &mut self,
+        grant: &Grant<'_>,
+        answer: &Answer<'_>,
+        usable: &Usable,
+    ) -> Result<Answered, UpdateError<F::Error>> {
+        self.record.grant_highest = grant.grant;
+        let place = self.record.place;
+        let granted = self.record.open_grant().ok_or(UpdateError::Buffer)?;
+        (granted.place, granted.number, granted.keys) = (place, grant.grant, None);
+        granted.stage = Stage::Accepted(usable.progress);
+        granted.grant.set(answer.message).ok_or(UpdateError::Buffer)?;
+        // Without one, the held descriptor was meant, and stays.
+        if let Some(descriptor) = answer.descriptor {
+            granted.descriptor.set(descriptor).ok_or(UpdateError::Buffer)?;
+        }
         self.asked = None;
         self.ask_again = false;
         self.tells_clock = false;
         self.altered = 0;
         self.save()?;
-        let resources = received.descriptor.resources;
-        Ok(Answered::Granted {
-            base: resources.iter().find_map(|resource| resource.patch).map(|patch| *patch.precursor),
-            content_bytes: resources.iter().map(|resource| resource.content_bytes).sum(),
-        })
+        Ok(Answered::Granted { base: usable.base, content_bytes: usable.content_bytes })
     }
 
     /// Reports a grant failed under its number, without having kept it.
@@ -288,11 +316,10 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         grant: &Grant<'_>,
         unusable: Unusable,
     ) -> Result<Answered, UpdateError<F::Error>> {
-        let Some(manifest) = self.record.manifest().cloned() else {
+        if !self.report_unusable(grant.grant, unusable.result(), unusable.reason())? {
             return Ok(Answered::Ignored(Ignored::Unasked));
-        };
+        }
         self.record.grant_highest = grant.grant;
-        self.report_unusable(&manifest, grant.grant, unusable.result(), unusable.reason())?;
         self.close(Outcome { result: unusable.result(), refused: None });
         self.save()?;
         Ok(Answered::Unusable(unusable))

@@ -2,16 +2,16 @@
 //!
 //! All components are patched and checked before the boot state names one of them; from there on they go together.
 
-use super::boot::{Image, Trial};
+use super::boot::{Image, Slot, Trial};
 use super::bounded::Bounded;
 use super::facts::COMPONENTS_MAX;
 use super::record::{Granted, Outcome, Stage, State};
 use super::slot::{PIECE_BYTES, digest_of_range, digest_of_slot};
 use super::trial;
-use super::updater::{UpdateError, Updater};
+use super::updater::{NO_IMAGE, UpdateError, Updater};
 use super::verify::{RESULT_FAILED, RESULT_INTEGRITY, RESULT_SUCCESS};
 use crate::platform::{Flash, Random, Region};
-use bellwether_delta::{ApplyError, Base, Patcher, Sink};
+use bellwether_delta::{ApplyError, Base, PatcherOf, Sink};
 use bellwether_manifests::message::{Confirm, MessageError, Moment, Patch, Resource};
 use bellwether_manifests::report::{Outcome as SuitOutcome, Reason};
 use core::cell::RefCell;
@@ -42,39 +42,45 @@ pub enum Installed {
 impl<F: Flash, R: Random> Updater<'_, F, R> {
     /// Applies the patches that there are, and checks the images: state *decrypted*, with the report that it owes.
     ///
+    /// `patcher` is the memory for it, whatever it holds; a patch that needs a larger one is given up.
+    ///
     /// # Errors
     ///
     /// See [`UpdateError`].
-    pub fn install(&mut self) -> Result<Installed, UpdateError<F::Error>> {
+    pub fn install<const WORDS: usize>(
+        &mut self,
+        patcher: &mut PatcherOf<WORDS>,
+    ) -> Result<Installed, UpdateError<F::Error>> {
         if !self.is_fetched() {
             return Ok(Installed::Unasked);
         }
-        let Some(granted) = self.record.granted().cloned() else {
-            return Ok(Installed::Unasked);
-        };
-        let descriptor = granted.descriptor()?;
-        for resource in descriptor.resources {
-            let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
-            if !self.complete(component, &resource)? {
-                self.fail(RESULT_INTEGRITY, Reason::OperationFailed)?;
-                return Ok(Installed::GivenUp);
-            }
+        if !self.complete_all(patcher)? {
+            self.fail(RESULT_INTEGRITY, Reason::OperationFailed)?;
+            return Ok(Installed::GivenUp);
         }
-        self.set_decrypted(&granted)?;
+        self.set_decrypted()?;
         Ok(Installed::Verified)
     }
 
-    /// Makes the image of one component out of what was fetched; false where it is not the one that was signed.
-    fn complete(&mut self, component: usize, resource: &Resource<'_>) -> Result<bool, UpdateError<F::Error>> {
-        let whole = match &resource.patch {
-            None => true,
-            Some(patch) => self.apply(component, resource, patch)?,
-        };
-        let spare = self.spare(component);
-        let bytes = u32::try_from(resource.installed_bytes).unwrap_or(u32::MAX);
-        Ok(whole
-            && digest_of_slot(&mut self.flash, spare, bytes).map_err(UpdateError::Flash)?
-                == *resource.installed)
+    /// Makes the image of each component; false where one is not the one that was signed.
+    fn complete_all<const WORDS: usize>(
+        &mut self,
+        patcher: &mut PatcherOf<WORDS>,
+    ) -> Result<bool, UpdateError<F::Error>> {
+        let State::Granted(granted) = &self.record.state else { return Ok(false) };
+        for resource in granted.descriptor()?.resources {
+            let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
+            let mut slots = Slots {
+                flash: &mut self.flash,
+                running: self.boot.running(component).unwrap_or(&NO_IMAGE),
+                active: self.boot.active(component),
+                component,
+            };
+            if !slots.complete(&resource, patcher).map_err(UpdateError::Flash)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Begins the trial: the next boot starts the spare slots, unless the grant wants "go?" to be asked first.
@@ -183,63 +189,85 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         Ok(())
     }
 
-    fn set_decrypted(&mut self, granted: &Granted) -> Result<(), UpdateError<F::Error>> {
-        if granted.grant()?.confirm != Confirm::Installed {
+    fn set_decrypted(&mut self) -> Result<(), UpdateError<F::Error>> {
+        let granted = self.record.granted();
+        let confirm = granted.map(|granted| granted.grant().map(|grant| grant.confirm)).transpose()?;
+        if confirm != Some(Confirm::Installed) {
             // A slot was free when the grant was accepted, and nothing else owes a report meanwhile.
             self.report_granted(Moment::Decrypted, SuitOutcome::Success)?;
         }
         self.set_stage(Stage::Decrypted);
         self.save()
     }
+}
+
+/// The slots of one component.
+struct Slots<'s, F> {
+    flash: &'s mut F,
+    /// What the active one holds.
+    running: &'s Image,
+    active: Slot,
+    component: usize,
+}
+
+impl<F: Flash> Slots<'_, F> {
+    /// Makes the image out of what was fetched; false where it is not the one that was signed.
+    fn complete<const WORDS: usize>(
+        &mut self,
+        resource: &Resource<'_>,
+        patcher: &mut PatcherOf<WORDS>,
+    ) -> Result<bool, F::Error> {
+        let whole = match &resource.patch {
+            None => true,
+            Some(patch) => self.apply(resource, patch, patcher)?,
+        };
+        let bytes = u32::try_from(resource.installed_bytes).unwrap_or(u32::MAX);
+        Ok(whole && digest_of_slot(self.flash, self.spare(), bytes)? == *resource.installed)
+    }
 
     /// Applies the staged patch to what runs; false where patch or result are wrong.
-    // By itself, so that the patcher, of 7 KiB, is on the stack for no longer than it works.
-    #[inline(never)]
-    fn apply(
+    fn apply<const WORDS: usize>(
         &mut self,
-        component: usize,
         resource: &Resource<'_>,
         patch: &Patch<'_>,
-    ) -> Result<bool, UpdateError<F::Error>> {
+        patcher: &mut PatcherOf<WORDS>,
+    ) -> Result<bool, F::Error> {
+        let (base, spare) = (self.active.region(self.component), self.spare());
         let (Some(start), Ok(bytes), Ok(target)) = (
-            staging_offset(self.spare_bytes(component), resource.plain_bytes),
+            staging_offset(self.flash.bytes(spare), resource.plain_bytes),
             u32::try_from(resource.plain_bytes),
             u32::try_from(resource.installed_bytes),
         ) else {
             return Ok(false);
         };
-        let (base, spare) = (self.boot.active(component).region(component), self.spare(component));
-        let staged = digest_of_range(&mut self.flash, spare, start, bytes).map_err(UpdateError::Flash)?;
-        let base_bytes = self.running_of(component).bytes;
+        let staged = digest_of_range(self.flash, spare, start, bytes)?;
         let algorithm = i32::try_from(patch.algorithm).unwrap_or_default();
-        let Ok(mut patcher) = Patcher::new(algorithm, base_bytes, target, patch.parameters) else {
-            return Ok(false);
-        };
-        if staged != *resource.plain {
+        let begun = patcher.begin(algorithm, self.running.bytes, target, patch.parameters);
+        if begun.is_err() || staged != *resource.plain {
             return Ok(false);
         }
-        let flash = RefCell::new(&mut self.flash);
+        let flash = RefCell::new(&mut *self.flash);
         let (mut from, mut to) =
             (SlotBase { flash: &flash, slot: base }, SlotSink { flash: &flash, slot: spare, at: 0 });
         let mut piece = [0; PIECE_BYTES as usize];
         let mut done = 0;
-        while done < bytes {
+        let mut applied = Ok(());
+        while done < bytes && applied.is_ok() {
             let length = (bytes - done).min(PIECE_BYTES);
             let piece = &mut piece[..length as usize];
-            flash.borrow_mut().read(spare, start + done, piece).map_err(UpdateError::Flash)?;
-            match patcher.push(piece, &mut from, &mut to) {
-                Ok(()) => done += length,
-                Err(ApplyError::Patch(_)) => return Ok(false),
-                Err(ApplyError::Base(error) | ApplyError::Sink(error)) => {
-                    return Err(UpdateError::Flash(error));
-                }
-            }
+            flash.borrow_mut().read(spare, start + done, piece)?;
+            applied = patcher.push(piece, &mut from, &mut to);
+            done += length;
         }
-        match patcher.finish(&mut from, &mut to) {
+        match applied.and_then(|()| patcher.finish(&mut from, &mut to)) {
             Ok(()) => Ok(true),
             Err(ApplyError::Patch(_)) => Ok(false),
-            Err(ApplyError::Base(error) | ApplyError::Sink(error)) => Err(UpdateError::Flash(error)),
+            Err(ApplyError::Base(error) | ApplyError::Sink(error)) => Err(error),
         }
+    }
+
+    fn spare(&self) -> Region {
+        self.active.other().region(self.component)
     }
 }
 

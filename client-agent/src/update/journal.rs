@@ -5,6 +5,7 @@
 
 use crate::platform::{Flash, Region};
 use thiserror::Error;
+use zeroize::Zeroizing;
 
 /// Where the next copy goes, learnt from the flash.
 #[derive(Clone, Copy, Debug)]
@@ -32,31 +33,28 @@ impl Journal {
         Self { region, sequence: 0, next: 0 }
     }
 
-    /// Reads the newest valid copy into `into` and gives the length of its body; `None` where there is none.
+    /// Reads the body of the newest valid copy into `into` and gives its length; `None` where there is none.
     ///
     /// # Errors
     ///
-    /// [`JournalError::Flash`] as the flash says.
+    /// [`JournalError::TooLong`] where the body has more bytes than `into`, [`JournalError::Flash`] as the flash says.
     pub fn load<F: Flash>(
         &mut self,
         flash: &mut F,
-        into: &mut [u8; COPY_BYTES_MAX],
+        into: &mut [u8],
     ) -> Result<Option<usize>, JournalError<F::Error>> {
-        let first = self.read_copy(flash, 0, into)?.map(|(sequence, _)| sequence);
-        let second = self.read_copy(flash, 1, into)?.map(|(sequence, _)| sequence);
-        let newest = match (first, second) {
+        let (copy, found) = match (self.find(flash, 0)?, self.find(flash, 1)?) {
             (None, None) => return Ok(None),
-            (Some(_), None) => 0,
-            (None, Some(_)) => 1,
-            (Some(first), Some(second)) => u8::from(second > first),
+            (Some(first), None) => (0, first),
+            (Some(first), Some(second)) if second.sequence <= first.sequence => (0, first),
+            (_, Some(second)) => (1, second),
         };
-        let Some((sequence, length)) = self.read_copy(flash, newest, into)? else {
-            return Ok(None);
-        };
-        self.sequence = sequence;
-        self.next = 1 - newest;
-        into.copy_within(HEAD_BYTES..HEAD_BYTES + length, 0);
-        Ok(Some(length))
+        self.sequence = found.sequence;
+        self.next = 1 - copy;
+        let body = into.get_mut(..found.length).ok_or(JournalError::TooLong(found.length))?;
+        let at = self.offset(flash, copy) + HEAD_BYTES as u32;
+        flash.read(self.region, at, body).map_err(JournalError::Flash)?;
+        Ok(Some(found.length))
     }
 
     /// Writes `body` as the newest copy, in one write between two commits.
@@ -67,39 +65,80 @@ impl Journal {
     ///
     /// [`JournalError::TooLong`] past the bytes of a copy, [`JournalError::Flash`] as the flash says.
     pub fn store<F: Flash>(&mut self, flash: &mut F, body: &[u8]) -> Result<(), JournalError<F::Error>> {
-        let total = body.len() + HEAD_BYTES + CRC_BYTES;
-        let length = u16::try_from(body.len()).map_err(|_| JournalError::TooLong(body.len()))?;
-        if total > self.copy_bytes(flash) {
-            return Err(JournalError::TooLong(body.len()));
-        }
-        let sequence = self.sequence.wrapping_add(1);
         let mut copy = [0; COPY_BYTES_MAX];
+        copy.get_mut(BODY_AT..BODY_AT + body.len())
+            .ok_or(JournalError::TooLong(body.len()))?
+            .copy_from_slice(body);
+        let stored = self.store_in_place(flash, &mut copy, body.len());
+        zeroize::Zeroize::zeroize(&mut copy);
+        stored
+    }
+
+    /// Writes the body of `length` bytes that stands in `copy` from [`BODY_AT`] on, as [`Journal::store`] does; what is
+    /// around it is filled in.
+    ///
+    /// # Errors
+    ///
+    /// As [`Journal::store`]; [`JournalError::TooLong`] also where `copy` has no room for what is around the body.
+    pub fn store_in_place<F: Flash>(
+        &mut self,
+        flash: &mut F,
+        copy: &mut [u8],
+        length: usize,
+    ) -> Result<(), JournalError<F::Error>> {
+        let too_long = JournalError::TooLong(length);
+        let total = HEAD_BYTES + length + CRC_BYTES;
+        let (Ok(told), true) = (u16::try_from(length), total <= self.copy_bytes(flash)) else {
+            return Err(too_long);
+        };
+        let copy = copy.get_mut(..total).ok_or(too_long)?;
+        let sequence = self.sequence.wrapping_add(1);
         copy[0] = VERSION;
         copy[1..5].copy_from_slice(&sequence.to_be_bytes());
-        copy[5..7].copy_from_slice(&length.to_be_bytes());
-        copy[HEAD_BYTES..HEAD_BYTES + body.len()].copy_from_slice(body);
-        let crc = crc32(&copy[..total - CRC_BYTES]);
-        copy[total - CRC_BYTES..total].copy_from_slice(&crc.to_be_bytes());
+        copy[5..7].copy_from_slice(&told.to_be_bytes());
+        let (document, crc) = copy.split_at_mut(total - CRC_BYTES);
+        crc.copy_from_slice(&(!crc32(CRC_START, document)).to_be_bytes());
         flash.commit().map_err(JournalError::Flash)?;
         let at = self.offset(flash, self.next);
-        flash.write(self.region, at, &copy[..total]).map_err(JournalError::Flash)?;
+        flash.write(self.region, at, copy).map_err(JournalError::Flash)?;
         flash.commit().map_err(JournalError::Flash)?;
-        zeroize::Zeroize::zeroize(&mut copy);
         self.sequence = sequence;
         self.next = 1 - self.next;
         Ok(())
     }
 
-    fn read_copy<F: Flash>(
-        self,
-        flash: &mut F,
-        copy: u8,
-        into: &mut [u8; COPY_BYTES_MAX],
-    ) -> Result<Option<(u32, usize)>, JournalError<F::Error>> {
-        let room = self.copy_bytes(flash);
-        let at = self.offset(flash, copy);
-        flash.read(self.region, at, &mut into[..room]).map_err(JournalError::Flash)?;
-        Ok(parse(&into[..room]))
+    /// Reads a copy in pieces; `None` where it is not whole.
+    fn find<F: Flash>(self, flash: &mut F, copy: u8) -> Result<Option<Found>, JournalError<F::Error>> {
+        let (room, mut at) = (self.copy_bytes(flash), self.offset(flash, copy));
+        let mut read = |into: &mut [u8]| {
+            flash.read(self.region, at, into).map_err(JournalError::Flash)?;
+            // A piece is short, and the copy lies in its region.
+            at += into.len() as u32;
+            Ok(())
+        };
+        let mut head = [0; HEAD_BYTES];
+        if room < HEAD_BYTES + CRC_BYTES {
+            return Ok(None);
+        }
+        read(&mut head)?;
+        let [version, s0, s1, s2, s3, l0, l1] = head;
+        let length = usize::from(u16::from_be_bytes([l0, l1]));
+        if version != VERSION || HEAD_BYTES + length + CRC_BYTES > room {
+            return Ok(None);
+        }
+        let (mut crc, mut left) = (crc32(CRC_START, &head), length);
+        // Secrets may pass through it.
+        let mut piece = Zeroizing::new([0; PIECE_BYTES]);
+        while left > 0 {
+            let piece = &mut piece[..left.min(PIECE_BYTES)];
+            read(piece)?;
+            crc = crc32(crc, piece);
+            left -= piece.len();
+        }
+        let mut told = [0; CRC_BYTES];
+        read(&mut told)?;
+        let is_whole = !crc == u32::from_be_bytes(told);
+        Ok(is_whole.then_some(Found { sequence: u32::from_be_bytes([s0, s1, s2, s3]), length }))
     }
 
     /// Where a copy begins; the second one in the middle of the region.
@@ -112,35 +151,42 @@ impl Journal {
     }
 }
 
-/// Reads the sequence and the body's length of a copy that is whole.
-fn parse(copy: &[u8]) -> Option<(u32, usize)> {
-    if *copy.first()? != VERSION {
-        return None;
-    }
-    let sequence = u32::from_be_bytes(copy.get(1..5)?.try_into().ok()?);
-    let length = usize::from(u16::from_be_bytes(copy.get(5..7)?.try_into().ok()?));
-    let end = HEAD_BYTES + length;
-    let crc = u32::from_be_bytes(copy.get(end..end + CRC_BYTES)?.try_into().ok()?);
-    (crc32(&copy[..end]) == crc).then_some((sequence, length))
+/// A copy that is whole.
+struct Found {
+    sequence: u32,
+    /// Bytes of its body.
+    length: usize,
 }
 
-/// Computes the CRC-32 of IEEE 802.3, bit by bit: a table would cost a kilobyte of flash.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |crc, byte| {
+/// Goes on with the CRC-32 of IEEE 802.3, bit by bit: a table would cost a kilobyte of flash. It begins with
+/// [`CRC_START`], and what comes of it is inverted at the end.
+fn crc32(before: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(before, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & (crc & 1).wrapping_neg()))
     })
 }
+
+const CRC_START: u32 = u32::MAX;
 
 /// Bytes that a copy may have: one sector of common NOR flash; the record's bounds add up to less.
 pub const COPY_BYTES_MAX: usize = 4096;
 
 /// Bytes that the body of a copy may have.
-pub const BODY_BYTES_MAX: usize = COPY_BYTES_MAX - HEAD_BYTES - CRC_BYTES;
+pub const BODY_BYTES_MAX: usize = COPY_BYTES_MAX - AROUND_BYTES;
+
+/// Where the body begins in a copy.
+pub const BODY_AT: usize = HEAD_BYTES;
+
+/// Bytes of a copy beside its body.
+pub const AROUND_BYTES: usize = HEAD_BYTES + CRC_BYTES;
 
 /// The layout of a copy. Never reuse a number.
 const VERSION: u8 = 1;
 const HEAD_BYTES: usize = 7;
 const CRC_BYTES: usize = 4;
+
+/// Bytes that are read at a time where only the checksum is wanted.
+const PIECE_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -204,13 +250,38 @@ mod tests {
 
     #[test]
     fn checksum_is_that_of_ieee_802_3() {
-        assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+        assert_eq!(!crc32(CRC_START, b"123456789"), 0xCBF4_3926);
+        assert_eq!(!crc32(crc32(CRC_START, b"1234"), b"56789"), 0xCBF4_3926);
     }
 
     proptest! {
         #[test]
         fn any_flash_content_is_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = parse(&bytes);
+            let mut flash = MemoryFlash::new(0);
+            flash.write(Region::Boot, 0, &bytes).unwrap();
+            let _ = load(&mut flash);
+        }
+
+        #[test]
+        fn body_of_any_length_comes_back_and_no_byte_of_it_may_differ(
+            body in proptest::collection::vec(any::<u8>(), 0..=BODY_BYTES_MAX),
+            at in any::<proptest::sample::Index>(),
+            bit in 0..8,
+        ) {
+            let mut flash = MemoryFlash::new(0);
+            Journal::new(Region::Record).store(&mut flash, &body).unwrap();
+            let mut into = std::vec![0; body.len()];
+            let loaded = Journal::new(Region::Record).load(&mut flash, &mut into).unwrap();
+            prop_assert_eq!((loaded, &into), (Some(body.len()), &body));
+            if let Some(smaller) = body.len().checked_sub(1) {
+                let refused = Journal::new(Region::Record).load(&mut flash, &mut into[..smaller]);
+                prop_assert!(matches!(refused, Err(JournalError::TooLong(length)) if length == body.len()));
+            }
+            let at = u32::try_from(at.index(body.len() + AROUND_BYTES)).unwrap();
+            let mut byte = [0];
+            flash.read(Region::Record, at, &mut byte).unwrap();
+            flash.write(Region::Record, at, &[byte[0] ^ (1_u8 << bit)]).unwrap();
+            prop_assert_eq!(Journal::new(Region::Record).load(&mut flash, &mut into).unwrap(), None);
         }
     }
 }

@@ -30,7 +30,7 @@ pub use fetch::{Fetched, FrameWanted};
 pub use install::{Begun, Installed};
 pub use offer::Offered;
 pub use report::Receipted;
-pub use updater::{GrantedFor, UpdateError, Updater, Work};
+pub use updater::{GrantedFor, Memory, UpdateError, Updater, Work};
 
 #[cfg(test)]
 mod tests;

@@ -10,7 +10,7 @@ mod codec;
 use super::boot::VERSION_BYTES_MAX;
 use super::bounded::Bounded;
 use super::facts::COMPONENTS_MAX;
-use super::journal::{COPY_BYTES_MAX, Journal, JournalError};
+use super::journal::{BODY_AT, BODY_BYTES_MAX, COPY_BYTES_MAX, Journal, JournalError};
 use crate::platform::{Flash, Region};
 use bellwether_keys::fork::{self, ForkHead};
 use bellwether_keys::share::PrivateShare;
@@ -175,6 +175,20 @@ pub struct PendingReport {
     pub receipt_key: Option<Secret<32>>,
 }
 
+impl PendingReport {
+    /// One that says nothing yet.
+    const EMPTY: Self = Self {
+        bytes: Bounded::EMPTY,
+        place: Place { epoch: 0, index: 0 },
+        grant: 0,
+        manifest: [0; 32],
+        path: Bounded::EMPTY,
+        moment: Moment::Failed,
+        led_to: None,
+        receipt_key: None,
+    };
+}
+
 /// How the last update ended.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Outcome {
@@ -213,13 +227,17 @@ impl Record {
         }
     }
 
-    /// Adds a report; false where no slot is free, and then nothing changed.
-    pub fn push_report(&mut self, report: PendingReport) -> bool {
-        let Some(free) = self.reports.iter_mut().find(|slot| slot.is_none()) else {
-            return false;
-        };
-        *free = Some(report);
-        true
+    /// Adds an empty report, to be filled in its place; `None` where no slot is free, and then nothing changed.
+    pub fn new_report(&mut self) -> Option<&mut PendingReport> {
+        let free = self.reports.iter_mut().find(|slot| slot.is_none())?;
+        Some(free.insert(PendingReport::EMPTY))
+    }
+
+    /// Drops the report that was added last.
+    pub(super) fn drop_newest_report(&mut self) {
+        if let Some(newest) = self.reports.iter_mut().rfind(|slot| slot.is_some()) {
+            *newest = None;
+        }
     }
 
     /// Drops the report at `slot` and moves the later ones up.
@@ -250,6 +268,27 @@ impl Record {
             State::None => None,
             State::Stored(manifest) => Some(manifest),
             State::Granted(granted) => Some(&granted.manifest),
+        }
+    }
+
+    /// Opens a grant for the manifest that is worked on, whose parts are still to be set; a descriptor that is held stays.
+    /// `None` where there is no manifest.
+    pub(super) fn open_grant(&mut self) -> Option<&mut Granted> {
+        if let State::Stored(manifest) = &self.state {
+            let manifest = manifest.clone();
+            self.state = State::Granted(Granted {
+                manifest,
+                place: self.place,
+                number: 0,
+                grant: Bounded::EMPTY,
+                descriptor: Bounded::EMPTY,
+                stage: Stage::Decrypted,
+                keys: None,
+            });
+        }
+        match &mut self.state {
+            State::Granted(granted) => Some(granted),
+            State::None | State::Stored(_) => None,
         }
     }
 
@@ -299,9 +338,26 @@ impl RecordStore {
     ///
     /// See [`RecordError`].
     pub fn load<F: Flash>(&mut self, flash: &mut F) -> Result<Record, RecordError<F::Error>> {
-        let mut body = Zeroizing::new([0; COPY_BYTES_MAX]);
-        let length = self.journal.load(flash, &mut body)?.ok_or(RecordError::Missing)?;
-        codec::decode(&body[..length]).ok_or(RecordError::Foreign)
+        let mut record = Record::factory(0, Seed::new([0; 32]), ChainLength::DEFAULT, 0);
+        self.load_into(flash, &mut record)?;
+        Ok(record)
+    }
+
+    /// Reads the newest valid record in place, since it is large to move.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecordError`]; the record is then of no use.
+    // By itself, so that its buffer is on the stack for no longer than it reads.
+    #[inline(never)]
+    pub fn load_into<F: Flash>(
+        &mut self,
+        flash: &mut F,
+        record: &mut Record,
+    ) -> Result<(), RecordError<F::Error>> {
+        let mut body = Zeroizing::new([0; BODY_BYTES_MAX]);
+        let length = self.journal.load(flash, &mut body[..])?.ok_or(RecordError::Missing)?;
+        codec::decode_into(record, &body[..length]).ok_or(RecordError::Foreign)
     }
 
     /// Writes the record, in one write.
@@ -309,12 +365,14 @@ impl RecordStore {
     /// # Errors
     ///
     /// See [`RecordError`].
+    // As above.
+    #[inline(never)]
     pub fn save<F: Flash>(&mut self, flash: &mut F, record: &Record) -> Result<(), RecordError<F::Error>> {
-        let mut body = Zeroizing::new([0; COPY_BYTES_MAX]);
-        let mut e = Encoder::new(Cursor::new(&mut body[..]));
+        let mut copy = Zeroizing::new([0; COPY_BYTES_MAX]);
+        let mut e = Encoder::new(Cursor::new(&mut copy[BODY_AT..BODY_AT + BODY_BYTES_MAX]));
         codec::encode(&mut e, record).map_err(|_| RecordError::TooLong)?;
         let length = e.writer().position();
-        Ok(self.journal.store(flash, &body[..length])?)
+        Ok(self.journal.store_in_place(flash, &mut copy[..], length)?)
     }
 }
 
@@ -404,7 +462,7 @@ mod tests {
     }
 
     /// A record in which every part is as long as it may be.
-    fn fullest() -> Record {
+    pub(super) fn fullest() -> Record {
         let mut record =
             Record::factory(u16::MAX, Seed::new([3; 32]), ChainLength::try_from(4096).unwrap(), u64::MAX);
         record.state =
@@ -454,8 +512,11 @@ mod tests {
     #[test]
     fn third_report_finds_no_slot_and_changes_nothing() {
         let mut record = fullest();
-        assert!(!record.push_report(report(1)));
+        assert!(record.new_report().is_none());
         assert_eq!(record, fullest());
+        record.drop_newest_report();
+        *record.new_report().unwrap() = report(3);
+        assert_eq!(record.reports, [Some(report(REPORT_BYTES_MAX)), Some(report(3))]);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::bounded::Bounded;
 use super::facts::COMPONENTS_MAX;
-use super::record::{Granted, ManifestRef, Outcome, PendingReport, Place, REPORTS_MAX, State};
+use super::record::{Outcome, PATH_BYTES_MAX, PendingReport, Place, REPORTS_MAX, State};
 use super::updater::{UpdateError, Updater};
 use super::verify::Trusted;
 use crate::platform::{Flash, Random};
@@ -16,7 +16,7 @@ use bellwether_manifests::message::{Confirm, Moment};
 use bellwether_manifests::report::{self as suit, Claims, Entry, Reason, ReportDraft};
 use core::time::Duration;
 use sha2::{Digest, Sha256};
-use zeroize::Zeroize;
+use zeroize::Zeroizing;
 
 /// What became of a receipt.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,13 +29,16 @@ pub enum Receipted {
     Unasked,
 }
 
-/// The subject of a report.
-pub(super) struct Subject<'s> {
-    pub(super) manifest: &'s [u8; 32],
-    pub(super) reference: &'s str,
-    pub(super) path: &'s str,
-    pub(super) place: Place,
-    pub(super) grant: u64,
+/// What a report says beside how it went.
+struct Subject<'s> {
+    manifest: [u8; 32],
+    /// URI that names the manifest; `None`: that of the one that is worked on.
+    reference: Option<&'s str>,
+    path: Bounded<PATH_BYTES_MAX>,
+    place: Place,
+    grant: u64,
+    moment: Moment,
+    led_to: Option<Place>,
 }
 
 impl<F: Flash, R: Random> Updater<'_, F, R> {
@@ -111,22 +114,22 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let State::Granted(granted) = &self.record.state else {
             return Ok(false);
         };
-        let granted = granted.clone();
         let grant = granted.grant()?;
-        let subject = Subject {
-            manifest: &granted.manifest.digest,
-            reference: granted.manifest.reference.as_text(),
-            path: granted.manifest.path.as_text(),
-            place: granted.place,
-            grant: granted.number,
-        };
         let confirming = confirms(grant.confirm, moment) && granted.place == self.record.place;
         let next = if confirming { Some(self.successor(&grant)?) } else { None };
+        let subject = Subject {
+            manifest: granted.manifest.digest,
+            reference: None,
+            path: granted.manifest.path.clone(),
+            place: granted.place,
+            grant: granted.number,
+            moment,
+            led_to: next.as_ref().map(|next| next.place),
+        };
         if moment == Moment::Failed {
-            self.drop_superseded(&granted);
+            self.drop_superseded(subject.grant);
         }
-        let led_to = next.as_ref().map(|next| next.place);
-        let Some(digest) = self.push_report(&subject, moment, outcome, led_to)? else {
+        let Some(digest) = self.push_report(&subject, outcome)? else {
             return Ok(false);
         };
         if let Some(next) = next {
@@ -151,13 +154,15 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(false);
         }
         let subject = Subject {
-            manifest: trusted.manifest,
-            reference: trusted.reference,
-            path: trusted.path,
+            manifest: *trusted.manifest,
+            reference: Some(trusted.reference),
+            path: Bounded::copy_of(trusted.path.as_bytes()).ok_or(UpdateError::Buffer)?,
             place: self.record.place,
             grant: 0,
+            moment: Moment::Failed,
+            led_to: None,
         };
-        Ok(self.push_report(&subject, Moment::Failed, failure(result, reason), None)?.is_some())
+        Ok(self.push_report(&subject, failure(result, reason))?.is_some())
     }
 
     /// Whether a report about something else leaves the open grant a slot: an *installed* report without one would be
@@ -167,24 +172,28 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         free > usize::from(self.record.granted().is_some())
     }
 
-    /// Puts a failure report about a grant that was not kept into the record, or about a manifest that was (grant 0);
-    /// the caller writes.
+    /// Puts a failure report about a grant that was not kept into the record, or about the manifest that is worked on
+    /// (grant 0); the caller writes. False where there is no manifest, and nothing changed then.
     pub(super) fn report_unusable(
         &mut self,
-        manifest: &ManifestRef,
         grant: u64,
         result: u8,
         reason: Reason,
-    ) -> Result<(), UpdateError<F::Error>> {
+    ) -> Result<bool, UpdateError<F::Error>> {
+        let Some(manifest) = self.record.manifest() else {
+            return Ok(false);
+        };
         let subject = Subject {
-            manifest: &manifest.digest,
-            reference: manifest.reference.as_text(),
-            path: manifest.path.as_text(),
+            manifest: manifest.digest,
+            reference: None,
+            path: manifest.path.clone(),
             place: self.record.place,
             grant,
+            moment: Moment::Failed,
+            led_to: None,
         };
-        self.push_report(&subject, Moment::Failed, failure(result, reason), None)?;
-        Ok(())
+        self.push_report(&subject, failure(result, reason))?;
+        Ok(true)
     }
 
     /// Gives up the open grant: failure report, no manifest, an outcome; one write.
@@ -209,9 +218,9 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     }
 
     /// A decrypted report of a grant that now failed would only be followed by the failure report.
-    fn drop_superseded(&mut self, granted: &Granted) {
+    fn drop_superseded(&mut self, grant: u64) {
         let superseded = |report: &PendingReport| {
-            report.moment == Moment::Decrypted && report.grant == granted.number && report.led_to.is_none()
+            report.moment == Moment::Decrypted && report.grant == grant && report.led_to.is_none()
         };
         if !self.record.has_free_report()
             && let Some(slot) =
@@ -221,40 +230,37 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         }
     }
 
-    /// Makes a report and gives its digest; `None` where no slot is free.
+    /// Makes a report, in the record, and gives its digest; `None` where no slot is free.
     fn push_report(
         &mut self,
         subject: &Subject<'_>,
-        moment: Moment,
         outcome: suit::Outcome<'_>,
-        led_to: Option<Place>,
     ) -> Result<Option<[u8; 32]>, UpdateError<F::Error>> {
         if !self.record.has_free_report() {
             return Ok(None);
         }
-        let mut random = [0; 16];
-        self.random.fill(&mut random);
+        let mut random = Zeroizing::new([0; 16]);
+        self.random.fill(&mut *random);
         let mut body = [0; SUIT_REPORT_BYTES_MAX];
-        let body_bytes = self.write_suit_report(subject, moment, outcome, &mut body)?;
-        let key = self.up_key(subject.place)?;
-        let new =
-            NewReport { grant: subject.grant, moment, random: &random, suit_report: &body[..body_bytes] };
-        let mut sealed = [0; super::record::REPORT_BYTES_MAX];
-        let sealed_bytes = mac::seal_report(&key, &new, &mut sealed)?;
-        let sealed_report = &sealed[..sealed_bytes];
-        let digest = Sha256::digest(sealed_report).into();
-        let report = PendingReport {
-            bytes: Bounded::copy_of(sealed_report).ok_or(UpdateError::Buffer)?,
-            place: subject.place,
+        let body_bytes = self.write_suit_report(subject, outcome, &mut body)?;
+        let (key, receipt_key) = (self.up_key(subject.place)?, self.receipt_key_of(subject.place));
+        let new = NewReport {
             grant: subject.grant,
-            manifest: *subject.manifest,
-            path: Bounded::copy_of(subject.path.as_bytes()).ok_or(UpdateError::Buffer)?,
-            moment,
-            led_to,
-            receipt_key: self.receipt_key_of(subject.place),
+            moment: subject.moment,
+            random: &random,
+            suit_report: &body[..body_bytes],
         };
-        random.zeroize();
-        Ok(self.record.push_report(report).then_some(digest))
+        let Some(report) = self.record.new_report() else {
+            return Ok(None);
+        };
+        subject.write_into(report, receipt_key);
+        let sealed = report.bytes.write_with(|into| mac::seal_report(&key, &new, into));
+        let digest = Sha256::digest(report.bytes.as_slice()).into();
+        if let Err(error) = sealed {
+            self.record.drop_newest_report();
+            return Err(error.into());
+        }
+        Ok(Some(digest))
     }
 
     /// The key of a receipt at a place of an earlier epoch, whose grant has it and may close before the receipt comes.
@@ -266,22 +272,22 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     fn write_suit_report(
         &self,
         subject: &Subject<'_>,
-        moment: Moment,
         outcome: suit::Outcome<'_>,
         into: &mut [u8],
     ) -> Result<usize, UpdateError<F::Error>> {
         // A refused or decrypted image does not run: what runs is told all the same, so nobody has to guess.
         let mut entries = [Entry::Record(suit::Record::default()); COMPONENTS_MAX];
         let mut count = 0;
-        if moment != Moment::Decrypted {
+        if subject.moment != Moment::Decrypted {
             for (entry, claims) in entries.iter_mut().zip(self.claims()) {
                 *entry = Entry::Claims(claims);
                 count += 1;
             }
         }
+        let worked_on = || self.record.manifest().map(|manifest| manifest.reference.as_text());
         let draft = ReportDraft {
-            manifest_uri: subject.reference,
-            manifest: subject.manifest,
+            manifest_uri: subject.reference.or_else(worked_on).unwrap_or_default(),
+            manifest: &subject.manifest,
             nonce: None,
             entries: &entries[..count],
             outcome,
@@ -300,6 +306,15 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
                 version: None,
             })
         })
+    }
+}
+
+impl Subject<'_> {
+    fn write_into(&self, report: &mut PendingReport, receipt_key: Option<Secret<32>>) {
+        (report.place, report.grant, report.manifest) = (self.place, self.grant, self.manifest);
+        (report.moment, report.led_to) = (self.moment, self.led_to);
+        report.path.clone_from(&self.path);
+        report.receipt_key = receipt_key;
     }
 }
 

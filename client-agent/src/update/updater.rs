@@ -36,10 +36,10 @@ pub struct Updater<'a, F, R> {
     pub(super) random: R,
     pub(super) facts: Facts<'a>,
     records: RecordStore,
-    pub(super) record: Record,
+    pub(super) record: &'a mut Record,
     pub(super) boots: BootStore,
     pub(super) boot: BootState,
-    pub(super) kept_anchors: KeptAnchors,
+    pub(super) kept_anchors: KeptAnchors<'a>,
     clock: Clock,
     /// The time floor that the flash holds.
     floor_kept: u64,
@@ -64,6 +64,34 @@ pub struct Updater<'a, F, R> {
     pub(super) reboot: bool,
     /// Whether the older copy in flash still holds a seed that was replaced.
     pub(super) seed_replaced: bool,
+}
+
+/// What the update core keeps in RAM beside itself, given by the caller: 4 KiB, and the memory for a document that
+/// replaces the unit file's anchors. A longer document is not taken; none has more than
+/// [`super::anchors::ANCHORS_BYTES_MAX`].
+///
+/// `Memory<[u8; N]>` is one of a size that stands fast, and serves wherever a `Memory` is asked for.
+#[derive(Clone, Debug)]
+pub struct Memory<A: ?Sized = [u8]> {
+    record: Record,
+    anchors: A,
+}
+
+impl<const ANCHORS_BYTES: usize> Memory<[u8; ANCHORS_BYTES]> {
+    /// Makes one for documents of at most so many bytes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            record: Record::factory(0, Seed::new([0; 32]), ChainLength::DEFAULT, 0),
+            anchors: [0; ANCHORS_BYTES],
+        }
+    }
+}
+
+impl<const ANCHORS_BYTES: usize> Default for Memory<[u8; ANCHORS_BYTES]> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// A request that has no answer yet.
@@ -159,7 +187,8 @@ pub enum UpdateError<E> {
 impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     /// Reads the flash and settles a trial that was under way.
     ///
-    /// The boot loader ran before: what the boot state calls active is what runs. `uptime` may count from anywhere.
+    /// The boot loader ran before: what the boot state calls active is what runs. Nothing of what `memory` holds is
+    /// believed. `uptime` may count from anywhere.
     ///
     /// # Errors
     ///
@@ -168,29 +197,30 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
         flash: F,
         random: R,
         facts: Facts<'a>,
+        memory: &'a mut Memory,
         uptime: Duration,
     ) -> Result<Self, UpdateError<F::Error>> {
-        let mut updater = Self::unread(flash, random, facts);
+        let mut updater = Self::unread(flash, random, facts, memory);
         updater.read(uptime)?;
         Ok(updater)
     }
 
     /// Makes one that has read nothing of the flash: nothing but [`Updater::read`] may be asked of it.
     ///
-    /// [`Updater::start`] is both in one. By themselves they are for a device that can't afford to move it, of 9 KiB,
-    /// over its stack once it is filled.
+    /// [`Updater::start`] is both in one. By themselves they are for a shell that moves it to its place before the flash is
+    /// read.
     #[must_use]
-    pub fn unread(flash: F, random: R, facts: Facts<'a>) -> Self {
+    pub fn unread(flash: F, random: R, facts: Facts<'a>, memory: &'a mut Memory) -> Self {
         Self {
             flash,
             random,
             facts,
             records: RecordStore::new(),
             counter: 0,
-            record: Record::factory(0, Seed::new([0; 32]), ChainLength::DEFAULT, 0),
+            record: &mut memory.record,
             boots: BootStore::new(),
             boot: BootState::factory([]),
-            kept_anchors: KeptAnchors::EMPTY,
+            kept_anchors: KeptAnchors::unread(&mut memory.anchors),
             floor_kept: 0,
             clock: Clock { floor: 0, since: Duration::ZERO },
             asked: None,
@@ -214,7 +244,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     // By itself: what it reads into is large, and would else lie on the stack of whoever calls it for as long as that runs.
     #[inline(never)]
     pub fn read(&mut self, uptime: Duration) -> Result<(), UpdateError<F::Error>> {
-        self.record = self.records.load(&mut self.flash)?;
+        self.records.load_into(&mut self.flash, self.record)?;
         self.boot = self.boots.load(&mut self.flash)?;
         if !self.facts.has_sound_components() || self.boot.count() < self.facts.components.len() {
             return Err(UpdateError::Components);
@@ -260,7 +290,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     /// Gives the record.
     #[must_use]
     pub fn record(&self) -> &Record {
-        &self.record
+        self.record
     }
 
     /// Gives the image that the first component runs.
@@ -348,11 +378,11 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     }
 
     pub(super) fn save(&mut self) -> Result<(), UpdateError<F::Error>> {
-        self.records.save(&mut self.flash, &self.record)?;
+        self.records.save(&mut self.flash, self.record)?;
         self.floor_kept = self.record.time_floor;
         if self.seed_replaced {
             // The other copy is the one before, with the seed that is gone: it goes there as well.
-            self.records.save(&mut self.flash, &self.record)?;
+            self.records.save(&mut self.flash, self.record)?;
             self.seed_replaced = false;
         }
         Ok(())
@@ -486,4 +516,4 @@ const BELIEVED_S_MAX: u64 = 400 * 86_400;
 /// short beside the life of a grant.
 pub(super) const FLOOR_STEP_S: u64 = 86_400;
 
-const NO_IMAGE: Image = Image { digest: [0; 32], bytes: 0, version: Bounded::EMPTY };
+pub(super) const NO_IMAGE: Image = Image { digest: [0; 32], bytes: 0, version: Bounded::EMPTY };

@@ -324,6 +324,25 @@ fn failing_flash_ends_the_patch_and_is_told_apart() {
 }
 
 #[test]
+fn patcher_begins_anew_wherever_it_was() {
+    let base = image(4, 3000);
+    let (patch, size) = made(&base, &edited(base.clone(), &[Edit::Remove { at: 500, length: 77 }]));
+    let expected = apply(&patch, &base, size, 64).unwrap();
+    let mut patcher = Patcher::idle();
+    assert_eq!(patcher.push(&patch, &mut &base[..], &mut Vec::new()), Err(PatchError::GivenUp.into()));
+    for broken_off in [0, 9, patch.len() / 2, patch.len()] {
+        patcher.begin(-2, 3000, size, &[]).unwrap();
+        patcher.push(&patch[..broken_off], &mut &base[..], &mut Vec::new()).unwrap();
+        patcher.begin(-2, 3000, size, &[]).unwrap();
+        assert_eq!((patcher.produced(), patcher.is_complete()), (0, false));
+        let mut produced = Vec::new();
+        patcher.push(&patch, &mut &base[..], &mut produced).unwrap();
+        patcher.finish(&mut &base[..], &mut produced).unwrap();
+        assert_eq!(produced, expected);
+    }
+}
+
+#[test]
 fn clone_goes_on_from_the_same_place() {
     let base = image(4, 3000);
     let target = edited(base.clone(), &[Edit::Remove { at: 500, length: 77 }]);

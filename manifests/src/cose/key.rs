@@ -1,6 +1,7 @@
 //! P-256 public keys as `COSE_Key`, their ids, and the check of a signature.
 
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
+use p256::elliptic_curve::point::AffineCoordinates;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -126,9 +127,14 @@ impl PublicKey {
     ///
     /// [`KeyError::OffCurve`].
     pub fn check_point(&self) -> Result<(), KeyError> {
-        p256::ecdsa::VerifyingKey::from_sec1_bytes(&self.to_sec1())
-            .map(|_| ())
-            .map_err(|_| KeyError::OffCurve)
+        self.point().map(|_| ()).ok_or(KeyError::OffCurve)
+    }
+
+    /// Gives the point of the curve that the coordinates are; `None` where they are none.
+    // Not by way of SEC1: its reader can take square roots, for 3 KiB of flash and 2 KiB of stack.
+    #[must_use]
+    pub fn point(&self) -> Option<p256::AffinePoint> {
+        p256::AffinePoint::from_coordinates(&self.x.into(), &self.y.into()).into_option()
     }
 }
 
@@ -144,7 +150,7 @@ pub struct P256;
 
 impl SignatureVerifier for P256 {
     fn verify(&self, key: &PublicKey, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
-        let Ok(key) = p256::ecdsa::VerifyingKey::from_sec1_bytes(&key.to_sec1()) else {
+        let Some(Ok(key)) = key.point().map(p256::ecdsa::VerifyingKey::from_affine) else {
             return false;
         };
         p256::ecdsa::Signature::from_slice(signature)
@@ -162,6 +168,26 @@ mod tests {
         let key = PublicKey::from_coordinates([1; 32], [1; 32]);
         assert_eq!(key.check_point(), Err(KeyError::OffCurve));
         assert!(!P256.verify(&key, &[0; 32], &[1; 64]));
+    }
+
+    #[test]
+    fn coordinates_are_a_point_exactly_where_sec1_says_so() {
+        // The base point of P-256. Source: SP 800-186 §3.2.1.3.
+        let x = hex::decode("6b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296").unwrap();
+        let y = hex::decode("4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5").unwrap();
+        let (x, y): ([u8; 32], [u8; 32]) = (x.try_into().unwrap(), y.try_into().unwrap());
+        let altered = |mut bytes: [u8; 32], at: usize, bit: u8| {
+            bytes[at] ^= bit;
+            bytes
+        };
+        for (x, y) in [(x, y), (x, altered(y, 31, 1)), (altered(x, 0, 0x80), y), (y, x), ([0; 32], [0; 32])]
+            .into_iter()
+            .chain([([0xff; 32], y), (x, [0xff; 32])])
+        {
+            let key = PublicKey::from_coordinates(x, y);
+            let sec1 = p256::PublicKey::from_sec1_bytes(&key.to_sec1()).ok();
+            assert_eq!(key.point(), sec1.map(|key| *key.as_affine()));
+        }
     }
 
     #[test]

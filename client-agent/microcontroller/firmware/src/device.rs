@@ -13,7 +13,7 @@ use bellwether_agent::keys::unit::UnitData;
 use bellwether_agent::manifests::anchors::Anchors;
 use bellwether_agent::update::boot::{BootStore, Trial};
 use bellwether_agent::update::facts::APP;
-use bellwether_agent::update::{Facts, ShareOffer, Updater, trial};
+use bellwether_agent::update::{Facts, Memory, ShareOffer, Updater, trial};
 use bellwether_board::chip::{self, BoardChip, Phase};
 use bellwether_board::clock::Clock;
 use bellwether_board::console::{Said, say};
@@ -30,49 +30,49 @@ pub(crate) type Fault = &'static str;
 
 /// Boots and works until the board is to be restarted or switched off.
 pub(crate) fn run(heap: &Counted<HEAP_BYTES>) -> Result<Ended, Fault> {
+    let Some((mut session, network_bytes)) = set_up(heap)? else {
+        return Ok(Ended::Reboot);
+    };
+    let ended = session.run()?;
+    tell_memory(heap, network_bytes);
+    Ok(ended)
+}
+
+/// Makes the session, and tells the bytes of the network's heap; `None` after an image that did not pass its self-test.
+/// By itself: what is moved about on the way is gone from the stack before the work begins.
+#[inline(never)]
+fn set_up(heap: &Counted<HEAP_BYTES>) -> Result<Option<(Box<Session<'static>>, usize)>, Fault> {
     let clock = Clock::start();
     let mut flash = Nor::new(BoardChip);
-    let kept = read_settings(&flash)?;
-    let settings = Settings::decode(&kept).map_err(|_| "the settings cannot be read")?;
+    let settings = Settings::decode(read_settings(&flash)?).map_err(|_| "the settings cannot be read")?;
     let unit = UnitData::decode(settings.unit).map_err(|_| "the unit file cannot be read")?;
     let controller = Lan9118::start(ADDRESS);
     if !settle_trial(&mut flash, controller.is_some())? {
-        return Ok(Ended::Reboot);
+        return Ok(None);
     }
     let controller = controller.ok_or("the Ethernet controller does not answer")?;
     let before = heap.used_bytes();
     let line = Line::new(controller, ADDRESS, (settings.server, settings.port));
     let network_bytes = heap.used_bytes() - before;
-    let servers: Vec<&str> = unit.servers.iter().collect();
     let facts = Facts {
         id: unit.id,
         vendor: settings.vendor_id,
         class: settings.class_id,
         patch_algorithms: if settings.patches { &PATCHES } else { &[] },
-        servers: &servers,
+        servers: unit.servers.iter().collect::<Vec<&str>>().leak(),
         built: settings.built,
         anchors: Anchors::initial(unit.anchors).map_err(|_| "the anchors are not believed")?,
         share_offer: ShareOffer::AtChainEnd,
         components: APP,
     };
-    let config = config(unit.id, &settings);
-    let ended = assemble(flash, facts, config, line, clock).run()?;
-    tell_memory(heap, network_bytes);
-    Ok(ended)
-}
-
-/// Makes the session. By itself, and into the heap before the flash is read:
-/// what is moved about on the way is gone from the stack before the work begins.
-#[inline(never)]
-fn assemble(
-    flash: Nor<BoardChip>,
-    facts: Facts<'_>,
-    config: Config,
-    line: Line,
-    clock: Clock,
-) -> Box<Session<'_>> {
-    let updater = Updater::unread(flash, HostNoise, facts);
-    Box::new(Session::new(Agent::new(updater, config), line, clock))
+    let updater = Updater::unread(
+        flash,
+        HostNoise,
+        facts,
+        Box::leak(Box::new(Memory::<[u8; ANCHORS_BYTES_MAX]>::new())),
+    );
+    let agent = Agent::new(updater, config(unit.id, &settings));
+    Ok(Some((Box::new(Session::new(agent, line, clock)), network_bytes)))
 }
 
 /// Says what was measured since the boot.
@@ -103,12 +103,13 @@ fn settle_trial(flash: &mut Nor<BoardChip>, passed: bool) -> Result<bool, Fault>
     Ok(true)
 }
 
-fn read_settings(flash: &Nor<BoardChip>) -> Result<Vec<u8>, Fault> {
+/// Reads the settings, which are there for as long as the device is.
+fn read_settings(flash: &Nor<BoardChip>) -> Result<&'static [u8], Fault> {
     let mut head = [0; HEAD_BYTES];
     flash.read_settings(SETTINGS, &mut head);
     let mut kept = vec![0; bytes_of(head).ok_or("the flash was never prepared")?];
     flash.read_settings(SETTINGS, &mut kept);
-    Ok(kept)
+    Ok(kept.leak())
 }
 
 fn config(endpoint: &str, settings: &Settings<'_>) -> Config {
@@ -137,6 +138,9 @@ const PATCHES: [i32; 1] = [Algorithm::FIELDS.0];
 
 /// A locally administered address.
 const ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 1];
+
+/// Bytes of a document that replaces the anchors: three roles with four keys each and as many signatures have less.
+const ANCHORS_BYTES_MAX: usize = 2048;
 
 /// Lifetime of the registration.
 const LIFETIME_S: u32 = 300;

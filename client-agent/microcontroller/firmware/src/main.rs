@@ -43,9 +43,8 @@ extern "C" fn main() -> ! {
 
 #[cfg(target_os = "none")]
 #[panic_handler]
-fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    let at = info.location().map_or(("?", 0), |at| (at.file(), at.line()));
-    say(&[Said::Text("panicked at "), Said::Text(at.0), Said::Text(":"), Said::Number(at.1)]);
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    say(&[Said::Text("panicked")]);
     metal::exit(STATUS_FAULT)
 }
 

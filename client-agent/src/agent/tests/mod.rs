@@ -327,7 +327,7 @@ impl<'a> World<'a> {
 fn two_servers(flash: MemoryFlash, author: &Author) -> Device {
     let servers = &["coaps://server.example:5684", "coaps://second.example:5684"];
     let facts = Facts { servers, ..facts(author) };
-    Updater::start(flash, CountingRandom(7), facts, Duration::ZERO).unwrap()
+    Updater::start(flash, CountingRandom(7), facts, crate::testing::memory(), Duration::ZERO).unwrap()
 }
 
 fn line(request: &Request) -> String {

@@ -111,9 +111,9 @@ fn encode_report(e: &mut Out<'_>, report: &PendingReport) -> EncodeResult {
     encode_secret(e, report.receipt_key.as_ref().map(Secret::expose))
 }
 
-/// Reads what [`encode`] wrote, of this version or one before; the CRC has been checked, so anything odd means a
-/// later version.
-pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
+/// Reads what [`encode`] wrote, of this version or one before, in place; the CRC has been checked, so anything odd means a
+/// later version, and the record is then of no use.
+pub(super) fn decode_into(record: &mut Record, bytes: &[u8]) -> Option<()> {
     let d = &mut Decoder::new(bytes);
     let elements = d.array().ok()??;
     let version = match (d.u8().ok()?, elements) {
@@ -122,28 +122,26 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Record> {
         (VERSION_1, 13) => Version::First,
         _ => return None,
     };
-    let record = Record {
-        place: decode_place(d)?,
-        seed: Seed::new(d.bytes().ok()?.try_into().ok()?),
-        chain_length: ChainLength::try_from(d.u64().ok()?).ok()?,
-        fork: d.bytes().ok()?.try_into().ok()?,
-        manifest_sequences: decode_sequences(d, version)?,
-        grant_highest: d.u64().ok()?,
-        counter_reserved: d.u64().ok()?,
-        time_floor: d.u64().ok()?,
-        anchors_edition: d.u64().ok()?,
-        share: match version {
-            Version::First => None,
-            Version::Second | Version::Current => match decode_secret(d)? {
-                None => None,
-                Some(secret) => Some(PrivateShare::from_random(*secret.expose()).ok()?),
-            },
+    record.place = decode_place(d)?;
+    record.seed = Seed::new(d.bytes().ok()?.try_into().ok()?);
+    record.chain_length = ChainLength::try_from(d.u64().ok()?).ok()?;
+    record.fork = d.bytes().ok()?.try_into().ok()?;
+    record.manifest_sequences = decode_sequences(d, version)?;
+    record.grant_highest = d.u64().ok()?;
+    record.counter_reserved = d.u64().ok()?;
+    record.time_floor = d.u64().ok()?;
+    record.anchors_edition = d.u64().ok()?;
+    record.share = match version {
+        Version::First => None,
+        Version::Second | Version::Current => match decode_secret(d)? {
+            None => None,
+            Some(secret) => Some(PrivateShare::from_random(*secret.expose()).ok()?),
         },
-        state: decode_state(d, version)?,
-        reports: decode_reports(d, version)?,
-        outcome: decode_outcome(d)?,
     };
-    (d.position() == bytes.len()).then_some(record)
+    record.state = decode_state(d, version)?;
+    decode_reports(d, version, &mut record.reports)?;
+    record.outcome = decode_outcome(d)?;
+    (d.position() == bytes.len()).then_some(())
 }
 
 /// Which layout is read.
@@ -287,17 +285,21 @@ fn decode_stage(d: &mut Decoder<'_>, version: Version) -> Option<Stage> {
     Some(Stage::Accepted(Progress { resource, frame, expected }))
 }
 
-fn decode_reports(d: &mut Decoder<'_>, version: Version) -> Option<[Option<PendingReport>; REPORTS_MAX]> {
+fn decode_reports(
+    d: &mut Decoder<'_>,
+    version: Version,
+    into: &mut [Option<PendingReport>; REPORTS_MAX],
+) -> Option<()> {
     array(d, REPORTS_MAX as u64)?;
-    let mut reports = [const { None }; REPORTS_MAX];
-    for report in &mut reports {
+    for report in into {
         if is_null(d)? {
             d.null().ok()?;
+            *report = None;
         } else {
             *report = Some(decode_report(d, version)?);
         }
     }
-    Some(reports)
+    Some(())
 }
 
 fn decode_report(d: &mut Decoder<'_>, version: Version) -> Option<PendingReport> {
@@ -337,7 +339,14 @@ fn decode_led_to(d: &mut Decoder<'_>, version: Version, from: Place) -> Option<O
 
 fn decode_outcome(d: &mut Decoder<'_>) -> Option<Outcome> {
     array(d, 2)?;
-    Some(Outcome { result: d.u8().ok()?, refused: d.decode().ok()? })
+    let result = d.u8().ok()?;
+    let refused = if is_null(d)? {
+        d.null().ok()?;
+        None
+    } else {
+        Some(d.i64().ok()?)
+    };
+    Some(Outcome { result, refused })
 }
 
 /// The layout of the body. Never reuse a number.
@@ -352,6 +361,13 @@ const STAGE_EXECUTED: u8 = 34;
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Into a record that was full of something else.
+    fn decode(bytes: &[u8]) -> Option<Record> {
+        let mut record = super::super::tests::fullest();
+        decode_into(&mut record, bytes)?;
+        Some(record)
+    }
 
     /// Written by the first program: a grant being fetched, and two reports of its place, of which the first moved it.
     const FIRST: &[u8] = include_bytes!("vectors/version-1.cbor");

@@ -104,7 +104,7 @@ fn grant_and_image_of_a_revoked_author_or_distributor_are_given_up_and_reported(
         ask(&mut device, &mut server);
         if is_installed {
             fetch(&mut device, &server);
-            assert_eq!(device.install().unwrap(), Installed::Verified);
+            assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
         }
         let mut edition = author.edition(2);
         *(if is_author { &mut edition.author } else { &mut edition.distributor }) = &other;
@@ -124,7 +124,7 @@ fn update_goes_on_where_the_new_anchors_allow_it() {
     let taken = take_anchors(&mut device, &author.replacing(&author.edition(2)));
     assert_eq!((taken, device.work()), (AnchorsTaken::Taken { edition: 2 }, Work::Fetch));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 #[test]
@@ -159,7 +159,14 @@ fn unit_file_with_later_anchors_than_the_kept_ones_counts() {
         bellwether_manifests::anchors::Anchors::initial(std::boxed::Box::leak(third.into_boxed_slice()));
     let facts = crate::update::Facts { anchors: anchors.unwrap(), ..crate::testing::facts(&author) };
     let random = crate::testing::CountingRandom(7);
-    let device = crate::update::Updater::start(device.into_flash(), random, facts, Duration::ZERO).unwrap();
+    let device = crate::update::Updater::start(
+        device.into_flash(),
+        random,
+        facts,
+        crate::testing::memory(),
+        Duration::ZERO,
+    )
+    .unwrap();
     assert_eq!(device.anchors_edition(), 3);
 }
 
@@ -184,5 +191,5 @@ fn delta_goes_on_after_anchors_as_well() {
     ask(&mut device, &mut server);
     take_anchors(&mut device, &author.replacing(&author.edition(2)));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }

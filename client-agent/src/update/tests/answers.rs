@@ -236,7 +236,7 @@ fn altered_frame_alone_is_asked_for_again() {
     assert_eq!(device.frame(&frame(2)).unwrap(), Fetched::Altered { number: 1 });
     assert_eq!(device.frame_wanted().unwrap().number, 1);
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn fetching_goes_on_where_the_record_says_after_a_restart() {
     let mut device = crate::testing::start(device.into_flash(), &author);
     assert_eq!(device.frame_wanted().unwrap().number, 16);
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn lost_resource_is_asked_for_again_and_the_new_grant_replaces_the_open_one() {
     assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
     assert_eq!(device.record().grant_highest, NOW + 2);
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 #[test]
@@ -288,7 +288,7 @@ fn receipt_altered_or_of_another_report_leaves_the_report_waiting() {
     let (mut device, mut server) = offered(&author);
     ask(&mut device, &mut server);
     fetch(&mut device, &server);
-    device.install().unwrap();
+    device.install(&mut crate::testing::patcher()).unwrap();
     let waiting = device.pending_report().unwrap().0.to_vec();
     let receipt = server.receipt(&waiting).unwrap();
     let mut altered = receipt.clone();
@@ -329,6 +329,7 @@ fn anchors_older_than_those_believed_before_stop_the_device() {
         flash,
         CountingRandom(1),
         crate::testing::facts(&author),
+        crate::testing::memory(),
         Duration::ZERO,
     );
     assert!(matches!(started, Err(crate::update::UpdateError::OldAnchors { found: 1, kept: 2 })));

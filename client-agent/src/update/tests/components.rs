@@ -16,7 +16,7 @@ use std::vec::Vec;
 
 fn start(flash: MemoryFlash, author: &Author) -> Device {
     let facts = Facts { components: WITH_RADIO, ..facts(author) };
-    Updater::start(flash, CountingRandom(7), facts, Duration::ZERO).unwrap()
+    Updater::start(flash, CountingRandom(7), facts, crate::testing::memory(), Duration::ZERO).unwrap()
 }
 
 fn device(author: &Author) -> Device {
@@ -42,7 +42,7 @@ fn boot(device: Device, author: &Author, self_test: bool) -> Device {
 /// From the grant to the next boot.
 fn install(mut device: Device, server: &mut Server<'_>, author: &Author, self_test: bool) -> Device {
     fetch(&mut device, server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     report(&mut device, server);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut device = boot(device, author, self_test);
@@ -168,7 +168,10 @@ fn altered_image_of_one_component_gives_the_whole_grant_up() {
     let mut flash = device.into_flash();
     crate::platform::Flash::write(&mut flash, crate::platform::Region::SlotB(1), 61_440, b"?").unwrap();
     let mut device = start(flash, &author);
-    assert_eq!((device.work(), device.install().unwrap()), (Work::Install, Installed::GivenUp));
+    assert_eq!(
+        (device.work(), device.install(&mut crate::testing::patcher()).unwrap()),
+        (Work::Install, Installed::GivenUp)
+    );
     assert_eq!(runs(&device), both(&old_image(), &old_radio()));
 }
 
@@ -176,9 +179,18 @@ fn altered_image_of_one_component_gives_the_whole_grant_up() {
 fn flash_that_was_prepared_for_fewer_components_does_not_start() {
     let author = Author::new();
     let facts = Facts { components: WITH_RADIO, ..facts(&author) };
-    let started = Updater::start(crate::testing::factory_flash(), CountingRandom(7), facts, UPTIME);
+    let started = Updater::start(
+        crate::testing::factory_flash(),
+        CountingRandom(7),
+        facts,
+        crate::testing::memory(),
+        UPTIME,
+    );
     assert!(matches!(started, Err(UpdateError::Components)));
     let twice = Facts { components: &[WITH_RADIO[0], WITH_RADIO[0]], ..facts };
     let flash = factory_flash_with(&[old_image(), old_radio()]);
-    assert!(matches!(Updater::start(flash, CountingRandom(7), twice, UPTIME), Err(UpdateError::Components)));
+    assert!(matches!(
+        Updater::start(flash, CountingRandom(7), twice, crate::testing::memory(), UPTIME),
+        Err(UpdateError::Components)
+    ));
 }

@@ -17,7 +17,7 @@ fn asking(author: &Author, confirm: Confirm) -> (Device, Server<'_>) {
     device.offer(Duration::ZERO, &server.manifest(1)).unwrap();
     assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     report(&mut device, &mut server);
     assert_eq!(device.work(), Work::AwaitExecute);
     (device, server)
@@ -103,7 +103,7 @@ fn go_of_an_earlier_question_or_the_grant_itself_is_no_go() {
     let granted = server.answer(&request(&mut device));
     take(&mut device, &granted);
     fetch(&mut device, &server);
-    device.install().unwrap();
+    device.install(&mut crate::testing::patcher()).unwrap();
     report(&mut device, &mut server);
     device.begin_trial().unwrap();
     server.serve = Serve::Verdict(Said::Go);

@@ -29,7 +29,7 @@ fn to_trial(device: &mut Device, server: &mut Server<'_>) {
     assert!(matches!(ask(device, server), Answered::Granted { .. }));
     fetch(device, server);
     assert_eq!(device.work(), Work::Install);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     report(device, server);
     assert_eq!(device.work(), Work::AwaitExecute);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
@@ -60,7 +60,7 @@ fn report_that_is_put_off_lets_the_next_one_go_first_and_has_its_turn_again() {
     assert_eq!(device.offer(Duration::ZERO, &manifest).unwrap(), Offered::Stored);
     ask(&mut device, &mut server);
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     device.report_put_off();
     assert_eq!(device.pending_moment(), Some(Moment::Decrypted), "there is no other yet");
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
@@ -101,7 +101,7 @@ fn second_update_goes_to_the_other_slot_under_the_next_key() {
     server.serve = Serve::Delta(new_image());
     assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     report(&mut device, &mut server);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut device = boot(device, &author, true);

@@ -36,7 +36,7 @@ fn grant_of_the_update_before_is_not_taken_again() {
     let first = server.answer(&request(&mut device));
     take(&mut device, &first);
     fetch(&mut device, &server);
-    device.install().unwrap();
+    device.install(&mut crate::testing::patcher()).unwrap();
     report(&mut device, &mut server);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut flash = device.into_flash();
@@ -155,7 +155,7 @@ fn altered_frames_are_fetched_again_and_at_last_elsewhere_or_given_up() {
     }
     // The right one, from another way, resets the count.
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn higher_grant_goes_on_with_the_frames_that_are_there_and_needs_no_descriptor()
     assert_eq!(device.record().granted().unwrap().number, NOW + 2);
     assert_eq!(device.frame_wanted().unwrap().number, 5);
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn higher_grant_is_not_kept_once_the_trial_has_begun() {
     let second = server.answer(&asked);
     // The first goes on meanwhile, since its frames come from another way.
     fetch(&mut device, &server);
-    device.install().unwrap();
+    device.install(&mut crate::testing::patcher()).unwrap();
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     assert_eq!(take(&mut device, &second), Answered::Ignored(Ignored::Busy));
     assert_eq!(device.record().grant_highest, NOW + 1);
@@ -282,7 +282,7 @@ fn every_confirm_moves_the_place_once_and_at_its_own_moment() {
         server.confirm = confirm;
         ask(&mut device, &mut server);
         fetch(&mut device, &server);
-        device.install().unwrap();
+        device.install(&mut crate::testing::patcher()).unwrap();
         report(&mut device, &mut server);
         assert_eq!((device.record().place.index, server.index), (after_install, after_install));
         assert_eq!(device.begin_trial().unwrap(), Begun::Trial);

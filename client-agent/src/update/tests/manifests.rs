@@ -82,7 +82,7 @@ fn sequence_number_below_the_installed_one_is_refused_and_an_equal_one_is_not() 
     offer(&mut device, &manifest);
     assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut flash = device.into_flash();
     crate::update::trial::confirm(&mut flash).unwrap();
@@ -165,7 +165,7 @@ fn refused_manifest_does_not_disturb_the_update_that_is_under_way() {
     let envelope = author.draft(2, &old_image()).sign(&author.stranger).unwrap();
     assert!(matches!(offer(&mut device, &envelope), Offered::Refused { result: 5, .. }));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn refused_manifests_leave_a_slot_for_the_report_that_the_trial_owes() {
     offer(&mut device, &manifest);
     ask(&mut device, &mut server);
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     // Before it restarts, the device is offered what is not for it.
     for sequence in 2..4 {

@@ -120,8 +120,14 @@ fn power_cut_while_new_anchors_revoke_an_author_never_leaves_its_update_going_on
     for cut in 1..=2 {
         let mut flash = factory_flash();
         let mut server = Server::new(&author, image(2, 3_000));
-        let mut device =
-            Updater::start(&mut flash, CountingRandom(3), facts(&author), Duration::ZERO).unwrap();
+        let mut device = Updater::start(
+            &mut flash,
+            CountingRandom(3),
+            facts(&author),
+            crate::testing::memory(),
+            Duration::ZERO,
+        )
+        .unwrap();
         device.offer(UPTIME, &server.manifest(1)).unwrap();
         let (mut scratch, mut out) = (vec![0; 8192], vec![0; 4096]);
         let length = device.ask(UPTIME, &mut scratch, &mut out).unwrap().unwrap();
@@ -130,14 +136,26 @@ fn power_cut_while_new_anchors_revoke_an_author_never_leaves_its_update_going_on
         while let Some(wanted) = device.frame_wanted() {
             device.frame(&server.frame(&wanted.root, wanted.number).unwrap()).unwrap();
         }
-        device.install().unwrap();
+        device.install(&mut crate::testing::patcher()).unwrap();
         flash.writes_left = Some(cut);
-        let mut device =
-            Updater::start(&mut flash, CountingRandom(4), facts(&author), Duration::ZERO).unwrap();
+        let mut device = Updater::start(
+            &mut flash,
+            CountingRandom(4),
+            facts(&author),
+            crate::testing::memory(),
+            Duration::ZERO,
+        )
+        .unwrap();
         assert!(device.take_anchors(UPTIME, &mut vec![0; 8192], &document).is_err());
         flash.power_on();
-        let mut device =
-            Updater::start(&mut flash, CountingRandom(5), facts(&author), Duration::ZERO).unwrap();
+        let mut device = Updater::start(
+            &mut flash,
+            CountingRandom(5),
+            facts(&author),
+            crate::testing::memory(),
+            Duration::ZERO,
+        )
+        .unwrap();
         // Cut within the document, the old anchors count; after it, the open update is checked before it goes on.
         let expected = if cut == 1 { (1, Work::AwaitExecute) } else { (2, Work::Ask) };
         assert_eq!((device.anchors_edition(), device.work()), expected);

@@ -28,7 +28,7 @@ fn device_with(author: &Author, share_offer: ShareOffer, length: u64) -> Device 
 
 fn start(flash: MemoryFlash, author: &Author, share_offer: ShareOffer) -> Device {
     let facts = crate::update::Facts { share_offer, ..facts(author) };
-    Updater::start(flash, CountingRandom(7), facts, Duration::ZERO).unwrap()
+    Updater::start(flash, CountingRandom(7), facts, crate::testing::memory(), Duration::ZERO).unwrap()
 }
 
 fn boot(device: Device, author: &Author, self_test: bool) -> Device {
@@ -48,7 +48,7 @@ fn to_decrypted(device: &mut Device, server: &mut Server<'_>, sequence: u64) {
     let answered = ask(device, server);
     assert!(matches!(answered, Answered::Granted { .. }), "{answered:?}");
     fetch(device, server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
 }
 
 /// Every byte of the record's region, both copies of it.
@@ -171,7 +171,7 @@ fn share_stays_the_same_over_restarts_while_it_is_out_and_is_new_at_the_next_pla
     assert_eq!(server.asked[0].share, server.asked[1].share);
     assert!(matches!(take(&mut device, &answer), Answered::Granted { .. }));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut device = boot(device, &author, true);
     report(&mut device, &mut server);

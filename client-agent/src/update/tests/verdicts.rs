@@ -47,7 +47,7 @@ fn forwarded_device_updates_under_the_keys_of_the_new_place() {
     assert_eq!(device.work(), Work::Ask);
     assert!(matches!(ask(&mut device, &mut server), Answered::Granted { .. }));
     fetch(&mut device, &server);
-    assert_eq!(device.install().unwrap(), Installed::Verified);
+    assert_eq!(device.install(&mut crate::testing::patcher()).unwrap(), Installed::Verified);
     report(&mut device, &mut server);
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut flash = device.into_flash();
@@ -143,7 +143,7 @@ fn reports_of_the_place_before_are_delivered_after_forward_and_lead_nowhere_any_
     server.confirm = Confirm::Decrypted;
     ask(&mut device, &mut server);
     fetch(&mut device, &server);
-    device.install().unwrap();
+    device.install(&mut crate::testing::patcher()).unwrap();
     assert_eq!(device.begin_trial().unwrap(), Begun::Trial);
     let mut flash = device.into_flash();
     crate::update::trial::confirm(&mut flash).unwrap();
@@ -169,7 +169,7 @@ fn confirm_that_led_to_a_place_is_told_no_more_once_an_operator_put_another_head
     server.confirm = Confirm::Decrypted;
     ask(&mut device, &mut server);
     fetch(&mut device, &server);
-    device.install().unwrap();
+    device.install(&mut crate::testing::patcher()).unwrap();
     assert!(device.drop_update(10).unwrap());
     server.image = crate::testing::image(3, 9_000);
     device.offer(Duration::ZERO, &server.manifest(2)).unwrap();

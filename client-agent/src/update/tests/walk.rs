@@ -6,16 +6,19 @@ use crate::testing::{
     Author, CountingRandom, MemoryFlash, PowerCut, SEED, Server, UPTIME, WITH_RADIO, factory_flash_with,
     facts, image, new_image, new_radio, old_image, old_radio, sha256,
 };
+use crate::update::anchors::ANCHORS_BYTES_MAX;
 use crate::update::boot::{BootError, BootStore};
 use crate::update::facts::APP;
 use crate::update::record::Place;
-use crate::update::{AnchorsTaken, Answered, Begun, Facts, ShareOffer, UpdateError, Updater, Work, trial};
+use crate::update::{
+    AnchorsTaken, Answered, Begun, Facts, Memory, ShareOffer, UpdateError, Updater, Work, trial,
+};
 use bellwether_manifests::message::{Confirm, Moment};
 use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-pub(super) type Device<'f> = Updater<'static, &'f mut MemoryFlash, CountingRandom>;
+pub(super) type Device<'f> = Updater<'f, &'f mut MemoryFlash, CountingRandom>;
 
 /// How a boot ended.
 pub(super) enum Ended {
@@ -173,7 +176,8 @@ impl<'a> Walk<'a> {
         // Other random bytes at each boot, so that nothing is the same for having been drawn again.
         let random = CountingRandom(u64::from(flash.writes) + 3);
         let facts = self.scenario.facts(self.author);
-        let mut device = Updater::start(flash, random, facts, Duration::ZERO)?;
+        let mut memory = Memory::<[u8; ANCHORS_BYTES_MAX]>::new();
+        let mut device = Updater::start(flash, random, facts, &mut memory, Duration::ZERO)?;
         assert!(device.record().place >= self.farthest, "the place went back");
         self.farthest = device.record().place;
         self.note(device.flash.writes);
@@ -219,7 +223,7 @@ impl<'a> Walk<'a> {
                     device.frame(&self.server.frame(&wanted.root, wanted.number).unwrap())?;
                 }
                 Work::Install => {
-                    device.install()?;
+                    device.install(&mut crate::testing::patcher())?;
                 }
                 Work::AwaitExecute => {
                     assert_ne!(device.begin_trial()?, Begun::NotNow);
@@ -269,7 +273,8 @@ impl<'a> Walk<'a> {
             assert_eq!(boot.running(component).unwrap().digest, sha256(image), "cut {cut:?}: {component}");
         }
         let facts = self.scenario.facts(self.author);
-        let device = Updater::start(flash, CountingRandom(7), facts, Duration::ZERO).unwrap();
+        let mut memory = Memory::<[u8; ANCHORS_BYTES_MAX]>::new();
+        let device = Updater::start(flash, CountingRandom(7), facts, &mut memory, Duration::ZERO).unwrap();
         let (kept, place, server) = (device.record(), self.scenario.ends_at(), &self.server);
         assert_eq!(kept.place, place, "cut {cut:?}");
         assert_eq!((server.epoch, server.index), (place.epoch, place.index), "cut {cut:?}");
