@@ -39,7 +39,19 @@ struct State {
     is_cut: bool,
     /// Goes up when the router forgets who is behind it.
     translation: u64,
+    /// How often it is still to forget of itself.
+    forgetting: Option<Forgetting>,
     counts: Counts,
+}
+
+/// A router that forgets who is behind it after every so many datagrams.
+#[derive(Clone, Copy, Debug)]
+struct Forgetting {
+    /// After so many from the server.
+    every: u64,
+    /// Those of them that have passed.
+    passed: u64,
+    times: u32,
 }
 
 /// Which way a datagram goes.
@@ -83,10 +95,11 @@ impl Uplink {
         lock(&self.state).is_cut = false;
     }
 
-    /// Lets the router forget who is behind it, as it does of itself after some silence: to the server every device
-    /// comes from another address from now on, and what is sent to the old ones is lost.
-    pub fn translate_anew(&self) {
-        lock(&self.state).translation += 1;
+    /// Lets the router forget who is behind it, as it does of itself after some silence: to the server every device comes
+    /// from another address then, and what is sent to the old ones is lost. It does so after every so many datagrams from
+    /// the server, so many times, however slowly whoever ordered it looks on.
+    pub fn translate_every(&self, datagrams: u64, times: u32) {
+        lock(&self.state).forgetting = Some(Forgetting { every: datagrams, passed: 0, times });
     }
 
     /// Counts what passed until now.
@@ -160,9 +173,19 @@ impl State {
             (Some(_), Way::Up) => (counts.up, counts.up_bytes) = (counts.up + 1, counts.up_bytes + bytes),
             (Some(_), Way::Down) => {
                 (counts.down, counts.down_bytes) = (counts.down + 1, counts.down_bytes + bytes);
+                self.forget_at_times();
             }
         }
         server
+    }
+
+    fn forget_at_times(&mut self) {
+        let Some(forgetting) = &mut self.forgetting else { return };
+        forgetting.passed += 1;
+        if forgetting.times > 0 && forgetting.passed >= forgetting.every {
+            (forgetting.passed, forgetting.times) = (0, forgetting.times - 1);
+            self.translation += 1;
+        }
     }
 }
 
@@ -222,7 +245,9 @@ mod tests {
         let expected = Counts { up: 2, down: 1, up_bytes: 10, down_bytes: 7, lost: 1 };
         assert_eq!(uplink.counts(), expected);
 
-        uplink.translate_anew();
+        uplink.translate_every(1, 1);
+        server.send_to(b"the last", from).await.expect("sent");
+        assert_eq!(receive(&device).await, (b"the last".to_vec(), front));
         server.send_to(b"to nobody", from).await.expect("sent");
         while uplink.counts().lost == 1 {
             tokio::task::yield_now().await;

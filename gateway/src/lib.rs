@@ -16,7 +16,7 @@
 //! | `devices/` | grants that passed through, what was asked | each grant's device alone |
 //! | `frames/` | frames by root: ciphertext | whoever holds a grant |
 //! | `reports/`, `receipts/` | reports on their way up, receipts on their way down | authenticated end to end |
-//! | `listening.json` | the address | public |
+//! | `listening.json` | the addresses of devices' socket and of metrics | public |
 //!
 //! The unit file holds the key of the link to the server. Who steals both can speak to server and devices as this
 //! gateway until it is removed: it can delay and refuse updates, and read which device runs what. It can open no

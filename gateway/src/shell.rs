@@ -69,6 +69,7 @@ pub enum StartError {
 #[derive(Serialize)]
 struct Listening {
     coaps: String,
+    metrics: Option<String>,
 }
 
 /// A gateway at work. Dropping it ends its tasks at once, as the end of the process does.
@@ -85,15 +86,13 @@ pub struct Running {
 /// # Errors
 ///
 /// [`StartError`] says why it does not start and what to do.
-pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> Result<(), StartError> {
     let metrics = match config.metrics {
-        Some(address) if !metrics::is_private(&address) => return Err(StartError::Exposed(address)),
-        Some(address) => {
-            let bound = TcpListener::bind(address).await;
-            Some(bound.map_err(|source| StartError::Bind { address, source })?)
-        }
+        Some(address) => Some(metrics_listener(address).await?),
         None => None,
     };
+    // Port 0 leaves the choice to the system; the one that it chose is told.
+    config.metrics = metrics.as_ref().and_then(|listener| listener.local_addr().ok());
     let mut running = start(Arc::new(ThisMachine), config)?;
     if let Some(listener) = metrics {
         let (gateway, shard) = (Arc::clone(&running.gateway), running.shard.clone());
@@ -102,6 +101,13 @@ pub async fn run(config: Config, stop: impl Future<Output = ()>) -> Result<(), S
     stop.await;
     running.stop().await;
     Ok(())
+}
+
+async fn metrics_listener(address: SocketAddr) -> Result<TcpListener, StartError> {
+    if !metrics::is_private(&address) {
+        return Err(StartError::Exposed(address));
+    }
+    TcpListener::bind(address).await.map_err(|source| StartError::Bind { address, source })
 }
 
 /// Starts the gateway. Must be called inside a runtime.
@@ -184,10 +190,11 @@ fn open_shard(
 }
 
 fn announce(config: &Config, shard: &ShardHandle) -> io::Result<()> {
-    let listening = Listening { coaps: shard.local_addr().to_string() };
+    let metrics = config.metrics.map(|address| address.to_string());
+    let listening = Listening { coaps: shard.local_addr().to_string(), metrics };
     let text = serde_json::to_vec(&listening)?;
     disk::replace(&config.data.join("listening.json"), &text, Durable::No)?;
-    tracing::info!(coaps = listening.coaps, "ready");
+    tracing::info!(coaps = listening.coaps, metrics = listening.metrics, "ready");
     Ok(())
 }
 

@@ -89,7 +89,7 @@ impl Core {
         let reachable = self.reachable();
         let lost = lost(&progress, &self.lapse());
         if !lost.is_empty() {
-            return self.put_back(&lost).await;
+            return self.put_back(&progress, &lost).await;
         }
         let plan = plan(&campaign.policy, &progress, &reachable, now);
         if matches!(plan, Plan::Offer(_) | Plan::Wait { .. })
@@ -121,10 +121,11 @@ impl Core {
         reachable
     }
 
-    /// Puts devices back to the start of which nobody knows whether they still work on what they were given.
-    async fn put_back(&self, lost: &[Event]) -> Result<(), StepError> {
-        self.store.append(&self.tenant, lost).await?;
-        self.metrics.recorded(lost);
+    /// Puts devices back to the start of which nobody knows whether they still work on what they were given; not one whose
+    /// report came in meanwhile.
+    async fn put_back(&self, progress: &Progress, lost: &[Event]) -> Result<(), StepError> {
+        let lost = self.store.append_for_unmoved(&self.tenant, progress, lost).await?;
+        self.metrics.recorded(&lost);
         // The next step offers them the manifest again.
         self.wake.notify_one();
         Ok(())

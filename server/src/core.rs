@@ -173,6 +173,11 @@ pub enum StartError {
     /// Small secrets can't be kept.
     #[error(transparent)]
     Secret(#[from] crate::secret_file::SecretFileError),
+    /// The secret of connection IDs can't be kept, and can be done without.
+    #[error(
+        "{0}; or remove it: another one is drawn, and each device whose session sleeps makes one handshake more"
+    )]
+    CidSecret(#[source] crate::secret_file::SecretFileError),
 }
 
 impl Core {

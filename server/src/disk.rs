@@ -106,11 +106,13 @@ impl Core {
             Err(error) => Err(error.into()),
         };
         match written {
-            Ok(()) if self.disk.writes() => {
-                tracing::info!(folder = %self.config.data.display(), "the data folder takes writes again");
-                self.wake.notify_one();
+            Ok(()) => {
+                self.forget_left().await;
+                if self.disk.writes() {
+                    tracing::info!(folder = %self.config.data.display(), "the data folder takes writes again");
+                    self.wake.notify_one();
+                }
             }
-            Ok(()) => {}
             Err(error) => self.blame_disk(&*error),
         }
     }

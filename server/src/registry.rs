@@ -285,12 +285,25 @@ impl Registry {
     /// Ends a registration of the same device; `None` where there is no such one.
     pub fn deregister(&self, location: &str, (shard, peer): (&ShardHandle, &Peer)) -> Option<Touched> {
         let mut kept = self.write();
-        kept.by_location.get(location).filter(|registration| registration.is_of(shard, peer))?;
+        if !kept.by_location.get(location).is_some_and(|registration| registration.is_of(shard, peer)) {
+            // It may say again that it leaves, since what is kept of it could not be forgotten.
+            let endpoint = Endpoint::try_from(peer.identity.as_deref()?).ok()?;
+            return kept.has_left(&endpoint).then_some(Touched { endpoint, from_another: true });
+        }
         let Registration { endpoint, session, .. } = kept.remove(location)?;
         kept.locations.remove(&endpoint);
         kept.changes.tell(&endpoint, None);
         let from_another = kept.has_former(&endpoint, session != peer.session);
         Some(Touched { endpoint, from_another })
+    }
+
+    /// Names the devices that are not registered, and of which a former registration may still be kept.
+    #[must_use]
+    pub fn left(&self) -> Vec<Endpoint> {
+        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let mut left: Vec<_> = kept.former.iter().filter(|one| kept.has_left(one)).cloned().collect();
+        left.sort_unstable();
+        left
     }
 
     /// Notes that nothing is kept of a device's former registration.
@@ -455,6 +468,11 @@ impl Kept {
         self.former.contains(endpoint)
     }
 
+    /// Tells whether a device is not registered and may still be kept as if it were.
+    fn has_left(&self, endpoint: &Endpoint) -> bool {
+        self.former.contains(endpoint) && !self.locations.contains_key(endpoint)
+    }
+
     fn heard(&mut self, endpoint: &Endpoint, address: SocketAddr) {
         let [before, latest] = self.addresses.entry(endpoint.clone()).or_default();
         if *latest != Some(address) {
@@ -567,6 +585,33 @@ mod tests {
         assert!(says(registry.deregister("c", (&shard, &peer(4, "lamp-1")))));
         forgotten();
         assert!(!add(&registry, &shard, "d", 5, 5));
+    }
+
+    #[test]
+    fn device_that_left_can_say_so_until_nothing_is_kept_of_it() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        let leave = |name| registry.deregister("a", (&shard, &peer(2, name)));
+        assert!(registry.left().is_empty());
+        assert!(leave("lamp-1").is_some());
+        let lamp = Endpoint::try_from("lamp-1").expect("a name");
+        assert_eq!(registry.left(), std::slice::from_ref(&lamp), "the disk was full");
+        assert_eq!(
+            (leave("lamp-1"), leave("lamp-2")),
+            (Some(Touched { endpoint: lamp.clone(), from_another: true }), None)
+        );
+        registry.former_is_forgotten(&lamp);
+        assert_eq!((leave("lamp-1"), registry.left()), (None, Vec::new()));
+    }
+
+    #[test]
+    fn device_that_is_back_has_not_left() {
+        let shard = shard();
+        let registry = registered(&shard, "a", 1, 5);
+        assert!(registry.deregister("a", (&shard, &peer(2, "lamp-1"))).is_some());
+        assert!(add(&registry, &shard, "b", 2, 5), "what was kept before is to be forgotten now");
+        assert!(registry.left().is_empty());
+        assert_eq!(registry.deregister("a", (&shard, &peer(2, "lamp-1"))), None);
     }
 
     #[test]

@@ -13,7 +13,8 @@ use zeroize::Zeroizing;
 pub enum SecretFileError {
     /// Others than its owner can read it.
     #[error(
-        "{path} can be read by others (mode {mode:o}): run chmod 600 on it, and change what it holds if others had access"
+        "{} can be read by others (mode {mode:o}): run chmod 600 on it, and change what it holds if others had access",
+        path.display()
     )]
     TooOpen {
         /// The file.
@@ -21,8 +22,20 @@ pub enum SecretFileError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The system refuses.
-    #[error("{path} can't be used")]
+    /// The system refuses to read it.
+    #[error(
+        "{} can't be read ({source}): it has to be a file of the user that runs the server, mode 600 (chown, chmod 600)",
+        path.display()
+    )]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The system refuses to write it.
+    #[error("{} can't be written", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -36,19 +49,19 @@ pub enum SecretFileError {
 ///
 /// # Errors
 ///
-/// [`SecretFileError::TooOpen`] where group or others have any right on it.
+/// [`SecretFileError::TooOpen`] where group or others have any right on it, [`SecretFileError::Unreadable`].
 pub fn read(path: &Path) -> Result<Option<Zeroizing<String>>, SecretFileError> {
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(failed(path, source)),
+        Err(source) => return Err(unreadable(path, source)),
     };
-    let mode = file.metadata().map_err(|source| failed(path, source))?.mode() & 0o777;
+    let mode = file.metadata().map_err(|source| unreadable(path, source))?.mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(SecretFileError::TooOpen { path: path.to_owned(), mode });
     }
     let mut text = Zeroizing::new(String::new());
-    file.read_to_string(&mut text).map_err(|source| failed(path, source))?;
+    file.read_to_string(&mut text).map_err(|source| unreadable(path, source))?;
     Ok(Some(Zeroizing::new(text.trim_end().to_owned())))
 }
 
@@ -91,6 +104,10 @@ pub fn sweep(folder: &Path) -> io::Result<()> {
 fn sync_folder(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder)?.sync_all()
+}
+
+fn unreadable(path: &Path, source: io::Error) -> SecretFileError {
+    SecretFileError::Unreadable { path: path.to_owned(), source }
 }
 
 fn failed(path: &Path, source: io::Error) -> SecretFileError {

@@ -92,6 +92,18 @@ impl Core {
         Ok(())
     }
 
+    /// Forgets what is kept of devices that have left, where that failed when they did: nobody else may come to ask again.
+    pub(crate) async fn forget_left(&self) {
+        for endpoint in self.registry.left() {
+            let touched = Touched { endpoint, from_another: true };
+            if let Err(error) = self.forget_former(&touched).await {
+                // Tried again at the next look at the disk, which also says what is wrong with it.
+                tracing::debug!(error = &error as &dyn std::error::Error, "a registration is still kept");
+                return;
+            }
+        }
+    }
+
     fn written(&self, dormant: &Dormant) -> Result<KeptSession, KeyError> {
         let (now, session) = (self.now(), dormant.session.0.to_be_bytes());
         let label = label(session, &dormant.identity);

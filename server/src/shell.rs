@@ -154,14 +154,20 @@ fn http_token(machine: &dyn Machine, path: &Path) -> Result<Zeroizing<String>, S
 }
 
 /// Reads the secret of connection IDs. It outlives the process, as sleeping sessions do; it is no part of a backup, which
-/// has none of them. One that is missing or unreadable is made anew, at the price of a handshake for each that sleeps.
+/// has none of them. One that is missing or holds something else is made anew, at the price of a handshake for each that
+/// sleeps; one that can't be read is not: the next start may find it again.
 fn cid_secret(machine: &dyn Machine, path: &Path) -> Result<Option<Secret>, StartError> {
-    let kept = secret_file::read(path)?.and_then(|text| hex::decode(text.as_bytes()).ok());
-    if let Some(secret) = kept.filter(|bytes| bytes.len() == CID_SECRET_BYTES).and_then(Secret::new) {
+    let kept = secret_file::read(path).map_err(StartError::CidSecret)?;
+    let decoded = kept.as_ref().and_then(|text| hex::decode(text.as_bytes()).ok());
+    if let Some(secret) = decoded.filter(|bytes| bytes.len() == CID_SECRET_BYTES).and_then(Secret::new) {
         return Ok(Some(secret));
     }
+    if kept.is_some() {
+        tracing::warn!(file = %path.display(), "it holds no secret and is made anew: sessions that sleep end");
+    }
     let drawn = Zeroizing::new(machine.random::<CID_SECRET_BYTES>().map_err(VaultError::from)?);
-    secret_file::write(path, &Zeroizing::new(hex::encode(drawn.as_ref())))?;
+    let text = Zeroizing::new(hex::encode(drawn.as_ref()));
+    secret_file::write(path, &text).map_err(StartError::CidSecret)?;
     Ok(Secret::new(drawn.to_vec()))
 }
 

@@ -22,6 +22,7 @@ pub struct Gateway {
     status: PathBuf,
     log: PathBuf,
     listen: SocketAddr,
+    metrics: Option<SocketAddr>,
     flags: Vec<String>,
     program: Option<Program>,
 }
@@ -29,6 +30,7 @@ pub struct Gateway {
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct Listening {
     coaps: SocketAddr,
+    metrics: Option<SocketAddr>,
 }
 
 impl Gateway {
@@ -64,6 +66,7 @@ impl Gateway {
             status: path("status.json"),
             log: path("log"),
             listen,
+            metrics: None,
             flags: Vec::new(),
             program: None,
         }
@@ -96,7 +99,7 @@ impl Gateway {
             serde_json::from_slice::<Listening>(&fs::read(&listening).ok()?).ok()
         };
         let found = wait::until("a gateway that listens", wait::LONG, look, || program::tail(&self.log));
-        self.listen = found.coaps;
+        (self.listen, self.metrics) = (found.coaps, found.metrics);
         self.program = Some(program);
     }
 
@@ -141,6 +144,11 @@ impl Gateway {
     pub fn kill_and_restart(&mut self) {
         self.kill9();
         self.start();
+    }
+
+    /// Where it gives its metrics, where a flag asks for them.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Where devices come in.

@@ -74,9 +74,9 @@ impl Uplink {
         self.say("mend");
     }
 
-    /// Gives every device another address on the server's side.
-    pub fn translate_anew(&self) {
-        self.say("move");
+    /// Gives every device another address on the server's side, after every so many datagrams from it, so many times.
+    pub fn translate_every(&self, datagrams: u64, times: u32) {
+        self.say(&format!("move {datagrams} {times}"));
     }
 
     /// Counts what passed until now.

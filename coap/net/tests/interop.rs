@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,23 +102,16 @@ impl Drop for LibcoapServer {
     }
 }
 
-/// A port whose successor is free too: libcoap takes the second for DTLS.
-fn two_free_ports() -> u16 {
-    (0..100)
-        .find_map(|_| {
-            let first = UdpSocket::bind("127.0.0.1:0").ok()?;
-            let port = first.local_addr().ok()?.port();
-            let next = ("127.0.0.1", port.checked_add(1)?);
-            let _free = (UdpSocket::bind(next).ok()?, TcpListener::bind(next).ok()?);
-            TcpListener::bind(("127.0.0.1", port)).ok().map(|_| port)
-        })
-        .unwrap()
+/// An address of loopback that is this process's alone, so that nobody takes a port of it between a look and its use.
+fn own_loopback() -> Ipv4Addr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    Ipv4Addr::new(127, high | 0x80, middle, low)
 }
 
 async fn get_from_libcoap(tool: &str) -> Response {
-    let port = two_free_ports();
+    let address = own_loopback();
     let server = Command::new(tool)
-        .args(["-A", "127.0.0.1", "-p", &port.to_string(), "-k", KEY, "-h", "hint", "-v", "0"])
+        .args(["-A", &address.to_string(), "-p", &PLAIN_PORT.to_string(), "-k", KEY, "-h", "hint", "-v", "0"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn();
@@ -129,9 +122,12 @@ async fn get_from_libcoap(tool: &str) -> Response {
     let config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), security);
     let (client, _events) = Shard::spawn(config, Box::new(NoService)).unwrap();
     // The handshake's retransmissions wait for the server to have started.
-    let peer = client.connect(SocketAddr::from(([127, 0, 0, 1], port + 1))).await.unwrap();
+    let peer = client.connect(SocketAddr::from((address, PLAIN_PORT + 1))).await.unwrap();
     client.request(peer.session, Request::new(Method::Get, "/")).await.unwrap()
 }
+
+/// Where libcoap listens; it takes the next one for DTLS. Both are below those that systems give out by themselves.
+const PLAIN_PORT: u16 = 25_683;
 
 #[tokio::test]
 async fn our_client_gets_from_libcoap_servers() {

@@ -10,7 +10,7 @@ use clap::Parser;
 
 /// Carries datagrams between devices and their server, and can be cut
 ///
-/// Reads a word a line: `to ADDRESS`, `cut`, `mend`, `move`, `count`. Answers each with a line: the address that devices call,
+/// Reads a word a line: `to ADDRESS`, `cut`, `mend`, `move DATAGRAMS TIMES`, `count`. Answers each with a line: the address that devices call,
 /// then what passed until now, as JSON. Ends when its standard input does.
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -51,9 +51,12 @@ fn obey(uplink: &Uplink, line: &str) -> String {
         },
         ("cut", "") => uplink.cut(),
         ("mend", "") => uplink.mend(),
-        ("move", "") => uplink.translate_anew(),
+        ("move", how) => match how.split_once(' ').map(|(every, times)| (every.parse(), times.parse())) {
+            Some((Ok(every), Ok(times))) => uplink.translate_every(every, times),
+            _ => return format!("{how:?} is not DATAGRAMS TIMES"),
+        },
         ("count", "") => {}
-        _ => return format!("{line:?} is none of: to ADDRESS, cut, mend, move, count"),
+        _ => return format!("{line:?} is none of: to ADDRESS, cut, mend, move DATAGRAMS TIMES, count"),
     }
     serde_json::to_string(&uplink.counts()).unwrap_or_else(|error| error.to_string())
 }

@@ -90,7 +90,7 @@ fn waits_running(known: &Known<'_>, track: &Track) -> String {
     match track.stage {
         Stage::Waiting => "it waits for its turn: so many devices at once as the campaign allows",
         Stage::Offered => "it waits for the device to ask; the offer is repeated by itself",
-        Stage::Asked => "it waits for its delta or image to be made, and asks again by itself",
+        Stage::Asked => "it asks again by itself: its delta or image may still have to be made",
         Stage::Downloading => "it waits for the device to fetch and verify its image",
         _ => "it waits for the device to start its image and report",
     }

@@ -1,8 +1,9 @@
 //! One request being answered: everything that is known of it, and what it becomes.
 
+use bellwether_decide::alarm::AlarmKind;
 use bellwether_decide::campaign::concerned::concerned;
 use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
-use bellwether_decide::campaign::stage::Track;
+use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::eligibility::{self, Facts};
 use bellwether_decide::identity::{Confirm, Content, IdentityState, Place, Shares};
@@ -51,6 +52,9 @@ impl Turn<'_> {
             // Whoever pauses a campaign wants nobody to swap images now; the grant stands.
             Reply::Verdict(Verdict::Go { .. }) if self.is_paused() => {
                 self.verdict(Verdict::Later { delay_s: PAUSED_DELAY_S }, Vec::new())
+            }
+            Reply::Verdict(verdict) if self.is_put_off_for_its_clock() => {
+                self.verdict(*verdict, self.first_asked())
             }
             Reply::Verdict(verdict) => self.verdict(*verdict, self.ending_events(*verdict)),
             Reply::Repeat(answer) => {
@@ -101,6 +105,21 @@ impl Turn<'_> {
                 self.grant(new, go, &described, vec![asked, resolved])
             }
         }
+    }
+
+    fn is_put_off_for_its_clock(&self) -> bool {
+        self.decision.alarm.as_ref().is_some_and(|alarm| alarm.kind == AlarmKind::ClocksApart)
+    }
+
+    /// A device that asked has the manifest, and need not be offered it any more. Told once, however often it asks.
+    fn first_asked(&self) -> Vec<Event> {
+        let knows = |id: CampaignId| {
+            let mut of_campaign = self.tracked.iter().filter(|(campaign, _)| campaign.id == id);
+            of_campaign.any(|(_, track)| !matches!(track.stage, Stage::Waiting | Stage::Offered))
+        };
+        let campaigns = concerned(self.tracked, &self.asked.request.manifest, 0);
+        let news = campaigns.into_iter().filter(|id| !knows(*id));
+        news.map(|id| self.event(Some(id), EventKind::Asked)).collect()
     }
 
     /// What the ledger is told of a verdict that the table gave by itself: a device that will not ask again must not

@@ -130,6 +130,15 @@ pub trait Campaigns {
         events: &[Event],
     ) -> Result<CampaignState, MoveError>;
 
+    /// Appends those of the events whose devices are where they were when it was decided on them, and gives these: who was
+    /// heard of meanwhile is left alone. `decided`: the campaign as it was read then.
+    async fn append_for_unmoved(
+        &self,
+        tenant: &Tenant,
+        decided: &Progress,
+        events: &[Event],
+    ) -> Result<Vec<Event>, StoreError>;
+
     /// Carries an order out if the campaign is in the expected state: its events and its command in one commit.
     ///
     /// # Errors

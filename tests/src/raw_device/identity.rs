@@ -64,6 +64,8 @@ pub struct Options {
     pub go: Option<u64>,
     /// Option 6: the device's share for its next seed.
     pub share: Option<PublicShare>,
+    /// Option -1: what its clock says, seconds since 1970.
+    pub clock: Option<u64>,
 }
 
 /// A sealed request, ready to be sent.
@@ -159,6 +161,7 @@ impl Identity {
                 unconfirmed: unconfirmed.map(|(grant, report)| Unconfirmed { grant: *grant, report }),
                 go: options.go,
                 share: options.share.as_ref().map(|share| &share.as_bytes()[..]),
+                clock: options.clock,
                 ..RequestOptions::default()
             },
         };

@@ -288,6 +288,7 @@ forward! { Campaigns;
     read campaign(tenant: &Tenant, id: CampaignId) -> Result<Option<Campaign>, StoreError>;
     read campaigns(tenant: &Tenant, state: Option<CampaignState>, after: Option<CampaignId>, rows_max: u32) -> Result<Vec<Campaign>, StoreError>;
     write move_campaign(tenant: &Tenant, id: CampaignId, expected: CampaignState, events: &[Event]) -> Result<CampaignState, MoveError>;
+    write append_for_unmoved(tenant: &Tenant, decided: &Progress, events: &[Event]) -> Result<Vec<Event>, StoreError>;
     write order(tenant: &Tenant, order: Ordered<'_>) -> Result<Launched, MoveError>;
     read progress(tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError>;
     read tracks(tenant: &Tenant, id: CampaignId, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;

@@ -5,14 +5,15 @@ use std::path::Path;
 
 use bellwether_api::{CampaignState, DeviceOutcome};
 use bellwether_manifests::message::Moment;
-use bellwether_net::coap::Code;
+use bellwether_net::coap::{Code, Method, Request};
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::http::Http;
 use bellwether_tests::images;
 use bellwether_tests::meters::Meters;
+use bellwether_tests::open_metrics::Scrape;
 use bellwether_tests::program::{self, Program};
-use bellwether_tests::raw_device::Options;
+use bellwether_tests::raw_device::{Line, Options};
 use bellwether_tests::small_disk::{self, Here, SmallDisk};
 use bellwether_tests::wait;
 use serde_json::json;
@@ -75,6 +76,54 @@ fn full_disk_of_the_server_is_told_loses_nothing_and_is_over_when_there_is_room(
     }
     assert_eq!(meters.fleet.track(&campaign, "reporting").outcome, DeviceOutcome::Ready);
     assert!(!meters.fleet.server.said().contains("panicked"), "{}", meters.fleet.server.tail());
+    drop(meters);
+    drop(disk);
+}
+
+#[test]
+fn device_that_leaves_while_the_disk_is_full_is_not_back_after_a_crash() {
+    let Here::Yes { mounts } =
+        small_disk::enter("disk_full::device_that_leaves_while_the_disk_is_full_is_not_back_after_a_crash")
+    else {
+        return;
+    };
+    let folder = Fleet::new_folder();
+    let disk = SmallDisk::on(&folder.path().join("server"), 12 * 1024, mounts);
+    let mut meters = Meters::on(Fleet::start_in(folder, &["--hibernate-after-s", "1"]), 24_000);
+    let names = ["repeating", "silent"];
+    let devices = names.map(|name| meters.device(name));
+    let locations = devices.each_ref().map(|device| device.line.register(&device.identity.name));
+    let asleep = || {
+        let labels = [("door", "coaps"), ("what", "hibernated")];
+        let metrics = meters.fleet.server.http_with(None).get("/metrics").body;
+        let scrape = Scrape::parse(&metrics).unwrap_or_else(|error| panic!("{error}"));
+        scrape
+            .value("bellwether_session_turns_total", &labels)
+            .is_some_and(|count| count >= 2.0)
+            .then_some(())
+    };
+    wait::until("sleep", wait::LONG, asleep, || meters.fleet.server.tail());
+    // As after their own reset: another session than the one that sleeps, beside which the registration is kept.
+    let coaps = meters.fleet.server.coaps();
+    let lines =
+        devices.each_ref().map(|device| Line::connect(coaps, &device.identity.name, device.identity.psk()));
+    let leaves = locations.map(|location| Request::new(Method::Delete, &format!("/{location}")));
+    let processes = [meters.fleet.server.process()];
+    disk.fill(&processes);
+    fill_with_devices(&meters.fleet);
+    for (line, leave) in lines.iter().zip(&leaves) {
+        assert_eq!(line.send(leave.clone()).code, Code::SERVICE_UNAVAILABLE);
+    }
+
+    disk.free(&processes);
+    let left = || (lines[0].send(leaves[0].clone()).code == Code::DELETED).then_some(());
+    wait::until("room to forget it", wait::LONG, left, || meters.fleet.server.tail());
+    let told = || meters.fleet.server.said().contains("takes writes again").then_some(());
+    wait::until("a word about the disk", wait::LONG, told, || meters.fleet.server.tail());
+    meters.fleet.kill_and_restart();
+    for name in names {
+        assert_eq!(meters.fleet.show(name).registered, None, "{name}");
+    }
     drop(meters);
     drop(disk);
 }

@@ -1,7 +1,7 @@
 //! What whoever runs the server sees on the day that something is wrong: metrics, health, the log.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 
 use bellwether_api::{CheckState, EventPage, Liveness, Readiness};
 use bellwether_tests::fleet::Fleet;
@@ -240,9 +240,9 @@ fn everything_that_people_do_is_in_the_ledger() {
 #[test]
 fn gateway_gives_its_metrics_on_loopback_alone() {
     let meters = Meters::new();
-    let port = free_port();
-    let mut gateway = meters.fleet.gateway("gw-1").with_flags(&["--metrics", &format!("127.0.0.1:{port}")]);
+    let mut gateway = meters.fleet.gateway("gw-1").with_flags(&["--metrics", "127.0.0.1:0"]);
     gateway.start();
+    let port = gateway.metrics().expect("an address").port();
     let text = http_get(port, "localhost", "/metrics");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
@@ -258,10 +258,6 @@ fn gateway_gives_its_metrics_on_loopback_alone() {
     exposed.args(["--metrics", "0.0.0.0:0"]);
     let (status, said) = Program::run(exposed);
     assert!(!status.success() && said.contains("loopback"), "{said}");
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 /// Asks as simply as can be, and gives all that comes back.

@@ -8,6 +8,7 @@ use bellwether_net::coap::{Code, Method, Request};
 use bellwether_tests::images;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::raw_device::{Options, Said};
+use bellwether_tests::wait;
 
 #[test]
 fn device_is_offered_granted_and_confirmed_step_by_step() {
@@ -119,6 +120,25 @@ fn same_question_again_gets_the_same_grant() {
 }
 
 // Rows 3 and 18.
+#[test]
+fn device_whose_clock_is_too_far_ahead_is_put_off_and_the_ledger_says_that_it_asked() {
+    let meters = Meters::new();
+    let mut meter = meters.device("meter-1");
+    let campaign = meters.launch();
+    meters.fleet.wait_outcome(&campaign, "meter-1", DeviceOutcome::Offered);
+    let apart = |days: u64| Options { clock: Some(wait::now() + days * 86_400), ..Options::default() };
+    for _ in 0..2 {
+        let said = meter.ask_with(&meters.manifest.digest, &apart(403));
+        assert!(matches!(said, Said::Later(600)), "{said:?}");
+    }
+    assert_eq!(meters.fleet.alarm_kinds("meter-1"), ["clocks apart"]);
+    let told = meters.fleet.cli.done("device explain meter-1");
+    assert!(told.contains("it asked and has no grant yet"), "{told}");
+    assert_eq!(told.matches("\"kind\": \"asked\"").count(), 1, "{told}");
+    let said = meter.ask_with(&meters.manifest.digest, &apart(400));
+    assert!(matches!(said, Said::Grant(_)), "{said:?}");
+}
+
 #[test]
 fn request_with_an_old_counter_must_prove_itself() {
     let meters = Meters::new();

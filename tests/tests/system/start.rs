@@ -123,6 +123,30 @@ fn secrets_are_their_owners_alone_and_a_server_refuses_those_that_are_not() {
 }
 
 #[test]
+fn secret_of_connection_ids_that_cant_be_read_is_told_with_both_ways_out() {
+    let mut meters = stopped();
+    let path = data(&meters).join("connection-ids.key");
+    let secret = fs::read(&path).expect("a secret");
+    let ways = "or remove it: another one is drawn";
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("set");
+    let said = refused(&data(&meters));
+    assert!(said.contains("(mode 640): run chmod 600 on it") && said.contains(ways), "{said}");
+    // Also to root, who can read every file.
+    fs::remove_file(&path).expect("removed");
+    fs::create_dir(&path).expect("made");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("set");
+    let said = refused(&data(&meters));
+    assert!(said.contains("connection-ids.key can't be read (Is a directory"), "{said}");
+    assert!(said.contains("chown, chmod 600") && said.contains(ways), "{said}");
+
+    fs::remove_dir(&path).expect("removed");
+    meters.fleet.server.restart();
+    assert_eq!(meters.fleet.show("meter-1").class, "meter");
+    assert_ne!(fs::read(&path).expect("a secret"), secret);
+    assert_eq!(mode(&path), 0o600);
+}
+
+#[test]
 fn port_that_is_taken_is_named() {
     let meters = Meters::new();
     let other = tempfile_folder();

@@ -113,6 +113,10 @@ impl Track {
 
     fn resolved(&mut self, grant: u64, at: u64) {
         self.grant = grant;
+        if self.stage == Stage::Downloading {
+            // It is waited for as long as the newest one is good.
+            self.since = at;
+        }
         // A device that has not asked was given it ahead: the manifest may still be on its way to it. One whose image
         // stands may have been given it ahead, too; should it have asked, it reports the image of this one as well.
         if !matches!(self.stage, Stage::Waiting | Stage::Offered | Stage::Decrypted) {
@@ -267,6 +271,13 @@ mod tests {
     #[test]
     fn repeated_resolution_does_not_undo_decrypted() {
         assert_eq!(after(&[Asked, resolved(5), Decrypted { grant: 5 }, resolved(5)]).stage, Stage::Decrypted);
+    }
+
+    #[test]
+    fn newer_grant_renews_the_time_of_a_device_that_works_on_an_older_one_and_a_repeated_one_does_not() {
+        assert_eq!(after(&[Asked, resolved(5), resolved(6)]).since, 3);
+        assert_eq!(after(&[Asked, resolved(5), resolved(5), resolved(4)]).since, 2);
+        assert_eq!(after(&[Asked, resolved(5), Decrypted { grant: 5 }, resolved(6)]).since, 3);
     }
 
     #[test]

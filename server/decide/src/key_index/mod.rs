@@ -445,8 +445,9 @@ impl Row {
 pub const PROVE_LIFETIME_S: u64 = 60;
 
 /// How far the clock of a device may be ahead of this server's and still be granted by. A device takes the time of a server
-/// up to 400 days beyond what its author signed, so none that a wrong server led astray is further ahead than that.
-pub const CLOCK_AHEAD_S_MAX: u64 = 400 * 86_400;
+/// up to 400 days beyond what its author signed, so none that a wrong server led astray is further ahead than that; and a
+/// day more, since its author's clock may be ahead of this server's, and its own faster.
+pub const CLOCK_AHEAD_S_MAX: u64 = 401 * 86_400;
 
 /// Wait of a device whose clock is further ahead: this server's clock is the likelier one to be wrong, as after a start
 /// without a time service, and once it is right the device goes on.

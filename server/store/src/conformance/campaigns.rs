@@ -180,6 +180,27 @@ pub async fn kept_progress_is_the_fold_of_the_ledger(store: &dyn Store) {
     assert!(!kept.tracks.contains_key(&endpoint("stranger")));
 }
 
+/// Who was heard of after it was decided on them is not put back, and nothing about them is written.
+pub async fn events_are_appended_for_devices_that_have_not_moved_since(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    launch(store, &tenant(), 1).await;
+    let asked = ["lamp-1", "lamp-2"].map(|name| event(1, name, EventKind::Asked));
+    store.append(&tenant(), &asked).await.unwrap();
+    let decided = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
+    store.append(&tenant(), &[event(1, "lamp-1", EventKind::Decrypted { grant: 0 })]).await.unwrap();
+    let failed = |name| event(1, name, EventKind::Failed { grant: 0, reason: "nothing was heard".into() });
+    let retried = |name| event(1, name, EventKind::Retried { by: By::default() });
+    let lost = ["lamp-1", "lamp-2", "stranger"].map(|name| [failed(name), retried(name)]).concat();
+    let appended = store.append_for_unmoved(&tenant(), &decided, &lost).await.unwrap();
+    assert_eq!(appended, [failed("lamp-2"), retried("lamp-2")]);
+    let kept = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
+    assert_eq!(kept.tracks[&endpoint("lamp-1")].stage, Stage::Decrypted);
+    assert_eq!(kept.tracks[&endpoint("lamp-2")].stage, Stage::Waiting);
+    let told = store.latest_events(&tenant(), Scope::All, 3).await.unwrap();
+    assert_eq!(told[0].event.device, Some(endpoint("lamp-1")));
+    assert_eq!(store.append_for_unmoved(&tenant(), &decided, &lost).await.unwrap(), []);
+}
+
 /// A transition and the track move in one commit, or neither does.
 pub async fn transition_of_an_identity_moves_its_track(store: &dyn Store) {
     add_fleet(store, &tenant()).await;

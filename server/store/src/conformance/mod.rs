@@ -111,6 +111,7 @@ macro_rules! for_each_case {
             campaigns::campaign_moves_from_the_expected_state_only,
             campaigns::moving_a_stranger_is_missing,
             campaigns::kept_progress_is_the_fold_of_the_ledger,
+            campaigns::events_are_appended_for_devices_that_have_not_moved_since,
             campaigns::transition_of_an_identity_moves_its_track,
             campaigns::ten_thousand_devices_are_launched_and_paged,
             campaigns::campaigns_of_a_device_list_latest_first,

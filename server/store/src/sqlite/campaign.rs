@@ -98,6 +98,27 @@ impl Campaigns for SqliteStore {
         Ok(state)
     }
 
+    async fn append_for_unmoved(
+        &self,
+        tenant: &Tenant,
+        decided: &Progress,
+        events: &[Event],
+    ) -> Result<Vec<Event>, StoreError> {
+        let devices = events.iter().filter_map(|event| event.device.as_ref()).collect();
+        let mut tx = self.begin().await?;
+        let tracks = track::read_named(&mut tx, tenant, decided.campaign, &devices).await?;
+        let is_unmoved = |device: &Endpoint| {
+            tracks.get(device).is_some_and(|track| decided.tracks.get(device) == Some(track))
+        };
+        let unmoved = events.iter().filter(|event| event.device.as_ref().is_some_and(is_unmoved));
+        let unmoved: Vec<Event> = unmoved.cloned().collect();
+        if !unmoved.is_empty() {
+            event::append(&mut tx, tenant, &unmoved).await?;
+            tx.commit().await.map_err(backend)?;
+        }
+        Ok(unmoved)
+    }
+
     async fn order(&self, tenant: &Tenant, order: Ordered<'_>) -> Result<Launched, MoveError> {
         let mut tx = self.begin().await?;
         // A repetition finds the campaign where its first time has put it.

@@ -87,7 +87,8 @@ async fn write_state(
     Ok(())
 }
 
-async fn read_named(
+/// Reads the tracks of these devices; those that are no targets are left out.
+pub(super) async fn read_named(
     connection: &mut SqliteConnection,
     tenant: &Tenant,
     id: CampaignId,
