@@ -145,7 +145,7 @@ def peers():
 
 
 # Options of our command, by what a row is called.
-PROFILES = {f"ours-{kib}k": ["--profile", str(kib)] for kib in (8, 16)}
+PROFILES = {f"ours-{kib}k": ["--profile", str(kib)] for kib in (4, 8, 16)}
 
 # What detools knows of, by how the architecture of a pair starts.
 DATA_FORMATS = {"cortex": "arm-cortex-m4", "xtensa": "xtensa-lx106", "arm64": "aarch64"}

@@ -38,9 +38,16 @@ pub(crate) fn code<C: Coder>(coder: &mut C, chance: &mut u16, bit: bool, lessons
 /// in the low ten. For decisions that nearly always go one way.
 #[inline]
 pub(crate) fn code_fine<C: Coder>(coder: &mut C, words: &mut [u16], bit: bool, lessons_max: u32) -> bool {
+    let bit = coder.code(u32::from(words[0]).clamp(FINE_MIN, 65_536 - FINE_MIN), bit);
+    learn_fine(words, bit, lessons_max);
+    bit
+}
+
+/// Learns the outcome of a decision under a fine chance.
+#[inline]
+pub(crate) fn learn_fine(words: &mut [u16], bit: bool, lessons_max: u32) {
     let fine = u32::from(words[0]) << 16 | u32::from(words[1]);
     let (now, lessons) = ((fine >> 10).cast_signed(), fine & 0x3ff);
-    let bit = coder.code(u32::from(words[0]).clamp(FINE_MIN, 65_536 - FINE_MIN), bit);
     let goal = if bit { (1 << 22) - 1 } else { 0 };
     let share = 2 * lessons.cast_signed() + 3;
     // Rounded away from zero: a chance that would stop short of certainty costs bits on every byte of a large image.
@@ -49,7 +56,6 @@ pub(crate) fn code_fine<C: Coder>(coder: &mut C, words: &mut [u16], bit: bool, l
     let fine = next.cast_unsigned() << 10 | if lessons < lessons_max { lessons + 1 } else { lessons };
     words[0] = (fine >> 16) as u16;
     words[1] = fine as u16;
-    bit
 }
 
 /// Fine chances from 1 / 32768 on, so that no decision takes more than 15 bits.
@@ -115,10 +121,10 @@ const STRETCHED: [i16; 249] = {
 };
 
 /// Inputs of a mixer at most.
-pub(crate) const INPUTS_MAX: usize = 6;
+pub(crate) const INPUTS_MAX: usize = 5;
 
-/// Weights of one set, [`WEIGHT_ONE`] each for a weight of one.
-pub(crate) type Weights = [i16; INPUTS_MAX];
+/// Weights of one set of so many inputs, [`WEIGHT_ONE`] each for a weight of one.
+pub(crate) type Weights<const INPUTS: usize> = [i16; INPUTS];
 
 /// A weight of one.
 pub(crate) const WEIGHT_ONE: i32 = 8192;
@@ -142,9 +148,16 @@ impl Mix {
         self.count += 1;
     }
 
+    /// Adds what a fine chance says, by its first word.
+    #[inline]
+    fn add_fine(&mut self, high: u16) {
+        self.stretched[self.count] = stretch(u32::from(high >> 4).clamp(1, 4095));
+        self.count += 1;
+    }
+
     /// Codes a decision, and teaches the weights which predictions were right.
     #[inline]
-    pub(crate) fn code<C: Coder>(&self, coder: &mut C, weights: &mut Weights, bit: bool, rate: i32) -> bool {
+    pub(crate) fn code<C: Coder>(&self, coder: &mut C, weights: &mut [i16], bit: bool, rate: i32) -> bool {
         let inputs = || self.stretched.iter().take(self.count);
         let sum: i32 = inputs().zip(weights.iter()).map(|(input, weight)| input * i32::from(*weight)).sum();
         let probability = squash((sum / WEIGHT_ONE).clamp(-2047, 2047));
@@ -157,6 +170,31 @@ impl Mix {
         bit
     }
 }
+
+/// Codes a decision under a fine chance and two others, by where they stand, mixed; all of them learn.
+#[inline]
+pub(crate) fn code_mixed<C: Coder>(
+    words: &mut [u16],
+    coder: &mut C,
+    (fine, others): (usize, [usize; 2]),
+    weights: &mut Weights<3>,
+    (rate, lessons_max): (i32, u32),
+    bit: bool,
+) -> bool {
+    let mut mix = Mix::new();
+    mix.add_fine(words[fine]);
+    for slot in others {
+        mix.add(words[slot]);
+    }
+    let bit = mix.code(coder, weights, bit, rate);
+    learn_fine(&mut words[fine..fine + FINE_WORDS], bit, lessons_max);
+    for slot in others {
+        learn(&mut words[slot], bit, MIXED_LESSONS);
+    }
+    bit
+}
+
+const MIXED_LESSONS: u16 = 15;
 
 /// Eighths of a prediction that count after 0 ..= 15 lessons.
 const TRUST: [i32; 16] = [0, 3, 4, 5, 6, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8];

@@ -34,6 +34,8 @@ impl Algorithm {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[repr(u8)]
 pub enum Profile {
+    /// 4 KiB.
+    Kib4 = 0,
     /// 8 KiB.
     #[default]
     Kib8 = 1,
@@ -46,6 +48,7 @@ impl Profile {
     #[must_use]
     pub const fn words(self) -> usize {
         match self {
+            Self::Kib4 => WORDS_4,
             Self::Kib8 => WORDS_8,
             Self::Kib16 => WORDS_16,
         }
@@ -59,6 +62,7 @@ impl Profile {
 
     pub(crate) const fn numbered(number: u8) -> Option<Self> {
         match number {
+            0 => Some(Self::Kib4),
             1 => Some(Self::Kib8),
             2 => Some(Self::Kib16),
             _ => None,
@@ -67,8 +71,10 @@ impl Profile {
 }
 
 /// Bytes of a patcher besides the words of its state: buffers, history, digest.
-const BESIDES_BYTES: usize = 1280;
+const BESIDES_BYTES: usize = 1408;
 
+/// Words of state in 4 KiB.
+pub const WORDS_4: usize = (4096 - BESIDES_BYTES) / 2;
 /// Words of state in 8 KiB.
 pub const WORDS_8: usize = (8192 - BESIDES_BYTES) / 2;
 /// Words of state in 16 KiB.
@@ -89,5 +95,6 @@ pub const fn ram_bytes(algorithm: i32, parameters: &[u8]) -> Result<u32, PatchEr
     }
 }
 
+const _: () = assert!(size_of::<crate::PatcherOf<WORDS_4>>() <= 4096);
 const _: () = assert!(size_of::<crate::PatcherOf<WORDS_8>>() <= 8192);
 const _: () = assert!(size_of::<crate::PatcherOf<WORDS_16>>() <= 16_384);

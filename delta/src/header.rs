@@ -1,7 +1,7 @@
 //! First bytes of a patch: what it is for, and how much state it takes.
 
 use crate::PatchError;
-use crate::codec::TABLES_AT;
+use crate::codec::Slots;
 use crate::digest::{DIGEST_BYTES_MAX, ImageDigest};
 use crate::fields::Architecture;
 use crate::format::{IMAGE_BYTES_MAX, Profile};
@@ -23,8 +23,8 @@ pub(crate) struct Header {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Tables {
     pub(crate) profile: Profile,
-    /// Binary logarithm of the number of chances for bytes.
-    pub(crate) literal_bits: u8,
+    /// Place of the number of chances for bytes in [`LITERALS`].
+    pub(crate) literals: u8,
     /// Binary logarithm of the number of substitutions; 0 for none.
     pub(crate) substitution_bits: u8,
     /// Number of anchors: as many as the profile leaves room for.
@@ -47,13 +47,18 @@ const FULL_DIGESTS: u8 = 1;
 
 impl Tables {
     /// Divides the words of a profile; `None` where they are too few.
-    pub(crate) const fn divided(profile: Profile, literal_bits: u8, substitution_bits: u8) -> Option<Self> {
-        let tables = Self { profile, literal_bits, substitution_bits, anchors: 0 };
-        let taken = TABLES_AT + (1 << literal_bits) + tables.substitutions();
+    pub(crate) const fn divided(profile: Profile, literals: u8, substitution_bits: u8) -> Option<Self> {
+        let tables = Self { profile, literals, substitution_bits, anchors: 0 };
+        let taken = Slots::of(profile).tables + tables.literals() + tables.substitutions();
         match profile.words().checked_sub(taken) {
             Some(left) => Some(Self { anchors: (left / crate::anchors::ANCHOR_WORDS) as u16, ..tables }),
             None => None,
         }
+    }
+
+    /// Chances for bytes.
+    pub(crate) const fn literals(self) -> usize {
+        LITERALS[(self.literals & 7) as usize]
     }
 
     /// Words of the substitutions.
@@ -155,7 +160,7 @@ impl Tables {
         let (profile, literals, substitutions) = (byte >> 6, byte >> 3 & 7, byte & 7);
         let substitution_bits = if substitutions == 0 { 0 } else { SUBSTITUTION_BITS_LESS + substitutions };
         match Profile::numbered(profile) {
-            Some(profile) => Self::divided(profile, LITERAL_BITS_MIN + literals, substitution_bits),
+            Some(profile) => Self::divided(profile, literals, substitution_bits),
             None => None,
         }
     }
@@ -163,12 +168,12 @@ impl Tables {
     #[cfg(any(test, feature = "make"))]
     const fn packed(self) -> u8 {
         let substitutions = self.substitution_bits.saturating_sub(SUBSTITUTION_BITS_LESS);
-        (self.profile as u8) << 6 | (self.literal_bits - LITERAL_BITS_MIN) << 3 | substitutions
+        (self.profile as u8) << 6 | self.literals << 3 | substitutions
     }
 }
 
-/// Smallest table of literals, as three bits of 0 say it.
-const LITERAL_BITS_MIN: u8 = 8;
+/// Sizes of the table of literals, by the number that says them.
+const LITERALS: [usize; 8] = [128, 256, 384, 512, 768, 1024, 2048, 4096];
 /// Three bits of 1 say a table of substitutions with 128 entries.
 const SUBSTITUTION_BITS_LESS: u8 = 6;
 

@@ -4,7 +4,7 @@ use crate::chance;
 use crate::coder::Coder;
 
 /// Words of the state for the chances of one kind of number.
-pub(crate) const NUMBER_WORDS: usize = WIDTHS + 3 * 16;
+pub(crate) const NUMBER_WORDS: usize = WIDTHS + 3 * 8;
 
 /// Chances for how many bits a number has; longer ones share the last.
 const WIDTHS: usize = 24;
@@ -28,10 +28,8 @@ pub(crate) fn code<C: Coder>(coder: &mut C, chances: &mut [u16], value: u32) -> 
         let bit = value >> place & 1 != 0;
         let below = at - 1 - place;
         let bit = if below < 2 {
-            let slot = WIDTHS
-                + (at - 1).min(15) as usize * 3
-                + (read & ((1 << below) - 1)) as usize
-                + below as usize;
+            let slot =
+                WIDTHS + (at - 1).min(7) as usize * 3 + (read & ((1 << below) - 1)) as usize + below as usize;
             chance::code(coder, &mut chances[slot], bit, LESSONS_MAX)
         } else {
             coder.code(1 << 15, bit)

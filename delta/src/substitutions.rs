@@ -14,12 +14,13 @@ pub(crate) struct Substitutions {
 pub(crate) struct Expected {
     /// Difference to the byte of the base.
     pub(crate) difference: u8,
-    /// 0: nothing known; 1 and 2: by the halfword; 3 and 4: by the word. The higher of two is trusted more.
+    /// 0: nothing known; 1 and 2: by the third key; 3 and 4: by the second; 5 and 6: by the first. The higher of two
+    /// is trusted more.
     pub(crate) source: u8,
 }
 
-/// Places of a byte in the table, by its word and by its halfword.
-pub(crate) type Places = [(usize, u16); 2];
+/// Places of a byte in the table, the surest first.
+pub(crate) type Places = [(usize, u16); 3];
 
 impl Substitutions {
     pub(crate) const fn new(start: usize, bits: u8) -> Self {
@@ -30,9 +31,9 @@ impl Substitutions {
         self.bits > 0
     }
 
-    /// Finds the places of a byte by two keys that tell what surrounds it.
-    pub(crate) fn places(&self, word_key: u64, half_key: u64) -> Places {
-        [word_key, half_key].map(|key| {
+    /// Finds the places of a byte by keys that tell what surrounds it, the surest first.
+    pub(crate) fn places(&self, keys: [u64; 3]) -> Places {
+        keys.map(|key| {
             let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
             let at = (hash >> (64 - u32::from(self.bits))) as usize;
             (self.start + at, (hash >> 20 & 31) as u16)
@@ -40,7 +41,7 @@ impl Substitutions {
     }
 
     pub(crate) fn expected(words: &[u16], places: &Places) -> Expected {
-        for (&(at, check), source) in places.iter().zip([3, 1]) {
+        for (&(at, check), source) in places.iter().zip([5, 3, 1]) {
             let entry = words[at];
             let trust = entry & 7;
             if trust > 0 && entry >> 3 & 31 == check {
@@ -78,10 +79,10 @@ mod tests {
     #[test]
     fn same_surroundings_expect_the_same_difference() {
         let (table, mut words) = (Substitutions::new(1, 4), [0; 17]);
-        let places = table.places(7, 9);
+        let places = table.places([7, 9, 11]);
         assert_eq!(Substitutions::expected(&words, &places), Expected::default());
         Substitutions::learn(&mut words, &places, 5);
-        assert_eq!(Substitutions::expected(&words, &places), Expected { difference: 5, source: 3 });
+        assert_eq!(Substitutions::expected(&words, &places), Expected { difference: 5, source: 5 });
         Substitutions::learn(&mut words, &places, 0);
         assert_eq!(Substitutions::expected(&words, &places), Expected::default());
     }

@@ -19,7 +19,7 @@ def check(rows, binaries, scratch):
     folder = scratch / "delta"
     folder.mkdir(parents=True, exist_ok=True)
     for name, old, new in pairs():
-        for kib in ("8", "16"):
+        for kib in ("4", "8", "16"):
             with rows.row("FORMAT.md in Python", "1", f"delta of {name}, {kib} KiB") as row:
                 patch = made(binaries, folder, old, new, kib)
                 if delta_decoder.Patch(old, patch).apply() != new:

@@ -37,7 +37,8 @@ def divided(number, by):
 
 # --- The header ------------------------------------------------------------------------------------------------------
 
-WORDS = {1: (8192 - 1280) // 2, 2: (16384 - 1280) // 2}
+WORDS = {0: 1344, 1: 3392, 2: 7488}
+LITERALS = [128, 256, 384, 512, 768, 1024, 2048, 4096]
 REGIONS_MAX, WINDOWS_MAX = 8, 4
 
 
@@ -50,7 +51,8 @@ class Header:
             raise Malformed("the header is of another version")
         self.architecture = fields.ARCHITECTURES[first & 7]
         self.words = WORDS[tables >> 6]
-        self.literal_bits = 8 + (tables >> 3 & 7)
+        self.has_few = tables >> 6 == 0
+        self.literals = LITERALS[tables >> 3 & 7]
         self.substitution_bits = 6 + (tables & 7) if tables & 7 else 0
         digest_bytes = 32 if options & 1 else DIGEST_BYTES
         self.base_digest, self.target_digest = self.take(digest_bytes), self.take(digest_bytes)
@@ -199,24 +201,37 @@ def learned(chance, bit, lessons_max):
 # --- Words of the state ----------------------------------------------------------------------------------------------
 
 ALIGNMENTS = MOVEMENTS = 6
-NUMBER_WORDS = 24 + 3 * 16
-ORDER_0_AT = 0
-HIT_AT = ORDER_0_AT + 512
-HIT_SOURCE_AT = HIT_AT + 12 * 4 * 2 * 2
-FIELD_AT = HIT_SOURCE_AT + 4 * 4 * 2
-FIELD_MORE_AT = FIELD_AT + KINDS * 32 * 2
-FIELD_NEW_AT = FIELD_MORE_AT + KINDS * 8
+NUMBER_WORDS = 24 + 3 * 8
+HIT_AT = 0
+HIT_SOURCE_AT = HIT_AT + 12 * 4 * 2
+FIELD_AT = HIT_SOURCE_AT + 6 * 4 * 2
+FIELD_MORE_AT = FIELD_AT + KINDS * 8 * 2
+FIELD_NEW_AT = FIELD_MORE_AT + 2 * 8
 FIELD_OWN_AT = FIELD_NEW_AT + KINDS * 2
-DIFFERENCE_AT = FIELD_OWN_AT + KINDS * 2
-FLOW_AT = DIFFERENCE_AT + 4 * 4 + 5
+FIELD_NEAR_AT = FIELD_OWN_AT + KINDS * 2
+DIFFERENCE_AT = FIELD_NEAR_AT + 2 * 32
+FLOW_AT = DIFFERENCE_AT + 4 * 4 + 7
 END_AT = FLOW_AT + 2 * 16
 SEEK_AT = END_AT + 8
-SEEK_NUMBER_AT = SEEK_AT + 2 * (ALIGNMENTS + 3)
-OWN_NUMBER_AT = SEEK_NUMBER_AT + NUMBER_WORDS
-TARGET_NUMBER_AT = OWN_NUMBER_AT + NUMBER_WORDS
-NEAR_NUMBER_AT = TARGET_NUMBER_AT + NUMBER_WORDS
-TABLES_AT = NEAR_NUMBER_AT + NUMBER_WORDS
+SIZED_AT = SEEK_AT + 2 * (ALIGNMENTS + 3)
 HIT_AT_FIRST = 62000
+
+
+class Slots:
+    """Places of the chances that there are fewer of in 4 KiB."""
+
+    def __init__(self, has_few):
+        numbers = [0, 0, 1, 1] if has_few else [0, 1, 2, 3]
+        self.seek_number, self.own_number, self.target_number, self.near_number = (
+            SIZED_AT + at * NUMBER_WORDS for at in numbers)
+        self.order_0 = SIZED_AT + (numbers[3] + 1) * NUMBER_WORDS
+        self.lanes = 0 if has_few else 1
+        self.operation = self.order_0 + 256 * (self.lanes + 1)
+        self.operation_shift, self.byte_shift = (26, 26) if has_few else (24, 25)
+        self.byte = self.operation + (1 << 32 - self.operation_shift)
+        self.latest = self.byte + (1 << 32 - self.byte_shift)
+        self.latest_misses = 1 if has_few else 7
+        self.tables = self.latest + KINDS * 4 * (self.latest_misses + 1)
 
 
 class Anchors:
@@ -272,6 +287,22 @@ class Anchors:
         return None if nearest is None else nearest[1]
 
 
+def operation(architecture, data):
+    """What the instruction that starts with these bytes does."""
+    first, second = data[0], data[1]
+    if architecture in (fields.Thumb, fields.Avr):
+        return second
+    if architecture is fields.Arm64:
+        return data[3]
+    if architecture is fields.Xtensa:
+        return first & 15 | second & 0xF0
+    if architecture is fields.RiscV:
+        if first & 3 == 3:
+            return first & 0x7C | second >> 4 & 3 | second << 1 & 0x80
+        return first & 3 | second & 0xE0 | second << 2 & 0x10
+    return first
+
+
 def moved_to_front(items, at, value):
     """Takes the entry at a place out, and puts a value before all others."""
     del items[at]
@@ -293,8 +324,9 @@ class Patch:
         for at in range(HIT_AT, FIELD_MORE_AT, 2):
             self.words[at:at + 2] = HIT_AT_FIRST, 2
         for at in range(HIT_AT, HIT_SOURCE_AT, 2):
-            self.words[at] = 65536 - (65536 - HIT_AT_FIRST >> (at - HIT_AT) // 16 // 3)
-        self.substitutions_at = TABLES_AT + (1 << header.literal_bits)
+            self.words[at] = 65536 - (65536 - HIT_AT_FIRST >> (at - HIT_AT) // 8 // 3)
+        self.slots = Slots(header.has_few)
+        self.substitutions_at = self.slots.tables + header.literals
         anchors_at = self.substitutions_at + (1 << header.substitution_bits if header.substitution_bits else 0)
         if anchors_at > header.words:
             raise Malformed("the tables are larger than the state")
@@ -303,12 +335,14 @@ class Patch:
         self.latest = 0
         self.base_end = self.copy_end = 0
         self.alignments = [0] * ALIGNMENTS
-        self.instruction_at = 0
+        self.instruction_at = self.instruction_start = self.operation = 0
         self.run = self.misses = 0
         self.movements = [0] * MOVEMENTS
         self.field_misses = [0] * KINDS
         self.differences = [[0] * 4 for _ in range(4)]
         self.weights = [[WEIGHT_ONE * 3 // 10] * 5 for _ in range(8)]
+        self.hit_weights = [[WEIGHT_ONE * 4 // 10] * 3 for _ in range(8)]
+        self.field_weights = [[WEIGHT_ONE * 4 // 10] * 3 for _ in range(KINDS)]
 
     def apply(self):
         size = self.header.target_size
@@ -357,14 +391,38 @@ class Patch:
         return bit
 
     def fine(self, slot, lessons_max):
+        bit = self.coder.code(min(max(self.words[slot], 2), 65534))
+        self.learn_fine(slot, bit, lessons_max)
+        return bit
+
+    def learn_fine(self, slot, bit, lessons_max):
         high, low = self.words[slot:slot + 2]
         now, lessons = (high << 16 | low) >> 10, low & 0x3FF
-        bit = self.coder.code(min(max(high, 2), 65534))
         goal = (1 << 22) - 1 if bit else 0
         share = 2 * lessons + 3
         value = now + divided((goal - now) * 2 + (share - 1 if bit else 1 - share), share)
         value = value << 10 | (lessons + 1 if lessons < lessons_max else lessons)
         self.words[slot:slot + 2] = value >> 16 & 0xFFFF, value & 0xFFFF
+
+    def mixed(self, fine, others, weights, rate, lessons_max):
+        """Reads a decision under a fine chance and two others."""
+        words = self.words
+        inputs = [STRETCH[max(words[fine] >> 4, 1)]]
+        inputs += [STRETCH[words[slot] >> 4] * TRUST[words[slot] & 15] >> 3 for slot in others]
+        bit = self.mix(inputs, weights, rate)
+        self.learn_fine(fine, bit, lessons_max)
+        for slot in others:
+            words[slot] = learned(words[slot], bit, 15)
+        return bit
+
+    def mix(self, inputs, weights, rate):
+        total = divided(sum(one * weight for one, weight in zip(inputs, weights)), WEIGHT_ONE)
+        probability = squash(min(max(total, -2047), 2047))
+        bit = self.coder.code(probability)
+        error = (bit << 16) - probability
+        for index, one in enumerate(inputs):
+            step = one * (error >> 4) * rate + (1 << 16) >> 17
+            weights[index] = min(max(weights[index] + step, -32768), 32767)
         return bit
 
     def number(self, start):
@@ -374,7 +432,7 @@ class Patch:
         value = 1
         for below in range(width):
             if below < 2:
-                slot = start + 24 + min(width - 1, 15) * 3 + (value & (1 << below) - 1) + below
+                slot = start + 24 + min(width - 1, 7) * 3 + (value & (1 << below) - 1) + below
                 bit = self.chance(slot, 13)
             else:
                 bit = self.coder.code(1 << 15)
@@ -412,20 +470,15 @@ class Patch:
         for key in keys:
             hashed = key * 0x9E3779B1 & M32
             contexts.append((hashed << 13 | hashed >> 19) & M32)
-        weights, words, shift = self.weights[is_difference * 4 + lane], self.words, 32 - self.header.literal_bits
+        weights, words, slots_of = self.weights[is_difference * 4 + lane], self.words, self.slots
         node = 1
         for _ in range(8):
             spread = node * 0x2545F491 & M32
-            slots = [ORDER_0_AT + 256 * (lane & 1) + node]
-            slots += [TABLES_AT + (((context ^ spread) * 0x85EBCA6B & M32) >> shift) for context in contexts]
+            slots = [slots_of.order_0 + 256 * (lane & slots_of.lanes) + node]
+            hashes = [((context ^ spread) * 0x85EBCA6B & M32) >> 16 for context in contexts]
+            slots += [slots_of.tables + (hashed * self.header.literals >> 16) for hashed in hashes]
             inputs = [STRETCH[words[slot] >> 4] * TRUST[words[slot] & 15] >> 3 for slot in slots]
-            total = divided(sum(one * weight for one, weight in zip(inputs, weights)), WEIGHT_ONE)
-            probability = squash(min(max(total, -2047), 2047))
-            bit = self.coder.code(probability)
-            error = (bit << 16) - probability
-            for index, one in enumerate(inputs):
-                step = one * (error >> 4) * 6 + (1 << 16) >> 17
-                weights[index] = min(max(weights[index] + step, -32768), 32767)
+            bit = self.mix(inputs, weights, 6)
             for slot in slots:
                 words[slot] = learned(words[slot], bit, 15)
             node = node << 1 | bit
@@ -441,12 +494,12 @@ class Patch:
             if self.chance(SEEK_AT + index * 2 + after_gap, 13):
                 return "base", guess
         if self.chance(SEEK_AT + (ALIGNMENTS + 2) * 2 + after_gap, 13):
-            at = position - self.number(OWN_NUMBER_AT) - 1
+            at = position - self.number(self.slots.own_number) - 1
             if at < 0:
                 raise Malformed("it copies from before the target")
             return "target", at
         expected = position + self.alignments[0]
-        at = expected + unzigzag(self.number(SEEK_NUMBER_AT)) & M32
+        at = expected + unzigzag(self.number(self.slots.seek_number)) & M32
         if at >= len(self.base):
             raise Malformed("it copies from outside the base")
         return "base", at
@@ -489,6 +542,7 @@ class Patch:
         is_instruction = at >= self.instruction_at
         if is_instruction:
             self.instruction_at = at + self.architecture.instruction_bytes(data)
+            self.instruction_start, self.operation = at, operation(self.architecture, data)
         here = header.of_base(at) if origin == "base" else header.of_target(at)
         field = self.recognise(data, at, here, is_instruction)
         if field and field[1] > min(header.target_size - position, len(image) - at):
@@ -511,14 +565,7 @@ class Patch:
         byte, position = view[4], len(self.target)
         places = self.places(origin, view, at)
         difference, source = self.expected(places)
-        lane = position & 1
-        if source == 0:
-            run = self.run if self.run < 4 else 11 if self.run >= 512 else self.run.bit_length() - 1 + 2
-            slot = HIT_AT + ((run * 4 + (self.misses & 3)) * 2 + lane) * 2
-        else:
-            run = self.run if self.run < 4 else 3
-            slot = HIT_SOURCE_AT + ((source - 1) * 4 + run) * 2
-        if self.fine(slot, 1000):
+        if self.hit(byte + difference & 0xFF, source, at):
             self.run += 1
             coded = byte + difference & 0xFF
         else:
@@ -529,6 +576,21 @@ class Patch:
         self.learn_substitution(places, coded - byte & 0xFF)
         self.misses = self.misses << 1 & M32 | (self.run == 0)
         return bytes([coded])
+
+    def hit(self, guess, source, at):
+        run = self.run if self.run < 4 else 11 if self.run >= 512 else self.run.bit_length() - 1 + 2
+        if source == 0:
+            slot = HIT_AT + (run * 4 + (self.misses & 3)) * 2
+        else:
+            slot = HIT_SOURCE_AT + ((source - 1) * 4 + min(run, 3)) * 2
+        if run >= 7:
+            return self.fine(slot, 1000)
+        slots = self.slots
+        key = self.operation << 2 | at - self.instruction_start & 3
+        operation_at = slots.operation + ((key * 0x9E3779B1 & M32) >> slots.operation_shift)
+        key = guess << 2 | len(self.target) & 3
+        byte_at = slots.byte + ((key * 0x9E3779B1 & M32) >> slots.byte_shift)
+        return self.mixed(slot, [operation_at, byte_at], self.hit_weights[7 if source else run], 7, 1000)
 
     def ends(self):
         return self.chance(END_AT + (self.misses & 3) + 4 * (len(self.target) & 1), 13)
@@ -554,9 +616,10 @@ class Patch:
             return []
         read = lambda start, count: int.from_bytes(view[start:start + count], "little")
         if self.architecture in (fields.Plain, fields.Xtensa, fields.X86):
-            keys = read(2, 4) | 1 << 40, read(3, 2) | 2 << 40
+            word = read(2, 4) | 1 << 40
         else:
-            keys = read(4 - (at & 3), 4) | (at & 3) + 4 << 40, read(4 - (at & 1), 2) | (at & 1) + 8 << 40
+            word = read(4 - (at & 3), 4) | (at & 3) + 4 << 40
+        keys = word, read(4, 2) | 2 << 40, read(4, 2) >> 5 | 3 << 40
         places = []
         for key in keys:
             hashed = key * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
@@ -564,7 +627,7 @@ class Patch:
         return places
 
     def expected(self, places):
-        for (at, check), source in zip(places, (3, 1)):
+        for (at, check), source in zip(places, (5, 3, 1)):
             entry = self.words[at]
             if entry & 7 and entry >> 3 & 31 == check:
                 return entry >> 8, source + (entry & 7 > 2)
@@ -590,11 +653,14 @@ class Patch:
 
     def field(self, origin, field, view, at, here, length):
         kind, size, target = field
-        movements, context = self.candidates(origin, field, here, length)
+        movements, contexts = self.candidates(origin, field, here, length)
         if origin == "target":
             is_first = self.chance(FIELD_OWN_AT + kind * 2, 15)
         else:
-            is_first = self.fine(FIELD_AT + (kind * 32 + context) * 2, 400)
+            context, near, latest = contexts
+            others = FIELD_NEAR_AT + near + (32 if kind else 0), self.slots.latest + latest * KINDS + kind
+            slot = FIELD_AT + (kind * 8 + context) * 2
+            is_first = self.mixed(slot, others, self.field_weights[kind], 3, 400)
         if is_first:
             return self.settled(origin, field, view, movements[0], 0)
         if length > 0 and self.ends():
@@ -603,10 +669,10 @@ class Patch:
             self.field_misses[kind] = self.field_misses[kind] << 1 & 0xFF | 1
             return self.copied(origin, view, at, False)
         for index in range(1, len(movements)):
-            slot = FIELD_OWN_AT + kind * 2 + index if origin == "target" else FIELD_MORE_AT + kind * 8 + min(index, 8) - 1
+            slot = FIELD_OWN_AT + kind * 2 + index if origin == "target" else FIELD_MORE_AT + min(kind, 1) * 8 + min(index, 8) - 1
             if self.chance(slot, 15):
                 return self.settled(origin, field, view, movements[index], index)
-        numbers_at = TARGET_NUMBER_AT if size > 3 else NEAR_NUMBER_AT
+        numbers_at = self.slots.target_number if size > 3 else self.slots.near_number
         farther = unzigzag(self.number(numbers_at)) * fields.unit(self.architecture, kind)
         return self.settled(origin, field, view, signed32(movements[0] + farther), None)
 
@@ -624,7 +690,7 @@ class Patch:
         if origin == "target":
             add(0)
             add(shift)
-            return movements, 0
+            return movements, None
         below, below_at, above, is_exact = self.anchors.told(target)
         is_brought = here - target & M32 <= length
         is_near = here + 2048 - target & M32 < 4096
@@ -638,8 +704,12 @@ class Patch:
         for movement in self.movements:
             add(movement)
         agrees = is_brought if with_copy else below == above
-        run = 0 if self.run == 0 else 1 if self.run < 8 else 2 if self.run < 32 else 3
-        return movements, is_exact << 4 | agrees << 3 | run << 1 | self.field_misses[kind] & 1
+        context = is_exact << 2 | agrees << 1 | (self.run >= 8)
+        near = 7 if below is None else min((target - below_at & M32).bit_length() // 2, 7)
+        near = near << 2 | (below == above) << 1 | (movements[0] == shift)
+        misses = self.field_misses[kind] & self.slots.latest_misses
+        latest = misses << 2 | (movements[0] == self.movements[0]) << 1 | with_copy
+        return movements, (context, near, latest)
 
     def settled(self, origin, field, view, movement, index):
         kind, size, target = field

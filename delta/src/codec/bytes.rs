@@ -1,6 +1,6 @@
 //! Literals, and bytes of copies that are not the base's.
 
-use super::{BYTE_SETS, Codec, ORDER_0_AT, Source, TABLES_AT, Truth, Unit, VIEW_BEFORE};
+use super::{BYTE_SETS, Codec, Source, Truth, Unit, VIEW_BEFORE};
 use crate::chance::{self, Mix};
 use crate::coder::{Coder, Subject};
 
@@ -60,14 +60,14 @@ impl Codec {
         let contexts = contexts(surroundings);
         let set = usize::from(surroundings.is_difference) * 4 + surroundings.lane as usize;
         debug_assert!(set < BYTE_SETS);
-        let order_0 = ORDER_0_AT + 256 * (surroundings.lane & 1) as usize;
+        let order_0 = self.slots.order_0 + 256 * (surroundings.lane & self.slots.order_0_lanes) as usize;
         let mut node = 1_usize;
         for place in (0..8).rev() {
             let mut slots = [order_0 + node; CONTEXTS + 1];
             let spread = (node as u32).wrapping_mul(0x2545_f491);
             for (slot, context) in slots[1..].iter_mut().zip(contexts) {
                 let hash = (context ^ spread).wrapping_mul(0x85eb_ca6b);
-                *slot = TABLES_AT + (hash >> self.hash_shift) as usize;
+                *slot = self.slots.tables + (((hash >> 16) * self.literal_slots) >> 16) as usize;
             }
             let mut mix = Mix::new();
             for slot in slots {

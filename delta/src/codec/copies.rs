@@ -1,10 +1,8 @@
 //! Copied bytes: as the base has them, or differing.
 
 use super::bytes::Surroundings;
-use super::{
-    Codec, DIFFERENCE_AT, END_AT, HIT_AT, HIT_SOURCE_AT, Origin, Place, Source, Truth, Unit, VIEW_BEFORE,
-    View,
-};
+use super::slots::{DIFFERENCE_AT, END_AT, HIT_AT, HIT_SOURCE_AT};
+use super::{Codec, HIT_SETS, Origin, Place, Source, Truth, Unit, VIEW_BEFORE, View};
 use crate::chance::{self, FINE_WORDS};
 use crate::coder::{Coder, Subject};
 use crate::fields::{self, Architecture};
@@ -31,6 +29,8 @@ impl Codec {
         let is_instruction = at >= self.instruction_at;
         if is_instruction {
             self.instruction_at = at.wrapping_add(self.architecture.instruction_bytes(bytes));
+            self.instruction_start = at;
+            self.operation = self.architecture.operation(bytes);
         }
         let address = self.address(from, at);
         let available = match from {
@@ -88,7 +88,7 @@ impl Codec {
         let expected = places.map_or(Expected::default(), |places| Substitutions::expected(words, &places));
         let guess = byte.wrapping_add(expected.difference);
         coder.turn_to(Subject::Hit);
-        let made = if self.hit(words, coder, expected.source, left > 0 && known == guess) {
+        let made = if self.hit(words, coder, (expected.source, guess), at, left > 0 && known == guess) {
             self.run += 1;
             guess
         } else {
@@ -113,14 +113,32 @@ impl Codec {
         chance::code(coder, &mut words[slot], does, END_LESSONS)
     }
 
-    fn hit<C: Coder>(&mut self, words: &mut [u16], coder: &mut C, expected: u8, does: bool) -> bool {
+    /// Codes whether a byte is as expected. Long runs are told by their length alone; else by what instruction the
+    /// byte belongs to as well, and by the byte.
+    fn hit<C: Coder>(
+        &mut self,
+        words: &mut [u16],
+        coder: &mut C,
+        (source, guess): (u8, u8),
+        at: u32,
+        does: bool,
+    ) -> bool {
         let run = run_class(self.run);
-        let lane = (self.position & 1) as usize;
-        let slot = match expected.checked_sub(1) {
-            None => HIT_AT + ((run * 4 + (self.misses & 3) as usize) * 2 + lane) * FINE_WORDS,
+        let slot = match source.checked_sub(1) {
+            None => HIT_AT + (run * 4 + (self.misses & 3) as usize) * FINE_WORDS,
             Some(source) => HIT_SOURCE_AT + (usize::from(source) * 4 + run.min(3)) * FINE_WORDS,
         };
-        chance::code_fine(coder, &mut words[slot..slot + FINE_WORDS], does, HIT_LESSONS)
+        if run >= HIT_SETS {
+            return chance::code_fine(coder, &mut words[slot..slot + FINE_WORDS], does, HIT_LESSONS);
+        }
+        let slots = self.slots;
+        let hash = |key: u32, shift: u32| (key.wrapping_mul(0x9e37_79b1) >> shift) as usize;
+        let place = at.wrapping_sub(self.instruction_start) & 3;
+        let operation = slots.operation + hash(u32::from(self.operation) << 2 | place, slots.operation_shift);
+        let byte = slots.byte + hash(u32::from(guess) << 2 | self.position & 3, slots.byte_shift);
+        let set = if source > 0 { HIT_SETS } else { run };
+        let (weights, learning) = (&mut self.hit_weights[set], (HIT_RATE, HIT_LESSONS));
+        chance::code_mixed(words, coder, (slot, [operation, byte]), weights, learning, does)
     }
 
     /// Codes a byte that is not what was expected.
@@ -159,7 +177,8 @@ impl Codec {
         made
     }
 
-    /// Finds where the substitutions keep a byte of the base, by its word and its halfword.
+    /// Finds where the substitutions keep a byte of the base: by its word, by the byte after it too, and by those
+    /// two without the lowest bits.
     fn surrounded(&self, from: Origin, view: &View, at: u32) -> Option<Places> {
         if !self.substitutions.is_used() || from == Origin::Target {
             return None;
@@ -167,17 +186,18 @@ impl Codec {
         let read = |start: usize, count: usize| {
             view[start..start + count].iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte))
         };
-        let (word_key, half_key) = match self.architecture {
+        let word = match self.architecture {
             Architecture::Plain | Architecture::Xtensa | Architecture::X86 => {
-                (read(VIEW_BEFORE - 2, 4) | 1 << 40, read(VIEW_BEFORE - 1, 2) | 2 << 40)
+                read(VIEW_BEFORE - 2, 4) | 1 << 40
             }
             Architecture::Thumb | Architecture::Avr | Architecture::RiscV | Architecture::Arm64 => {
-                let (in_word, in_half) = ((at & 3) as usize, (at & 1) as usize);
-                let word = read(VIEW_BEFORE - in_word, 4) | (in_word as u64 + 4) << 40;
-                (word, read(VIEW_BEFORE - in_half, 2) | (in_half as u64 + 8) << 40)
+                let in_word = (at & 3) as usize;
+                read(VIEW_BEFORE - in_word, 4) | (in_word as u64 + 4) << 40
             }
         };
-        Some(self.substitutions.places(word_key, half_key))
+        let pair = read(VIEW_BEFORE, 2);
+        // Numbers that lie near each other changed alike: names that are counted, offsets into one table.
+        Some(self.substitutions.places([word, pair | 2 << 40, pair >> NEAR_BITS | 3 << 40]))
     }
 }
 
@@ -194,6 +214,9 @@ const fn run_class(run: u32) -> usize {
 
 /// A copy this long tells how far what it holds moved.
 const ANCHORED_BYTES: u32 = 8;
+/// Lowest bits of a number of two bytes that near ones differ in.
+const NEAR_BITS: u32 = 5;
 const HIT_LESSONS: u32 = 1000;
+const HIT_RATE: i32 = 7;
 const END_LESSONS: u16 = 13;
 const DIFFERENCE_LESSONS: u16 = 13;

@@ -1,20 +1,20 @@
 //! Fields of copies: where they point to now.
 
-use super::{
-    Codec, FIELD_AT, FIELD_MORE_AT, FIELD_NEW_AT, FIELD_OWN_AT, MOVEMENTS, NEAR_NUMBER_AT, Origin,
-    TARGET_NUMBER_AT, Truth, Unit, View,
-};
+use super::slots::{FIELD_AT, FIELD_MORE_AT, FIELD_NEAR_AT, FIELD_NEW_AT, FIELD_OWN_AT};
+use super::{Codec, MOVEMENTS, Origin, Truth, Unit, View};
 use crate::chance::{self, FINE_WORDS};
 use crate::coder::{Coder, Subject};
-use crate::fields::{self, Architecture, Field};
+use crate::fields::{self, Architecture, Field, KINDS};
 use crate::numbers::{self, NUMBER_WORDS, unzigzag, zigzag};
 
 /// Movements that a field may have had, likeliest first.
 struct Candidates {
     movements: [i32; 3 + MOVEMENTS],
     count: usize,
-    /// Context of the first one.
+    /// Contexts of the first one: what is known of it, how near that is, and how the latest ones went.
     context: usize,
+    near: usize,
+    latest: usize,
 }
 
 impl Codec {
@@ -45,7 +45,7 @@ impl Codec {
             None
         };
         coder.turn_to(Subject::Field);
-        if goes_first(words, coder, (from, kind), candidates.context, goal.is_some_and(|(at, _)| at == 0)) {
+        if self.goes_first(words, coder, (from, kind), &candidates, goal.is_some_and(|(at, _)| at == 0)) {
             return Some(self.settled(words, (from, field), bytes, (candidates.movements[0], 0)));
         }
         if length > 0 && self.ends(words, coder, left == 0) {
@@ -60,7 +60,7 @@ impl Codec {
         for index in 1..candidates.count {
             let slot = match from {
                 Origin::Target => FIELD_OWN_AT + kind * 2 + index,
-                Origin::Base => FIELD_MORE_AT + kind * 8 + index.min(8) - 1,
+                Origin::Base => FIELD_MORE_AT + kind.min(1) * 8 + index.min(8) - 1,
             };
             if chance::code(coder, &mut words[slot], goal.is_some_and(|(at, _)| at == index), FIELD_LESSONS) {
                 return Some(self.settled(words, (from, field), bytes, (candidates.movements[index], index)));
@@ -70,9 +70,29 @@ impl Codec {
             words,
             coder,
             (self.architecture, field),
+            if field.length > 3 { self.slots.target_number } else { self.slots.near_number },
             (candidates.movements[0], goal.map_or(0, |(_, far)| far)),
         );
         Some(self.settled(words, (from, field), bytes, (movement, usize::MAX)))
+    }
+
+    /// Codes whether a field moved as is likeliest.
+    fn goes_first<C: Coder>(
+        &mut self,
+        words: &mut [u16],
+        coder: &mut C,
+        (from, kind): (Origin, usize),
+        candidates: &Candidates,
+        does: bool,
+    ) -> bool {
+        if from == Origin::Target {
+            return chance::code(coder, &mut words[FIELD_OWN_AT + kind * 2], does, FIELD_LESSONS);
+        }
+        let slot = FIELD_AT + (kind * 8 + candidates.context) * FINE_WORDS;
+        let near = FIELD_NEAR_AT + candidates.near + if kind == 0 { 0 } else { 32 };
+        let latest = self.slots.latest + candidates.latest * KINDS + kind;
+        let weights = &mut self.field_weights[kind];
+        chance::code_mixed(words, coder, (slot, [near, latest]), weights, (FIRST_RATE, FIRST_LESSONS), does)
     }
 
     /// Takes a movement for known, and returns the field with it.
@@ -149,7 +169,7 @@ impl Codec {
         if from == Origin::Target {
             add(0);
             add(shift);
-            return Candidates { movements, count, context: 0 };
+            return Candidates { movements, count, context: 0, near: 0, latest: 0 };
         }
         let told = self.anchors.told(words, field.target);
         // What this copy brought moved with it; so did what is near, unless something is known in between.
@@ -164,16 +184,18 @@ impl Codec {
         add(shift);
         told.above.into_iter().for_each(&mut add);
         self.movements.into_iter().for_each(&mut add);
-        let hint = usize::from(self.field_misses[usize::from(field.kind)] & 1);
         let agrees = if with_copy { is_brought } else { told.below == told.above };
-        let exact = usize::from(told.is_exact);
-        let run = match self.run {
-            0 => 0,
-            1..8 => 1,
-            8..32 => 2,
-            _ => 3,
-        };
-        Candidates { movements, count, context: exact << 4 | usize::from(agrees) << 3 | run << 1 | hint }
+        let class = |far: u32| (u32::BITS - far.leading_zeros()).div_euclid(2).min(7) as usize;
+        let below = told.below.map_or(7, |_| class(field.target.wrapping_sub(told.below_at)));
+        let flags = |one: bool, other: bool| usize::from(one) * 2 + usize::from(other);
+        let misses = self.field_misses[usize::from(field.kind)] & self.slots.latest_misses;
+        Candidates {
+            movements,
+            count,
+            context: flags(told.is_exact, agrees) * 2 + usize::from(self.run >= 8),
+            near: below * 4 + flags(told.below == told.above, movements[0] == shift),
+            latest: usize::from(misses) * 4 + flags(movements[0] == self.movements[0], with_copy),
+        }
     }
 }
 
@@ -183,31 +205,16 @@ const FAR_MAX: u32 = 1 << 22;
 /// Code this near is mostly of the same function.
 const NEAR_BYTES: u32 = 2048;
 
-/// Codes whether a field moved as is likeliest.
-fn goes_first<C: Coder>(
-    words: &mut [u16],
-    coder: &mut C,
-    (from, kind): (Origin, usize),
-    context: usize,
-    does: bool,
-) -> bool {
-    if from == Origin::Target {
-        return chance::code(coder, &mut words[FIELD_OWN_AT + kind * 2], does, FIELD_LESSONS);
-    }
-    let slot = FIELD_AT + (kind * 32 + context) * FINE_WORDS;
-    chance::code_fine(coder, &mut words[slot..slot + FINE_WORDS], does, FIRST_LESSONS)
-}
-
 /// Codes a movement that is none of the candidates, by how far it is from the likeliest.
 fn far<C: Coder>(
     words: &mut [u16],
     coder: &mut C,
     (architecture, field): (Architecture, Field),
+    numbers_at: usize,
     (expected, goal): (i32, i32),
 ) -> i32 {
     coder.turn_to(Subject::Target);
     let unit = fields::unit(architecture, field.kind);
-    let numbers_at = if field.length > 3 { TARGET_NUMBER_AT } else { NEAR_NUMBER_AT };
     let chances = &mut words[numbers_at..numbers_at + NUMBER_WORDS];
     let farther = zigzag(goal.wrapping_sub(expected) / unit);
     expected.wrapping_add(unzigzag(numbers::code(coder, chances, farther)).wrapping_mul(unit))
@@ -220,3 +227,4 @@ fn starts_alike(one: [u8; 8], other: [u8; 8], length: u8) -> bool {
 
 const FIELD_LESSONS: u16 = 15;
 const FIRST_LESSONS: u32 = 400;
+const FIRST_RATE: i32 = 3;

@@ -1,9 +1,7 @@
 //! Where literals and copies start, and where copies come from.
 
-use super::{
-    ALIGNMENTS, Codec, FLOW_AT, OWN_NUMBER_AT, Origin, Part, Place, SEEK_AT, SEEK_NUMBER_AT, Source, Truth,
-    Unit,
-};
+use super::slots::{FLOW_AT, SEEK_AT};
+use super::{ALIGNMENTS, Codec, Origin, Part, Place, Source, Truth, Unit};
 use crate::PatchError;
 use crate::chance;
 use crate::coder::{Coder, Subject};
@@ -71,7 +69,7 @@ impl Codec {
             Part::Base(at) => at.wrapping_sub(expected).cast_signed(),
             Part::Literal | Part::Target(_) => 0,
         };
-        let chances = &mut words[SEEK_NUMBER_AT..SEEK_NUMBER_AT + NUMBER_WORDS];
+        let chances = &mut words[self.slots.seek_number..self.slots.seek_number + NUMBER_WORDS];
         let at = expected.wrapping_add_signed(unzigzag(numbers::code(coder, chances, zigzag(distance))));
         if at >= self.base_size {
             return Err(PatchError::OutsideBase { produced: self.position });
@@ -84,7 +82,7 @@ impl Codec {
             Part::Target(at) => self.position - at - 1,
             Part::Literal | Part::Base(_) => 0,
         };
-        let chances = &mut words[OWN_NUMBER_AT..OWN_NUMBER_AT + NUMBER_WORDS];
+        let chances = &mut words[self.slots.own_number..self.slots.own_number + NUMBER_WORDS];
         let distance = numbers::code(coder, chances, distance);
         let at = self.position.checked_sub(distance).and_then(|at| at.checked_sub(1));
         at.ok_or(PatchError::OutsideTarget { produced: self.position })

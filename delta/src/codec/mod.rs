@@ -5,6 +5,10 @@ mod bytes;
 mod copies;
 mod fields;
 mod flow;
+mod slots;
+
+pub(crate) use slots::Slots;
+use slots::{FIELD_MORE_AT, HIT_AT, HIT_CLASS_WORDS, HIT_SOURCE_AT};
 
 use crate::PatchError;
 use crate::anchors::Anchors;
@@ -12,7 +16,6 @@ use crate::chance::{EVEN, FINE_WORDS, WEIGHT_ONE, Weights};
 use crate::coder::Coder;
 use crate::fields::{Architecture, KINDS};
 use crate::header::Header;
-use crate::numbers::NUMBER_WORDS;
 use crate::space::Space;
 use crate::substitutions::Substitutions;
 
@@ -92,8 +95,9 @@ pub(crate) struct Codec {
     space: Space,
     base_size: u32,
     target_size: u32,
-    /// Shift of a hash to a place in the table of literals.
-    hash_shift: u32,
+    slots: &'static Slots,
+    /// Chances in the table of literals.
+    literal_slots: u32,
     anchors: Anchors,
     substitutions: Substitutions,
     /// Bytes of the target that are coded.
@@ -108,6 +112,9 @@ pub(crate) struct Codec {
     alignments: [i32; ALIGNMENTS],
     /// Where the next instruction of the source of the present copy starts.
     instruction_at: u32,
+    /// Where the present instruction of that source starts, and what it does.
+    instruction_start: u32,
+    operation: u8,
     /// Units since the last miss.
     run: u32,
     /// Latest units of copies, newest lowest: whether they missed.
@@ -118,7 +125,9 @@ pub(crate) struct Codec {
     field_misses: [u8; KINDS],
     /// Per place in a word, the latest differences of bytes, newest first.
     differences: [[u8; DIFFERENCES]; 4],
-    byte_weights: [Weights; BYTE_SETS],
+    byte_weights: [Weights<5>; BYTE_SETS],
+    hit_weights: [Weights<3>; HIT_SETS + 1],
+    field_weights: [Weights<3>; KINDS],
 }
 
 /// What goes on between two steps.
@@ -144,27 +153,8 @@ const DIFFERENCES: usize = 4;
 const HIT_AT_FIRST: u16 = 62_000;
 /// Sets of weights for bytes: literal or difference, by the place in a word.
 const BYTE_SETS: usize = 8;
-
-/// Words of the state for chances that have a place of their own, in this order.
-const ORDER_0_AT: usize = 0;
-const HIT_AT: usize = ORDER_0_AT + 512;
-/// Chances of one class of runs: by the latest two misses and the place in a halfword.
-const HIT_CLASS_WORDS: usize = 4 * 2 * FINE_WORDS;
-const HIT_SOURCE_AT: usize = HIT_AT + 12 * HIT_CLASS_WORDS;
-const FIELD_AT: usize = HIT_SOURCE_AT + 4 * 4 * FINE_WORDS;
-const FIELD_MORE_AT: usize = FIELD_AT + KINDS * 32 * FINE_WORDS;
-const FIELD_NEW_AT: usize = FIELD_MORE_AT + KINDS * 8;
-const FIELD_OWN_AT: usize = FIELD_NEW_AT + KINDS * 2;
-const DIFFERENCE_AT: usize = FIELD_OWN_AT + KINDS * 2;
-const FLOW_AT: usize = DIFFERENCE_AT + 4 * 4 + 5;
-const END_AT: usize = FLOW_AT + 2 * 16;
-const SEEK_AT: usize = END_AT + 8;
-const SEEK_NUMBER_AT: usize = SEEK_AT + 2 * (ALIGNMENTS + 3);
-const OWN_NUMBER_AT: usize = SEEK_NUMBER_AT + NUMBER_WORDS;
-const TARGET_NUMBER_AT: usize = OWN_NUMBER_AT + NUMBER_WORDS;
-const NEAR_NUMBER_AT: usize = TARGET_NUMBER_AT + NUMBER_WORDS;
-/// From here on, the tables whose sizes the header gives.
-pub(crate) const TABLES_AT: usize = NEAR_NUMBER_AT + NUMBER_WORDS;
+/// Classes of runs after which a hit is mixed, each with a set of weights, and one more for substitutions.
+const HIT_SETS: usize = 7;
 
 impl Codec {
     /// Starts a patch, and sets the words of its state.
@@ -179,8 +169,9 @@ impl Codec {
                 *slot = (HIT_AT_FIRST.wrapping_neg() >> (class / 3)).wrapping_neg();
             }
         }
-        let literals = 1 << header.tables.literal_bits;
-        let substitutions_at = TABLES_AT + literals;
+        let literals = header.tables.literals();
+        let slots = Slots::of(header.tables.profile);
+        let substitutions_at = slots.tables + literals;
         let anchors_at = substitutions_at + header.tables.substitutions();
         words[substitutions_at..].fill(0);
         Self {
@@ -188,7 +179,8 @@ impl Codec {
             space: header.space.clone(),
             base_size: header.base_size,
             target_size: header.target_size,
-            hash_shift: 32 - u32::from(header.tables.literal_bits),
+            slots,
+            literal_slots: literals as u32,
             anchors: Anchors::new(anchors_at, header.tables.anchors.into()),
             substitutions: Substitutions::new(substitutions_at, header.tables.substitution_bits),
             position: 0,
@@ -198,12 +190,16 @@ impl Codec {
             copy_end: 0,
             alignments: [0; ALIGNMENTS],
             instruction_at: 0,
+            instruction_start: 0,
+            operation: 0,
             run: 0,
             misses: 0,
             movements: [0; MOVEMENTS],
             field_misses: [0; KINDS],
             differences: [[0; DIFFERENCES]; 4],
             byte_weights: [[(WEIGHT_ONE * 3 / 10) as i16; _]; BYTE_SETS],
+            field_weights: [[(WEIGHT_ONE * 4 / 10) as i16; _]; KINDS],
+            hit_weights: [[(WEIGHT_ONE * 4 / 10) as i16; _]; HIT_SETS + 1],
         }
     }
 

@@ -47,6 +47,18 @@ impl Architecture {
         }
     }
 
+    /// What the instruction that starts with `bytes` does, as far as eight bits tell.
+    pub(crate) const fn operation(self, bytes: [u8; 8]) -> u8 {
+        match self {
+            Self::Thumb | Self::Avr => bytes[1],
+            Self::RiscV if bytes[0] & 3 == 3 => bytes[0] & 0x7c | bytes[1] >> 4 & 3 | bytes[1] << 1 & 0x80,
+            Self::RiscV => bytes[0] & 3 | bytes[1] & 0xe0 | bytes[1] << 2 & 0x10,
+            Self::Arm64 => bytes[3],
+            Self::Xtensa => bytes[0] & 15 | bytes[1] & 0xf0,
+            Self::Plain | Self::X86 => bytes[0],
+        }
+    }
+
     /// Bytes of the instruction that starts with `bytes`, as far as the walk along them needs it.
     pub(crate) const fn instruction_bytes(self, bytes: [u8; 8]) -> u32 {
         match self {

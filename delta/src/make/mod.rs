@@ -167,36 +167,41 @@ impl<'a> Maker<'a> {
     }
 }
 
-const fn tables_of(profile: Profile) -> [Tables; 6] {
+/// Divisions of the state that are tried, by profile.
+const fn tables_of(profile: Profile) -> &'static [Tables] {
     match profile {
-        Profile::Kib8 => TABLES[0],
-        Profile::Kib16 => TABLES[1],
+        Profile::Kib4 => TABLES_4,
+        Profile::Kib8 => TABLES_8,
+        Profile::Kib16 => TABLES_16,
     }
 }
 
-/// Divisions of the state that are tried, by profile.
-const TABLES: [[Tables; 6]; 2] = [
-    [
-        tables(Profile::Kib8, 10, 0),
-        tables(Profile::Kib8, 10, 9),
-        tables(Profile::Kib8, 10, 8),
-        tables(Profile::Kib8, 9, 9),
-        tables(Profile::Kib8, 9, 0),
-        tables(Profile::Kib8, 8, 10),
-    ],
-    [
-        tables(Profile::Kib16, 12, 0),
-        tables(Profile::Kib16, 12, 10),
-        tables(Profile::Kib16, 11, 0),
-        tables(Profile::Kib16, 11, 11),
-        tables(Profile::Kib16, 10, 0),
-        tables(Profile::Kib16, 10, 11),
-    ],
+const TABLES_4: &[Tables] =
+    &[tables(Profile::Kib4, 0, 0), tables(Profile::Kib4, 1, 0), tables(Profile::Kib4, 0, 7)];
+const TABLES_8: &[Tables] = &[
+    tables(Profile::Kib8, 4, 0),
+    tables(Profile::Kib8, 5, 0),
+    tables(Profile::Kib8, 5, 8),
+    tables(Profile::Kib8, 3, 9),
+    tables(Profile::Kib8, 3, 0),
+    tables(Profile::Kib8, 3, 8),
+    tables(Profile::Kib8, 1, 9),
+    tables(Profile::Kib8, 1, 0),
+];
+const TABLES_16: &[Tables] = &[
+    tables(Profile::Kib16, 6, 0),
+    tables(Profile::Kib16, 7, 0),
+    tables(Profile::Kib16, 7, 10),
+    tables(Profile::Kib16, 6, 11),
+    tables(Profile::Kib16, 5, 0),
+    tables(Profile::Kib16, 5, 10),
+    tables(Profile::Kib16, 5, 11),
+    tables(Profile::Kib16, 4, 10),
 ];
 
 #[expect(clippy::panic, reason = "fails the build, not the maker")]
-const fn tables(profile: Profile, literal_bits: u8, substitution_bits: u8) -> Tables {
-    match Tables::divided(profile, literal_bits, substitution_bits) {
+const fn tables(profile: Profile, literals: u8, substitution_bits: u8) -> Tables {
+    match Tables::divided(profile, literals, substitution_bits) {
         Some(tables) => tables,
         None => panic!("the tables are larger than the profile"),
     }

@@ -86,6 +86,9 @@ pub(crate) enum Command {
 /// RAM of a device, in KiB.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum Kib {
+    /// 4 KiB
+    #[value(name = "4")]
+    Four,
     /// 8 KiB: what a server's patches take
     #[value(name = "8")]
     Eight,
@@ -372,6 +375,7 @@ impl From<Code> for Architecture {
 impl From<Kib> for Profile {
     fn from(kib: Kib) -> Self {
         match kib {
+            Kib::Four => Self::Kib4,
             Kib::Eight => Self::Kib8,
             Kib::Sixteen => Self::Kib16,
         }
