@@ -2,8 +2,10 @@
 //!
 //! It does what the DTLS engine promises: a handshake of two round trips in which the client shows that it has the key
 //! of its identity; a session that has a number of its own and so survives that its client's address changes; a record
-//! that comes twice is dropped; what no session can use is dropped without an answer. It secures nothing.
+//! that comes twice is dropped; what no session can use is dropped without an answer. A server's session that is idle is
+//! given to whoever keeps it, and asked for again. It secures nothing.
 
+mod sleep;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -15,9 +17,10 @@ use bellwether_net::coap::Instant;
 use bellwether_net::dtls::{
     CloseReason, ConnectRefused, Engine, Established, Outputs, PLAINTEXT_BYTES_MAX, SendError,
 };
-use bellwether_net::{DtlsConfig, EngineCounters, Lookup, PskStore, Secret, SessionId, Traffic};
+use bellwether_net::{Dormant, DtlsConfig, EngineCounters, Lookup, PskStore, Secret, SessionId, Traffic};
 use sha2::{Digest as _, Sha256};
 
+use self::sleep::Waiting;
 use self::wire::{Message, SessionNumber, Window};
 use super::dice::Dice;
 
@@ -42,6 +45,8 @@ pub(super) struct Bare {
     sessions: BTreeMap<SessionId, Session>,
     /// Who has to wait for the key of an identity.
     asked: BTreeMap<SessionId, Hello>,
+    /// Records of sessions that are being looked for.
+    wanted: BTreeMap<SessionId, Vec<Waiting>>,
     last_id: u64,
     counters: EngineCounters,
 }
@@ -66,6 +71,9 @@ struct Session {
     sent: u64,
     window: Window,
     heard: Instant,
+    /// How old it was when it came here, and when that was.
+    age: Duration,
+    since: Instant,
     traffic: Arc<Traffic>,
 }
 
@@ -87,12 +95,14 @@ impl Bare {
     /// Makes an engine without sessions; `dice` draw its nonces and session numbers.
     pub(super) fn new(role: Role, config: DtlsConfig, dice: Dice) -> Self {
         let (sessions, counters) = (BTreeMap::new(), EngineCounters::default());
-        Self { role, config, dice, sessions, asked: BTreeMap::new(), last_id: 0, counters }
+        let (asked, wanted) = (BTreeMap::new(), BTreeMap::new());
+        Self { role, config, dice, sessions, asked, wanted, last_id: 0, counters }
     }
 
+    /// A server's session is named by its number, so that the name means nothing else after a restart.
     fn begin(&mut self, session: Session) -> SessionId {
         self.last_id += 1;
-        let id = SessionId(self.last_id);
+        let id = SessionId(session.number.map_or(self.last_id, |number| number.0));
         self.sessions.insert(id, session);
         id
     }
@@ -211,7 +221,7 @@ impl Bare {
         let (identity, traffic) = (session.identity.clone(), Arc::clone(&session.traffic));
         self.counters.handshakes_ok += 1;
         self.end_others_of(address, id, out);
-        self.make_room_for(identity.as_ref(), id, out);
+        self.make_room_for(identity.as_ref(), (id, now), out);
         out.established(Established { session: id, address, identity, traffic });
     }
 
@@ -223,7 +233,12 @@ impl Bare {
         }
     }
 
-    fn make_room_for(&mut self, identity: Option<&Arc<str>>, id: SessionId, out: &mut Outputs) {
+    fn make_room_for(
+        &mut self,
+        identity: Option<&Arc<str>>,
+        (id, now): (SessionId, Instant),
+        out: &mut Outputs,
+    ) {
         let Some(identity) = identity else { return };
         let is_his = |(other, session): &(&SessionId, &Session)| {
             **other != id && session.is_established() && session.identity.as_ref() == Some(identity)
@@ -231,6 +246,10 @@ impl Bare {
         let his: Vec<_> = self.sessions.iter().filter(is_his).map(|(other, _)| *other).collect();
         let too_many = (his.len() + 1).saturating_sub(self.config.sessions_per_identity_max);
         for oldest in his.into_iter().take(too_many) {
+            if self.keeps_sleepers() {
+                self.hibernate(oldest, now, out);
+                continue;
+            }
             self.counters.sessions_evicted += 1;
             self.end(oldest, CloseReason::Evicted, out);
         }
@@ -245,8 +264,7 @@ impl Bare {
     ) {
         let (number, sent, payload) = record;
         let Some(id) = self.numbered(number) else {
-            self.counters.rejected += 1;
-            return;
+            return self.on_record_of_absent(from, record, out);
         };
         // RFC 6347 §4.2.4: to a client, what comes under the new keys says as much as the last message of the handshake.
         if matches!(self.role, Role::Client { .. }) {
@@ -289,11 +307,15 @@ impl Bare {
         match session.stage {
             Stage::Asking { again, give_up, .. } => again.min(give_up),
             Stage::Offered { give_up } => give_up,
-            Stage::Established => session.heard.after(self.config.session_idle_max),
+            Stage::Established => {
+                let longest = self.config.hibernate_after.filter(|_| self.keeps_sleepers());
+                session.heard.after(longest.unwrap_or(self.config.session_idle_max))
+            }
         }
     }
 
     fn on_due(&mut self, id: SessionId, now: Instant, out: &mut Outputs) {
+        let keeps_sleepers = self.keeps_sleepers();
         let Some(session) = self.sessions.get_mut(&id) else { return };
         match &mut session.stage {
             Stage::Asking { give_up, .. } | Stage::Offered { give_up } if *give_up <= now => {
@@ -305,6 +327,7 @@ impl Bare {
                 self.ask(id, out);
             }
             Stage::Offered { .. } => {}
+            Stage::Established if keeps_sleepers => self.hibernate(id, now, out),
             Stage::Established => {
                 self.counters.sessions_evicted += 1;
                 self.end(id, CloseReason::Idle, out);
@@ -324,6 +347,8 @@ impl Session {
             sent: 0,
             window: Window::default(),
             heard: now,
+            age: sleep::NEW,
+            since: now,
             traffic: Arc::default(),
         }
     }
@@ -404,6 +429,18 @@ impl Engine for Bare {
         if let Some(hello) = self.asked.remove(&id) {
             self.greet(&hello, key.as_ref(), now, out);
         }
+    }
+
+    fn resume(&mut self, id: SessionId, dormant: Option<Dormant>, now: Instant, out: &mut Outputs) -> bool {
+        self.wake(id, dormant, now, out)
+    }
+
+    fn hibernates(&self) -> bool {
+        self.keeps_sleepers()
+    }
+
+    fn hibernate_all(&mut self, now: Instant, out: &mut Outputs) {
+        self.hibernate_every(now, out);
     }
 
     fn handle_timeout(&mut self, now: Instant, out: &mut Outputs) {

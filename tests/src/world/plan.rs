@@ -118,6 +118,8 @@ pub enum Who {
 pub enum Crash {
     /// At once.
     Now,
+    /// It is asked to end, and puts the sessions of its devices to sleep.
+    Stop,
     /// When it is about to make the n-th commit from now, which is then not made.
     Before(u64),
     /// When it has made the n-th commit from now, and does not know it.
@@ -220,6 +222,18 @@ impl Plan {
             }
         }
         let mut happenings = std::mem::take(&mut self.happenings);
+        times(dice, 200, 2, |dice| {
+            happenings_push(dice, &mut happenings, storm, |dice| {
+                Happening::ServerCrash(Crash::Stop, seconds(dice, 1, 90))
+            });
+        });
+        let has_second = happenings.iter().any(|(_, one)| *one == Happening::Operator(Act::Second));
+        if dice.happens(150) && !has_second {
+            // Long enough for every session to sleep, and for what was given to end.
+            let idle = seconds(dice, 1_200, 7_200);
+            happenings.push((storm + idle, Happening::Operator(Act::Second)));
+            self.storm = storm + idle;
+        }
         times(dice, 120, 2, |dice| {
             happenings_push(dice, &mut happenings, storm, |dice| {
                 Happening::ServerClock(far_either_way(dice))
@@ -457,7 +471,10 @@ mod tests {
         assert!(happens(|one| matches!(one, Happening::PowerCutAfter(..))));
         assert!(happens(|one| matches!(one, Happening::ServerCrash(Crash::Before(_), _))));
         assert!(happens(|one| matches!(one, Happening::ServerCrash(Crash::After(_), _))));
+        assert!(happens(|one| matches!(one, Happening::ServerCrash(Crash::Stop, _))));
         assert!(happens(|one| matches!(one, Happening::GatewayCrash(..))));
+        let longest = Duration::from_mins(40);
+        assert!(plans.iter().any(|plan| plan.storm > longest), "a world is idle for a while");
         assert!(happens(|one| matches!(one, Happening::ServerClock(_))));
         assert!(happens(|one| matches!(one, Happening::ServerClock(..-86_400))));
         assert!(happens(|one| matches!(one, Happening::GatewayClock(..))));

@@ -70,6 +70,8 @@ pub struct Figures {
     pub bytes_max: u64,
     /// Commits of the store.
     pub commits: u64,
+    /// Times that sessions of devices were looked for that slept.
+    pub wakings: u64,
     /// When the first campaign was seen finished, and what was sent until then.
     pub finished: Option<Finished>,
 }
@@ -334,6 +336,7 @@ impl<'p> World<'p> {
             bytes: sum(|count| count.sent_bytes),
             bytes_max: end.bytes_max,
             commits: self.server.commits().count(),
+            wakings: self.server.commits().wakings(),
             finished: self.finished,
         }
     }

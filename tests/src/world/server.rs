@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bellwether_net::{Machine, Security, ShardConfig};
+use bellwether_net::{Machine, Security, ShardConfig, ShardHandle};
 use bellwether_server::campaign;
 use bellwether_server::commands::dispatch::Verb;
 use bellwether_server::config::{Config, Flags};
@@ -51,6 +51,7 @@ struct Running {
     host: Arc<Host>,
     store: Arc<Kept>,
     core: Arc<Core>,
+    shard: ShardHandle,
 }
 
 /// Says that the server crashed before it answered: whether it acted is unknown.
@@ -69,7 +70,9 @@ impl Server {
         let data = folder.path();
         let program = [PathBuf::from("bellwether-server"), "--data".into(), data.into()];
         // So short that grants expire within the calm of a run.
-        let words = program.into_iter().chain(["--grant-lifetime-s".into(), GRANT_LIFETIME_S.into()]);
+        let short = ["--grant-lifetime-s", GRANT_LIFETIME_S, "--hibernate-after-s", HIBERNATE_AFTER_S]
+            .map(PathBuf::from);
+        let words = program.into_iter().chain(short);
         let flags = Flags::try_parse_from(words);
         let config = Config::resolve(flags.expect("flags")).expect("a configuration");
         Self(Arc::new(Place {
@@ -101,9 +104,9 @@ impl Server {
         tokio::select! {
             biased;
             started = self.open(&host, &store) => {
-                let core = started.expect("the server starts");
+                let (core, shard) = started.expect("the server starts");
                 place.trace.note(&"server", &"started");
-                place.running.send_replace(Some(Running { host, store, core }));
+                place.running.send_replace(Some(Running { host, store, core, shard }));
                 true
             }
             () = place.commits.stopped() => {
@@ -120,22 +123,48 @@ impl Server {
         Host::on(place.address.ip(), &place.network, &place.wall, dice)
     }
 
-    /// What the shell does, without HTTP and MQTT.
-    async fn open(&self, host: &Arc<Host>, store: &Arc<Kept>) -> Result<Arc<Core>, StartError> {
+    /// What the shell does, without HTTP and MQTT, and without sweeping what has slept for a month.
+    async fn open(
+        &self,
+        host: &Arc<Host>,
+        store: &Arc<Kept>,
+    ) -> Result<(Arc<Core>, ShardHandle), StartError> {
         let place = &self.0;
         let (dtls_keys, frames) = (Arc::<DtlsKeys>::default(), Arc::<FrameCache>::default());
         let security = Security::PskServer(Arc::<DtlsKeys>::clone(&dtls_keys));
         let mut shard = ShardConfig::new(place.address, security);
         shard.coap.transmission.ack_timeout = Duration::from_millis(place.config.ack_timeout_ms);
+        shard.dtls.hibernate_after = Some(Duration::from_secs(place.config.hibernate_after_s));
         let service = Box::new(FrameService::new(Arc::clone(&frames)));
         let (shard, events) = host.open_shard(shard, service).expect("a free port");
         let (machine, store) = (Arc::<Host>::clone(host), Arc::<Kept>::clone(store));
         let ground = Ground { machine, store, images: place.images.clone() };
         let uri = format!("coaps://{}", place.address);
         let core = Core::open_on(ground, place.config.clone(), uri, dtls_keys, frames).await?;
-        host.run(coap::run(Arc::clone(&core), shard, events));
+        core.restore_registrations(&shard).await?;
+        host.run(coap::run(Arc::clone(&core), shard.clone(), events));
         host.run(campaign::run(Arc::clone(&core)));
-        Ok(core)
+        Ok((core, shard))
+    }
+
+    /// Asks it to end: the sessions of its devices are put to sleep. One that crashes meanwhile has crashed.
+    pub async fn stop(&self) {
+        let running = self.0.running.borrow().clone();
+        let Some(Running { core, shard, .. }) = running.filter(|running| running.host.is_on()) else {
+            return self.crash().await;
+        };
+        self.0.trace.note(&"server", &"asked to end");
+        let sleep = async {
+            core.gateways.part();
+            let (socket, awake) = (shard.local_addr(), shard.hibernate().await);
+            core.put_to_sleep(socket, &awake).await;
+        };
+        tokio::select! {
+            biased;
+            () = sleep => {}
+            () = self.0.commits.stopped() => {}
+        }
+        self.crash().await;
     }
 
     /// Kills it: what it has not committed is gone, with everything in its memory.
@@ -243,6 +272,10 @@ pub fn usual_address() -> SocketAddr {
 
 /// An hour, where a week is usual.
 const GRANT_LIFETIME_S: &str = "3600";
+
+/// Hardly more than the 247 s for which a CoAP endpoint remembers messages (RFC 7252 §4.8.2), so that devices sleep between
+/// two signs of life.
+const HIBERNATE_AFTER_S: &str = "250";
 
 #[cfg(test)]
 mod tests {

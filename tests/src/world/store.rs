@@ -63,6 +63,7 @@ pub struct Commits {
 #[derive(Debug)]
 struct State {
     made: u64,
+    wakings: u64,
     stop: Option<(u64, Stop)>,
     dice: Dice,
 }
@@ -70,13 +71,18 @@ struct State {
 impl Commits {
     /// Begins at none; `dice` draw how long calls take.
     pub fn new(dice: Dice) -> Arc<Self> {
-        let state = Mutex::new(State { made: 0, stop: None, dice });
+        let state = Mutex::new(State { made: 0, wakings: 0, stop: None, dice });
         Arc::new(Self { state, stopped: Notify::new() })
     }
 
     /// Tells how many were asked for so far.
     pub fn count(&self) -> u64 {
         self.locked().made
+    }
+
+    /// Tells how often sessions that sleep were looked for.
+    pub fn wakings(&self) -> u64 {
+        self.locked().wakings
     }
 
     /// Stops the server at the n-th commit from here, 1 for the next one.
@@ -95,9 +101,10 @@ impl Commits {
     }
 
     /// Counts one more; gives its number, and whether it is the last and how.
-    fn next(&self) -> (u64, Option<Stop>) {
+    fn next(&self, name: &str) -> (u64, Option<Stop>) {
         let mut state = self.locked();
         state.made += 1;
+        state.wakings += u64::from(name == "take_sessions");
         let (number, stop) = (state.made, state.stop);
         let stop = stop.filter(|(at, _)| *at == number).map(|(_, stop)| stop);
         if stop.is_some() {
@@ -154,7 +161,7 @@ impl Kept {
 
     async fn write<T>(&self, name: &str, call: impl Future<Output = T>) -> T {
         self.pass_time().await;
-        let (number, stop) = self.commits.next();
+        let (number, stop) = self.commits.next(name);
         if stop == Some(Stop::Before) {
             return self.stop(&format!("stopped before commit {number}, {name}")).await;
         }

@@ -151,4 +151,25 @@ fn device_that_newer_anchors_did_not_reach_gets_them_when_it_is_heard_again() {
     assert_eq!(run(&plan).figures.updated, 1);
 }
 
+#[test]
+fn server_that_was_stopped_and_started_speaks_first_to_a_device_that_has_slept_for_an_hour() {
+    let mut plan = quiet(4_000);
+    plan.devices[0].lifetime_s = 86_400;
+    plan.happenings = vec![
+        (Duration::from_mins(20), Happening::ServerCrash(Crash::Stop, Duration::from_mins(1))),
+        (HOUR, Happening::Operator(Act::Second)),
+    ];
+    plan.storm = HOUR;
+    let outcome = run(&plan);
+    assert_eq!(outcome.figures.updated, 1);
+    assert!(outcome.figures.wakings > 0);
+    let soon = HOUR + Duration::from_mins(1) + LINGER;
+    assert!(Duration::from_secs(outcome.figures.seconds) < soon, "{:?}", outcome.figures);
+}
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Time that a run looks on once all has ended.
+const LINGER: Duration = Duration::from_mins(5);
+
 const DAY: Duration = Duration::from_hours(24);

@@ -47,6 +47,7 @@ struct Sum {
     cuts: u64,
     crashes: u64,
     commits: u64,
+    wakings: u64,
     datagrams: u64,
     lost: u64,
     virtual_time: Duration,
@@ -62,6 +63,7 @@ impl Sum {
         self.cuts += of.cuts;
         self.crashes += of.crashes;
         self.commits += of.commits;
+        self.wakings += of.wakings;
         self.datagrams += of.datagrams;
         self.lost += of.lost;
         self.virtual_time += Duration::from_secs(of.seconds);

@@ -69,6 +69,15 @@ pub(super) struct Window {
 }
 
 impl Window {
+    /// Goes on with what [`Window::parts`] gave.
+    pub(super) fn of(highest: u64, came: u64) -> Self {
+        Self { highest, came }
+    }
+
+    pub(super) fn parts(self) -> (u64, u64) {
+        (self.highest, self.came)
+    }
+
     pub(super) fn is_newest(self, sent: u64) -> bool {
         sent > self.highest
     }

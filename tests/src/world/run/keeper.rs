@@ -82,6 +82,10 @@ async fn keep(
                 dark = wait;
                 server.crash().await;
             }
+            Some(Some((Crash::Stop, wait))) => {
+                dark = wait;
+                server.stop().await;
+            }
             Some(Some((Crash::Before(commits), wait))) => {
                 dark = wait;
                 server.commits().stop_at(commits, Stop::Before);
