@@ -1,5 +1,7 @@
 //! Where addresses of the base went in the target: what the fields seen so far tell about the next ones.
 
+use crate::checkpoint::Record;
+
 /// Sorted pairs of an address and how far it moved, in words of the state.
 ///
 /// Code moves in blocks: the nearest pair below an address usually says how far that moved as well.
@@ -32,6 +34,19 @@ pub(crate) struct Told {
 impl Anchors {
     pub(crate) const fn new(start: usize, capacity: usize) -> Self {
         Self { start, capacity, count: 0, clock: 0 }
+    }
+
+    /// Passes what changes to or from a checkpoint.
+    pub(crate) fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
+        let mut count = self.count as u16;
+        record.u16(&mut count)?;
+        self.count = count.into();
+        record.u32(&mut self.clock)
+    }
+
+    /// Whether the numbers are ones that insertions leave behind, of which there are fewer than 2^30.
+    pub(crate) const fn is_sound(&self) -> bool {
+        self.count <= self.capacity && self.clock <= 1 << 30
     }
 
     fn address(&self, words: &[u16], at: usize) -> u32 {

@@ -1,16 +1,21 @@
 //! Applies a patch as its bytes come in.
 
 use core::fmt;
+use core::ops::Range;
 
 use sha2::{Digest, Sha256};
 
+use crate::checkpoint::{self, Saved};
 use crate::codec::{Codec, Source, Unknown, View};
 use crate::coder::{Decoder, Reading, START_BYTES};
 use crate::digest::ImageDigest;
 use crate::error::{ApplyError, PatchError};
 use crate::format::{Algorithm, IMAGE_BYTES_MAX};
-use crate::header::Header;
+use crate::header::{Header, Tables};
 use crate::image::{Base, OUT_BYTES, Sink, Window};
+use crate::one_slot::Progress;
+use crate::order::Order;
+use crate::store::{Store, Stored, TwoSlots};
 
 /// One patch being applied, with `WORDS` of state. A clone goes on independently from the same place.
 #[derive(Clone)]
@@ -27,6 +32,9 @@ pub struct PatcherOf<const WORDS: usize> {
     out_length: usize,
     /// Bytes that the sink has taken.
     given: u32,
+    /// Bytes of the patch that were used.
+    taken: u32,
+    pub(crate) progress: Progress,
     hash: Sha256,
     words: [u16; WORDS],
 }
@@ -36,9 +44,26 @@ pub struct PatcherOf<const WORDS: usize> {
 #[expect(clippy::large_enum_variant, reason = "the large one is what patchers are most of the time")]
 enum Stage {
     Header,
-    Body { decoder: Decoder, codec: Codec, target_digest: ImageDigest },
+    Body { decoder: Decoder, codec: Codec, known: Known },
     Complete,
     GivenUp,
+}
+
+/// When to stop and hand back control.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Pause {
+    Never,
+    /// Whenever bytes were given out.
+    Piece,
+    /// Before the first page, and after each.
+    Page,
+}
+
+/// What the header said that the codec has no use for.
+#[derive(Clone, Copy)]
+pub(crate) struct Known {
+    pub(crate) tables: Tables,
+    pub(crate) target: ImageDigest,
 }
 
 /// Error of a piece, by the base and sink it was pushed with.
@@ -84,6 +109,8 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             out: [0; OUT_BYTES],
             out_length: 0,
             given: 0,
+            taken: 0,
+            progress: Progress::default(),
             hash: Sha256::new(),
             words: [0; WORDS],
         }
@@ -109,7 +136,8 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         }
         self.stage = Stage::Header;
         (self.base_size, self.target_size) = (base_size, target_size);
-        (self.input_length, self.out_length, self.given) = (0, 0, 0);
+        (self.input_length, self.out_length, self.given, self.taken) = (0, 0, 0, 0);
+        self.progress = Progress::default();
         (self.base_window, self.target_window) = (Window::EMPTY, Window::EMPTY);
         // The words are set once the header has been read.
         Digest::reset(&mut self.hash);
@@ -130,11 +158,23 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         base: &mut B,
         sink: &mut S,
     ) -> Result<(), PushError<B, S>> {
-        let pushed = self.take(input, base, sink);
-        if pushed.is_err() {
-            self.stage = Stage::GivenUp;
-        }
-        pushed
+        self.push_all(input, &mut TwoSlots { base, sink })
+    }
+
+    /// Takes the patch as [`Self::push`] does, but stops after [`OUT_BYTES`] of the target. Returns how many bytes of
+    /// the piece were taken: where fewer than all, it stopped, and goes on with the rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::push`].
+    pub fn push_page<B: Base, S: Sink>(
+        &mut self,
+        input: &[u8],
+        base: &mut B,
+        sink: &mut S,
+    ) -> Result<usize, PushError<B, S>> {
+        let pushed = self.take(input, Pause::Piece, &mut TwoSlots { base, sink }).map(|(taken, _)| taken);
+        self.given_up_if_failed(pushed)
     }
 
     /// Ends the patch; the target has then been given out completely, and has the digest that the header says.
@@ -143,11 +183,143 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
     ///
     /// [`ApplyError`]; [`PatchError::Incomplete`] where the patch ended in its header.
     pub fn finish<B: Base, S: Sink>(&mut self, base: &mut B, sink: &mut S) -> Result<(), PushError<B, S>> {
-        let finished = self.run(true, base, sink);
-        if finished.is_err() {
-            self.stage = Stage::GivenUp;
+        let mut store = TwoSlots { base, sink };
+        let finished = self.run(true, Pause::Never, &mut store);
+        self.given_up_if_failed(finished)?;
+        self.finished()
+    }
+
+    /// Ends the patch as [`Self::finish`] does, but stops after [`OUT_BYTES`] of the target. Returns true where it
+    /// stopped, and is to be called again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::finish`].
+    pub fn finish_page<B: Base, S: Sink>(
+        &mut self,
+        base: &mut B,
+        sink: &mut S,
+    ) -> Result<bool, PushError<B, S>> {
+        let finished = self.run(true, Pause::Piece, &mut TwoSlots { base, sink });
+        if self.given_up_if_failed(finished)? {
+            return Ok(true);
         }
-        finished?;
+        self.finished().map(|()| false)
+    }
+
+    /// Returns how many bytes of the target the sink has been given.
+    #[must_use]
+    pub const fn produced(&self) -> u32 {
+        self.given
+    }
+
+    /// Returns how many bytes of the patch a checkpoint of now needs no more.
+    #[must_use]
+    pub const fn patch_at(&self) -> u32 {
+        self.taken
+    }
+
+    /// Says whether the target is complete, so that no input is missing.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        matches!(self.stage, Stage::Complete)
+    }
+
+    /// Writes the patcher down by pieces of at most 64 bytes: where each starts, and its bytes;
+    /// [`crate::checkpoint_bytes`] of the patch's profile in all. Returns false, and writes nothing, as long as the
+    /// header is not read, and once the target is complete.
+    ///
+    /// # Errors
+    ///
+    /// Those of `save`.
+    pub fn checkpoint<E>(&mut self, save: impl FnMut(u32, &[u8]) -> Result<(), E>) -> Result<bool, E> {
+        self.write(0, save)
+    }
+
+    /// Goes on from a checkpoint into the slot that it was made beside, with the patch from [`Self::patch_at`] on.
+    ///
+    /// What the sink has taken up to [`Self::produced`] is read back; what was written after it is to be given anew.
+    ///
+    /// # Errors
+    ///
+    /// [`PatchError::Checkpoint`] where it is torn: take the older one, or start again. [`PatchError::State`].
+    pub fn resume<C: Base, S: Sink<Error = C::Error>>(
+        checkpoint: &mut C,
+        sink: &mut S,
+    ) -> Result<Self, ApplyError<C::Error, S::Error>> {
+        let (mut patcher, _) = Self::read(checkpoint)?;
+        if patcher.order().is_none_or(|order| order.layout.is_some()) {
+            return Err(PatchError::InPlace.into());
+        }
+        let given = patcher.given;
+        patcher.hash_target(given, &mut TwoSlots { base: checkpoint, sink })?;
+        Ok(patcher)
+    }
+
+    /// Writes a checkpoint, with the digest of the page whose place is taken next.
+    pub(crate) fn write<E>(
+        &mut self,
+        mut page: u64,
+        save: impl FnMut(u32, &[u8]) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let Stage::Body { decoder, codec, known } = &mut self.stage else {
+            return Ok(false);
+        };
+        let words = known.tables.profile.words();
+        let mut saved = Saved {
+            known,
+            codec,
+            decoder,
+            out: &mut self.out,
+            out_length: &mut self.out_length,
+            taken: &mut self.taken,
+            page: &mut page,
+        };
+        checkpoint::write(&mut saved, &mut self.words[..words], save)?;
+        Ok(true)
+    }
+
+    /// Reads a checkpoint, and the digest of the page whose place is taken next.
+    pub(crate) fn read<C: Base, S>(checkpoint: &mut C) -> Result<(Self, u64), ApplyError<C::Error, S>> {
+        let head = checkpoint::head(checkpoint).map_err(ApplyError::Base)??;
+        let header = head.header().ok_or(PatchError::Checkpoint)?;
+        let words = header.tables.profile.words();
+        if words > WORDS {
+            return Err(PatchError::State { words: words as u32 }.into());
+        }
+        let mut patcher = Self::idle();
+        (patcher.base_size, patcher.target_size) = (header.base_size, header.target_size);
+        let mut codec = Codec::new(&header, &mut patcher.words[..words]);
+        let mut decoder = Decoder::new([0; START_BYTES]);
+        let mut known = Known { tables: header.tables, target: header.target_digest };
+        let mut page = 0;
+        let mut saved = Saved {
+            known: &mut known,
+            codec: &mut codec,
+            decoder: &mut decoder,
+            out: &mut patcher.out,
+            out_length: &mut patcher.out_length,
+            taken: &mut patcher.taken,
+            page: &mut page,
+        };
+        checkpoint::body(&mut saved, &mut patcher.words[..words], checkpoint).map_err(ApplyError::Base)?;
+        let given =
+            codec.settle_read().then(|| codec.made().checked_sub(patcher.out_length as u32)).flatten();
+        let is_sound = decoder.is_sound() && patcher.out_length < OUT_BYTES;
+        patcher.given = given.filter(|_| is_sound).ok_or(PatchError::Checkpoint)?;
+        patcher.stage = Stage::Body { decoder, codec, known };
+        Ok((patcher, page))
+    }
+
+    /// The order of the patch that is being applied.
+    pub(crate) const fn order(&self) -> Option<Order> {
+        match &self.stage {
+            Stage::Body { codec, .. } => Some(codec.order()),
+            Stage::Header | Stage::Complete | Stage::GivenUp => None,
+        }
+    }
+
+    pub(crate) fn finished<B, S>(&mut self) -> Result<(), ApplyError<B, S>> {
         match self.stage {
             Stage::Complete if self.input_length > 0 => {
                 self.stage = Stage::GivenUp;
@@ -158,65 +330,66 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         }
     }
 
-    /// Returns how many bytes of the target the sink has been given.
-    #[must_use]
-    pub const fn produced(&self) -> u32 {
-        self.given
+    pub(crate) fn given_up_if_failed<T, E>(&mut self, done: Result<T, E>) -> Result<T, E> {
+        if done.is_err() {
+            self.stage = Stage::GivenUp;
+        }
+        done
     }
 
-    /// Says whether the target is complete, so that no input is missing.
-    #[must_use]
-    pub fn is_complete(&self) -> bool {
-        matches!(self.stage, Stage::Complete)
+    pub(crate) fn push_all<S: Store>(&mut self, input: &[u8], store: &mut S) -> Stored<(), S> {
+        let taken = self.take(input, Pause::Never, store);
+        self.given_up_if_failed(taken).map(|_| ())
     }
 
-    fn take<B: Base, S: Sink>(
+    /// Takes input until it is to pause. Returns how much it took, and whether it paused.
+    pub(crate) fn take<S: Store>(
         &mut self,
-        mut input: &[u8],
-        base: &mut B,
-        sink: &mut S,
-    ) -> Result<(), PushError<B, S>> {
+        input: &[u8],
+        pause: Pause,
+        store: &mut S,
+    ) -> Stored<(usize, bool), S> {
+        let mut rest = input;
         loop {
             let room = self.input.get_mut(self.input_length..).unwrap_or_default();
-            let count = room.len().min(input.len());
-            let (head, rest) = input.split_at(count);
+            let count = room.len().min(rest.len());
+            let (head, tail) = rest.split_at(count);
             room[..count].copy_from_slice(head);
             self.input_length += count;
-            input = rest;
-            self.run(false, base, sink)?;
+            rest = tail;
+            let is_paused = self.run(false, pause, store)?;
             match self.stage {
                 Stage::GivenUp => return Err(PatchError::GivenUp.into()),
-                Stage::Complete if self.input_length > 0 || !input.is_empty() => {
+                Stage::Complete if self.input_length > 0 || !rest.is_empty() => {
                     return Err(PatchError::TrailingInput.into());
                 }
-                _ if input.is_empty() => return Ok(()),
+                _ if is_paused || rest.is_empty() => return Ok((input.len() - rest.len(), is_paused)),
                 _ => {}
             }
         }
     }
 
-    /// Does the steps for which there is input; `is_end` says that no more will come.
-    fn run<B: Base, S: Sink>(
-        &mut self,
-        is_end: bool,
-        base: &mut B,
-        sink: &mut S,
-    ) -> Result<(), PushError<B, S>> {
+    /// Does the steps for which there is input; `is_end` says that no more will come. Returns whether it paused.
+    pub(crate) fn run<S: Store>(&mut self, is_end: bool, pause: Pause, store: &mut S) -> Stored<bool, S> {
         match self.stage {
             Stage::Header => {
-                if !self.start(is_end, base)? {
-                    return Ok(());
+                if !self.start(is_end, store)? {
+                    return Ok(false);
+                }
+                if pause == Pause::Page {
+                    // What was checked is written down before the base is touched.
+                    return Ok(true);
                 }
             }
             Stage::Body { .. } => {}
-            Stage::Complete => return Ok(()),
+            Stage::Complete => return Ok(false),
             Stage::GivenUp => return Err(PatchError::GivenUp.into()),
         }
-        self.steps(is_end, base, sink)
+        self.steps(is_end, pause, store)
     }
 
     /// Reads the header and the start of the coder, and checks the base; false where input is missing.
-    fn start<B: Base, S>(&mut self, is_end: bool, base: &mut B) -> Result<bool, ApplyError<B::Error, S>> {
+    fn start<S: Store>(&mut self, is_end: bool, store: &mut S) -> Stored<bool, S> {
         let input = &self.input[..self.input_length];
         let Some((header, length)) = Header::parse(input)? else {
             return Ok(false);
@@ -231,7 +404,8 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         if (header.base_size, header.target_size) != (self.base_size, self.target_size) {
             return Err(PatchError::Sizes { base: header.base_size, target: header.target_size }.into());
         }
-        self.hash_base(base).map_err(ApplyError::Base)?;
+        store.check(&header.order())?;
+        self.hash_base(store)?;
         if !header.base_digest.ends(&mut self.hash) {
             return Err(PatchError::WrongBase.into());
         }
@@ -241,34 +415,49 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         start[..given - length].copy_from_slice(&input[length..given]);
         self.drop_input(given);
         let codec = Codec::new(&header, &mut self.words[..words]);
-        self.stage = Stage::Body { decoder: Decoder::new(start), codec, target_digest: header.target_digest };
+        let known = Known { tables: header.tables, target: header.target_digest };
+        self.stage = Stage::Body { decoder: Decoder::new(start), codec, known };
         Ok(true)
     }
 
     /// Reads the whole base for its digest.
-    fn hash_base<B: Base>(&mut self, base: &mut B) -> Result<(), B::Error> {
+    pub(crate) fn hash_base<S: Store>(&mut self, store: &mut S) -> Stored<(), S> {
         let mut at = 0;
         while at < self.base_size {
             let length = (self.base_size - at).min(OUT_BYTES as u32);
             let piece = &mut self.out[..length as usize];
-            base.read(at, piece)?;
+            store.base(at, piece).map_err(ApplyError::Base)?;
             self.hash.update(&*piece);
             at += length;
         }
         Ok(())
     }
 
-    fn steps<B: Base, S: Sink>(
-        &mut self,
-        is_end: bool,
-        base: &mut B,
-        sink: &mut S,
-    ) -> Result<(), PushError<B, S>> {
+    /// Reads the target back for its digest, up to `end`.
+    pub(crate) fn hash_target<S: Store>(&mut self, end: u32, store: &mut S) -> Stored<(), S> {
+        let mut piece = [0; 64];
+        let mut at = 0;
+        while at < end {
+            let length = (end - at).min(piece.len() as u32);
+            let piece = &mut piece[..length as usize];
+            store.back(at, piece).map_err(ApplyError::Sink)?;
+            self.hash.update(&*piece);
+            at += length;
+        }
+        Ok(())
+    }
+
+    fn steps<S: Store>(&mut self, is_end: bool, pause: Pause, store: &mut S) -> Stored<bool, S> {
         let mut used = 0;
-        while let Stage::Body { decoder, codec, target_digest } = &mut self.stage {
+        let mut is_paused = false;
+        while let Stage::Body { decoder, codec, known } = &mut self.stage {
+            if is_paused {
+                break;
+            }
+            let order = codec.order();
             if codec.is_complete() {
-                let expected = *target_digest;
-                self.end(expected, sink)?;
+                let expected = known.target;
+                self.end(expected, &order, store)?;
                 break;
             }
             let input = &self.input[used.min(self.input_length)..self.input_length];
@@ -277,50 +466,61 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             }
             let mut reading = Reading { decoder, input, taken: 0 };
             let mut images = Images {
-                base,
-                base_size: self.base_size,
+                store,
                 base_window: &mut self.base_window,
-                sink,
                 target_window: &mut self.target_window,
                 out: &self.out[..self.out_length],
-                written: self.given,
+                out_at: order.place(self.given).0,
             };
             let unit = codec.step(&mut self.words, &mut reading, &mut images, &Unknown)?;
             used += reading.taken;
             for byte in unit.bytes.into_iter().take(unit.length) {
-                self.put(byte, sink).map_err(ApplyError::Sink)?;
+                is_paused |= self.put(byte, pause, &order, store).map_err(ApplyError::Sink)?;
             }
         }
         self.drop_input(used.min(self.input_length));
-        Ok(())
+        Ok(is_paused)
     }
 
-    fn put<S: Sink>(&mut self, byte: u8, sink: &mut S) -> Result<(), S::Error> {
+    /// Adds a byte to what is to be given out. Returns whether it is to pause now.
+    fn put<S: Store>(
+        &mut self,
+        byte: u8,
+        pause: Pause,
+        order: &Order,
+        store: &mut S,
+    ) -> Result<bool, S::Write> {
         self.out[self.out_length] = byte;
         self.out_length += 1;
-        if self.out_length == OUT_BYTES {
-            self.give_out(sink)?;
+        let (at, block) = order.place(self.given);
+        let end = at + self.out_length as u32;
+        // A block starts where a piece does, and only the end of the target is no such place.
+        if self.out_length < OUT_BYTES && end < block.end {
+            return Ok(false);
         }
-        Ok(())
+        self.give_out(at, order, store)?;
+        Ok(match (pause, order.layout) {
+            (Pause::Never, _) => false,
+            (Pause::Page, Some(layout)) => end.is_multiple_of(layout.page_bytes()) || end == block.end,
+            (Pause::Piece, _) | (Pause::Page, None) => true,
+        })
     }
 
-    fn give_out<S: Sink>(&mut self, sink: &mut S) -> Result<(), S::Error> {
+    fn give_out<S: Store>(&mut self, at: u32, order: &Order, store: &mut S) -> Result<(), S::Write> {
         let bytes = &self.out[..self.out_length];
-        if !bytes.is_empty() {
+        if order.layout.is_none() {
             self.hash.update(bytes);
-            sink.write(bytes)?;
-            self.given += bytes.len() as u32;
         }
+        store.put(at, bytes)?;
+        self.given += bytes.len() as u32;
         self.out_length = 0;
         Ok(())
     }
 
-    fn end<B, S: Sink>(
-        &mut self,
-        expected: ImageDigest,
-        sink: &mut S,
-    ) -> Result<(), ApplyError<B, S::Error>> {
-        self.give_out(sink).map_err(ApplyError::Sink)?;
+    fn end<S: Store>(&mut self, expected: ImageDigest, order: &Order, store: &mut S) -> Stored<(), S> {
+        if order.layout.is_some() {
+            self.hash_target(order.target_size, store)?;
+        }
         if !expected.ends(&mut self.hash) {
             return Err(PatchError::WrongTarget.into());
         }
@@ -329,43 +529,42 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
     }
 
     fn drop_input(&mut self, count: usize) {
+        self.taken = self.taken.saturating_add(count as u32);
         self.input.copy_within(count..self.input_length, 0);
         self.input_length -= count;
     }
 }
 
 /// Both images, as far as they are there.
-struct Images<'a, B, S> {
-    base: &'a mut B,
-    base_size: u32,
+struct Images<'a, S> {
+    store: &'a mut S,
     base_window: &'a mut Window,
-    sink: &'a mut S,
     target_window: &'a mut Window,
-    /// Bytes of the target that were not given out yet.
+    /// Bytes of the target that were not given out yet, and the place of the first.
     out: &'a [u8],
-    /// Bytes of the target that were.
-    written: u32,
+    out_at: u32,
 }
 
-impl<B: Base, S: Sink> Source for Images<'_, B, S> {
-    type Error = ApplyError<B::Error, S::Error>;
+impl<S: Store> Source for Images<'_, S> {
+    type Error = ApplyError<S::Read, S::Write>;
 
-    fn base(&mut self, at: u32) -> Result<View, Self::Error> {
-        let view = self.base_window.view(at, self.base_size, |from, bytes| self.base.read(from, bytes));
+    fn base(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error> {
+        let view = self.base_window.view(at, &there, |from, bytes| self.store.base(from, bytes));
         view.map_err(ApplyError::Base)
     }
 
-    fn target(&mut self, at: u32) -> Result<View, Self::Error> {
-        let made = self.written + self.out.len() as u32;
-        let (written, out) = (self.written, self.out);
-        let view = self.target_window.view(at, made, |from, bytes| {
-            let split = bytes.len().min(written.saturating_sub(from) as usize);
+    fn target(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error> {
+        // What is made above the present block was given out.
+        let is_below = there.start <= self.out_at && self.out_at <= there.end;
+        let given = if is_below { self.out_at } else { there.end };
+        let view = self.target_window.view(at, &there, |from, bytes| {
+            let split = bytes.len().min(given.saturating_sub(from) as usize);
             let (old, new) = bytes.split_at_mut(split);
             if !old.is_empty() {
-                self.sink.read_back(from, old)?;
+                self.store.back(from, old)?;
             }
-            let from = from.saturating_sub(written) as usize;
-            new.copy_from_slice(&out[from..from + new.len()]);
+            let from = from.saturating_sub(given) as usize;
+            new.copy_from_slice(&self.out[from..from + new.len()]);
             Ok(())
         });
         view.map_err(ApplyError::Sink)

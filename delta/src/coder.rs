@@ -2,6 +2,8 @@
 //!
 //! Maker and applier run the same code over a [`Coder`]: one writes the decisions, the other reads them.
 
+use crate::checkpoint::Record;
+
 /// Takes or gives one decision after the other.
 pub(crate) trait Coder {
     /// Whether decisions are known beforehand. Where not, what would find them out is left out of the build.
@@ -46,6 +48,19 @@ impl Decoder {
     /// Starts with the first [`START_BYTES`] of the stream.
     pub(crate) const fn new(start: [u8; START_BYTES]) -> Self {
         Self { range: u32::MAX, code: u32::from_be_bytes(start) }
+    }
+}
+
+impl Decoder {
+    /// Passes both numbers to or from a checkpoint.
+    pub(crate) fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
+        record.u32(&mut self.range)?;
+        record.u32(&mut self.code)
+    }
+
+    /// Whether the range is one that steps leave behind: a smaller one would never grow.
+    pub(crate) const fn is_sound(&self) -> bool {
+        self.range >= RENORMALISE
     }
 }
 

@@ -27,6 +27,22 @@ pub enum PatchError {
         /// Words of 16 bits.
         words: u32,
     },
+    /// The patch is for a slot that base and target share, or is not and there is one: take the other way to apply it.
+    #[error("patch is not for as many slots as there are here")]
+    InPlace,
+    /// The images or the pages that the patch wants kept do not fit. Nothing was written.
+    #[error("patch needs a slot of {slot} bytes and {spare} spare ones, in pages of {page}")]
+    Room {
+        /// Bytes of the slot.
+        slot: u32,
+        /// Bytes of the spare pages.
+        spare: u32,
+        /// Bytes of a page.
+        page: u32,
+    },
+    /// The checkpoint is torn, or not of what is in flash. Take the older one.
+    #[error("checkpoint is damaged, or not of this flash")]
+    Checkpoint,
     /// The patch is for images of other sizes.
     #[error("patch is for a base of {base} bytes and a target of {target}")]
     Sizes {

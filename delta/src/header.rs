@@ -5,6 +5,7 @@ use crate::codec::Slots;
 use crate::digest::{DIGEST_BYTES_MAX, ImageDigest};
 use crate::fields::Architecture;
 use crate::format::{IMAGE_BYTES_MAX, Profile};
+use crate::order::{Layout, Order};
 use crate::space::{REGIONS_MAX, Space, WINDOWS_MAX, Window};
 
 /// What the codec is told before the first decision.
@@ -17,6 +18,8 @@ pub(crate) struct Header {
     pub(crate) base_size: u32,
     pub(crate) target_size: u32,
     pub(crate) space: Space,
+    /// Where base and target share a slot: how.
+    pub(crate) layout: Option<Layout>,
 }
 
 /// How the words of the state are divided.
@@ -31,9 +34,9 @@ pub(crate) struct Tables {
     pub(crate) anchors: u16,
 }
 
-/// Bytes of a header at most: four, digests, sizes, and all regions and windows.
+/// Bytes of a header at most: six, digests, sizes, and all regions and windows.
 pub(crate) const HEADER_BYTES_MAX: usize =
-    4 + 2 * DIGEST_BYTES_MAX + 10 + REGIONS_MAX * (10 + 4) + WINDOWS_MAX * 3;
+    6 + 2 * DIGEST_BYTES_MAX + 10 + REGIONS_MAX * (10 + 4) + WINDOWS_MAX * 3;
 
 /// In the three highest bits of the first byte.
 pub(crate) const VERSION: u8 = 2;
@@ -44,6 +47,7 @@ const HAS_OPTIONS: u8 = 16;
 
 /// Bits of the options; the others are for patches that nobody makes yet.
 const FULL_DIGESTS: u8 = 1;
+const IN_PLACE: u8 = 2;
 
 impl Tables {
     /// Divides the words of a profile; `None` where they are too few.
@@ -113,6 +117,11 @@ impl Bytes<'_> {
 }
 
 impl Header {
+    /// In which order the target is made.
+    pub(crate) const fn order(&self) -> Order {
+        Order { base_size: self.base_size, target_size: self.target_size, layout: self.layout }
+    }
+
     /// Reads a header; `None` where `bytes` end before it does. Returns how many bytes it has as well.
     ///
     /// # Errors
@@ -131,9 +140,17 @@ impl Header {
         let options = if first & HAS_OPTIONS == 0 { 0 } else { rest.byte()? };
         let architecture = Architecture::ALL.get(usize::from(first & 7)).copied();
         let (Some(architecture), Some(tables), VERSION, 0) =
-            (architecture, Tables::unpacked(tables), first >> 5, options & !FULL_DIGESTS)
+            (architecture, Tables::unpacked(tables), first >> 5, options & !(FULL_DIGESTS | IN_PLACE))
         else {
             return Some(Err(PatchError::Header));
+        };
+        let layout = if options & IN_PLACE == 0 {
+            None
+        } else {
+            match Layout::unpacked(rest.array()?) {
+                None => return Some(Err(PatchError::Header)),
+                layout => layout,
+            }
         };
         let is_full = options & FULL_DIGESTS != 0;
         let (base_digest, target_digest) = (rest.digest(is_full)?, rest.digest(is_full)?);
@@ -151,12 +168,21 @@ impl Header {
                 Err(error) => return Some(Err(error)),
             }
         };
-        Some(Ok(Self { architecture, tables, base_digest, target_digest, base_size, target_size, space }))
+        Some(Ok(Self {
+            architecture,
+            tables,
+            base_digest,
+            target_digest,
+            base_size,
+            target_size,
+            space,
+            layout,
+        }))
     }
 }
 
 impl Tables {
-    const fn unpacked(byte: u8) -> Option<Self> {
+    pub(crate) const fn unpacked(byte: u8) -> Option<Self> {
         let (profile, literals, substitutions) = (byte >> 6, byte >> 3 & 7, byte & 7);
         let substitution_bits = if substitutions == 0 { 0 } else { SUBSTITUTION_BITS_LESS + substitutions };
         match Profile::numbered(profile) {
@@ -165,8 +191,7 @@ impl Tables {
         }
     }
 
-    #[cfg(any(test, feature = "make"))]
-    const fn packed(self) -> u8 {
+    pub(crate) const fn packed(self) -> u8 {
         let substitutions = self.substitution_bits.saturating_sub(SUBSTITUTION_BITS_LESS);
         (self.profile as u8) << 6 | self.literals << 3 | substitutions
     }
@@ -204,7 +229,7 @@ fn read_space(rest: &mut Bytes<'_>, base_size: u32) -> Option<Result<Space, Patc
 mod write {
     use std::vec::Vec;
 
-    use super::{FULL_DIGESTS, HAS_OPTIONS, Header, POINTERS_FIRST, VERSION};
+    use super::{FULL_DIGESTS, HAS_OPTIONS, Header, IN_PLACE, POINTERS_FIRST, VERSION};
     use crate::fields::Architecture;
     use crate::numbers::zigzag;
 
@@ -212,13 +237,15 @@ mod write {
         /// Writes the header.
         pub(crate) fn write(&self) -> Vec<u8> {
             let order = if self.space.pointers_first { POINTERS_FIRST } else { 0 };
-            let options = if self.base_digest.is_full() { FULL_DIGESTS } else { 0 };
+            let options = if self.base_digest.is_full() { FULL_DIGESTS } else { 0 }
+                | if self.layout.is_some() { IN_PLACE } else { 0 };
             let has_options = if options == 0 { 0 } else { HAS_OPTIONS };
             let first = VERSION << 5 | has_options | order | self.architecture as u8;
             let mut out = Vec::from([first, self.tables.packed()]);
             if options != 0 {
                 out.push(options);
             }
+            out.extend(self.layout.into_iter().flat_map(crate::order::Layout::packed));
             out.extend(self.base_digest.bytes());
             out.extend(self.target_digest.bytes());
             let differs = self.base_size != self.target_size;

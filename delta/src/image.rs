@@ -1,5 +1,7 @@
 //! Where a patcher reads the base and gives out the target.
 
+use core::ops::Range;
+
 use thiserror::Error;
 
 use crate::codec::{VIEW_BEFORE, VIEW_BYTES, View};
@@ -85,21 +87,24 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) const EMPTY: Self = Self { start: 0, length: 0, bytes: [0; WINDOW_BYTES] };
 
-    /// Returns what surrounds `at`, which is below `size`; zeros stand outside the image.
+    /// Returns what surrounds `at`; zeros stand outside of `there`.
     pub(crate) fn view<E>(
         &mut self,
         at: u32,
-        size: u32,
+        there: &Range<u32>,
         read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
     ) -> Result<View, E> {
-        let first = at.saturating_sub(VIEW_BEFORE as u32);
-        let end = size.min(at.saturating_add((VIEW_BYTES - VIEW_BEFORE) as u32));
-        if first < self.start || end > self.start + self.length {
-            self.fill(first, size, read)?;
-        }
         let mut view = [0; VIEW_BYTES];
+        let first = at.saturating_sub(VIEW_BEFORE as u32).max(there.start);
+        let end = there.end.min(at.saturating_add((VIEW_BYTES - VIEW_BEFORE) as u32));
+        if first >= end {
+            return Ok(view);
+        }
+        if first < self.start || end > self.start + self.length {
+            self.fill(first, there.end, read)?;
+        }
         let from = (first - self.start) as usize;
-        let into = VIEW_BEFORE - (at - first) as usize;
+        let into = (first + VIEW_BEFORE as u32 - at) as usize;
         let count = (end - first) as usize;
         if let (Some(to), Some(bytes)) =
             (view.get_mut(into..into + count), self.bytes.get(from..from + count))
@@ -112,12 +117,12 @@ impl Window {
     fn fill<E>(
         &mut self,
         first: u32,
-        size: u32,
+        end: u32,
         mut read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
         self.length = 0;
         self.start = first;
-        let length = (size - first).min(WINDOW_BYTES as u32);
+        let length = (end - first).min(WINDOW_BYTES as u32);
         if let Some(bytes) = self.bytes.get_mut(..length as usize) {
             read(first, bytes)?;
         }

@@ -46,6 +46,7 @@ extern crate std;
 mod anchors;
 mod apply;
 mod chance;
+mod checkpoint;
 mod codec;
 mod coder;
 mod digest;
@@ -57,17 +58,23 @@ mod image;
 #[cfg(any(test, feature = "make"))]
 pub mod make;
 mod numbers;
+mod one_slot;
+mod order;
 mod outline;
 mod space;
+mod store;
 mod substitutions;
 
 pub use apply::PatcherOf;
+pub use checkpoint::{CHECKPOINT_BESIDES_BYTES, checkpoint_bytes, checkpoint_made};
 pub use coder::Subject;
 pub use digest::ImageDigest;
 pub use error::{ApplyError, PatchError};
 pub use fields::Architecture;
 pub use format::{Algorithm, IMAGE_BYTES_MAX, Profile, ram_bytes};
 pub use image::{Base, OUT_BYTES, OutsideSlice, Sink};
+pub use one_slot::{Area, Room, Slot};
+pub use order::Layout;
 pub use outline::Outline;
 
 /// A patcher with 8 KiB, as [`Algorithm::FIELDS`] takes.

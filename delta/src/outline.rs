@@ -5,6 +5,7 @@ use crate::error::PatchError;
 use crate::fields::Architecture;
 use crate::format::Profile;
 use crate::header::{Header, VERSION};
+use crate::order::Layout;
 
 /// Header of a patch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Outline {
     pub base_digest: ImageDigest,
     /// The target's.
     pub target_digest: ImageDigest,
+    /// Where base and target share a slot: how.
+    pub layout: Option<Layout>,
     /// Size of the header, in bytes.
     pub header_bytes: usize,
 }
@@ -43,6 +46,7 @@ impl Outline {
             target_size: header.target_size,
             base_digest: header.base_digest,
             target_digest: header.target_digest,
+            layout: header.layout,
             header_bytes,
         })
     }

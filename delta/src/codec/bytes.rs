@@ -31,7 +31,11 @@ impl Codec {
         let is_whole = self.position.is_multiple_of(unit_bytes) && self.remaining() >= unit_bytes;
         let length = if is_whole { unit_bytes as usize } else { 1 };
         let beside_at = self.position.wrapping_add_signed(self.alignments[0]);
-        let beside = if beside_at < self.base_size { source.base(beside_at)? } else { [0; _] };
+        let beside = if beside_at < self.order.base_size {
+            source.base(beside_at, self.order.readable(beside_at, self.position))?
+        } else {
+            [0; _]
+        };
         let mut before = if is_whole { in_coding_order(self.latest, unit_bytes) } else { self.latest };
         let known = truth.bytes(self.position);
         let mut unit = Unit { bytes: [0; 8], length };

@@ -19,8 +19,8 @@ impl Codec {
         (from, at, length): (Origin, u32, u32),
     ) -> Result<Unit, S::Error> {
         let view = match from {
-            Origin::Base => source.base(at)?,
-            Origin::Target => source.target(at)?,
+            Origin::Base => source.base(at, self.order.readable(at, self.position))?,
+            Origin::Target => source.target(at, self.made_around(at))?,
         };
         if from == Origin::Base && (ANCHORED_BYTES..ANCHORED_BYTES + 8).contains(&length) {
             self.anchor_copy(words, at, length);
@@ -34,8 +34,8 @@ impl Codec {
         }
         let address = self.address(from, at);
         let available = match from {
-            Origin::Base => self.base_size - at,
-            Origin::Target => self.position - at,
+            Origin::Base => self.order.base_size - at,
+            Origin::Target => self.made_around(at).end - at,
         };
         let field = fields::recognise(self.architecture, bytes, at, address, &self.space, is_instruction)
             .filter(|field| u32::from(field.length) <= self.remaining().min(available));

@@ -71,21 +71,28 @@ impl Codec {
         };
         let chances = &mut words[self.slots.seek_number..self.slots.seek_number + NUMBER_WORDS];
         let at = expected.wrapping_add_signed(unzigzag(numbers::code(coder, chances, zigzag(distance))));
-        if at >= self.base_size {
-            return Err(PatchError::OutsideBase { produced: self.position });
+        if at >= self.order.base_size {
+            return Err(PatchError::OutsideBase { produced: self.made });
         }
         Ok((Origin::Base, at))
     }
 
     fn seek_own<C: Coder>(&self, words: &mut [u16], coder: &mut C, part: Part) -> Result<u32, PatchError> {
+        let behind = self.position - self.block.start;
         let distance = match part {
-            Part::Target(at) => self.position - at - 1,
+            Part::Target(at) if at < self.position => self.position - at - 1,
+            Part::Target(at) => at - self.block.end + behind,
             Part::Literal | Part::Base(_) => 0,
         };
         let chances = &mut words[self.slots.own_number..self.slots.own_number + NUMBER_WORDS];
         let distance = numbers::code(coder, chances, distance);
-        let at = self.position.checked_sub(distance).and_then(|at| at.checked_sub(1));
-        at.ok_or(PatchError::OutsideTarget { produced: self.position })
+        // Back to the start of the block, then on from its end.
+        let at = match distance.checked_sub(behind) {
+            None => self.position - distance - 1,
+            Some(after) => self.block.end.saturating_add(after),
+        };
+        let is_made = at < self.order.target_size;
+        is_made.then_some(at).ok_or(PatchError::OutsideTarget { produced: self.made })
     }
 
     /// Lists the places of the base that a copy most likely starts at, without repeats.
@@ -98,7 +105,7 @@ impl Codec {
         for guess in [self.base_end].into_iter().chain(aligned).chain(told) {
             // Where a copy ended just now, it does not go on.
             let goes_on = guess == self.base_end && self.copy_end == self.position;
-            if guess < self.base_size && !goes_on && !guesses[..count].contains(&guess) {
+            if guess < self.order.base_size && !goes_on && !guesses[..count].contains(&guess) {
                 guesses[count] = guess;
                 count += 1;
             }

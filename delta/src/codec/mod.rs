@@ -5,10 +5,13 @@ mod bytes;
 mod copies;
 mod fields;
 mod flow;
+mod saved;
 mod slots;
 
 pub(crate) use slots::Slots;
 use slots::{FIELD_MORE_AT, HIT_AT, HIT_CLASS_WORDS, HIT_SOURCE_AT};
+
+use core::ops::Range;
 
 use crate::PatchError;
 use crate::anchors::Anchors;
@@ -16,6 +19,7 @@ use crate::chance::{EVEN, FINE_WORDS, WEIGHT_ONE, Weights};
 use crate::coder::Coder;
 use crate::fields::{Architecture, KINDS};
 use crate::header::Header;
+use crate::order::Order;
 use crate::space::Space;
 use crate::substitutions::Substitutions;
 
@@ -24,11 +28,11 @@ pub(crate) trait Source {
     /// Why a byte cannot be had.
     type Error: From<PatchError>;
 
-    /// Returns what surrounds a byte of the base.
-    fn base(&mut self, at: u32) -> Result<View, Self::Error>;
+    /// Returns what surrounds a place of the base; zeros stand outside of `there`.
+    fn base(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error>;
 
-    /// Returns what surrounds a byte of the target; zeros from where it is not yet made.
-    fn target(&mut self, at: u32) -> Result<View, Self::Error>;
+    /// Returns what surrounds a place of the target; zeros stand outside of `there`, which is made.
+    fn target(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error>;
 }
 
 /// Sixteen bytes: four before a place, and twelve from it on. Zeros stand outside the image.
@@ -93,15 +97,17 @@ impl Unit {
 pub(crate) struct Codec {
     architecture: Architecture,
     space: Space,
-    base_size: u32,
-    target_size: u32,
+    order: Order,
     slots: &'static Slots,
     /// Chances in the table of literals.
     literal_slots: u32,
     anchors: Anchors,
     substitutions: Substitutions,
     /// Bytes of the target that are coded.
+    made: u32,
+    /// Place of the next one, and the block that it is in.
     position: u32,
+    block: Range<u32>,
     place: Place,
     /// Latest bytes of the target, the newest lowest.
     latest: u64,
@@ -174,16 +180,18 @@ impl Codec {
         let substitutions_at = slots.tables + literals;
         let anchors_at = substitutions_at + header.tables.substitutions();
         words[substitutions_at..].fill(0);
+        let (_, block) = header.order().place(0);
         Self {
             architecture: header.architecture,
             space: header.space.clone(),
-            base_size: header.base_size,
-            target_size: header.target_size,
+            order: header.order(),
             slots,
             literal_slots: literals as u32,
             anchors: Anchors::new(anchors_at, header.tables.anchors.into()),
             substitutions: Substitutions::new(substitutions_at, header.tables.substitution_bits),
-            position: 0,
+            made: 0,
+            position: block.start,
+            block,
             place: Place::Open { literals: 0 },
             latest: 0,
             base_end: 0,
@@ -203,14 +211,23 @@ impl Codec {
         }
     }
 
-    /// Bytes of the target that are coded.
+    /// Place of the next byte in the target.
     #[cfg(any(test, feature = "make"))]
     pub(crate) const fn position(&self) -> u32 {
         self.position
     }
 
+    /// Bytes of the target that are coded.
+    pub(crate) const fn made(&self) -> u32 {
+        self.made
+    }
+
+    pub(crate) const fn order(&self) -> Order {
+        self.order
+    }
+
     pub(crate) const fn is_complete(&self) -> bool {
-        self.position == self.target_size
+        self.made == self.order.target_size
     }
 
     /// Codes the next unit of a target that is not complete. It may be empty, but not twice in succession.
@@ -224,7 +241,7 @@ impl Codec {
         let unit = match self.place {
             Place::Open { literals } => self.open(words, coder, source, truth, literals)?,
             Place::Copying { from, at, length } => {
-                if from == Origin::Base && at == self.base_size {
+                if at == self.end_of(from) {
                     self.end_copy(from, at);
                     self.open(words, coder, source, truth, 0)?
                 } else {
@@ -236,11 +253,47 @@ impl Codec {
             self.latest = self.latest << 8 | u64::from(byte);
         }
         self.position += unit.length as u32;
+        self.made += unit.length as u32;
+        if self.position == self.block.end && !self.is_complete() {
+            self.begin_block();
+        }
         Ok(unit)
     }
 
-    /// Bytes of the target that are still to be coded.
+    pub(crate) const fn space(&self) -> &Space {
+        &self.space
+    }
+
+    pub(crate) const fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// Goes on with the block below. What was copied may go on there, with the base beside it as before.
+    fn begin_block(&mut self) {
+        (self.position, self.block) = self.order.place(self.made);
+        self.place = Place::Open { literals: 0 };
+        self.base_end = self.position.wrapping_add_signed(self.alignments[0]);
+    }
+
+    /// Where copies from an image end at the latest.
+    const fn end_of(&self, image: Origin) -> u32 {
+        match image {
+            Origin::Base => self.order.base_size,
+            Origin::Target => self.order.target_size,
+        }
+    }
+
+    /// The stretch of the target that is made and that `at` is in.
+    fn made_around(&self, at: u32) -> Range<u32> {
+        if at < self.block.end {
+            self.block.start..self.position
+        } else {
+            self.block.end..self.order.target_size
+        }
+    }
+
+    /// Bytes of the block that are still to be coded.
     const fn remaining(&self) -> u32 {
-        self.target_size - self.position
+        self.block.end - self.position
     }
 }

@@ -44,11 +44,11 @@ pub fn explain(base: &[u8], patch: &[u8]) -> Result<Explanation, PatchError> {
     let mut counting = Counting { reading, subject: Subject::Flow, bits: [0.0; 7], decisions: 0 };
     let mut words = vec![0; header.tables.profile.words()];
     let mut codec = Codec::new(&header, &mut words);
-    let mut target = vec![];
+    let mut target = vec![0; header.target_size as usize];
     while !codec.is_complete() {
-        let mut images = Slices { base, target: &target, made: target.len() as u32 };
-        let unit = codec.step(&mut words, &mut counting, &mut images, &Unknown)?;
-        target.extend_from_slice(unit.bytes.get(..unit.length).unwrap_or_default());
+        let at = codec.position() as usize;
+        let unit = codec.step(&mut words, &mut counting, &mut Slices { base, target: &target }, &Unknown)?;
+        target[at..at + unit.length].copy_from_slice(&unit.bytes[..unit.length]);
     }
     if counting.reading.taken < input.len() {
         return Err(PatchError::TrailingInput);

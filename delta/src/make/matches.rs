@@ -4,6 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::suffixes;
+use crate::order::Order;
 
 /// A piece of the target that stands elsewhere as well: in the base, or earlier in the target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -17,13 +18,13 @@ pub(crate) struct Match {
 const NONE: u32 = u32::MAX;
 
 /// Finds the longest matches at every place, and keeps those that do not just go on from the place before.
-pub(crate) fn find(base: &[u8], target: &[u8]) -> Vec<Match> {
+pub(crate) fn find(base: &[u8], target: &[u8], order: &Order) -> Vec<Match> {
     let text = [base, target].concat();
     let sorted = suffixes::sorted(&text);
     let base_size = base.len() as u32;
     let mut found = Vec::new();
     for places in
-        [nearest_base(&sorted, base_size, target.len()), nearest_own(&sorted, base_size, target.len())]
+        [nearest_base(&sorted, base_size, target.len()), nearest_own(&sorted, base_size, target.len(), order)]
     {
         for neighbours in places {
             starts(&text, base_size, &neighbours, &mut found);
@@ -50,7 +51,7 @@ fn nearest_base(sorted: &[u32], base_size: u32, target_size: usize) -> [Vec<u32>
 }
 
 /// Per place of the target, the suffixes of earlier places of the target next to its own in the order.
-fn nearest_own(sorted: &[u32], base_size: u32, target_size: usize) -> [Vec<u32>; 2] {
+fn nearest_own(sorted: &[u32], base_size: u32, target_size: usize, order: &Order) -> [Vec<u32>; 2] {
     let (mut before, mut after) = (vec![NONE; target_size], vec![NONE; target_size]);
     let mut latest = NONE;
     for at in sorted.iter().filter_map(|start| start.checked_sub(base_size)) {
@@ -60,8 +61,10 @@ fn nearest_own(sorted: &[u32], base_size: u32, target_size: usize) -> [Vec<u32>;
         }
         latest = at;
     }
-    // Taken out from the last place on, each leaves only earlier ones as neighbours.
-    for at in (0..target_size).rev() {
+    // Taken out from the last one that is made on, each leaves only earlier ones as neighbours.
+    let block = order.block_bytes().map_or(target_size.max(1), |bytes| bytes as usize);
+    let blocks = (0..target_size).step_by(block).map(|start| start..(start + block).min(target_size));
+    for at in blocks.flat_map(Iterator::rev) {
         let (previous, next) = (before[at], after[at]);
         if previous != NONE {
             after[previous as usize] = next;

@@ -2,8 +2,10 @@
 
 mod detect;
 mod explain;
+mod layouts;
 mod matches;
 mod parse;
+mod simulated;
 mod suffixes;
 mod writer;
 
@@ -12,11 +14,13 @@ use std::vec::Vec;
 use thiserror::Error;
 
 pub use explain::{Explanation, explain};
+pub use simulated::SimulatedSlot;
 
 use crate::digest::ImageDigest;
 use crate::fields::Architecture;
 use crate::format::{Algorithm, IMAGE_BYTES_MAX, Profile};
 use crate::header::{Header, Tables};
+use crate::order::Layout;
 use crate::space::Space;
 use parse::{Costs, Images, Piece};
 use writer::Written;
@@ -47,6 +51,8 @@ pub struct Options {
     pub architecture: Option<Architecture>,
     /// Whether the patch has all bytes of both digests: for where no manifest says them.
     pub full_digests: bool,
+    /// The pages of a device whose slot both images share; `None` for a slot of its own.
+    pub in_place: Option<Layout>,
 }
 
 /// Why no patch was made.
@@ -128,6 +134,7 @@ impl<'a> Maker<'a> {
             base_size: base.len() as u32,
             target_size: target.len() as u32,
             space: Space { pointers_first, ..space },
+            layout: options.in_place,
         };
         Self { base, target, header }
     }
@@ -138,9 +145,26 @@ impl<'a> Maker<'a> {
         let architecture = self.header.architecture;
         let mut masked = detect::masked(self.base, architecture, space, |at| space.of_base(at));
         masked.extend(detect::masked(self.target, architecture, space, |at| space.of_target(at)));
+        let Some(layout) = self.header.layout else {
+            return self.best_in_order(&masked);
+        };
+        let mut best: Option<Written> = None;
+        for layout in layouts::likeliest(self.base, self.target, &masked, layout) {
+            self.header.layout = Some(layout);
+            let other = self.best_in_order(&masked);
+            if best.as_ref().is_none_or(|best| other.bytes.len() < best.bytes.len()) {
+                best = Some(other);
+            }
+        }
+        best.unwrap_or_default()
+    }
+
+    /// The shortest patch of those that make the target in the header's order.
+    fn best_in_order(&mut self, masked: &[u8]) -> Written {
+        let order = self.header.order();
         let (base, target) = masked.split_at(self.base.len());
-        let matches = matches::find(base, target);
-        let images = Images { base: self.base, target: self.target, masked: &masked };
+        let matches = matches::find(base, target, &order);
+        let images = Images { base: self.base, target: self.target, masked, order };
         let [ways @ .., last] = Costs::TRIED.map(|costs| parse::parse(&images, &matches, &costs));
         let (mut pieces, mut best) = (last.clone(), self.written(&last));
         for way in ways {
@@ -149,7 +173,8 @@ impl<'a> Maker<'a> {
                 (pieces, best) = (way, other);
             }
         }
-        for tables in &tables_of(self.header.tables.profile)[1..] {
+        let first = self.header.tables;
+        for tables in &tables_of(first.profile)[1..] {
             let kept = self.header.tables;
             self.header.tables = *tables;
             let other = self.written(&pieces);
@@ -159,6 +184,7 @@ impl<'a> Maker<'a> {
                 self.header.tables = kept;
             }
         }
+        self.header.tables = first;
         best
     }
 

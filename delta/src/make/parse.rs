@@ -10,10 +10,12 @@
     reason = "positions are below 2^29, and costs are estimates"
 )]
 
+use std::collections::VecDeque;
 use std::vec;
 use std::vec::Vec;
 
 use super::matches::Match;
+use crate::order::Order;
 
 /// A piece of the target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,6 +32,8 @@ pub(crate) struct Images<'a> {
     pub(crate) target: &'a [u8],
     /// Base and target, one after the other, with all fields masked.
     pub(crate) masked: &'a [u8],
+    /// What is there of the base while the target is made.
+    pub(crate) order: Order,
 }
 
 /// Costs in bits, as measured on firmware.
@@ -89,10 +93,16 @@ pub(crate) fn parse(images: &Images<'_>, matches: &[Match], costs: &Costs) -> Ve
     let seeds = seeds(images, matches);
     let mut best = Vec::with_capacity(images.target.len() + 1);
     best.push(Best { cost: 0.0, entry: 0, alignment: LITERAL, copied: 0, copy_end: 0 });
-    let mut walk = Walk { images, costs, live: Vec::new(), latest: [0; 6], literal: best[0] };
+    let mut walk =
+        Walk { images, costs, live: Vec::new(), absent: VecDeque::new(), latest: [0; 6], literal: best[0] };
+    let block_bytes = images.order.block_bytes().unwrap_or(u32::MAX) as usize;
     let mut next = 0;
     for at in 0..images.target.len() {
+        if at > 0 && at % block_bytes == 0 {
+            walk.begin_block(&mut best);
+        }
         let here = best[at];
+        walk.bring_back(at, here);
         while let Some(seed) = seeds.get(next).filter(|seed| seed.0 as usize <= at) {
             walk.enter(at, here, seed.1);
             next += 1;
@@ -142,6 +152,8 @@ struct Walk<'a> {
     images: &'a Images<'a>,
     costs: &'a Costs,
     live: Vec<Live>,
+    /// Alignments of the base that were left as what they copy was not there.
+    absent: VecDeque<i64>,
     /// Alignments of the base that the best way used last.
     latest: [i64; 6],
     /// Best way that ends in a literal.
@@ -149,6 +161,58 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Ends all copies, as blocks are not made in the order of their places.
+    fn begin_block(&mut self, best: &mut [Best]) {
+        let ways: Vec<i64> =
+            self.live.iter().filter(|live| !live.is_own).map(|live| live.alignment).collect();
+        for alignment in ways {
+            self.leave(alignment);
+        }
+        self.live.clear();
+        if let Some(here) = best.last_mut() {
+            self.literal = Best { cost: f32::INFINITY, ..*here };
+        }
+    }
+
+    /// Remembers an alignment that can't be followed now.
+    fn leave(&mut self, alignment: i64) {
+        if !self.absent.contains(&alignment) {
+            self.absent.truncate(ABSENT_MAX - 1);
+            self.absent.push_front(alignment);
+        }
+    }
+
+    /// Follows alignments again that can be followed from here on.
+    fn bring_back(&mut self, at: usize, here: Best) {
+        if self.absent.is_empty() {
+            return;
+        }
+        for alignment in core::mem::take(&mut self.absent) {
+            if self.is_there(at, alignment) {
+                self.enter(at, here, alignment);
+            } else if at as i64 + alignment < self.images.base.len() as i64 {
+                self.absent.push_back(alignment);
+            }
+        }
+    }
+
+    /// Whether the byte of the base that an alignment copies is there.
+    fn is_there(&self, at: usize, alignment: i64) -> bool {
+        let from = at as i64 + alignment;
+        (0..self.images.base.len() as i64).contains(&from)
+            && self.images.order.is_byte_kept(from as u32, at as u32)
+    }
+
+    /// Whether a byte of the target is made before another one.
+    fn is_made(&self, from: usize, at: usize) -> bool {
+        let end = self
+            .images
+            .order
+            .block_bytes()
+            .map_or(self.images.target.len(), |bytes| (at / bytes as usize + 1) * bytes as usize);
+        from < at || from >= end
+    }
+
     /// Follows anew what was copied before, where it looks the same again.
     fn resume(&mut self, at: usize, here: Best) {
         if here.alignment == here.copied {
@@ -157,7 +221,7 @@ impl Walk<'_> {
         let goes_on = i64::from(here.copy_end) - at as i64 + here.copied;
         for alignment in [here.copied, goes_on].into_iter().chain(self.latest) {
             let is_live = self.live.iter().any(|live| live.alignment == alignment && !live.is_own);
-            if !is_live && self.looks_alike(at, alignment) {
+            if !is_live && self.is_there(at, alignment) && self.looks_alike(at, alignment) {
                 self.enter(at, here, alignment);
             }
         }
@@ -178,6 +242,10 @@ impl Walk<'_> {
     /// Starts following an alignment.
     fn enter(&mut self, at: usize, here: Best, alignment: i64) {
         let is_own = at as i64 + alignment >= self.images.base.len() as i64;
+        if !is_own && !self.is_there(at, alignment) {
+            self.leave(alignment);
+            return;
+        }
         let cost = here.cost + self.seek_cost(at, here, alignment, is_own);
         let known = self.live.iter_mut().find(|live| live.alignment == alignment && live.is_own == is_own);
         match known {
@@ -208,12 +276,22 @@ impl Walk<'_> {
         let (base_size, costs) = (self.images.base.len(), self.costs);
         let (base, target, masked) = (self.images.base, self.images.target, self.images.masked);
         let mut least: Option<Live> = None;
-        self.live.retain_mut(|live| {
+        let mut live = core::mem::take(&mut self.live);
+        live.retain_mut(|live| {
             let from = at as i64 + live.alignment;
             if from < 0 || !live.is_own && from >= base_size as i64 {
                 return false;
             }
             let from = from as usize;
+            if self.images.order.layout.is_some() {
+                if live.is_own && !(from - base_size < target.len() && self.is_made(from - base_size, at)) {
+                    return false;
+                }
+                if !live.is_own && !self.is_there(at, live.alignment) {
+                    self.leave(live.alignment);
+                    return false;
+                }
+            }
             let byte = if live.is_own { target[from - base_size] } else { base[from] };
             if byte == target[at] {
                 live.cost += HIT_COSTS[live.run.min(15) as usize];
@@ -230,6 +308,7 @@ impl Walk<'_> {
             }
             true
         });
+        self.live = live;
         let mut literal = if self.literal.cost <= here.cost + costs.end {
             self.literal
         } else {
@@ -265,6 +344,8 @@ const HIT_COSTS: [f32; 16] =
 
 /// A way that costs this much more than the best one never becomes it: one could change over to it instead.
 const LEFT_BEHIND: f32 = 40.0;
+/// Alignments that are remembered while what they copy is not there.
+const ABSENT_MAX: usize = 32;
 /// Ways followed at a time.
 const LIVE_MAX: usize = 32;
 /// Bytes that make a former alignment worth trying again.

@@ -1,5 +1,6 @@
 //! Writes a division of the target as a patch.
 
+use core::ops::Range;
 use std::vec;
 use std::vec::Vec;
 
@@ -8,6 +9,7 @@ use crate::codec::{Codec, Part, Source, Truth, VIEW_BEFORE, VIEW_BYTES, View};
 use crate::coder::Encoder;
 use crate::fields::Architecture;
 use crate::header::Header;
+use crate::order::Order;
 
 use super::detect::bytes_at;
 use super::parse::Piece;
@@ -24,11 +26,10 @@ pub(crate) fn write(header: &Header, base: &[u8], target: &[u8], pieces: &[Piece
     let mut words = vec![0; header.tables.profile.words()];
     let mut encoder = Encoder::new();
     let mut codec = Codec::new(header, &mut words);
-    let pieces = fitting(pieces, header.architecture);
-    let mut images = Slices { base, target, made: 0 };
+    let pieces = fitting(&split(pieces, header.order()), header.architecture);
+    let mut images = Slices { base, target };
     let mut plan = Plan { target, base_size: base.len() as u32, pieces: &pieces, at: 0 };
     while !codec.is_complete() {
-        images.made = codec.position();
         plan.reach(codec.position());
         let step = codec.step(&mut words, &mut encoder, &mut images, &plan);
         debug_assert!(step.is_ok(), "a division lies inside both images");
@@ -40,6 +41,25 @@ pub(crate) fn write(header: &Header, base: &[u8], target: &[u8], pieces: &[Piece
     let mut bytes = header.write();
     bytes.extend(encoder.finish());
     Written { bytes, spent }
+}
+
+/// Cuts pieces where blocks end.
+fn split(pieces: &[Piece], order: Order) -> Vec<Piece> {
+    let mut cut = Vec::with_capacity(pieces.len());
+    let Some(bytes) = order.block_bytes() else {
+        return pieces.to_vec();
+    };
+    for &piece in pieces {
+        let mut rest = piece;
+        while rest.length > 0 {
+            let length = rest.length.min(bytes - rest.target_at % bytes);
+            cut.push(Piece { length, ..rest });
+            rest.target_at += length;
+            rest.length -= length;
+            rest.source = rest.source.map(|source| source + length);
+        }
+    }
+    cut
 }
 
 /// Moves the ends of literals to where their units end.
@@ -81,8 +101,9 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     fn reach(&mut self, position: u32) {
-        while self.pieces.get(self.at).is_some_and(|piece| piece.target_at + piece.length <= position) {
-            self.at += 1;
+        let is_in = |piece: &Piece| (piece.target_at..piece.target_at + piece.length).contains(&position);
+        if !self.pieces.get(self.at).is_some_and(is_in) {
+            self.at = self.pieces.partition_point(|piece| piece.target_at + piece.length <= position);
         }
     }
 }
@@ -115,26 +136,28 @@ impl Truth for Plan<'_> {
 pub(super) struct Slices<'a> {
     pub(super) base: &'a [u8],
     pub(super) target: &'a [u8],
-    pub(super) made: u32,
 }
 
 impl Source for Slices<'_> {
     type Error = PatchError;
 
-    fn base(&mut self, at: u32) -> Result<View, PatchError> {
-        Ok(view(self.base, at))
+    fn base(&mut self, at: u32, there: Range<u32>) -> Result<View, PatchError> {
+        Ok(view(self.base, at, &there))
     }
 
-    fn target(&mut self, at: u32) -> Result<View, PatchError> {
-        Ok(view(&self.target[..self.made as usize], at))
+    fn target(&mut self, at: u32, there: Range<u32>) -> Result<View, PatchError> {
+        Ok(view(self.target, at, &there))
     }
 }
 
-fn view(image: &[u8], at: u32) -> View {
+fn view(image: &[u8], at: u32, there: &Range<u32>) -> View {
     let mut view = [0; VIEW_BYTES];
-    let at = at as usize;
-    let (first, end) = (at.saturating_sub(VIEW_BEFORE), image.len().min(at + VIEW_BYTES - VIEW_BEFORE));
-    let into = VIEW_BEFORE - (at - first);
-    view[into..into + end - first].copy_from_slice(&image[first..end]);
+    let (start, end, at) = (there.start as usize, there.end as usize, at as usize);
+    let first = at.saturating_sub(VIEW_BEFORE).max(start);
+    let end = image.len().min(at + VIEW_BYTES - VIEW_BEFORE).min(end);
+    if first < end {
+        let into = first + VIEW_BEFORE - at;
+        view[into..into + end - first].copy_from_slice(&image[first..end]);
+    }
     view
 }

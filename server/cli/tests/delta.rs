@@ -164,7 +164,7 @@ fn altered_patch_is_refused_unless_it_says_the_same() {
         assert!(output.stdout == expected, "{at}");
     }
     assert!(refused >= 12, "{refused}");
-    desk.put("altered.patch", [&patch[..], b"more"].concat());
+    desk.put("altered.patch", [&patch[..], b"more than the coder reads ahead"].concat());
     desk.refused("delta apply old.bin altered.patch out.bin");
     assert!(!desk.has("out.bin"));
 }
@@ -238,4 +238,19 @@ fn empty_and_equal_images_have_patches_too() {
         desk.done(&format!("delta apply {old}.bin {patch} {old}-{new}.bin"));
         assert_eq!(desk.file(&format!("{old}-{new}.bin")), desk.file(&format!("{new}.bin")));
     }
+}
+
+#[test]
+fn patch_for_one_slot_is_made_applied_and_shown() {
+    let desk = Desk::new();
+    desk.done("delta make --in-place 4 --page-size 512 old.bin new.bin lamp.patch");
+    desk.done("delta apply old.bin lamp.patch again.bin");
+    assert_eq!(desk.file("again.bin"), desk.new);
+    let shown = desk.json("delta show lamp.patch --base old.bin");
+    assert_eq!(shown["in_place"]["spare_pages"], 4);
+    assert_eq!(shown["in_place"]["page_bytes"], 512);
+    assert!(desk.done("delta show lamp.patch").contains("one slot and 4 spare pages of 512"));
+    let refused = desk.refused("delta make --in-place 4 --page-size 1000 old.bin new.bin other.patch");
+    assert!(refused.contains("power of two"), "{refused}");
+    assert!(desk.refused("delta make --in-place 0 old.bin new.bin other.patch").contains("--in-place"));
 }

@@ -2,13 +2,15 @@
 
 mod show;
 
+use std::convert::Infallible;
+use std::num::NonZeroU8;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_delta::format::WORDS_16;
-use bellwether_delta::make::{Options, Patch, make_with};
+use bellwether_delta::make::{Options, Patch, SimulatedSlot, make_with};
 use bellwether_delta::{
-    Algorithm, ApplyError, Architecture, Outline, OutsideSlice, PatchError, PatcherOf, Profile,
+    Algorithm, ApplyError, Architecture, Layout, Outline, OutsideSlice, PatchError, PatcherOf, Profile,
 };
 use bellwether_images::IMAGE_BYTES_MAX;
 use clap::{Subcommand, ValueEnum};
@@ -31,6 +33,7 @@ pub(crate) enum Command {
     ///
     ///   bellwether delta make lamp-1.0.bin lamp-1.1.bin lamp.patch
     ///   bellwether delta make --profile 16 lamp-1.0.hex lamp-1.1.hex lamp.patch
+    ///   bellwether delta make --in-place 4 lamp-1.0.bin lamp-1.1.bin lamp.patch
     #[command(verbatim_doc_comment)]
     Make {
         /// RAM that the device has for applying, in KiB: more makes smaller patches
@@ -42,6 +45,12 @@ pub(crate) enum Command {
         /// Put all 32 bytes of both digests in, not 8: for devices that no signed manifest tells them
         #[arg(long)]
         full_digests: bool,
+        /// For a device with one slot: pages of the old image that it can keep aside while the new one takes its place
+        #[arg(long, value_name = "PAGES")]
+        in_place: Option<NonZeroU8>,
+        /// Bytes of a page: what the device erases at a time, or a multiple
+        #[arg(long, value_name = "BYTES", default_value = "4096", requires = "in_place")]
+        page_size: u32,
         /// What the device runs; - for standard input
         old: PathBuf,
         /// What it shall run; - for standard input
@@ -137,12 +146,23 @@ struct Made {
 /// [`Failure`] says what to do.
 pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
-        Command::Make { profile, architecture, full_digests, old, new, patch, reading } => {
+        Command::Make {
+            profile,
+            architecture,
+            full_digests,
+            in_place,
+            page_size,
+            old,
+            new,
+            patch,
+            reading,
+        } => {
             only_one_pipe(&[&old, &new])?;
             let options = Options {
                 profile: profile.into(),
                 architecture: architecture.map(Architecture::from),
                 full_digests,
+                in_place: in_place.map(|pages| layout(page_size, pages)).transpose()?,
             };
             make(&old, &new, &patch, options, reading, output)
         }
@@ -251,6 +271,9 @@ fn apply(old: &Path, base: &[u8], file: &Path, patch: &[u8]) -> Result<Vec<u8>, 
         PatcherOf::<WORDS_16>::new(Algorithm::FIELDS.0, outline.base_size, outline.target_size, &[])
             .map_err(malformed)?,
     );
+    if let Some(layout) = outline.layout {
+        return apply_in_place(base, patch, (layout, outline.target_size), &mut patcher).map_err(malformed);
+    }
     let mut target = Vec::with_capacity(outline.target_size as usize);
     let fault = |error: ApplyError<OutsideSlice, OutsideSlice>| match error {
         ApplyError::Patch(error) => malformed(error),
@@ -263,6 +286,36 @@ fn apply(old: &Path, base: &[u8], file: &Path, patch: &[u8]) -> Result<Vec<u8>, 
     }
     patcher.finish(&mut &*base, &mut target).map_err(fault)?;
     Ok(target)
+}
+
+/// Applies a patch as a device with one slot does.
+fn apply_in_place(
+    base: &[u8],
+    patch: &[u8],
+    (layout, size): (Layout, u32),
+    patcher: &mut PatcherOf<WORDS_16>,
+) -> Result<Vec<u8>, PatchError> {
+    let fault = |error: ApplyError<Infallible, Infallible>| match error {
+        ApplyError::Patch(error) => error,
+        ApplyError::Base(never) | ApplyError::Sink(never) => match never {},
+    };
+    let mut slot = SimulatedSlot::new(base, size as usize, layout);
+    let going = Shown(bar(size));
+    for piece in patch.chunks(PIECE_BYTES) {
+        patcher.push_in_place(piece, &mut slot).map_err(fault)?;
+        going.0.set_position(patcher.produced().into());
+    }
+    patcher.finish_in_place(&mut slot).map_err(fault)?;
+    Ok(slot.image(size as usize).to_vec())
+}
+
+/// Pages of a device whose slot both images share.
+fn layout(page_size: u32, pages: NonZeroU8) -> Result<Layout, Failure> {
+    Layout::new(page_size, pages.get()).ok_or_else(|| {
+        Failure::Usage(
+            "--page-size is a power of two from 256 to 8388608: what the device erases at a time".to_owned(),
+        )
+    })
 }
 
 /// Reads the header of a patch.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use bellwether_delta::make::{Explanation, explain};
-use bellwether_delta::{Outline, Subject};
+use bellwether_delta::{Layout, Outline, Subject};
 use serde::Serialize;
 
 use super::{architecture_name, check_base, outline, percent, refused};
@@ -23,9 +23,41 @@ pub(super) struct Shown {
     /// SHA-256 of the old image, as far as the patch has it.
     old_digest: String,
     new_digest: String,
+    /// Where both images share a slot: its pages.
+    in_place: Option<InPlace>,
     /// Where the bytes went; only where the base was there.
     bytes: Option<Vec<Spent>>,
     decisions: Option<u64>,
+}
+
+/// The pages of a device with one slot.
+#[derive(Debug, Serialize)]
+struct InPlace {
+    page_bytes: u32,
+    spare_pages: u32,
+    /// Pages that are made together where the new image is made from its end on.
+    block_pages: Option<u32>,
+}
+
+impl From<Layout> for InPlace {
+    fn from(layout: Layout) -> Self {
+        Self {
+            page_bytes: layout.page_bytes(),
+            spare_pages: layout.spare_pages(),
+            block_pages: layout.descends(),
+        }
+    }
+}
+
+impl InPlace {
+    fn text(&self) -> String {
+        let (pages, page) = (self.spare_pages, bytes(self.page_bytes.into()));
+        let order = match self.block_pages {
+            None => "from its start on".to_owned(),
+            Some(pages) => format!("from its end on, {pages} pages at a time"),
+        };
+        format!("one slot and {pages} spare pages of {page}; written {order}")
+    }
 }
 
 /// Bytes that something took.
@@ -58,6 +90,7 @@ impl Shown {
             percent: percent(patch_size, outline.target_size as usize),
             old_digest: hex::encode(outline.base_digest.bytes()),
             new_digest: hex::encode(outline.target_digest.bytes()),
+            in_place: outline.layout.map(InPlace::from),
             bytes: explanation.map(|explanation| spent(&explanation)),
             decisions: explanation.map(|explanation| explanation.decisions),
         }
@@ -65,12 +98,13 @@ impl Shown {
 
     pub(super) fn text(&self) -> String {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
-        let rows = [
+        let mut rows = vec![
             row("for", format!("{}, SHA-256 {}", bytes(self.old_size.into()), self.old_digest)),
             row("makes", format!("{}, SHA-256 {}", bytes(self.new_size.into()), self.new_digest)),
             row("code", self.architecture.to_owned()),
             row("device", format!("{} of RAM to apply it", bytes(self.profile_bytes.into()))),
         ];
+        rows.extend(self.in_place.as_ref().map(|in_place| row("in place", in_place.text())));
         let size = format!("{}, {:.2} % of what it makes", bytes(self.patch_size as u64), self.percent);
         let head = table(&["patch", &size], &rows);
         let Some(spent) = &self.bytes else {

@@ -1,0 +1,48 @@
+//! Chooses the order in which a target is made that takes the place of its base.
+
+#![expect(clippy::cast_sign_loss, reason = "a copy lies inside the base")]
+
+use std::vec::Vec;
+
+use super::matches;
+use super::parse::{self, Costs, Images, Piece};
+use crate::order::{Layout, Order};
+
+/// Returns the two layouts under which the fewest bytes that would be copied are gone by then, the better one first.
+pub(super) fn likeliest(base: &[u8], target: &[u8], masked: &[u8], layout: Layout) -> Vec<Layout> {
+    let order = |layout| Order { base_size: base.len() as u32, target_size: target.len() as u32, layout };
+    let free = order(None);
+    let (masked_base, masked_target) = masked.split_at(base.len());
+    let found = matches::find(masked_base, masked_target, &free);
+    let images = Images { base, target, masked, order: free };
+    let pieces = parse::parse(&images, &found, &Costs::USUAL);
+    let mut tried: Vec<(u32, Layout)> = core::iter::once(layout)
+        .chain(BLOCKS.into_iter().filter_map(|bits| layout.in_blocks(bits)))
+        .map(|layout| (lost(&order(Some(layout)), &pieces), layout))
+        .collect();
+    tried.sort_by_key(|(lost, _)| *lost);
+    tried.into_iter().map(|(_, layout)| layout).take(TRIED_MAX).collect()
+}
+
+/// Binary logarithms of the pages of blocks that are tried: one page loses the least of the base, many cut the fewest
+/// copies.
+const BLOCKS: [u8; 5] = [0, 2, 4, 5, 6];
+const TRIED_MAX: usize = 2;
+
+/// Estimates how many bytes an order costs: copied bytes that are gone, and copies that are cut.
+fn lost(order: &Order, pieces: &[Piece]) -> u32 {
+    let cut = order.block_bytes().map_or(0, |bytes| order.target_size / bytes * CUT_BYTES);
+    let copies = pieces.iter().filter_map(|piece| {
+        let alignment =
+            i64::from(piece.source.filter(|source| *source < order.base_size)?) - i64::from(piece.target_at);
+        let places = (piece.target_at..piece.target_at + piece.length).step_by(STEP as usize);
+        let gone = places.filter(|&at| !order.is_byte_kept((i64::from(at) + alignment) as u32, at)).count();
+        Some((gone as u32 * STEP).min(piece.length))
+    });
+    cut + copies.sum::<u32>() / 2
+}
+
+/// Bytes that starting a copy anew takes.
+const CUT_BYTES: u32 = 2;
+/// Bytes of a copy that are looked at together.
+const STEP: u32 = 16;
