@@ -116,6 +116,7 @@ mod encoder {
     use std::vec::Vec;
 
     use super::{Coder, RENORMALISE, START_BYTES, Subject, split};
+    use crate::make::bits;
 
     /// Writing side.
     pub(crate) struct Encoder {
@@ -126,8 +127,8 @@ mod encoder {
         held_ones: usize,
         out: Vec<u8>,
         subject: Subject,
-        /// Bits that each subject took.
-        pub(crate) bits: [f32; 7],
+        /// What each subject took, in parts of a bit as [`bits`] counts them.
+        pub(crate) bits: [u64; 7],
     }
 
     impl Encoder {
@@ -139,7 +140,7 @@ mod encoder {
                 held_ones: 0,
                 out: Vec::new(),
                 subject: Subject::Flow,
-                bits: [0.0; 7],
+                bits: [0; 7],
             }
         }
 
@@ -180,9 +181,7 @@ mod encoder {
         fn code(&mut self, one: u32, bit: bool) -> bool {
             let bound = split(self.range, one);
             let part = if bit { one } else { 65_536 - one };
-            // At most 2^16, which a float holds exactly.
-            let part = f32::from((part - 1) as u16) + 1.0;
-            self.bits[self.subject as usize] += 16.0 - part.log2();
+            self.bits[self.subject as usize] += bits::of_chance(part);
             if bit {
                 self.range = bound;
             } else {

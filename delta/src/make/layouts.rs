@@ -12,10 +12,10 @@ use crate::order::{Layout, Order};
 pub(super) fn likeliest(base: &[u8], target: &[u8], masked: &[u8], layout: Layout) -> Vec<Layout> {
     let order = |layout| Order { base_size: base.len() as u32, target_size: target.len() as u32, layout };
     let free = order(None);
-    let (masked_base, masked_target) = masked.split_at(base.len());
-    let found = matches::find(masked_base, masked_target, &free);
     let images = Images { base, target, masked, order: free };
-    let pieces = parse::parse(&images, &found, &Costs::USUAL);
+    let mut seeds = Vec::new();
+    parse::add_seeds(&images, matches::find(masked, base.len() as u32, &images.order), &mut seeds);
+    let pieces = parse::parse(&images, &seeds, &Costs::TRIED[0]);
     let mut tried: Vec<(u32, Layout)> = core::iter::once(layout)
         .chain(BLOCKS.into_iter().filter_map(|bits| layout.in_blocks(bits)))
         .map(|layout| (lost(&order(Some(layout)), &pieces), layout))

@@ -1,5 +1,7 @@
-//! Makes patches. Needs an allocator and about thirty times the images' size in memory.
+//! Makes patches. Needs an allocator and about twenty times the image's size in memory.
 
+pub(crate) mod bits;
+mod census;
 mod detect;
 mod explain;
 mod layouts;
@@ -22,7 +24,7 @@ use crate::format::{Algorithm, IMAGE_BYTES_MAX, Profile};
 use crate::header::{Header, Tables};
 use crate::order::Layout;
 use crate::space::Space;
-use parse::{Costs, Images, Piece};
+use parse::{Costs, Images, Piece, Seed};
 use writer::Written;
 
 /// A patch and what its applier must be told.
@@ -89,18 +91,11 @@ pub fn make_with(base: &[u8], target: &[u8], options: Options) -> Result<Patch, 
         }
     }
     let guess = options.architecture.unwrap_or_else(|| detect::architecture(base));
-    let mut guesses = Vec::from([(Architecture::Plain, false)]);
-    if guess != Architecture::Plain {
-        guesses.push((guess, false));
-    }
-    if matches!(guess, Architecture::Thumb | Architecture::RiscV) {
-        guesses.push((guess, true));
-    }
-    let made = guesses.into_iter().map(|(architecture, pointers_first)| {
-        (architecture, Maker::new(base, target, (architecture, pointers_first), options).best())
-    });
-    let best = made.min_by_key(|(_, written)| written.bytes.len());
-    let (architecture, Written { bytes, spent }) = best.unwrap_or_default();
+    let made = layouts(base, target, guess, options)
+        .into_iter()
+        .map(|in_place| Division::likeliest(base, target, guess, Options { in_place, ..options }).best());
+    let (architecture, Written { bytes, spent, .. }) =
+        made.min_by_key(|(_, written)| written.bytes.len()).unwrap_or_default();
     Ok(Patch {
         algorithm: Algorithm::FIELDS,
         parameters: Vec::new(),
@@ -109,6 +104,15 @@ pub fn make_with(base: &[u8], target: &[u8], options: Options) -> Result<Patch, 
         architecture,
         spent,
     })
+}
+
+/// Ways to lay the images out in a slot that they share; the one way there is where they do not.
+fn layouts(base: &[u8], target: &[u8], guess: Architecture, options: Options) -> Vec<Option<Layout>> {
+    let Some(layout) = options.in_place else {
+        return Vec::from([None]);
+    };
+    let masked = Maker::new(base, target, (guess, false), options).masked();
+    layouts::likeliest(base, target, &masked, layout).into_iter().map(Some).collect()
 }
 
 /// One pair of images under one guess of what they are.
@@ -139,59 +143,114 @@ impl<'a> Maker<'a> {
         Self { base, target, header }
     }
 
-    /// Divides the target in several ways, and returns the shortest patch.
-    fn best(mut self) -> Written {
-        let space: &Space = &self.header.space;
-        let architecture = self.header.architecture;
+    /// Both images with their fields masked.
+    fn masked(&self) -> Vec<u8> {
+        let (architecture, space) = (self.header.architecture, &self.header.space);
         let mut masked = detect::masked(self.base, architecture, space, |at| space.of_base(at));
         masked.extend(detect::masked(self.target, architecture, space, |at| space.of_target(at)));
-        let Some(layout) = self.header.layout else {
-            return self.best_in_order(&masked);
-        };
-        let mut best: Option<Written> = None;
-        for layout in layouts::likeliest(self.base, self.target, &masked, layout) {
-            self.header.layout = Some(layout);
-            let other = self.best_in_order(&masked);
-            if best.as_ref().is_none_or(|best| other.bytes.len() < best.bytes.len()) {
-                best = Some(other);
-            }
-        }
-        best.unwrap_or_default()
-    }
-
-    /// The shortest patch of those that make the target in the header's order.
-    fn best_in_order(&mut self, masked: &[u8]) -> Written {
-        let order = self.header.order();
-        let (base, target) = masked.split_at(self.base.len());
-        let matches = matches::find(base, target, &order);
-        let images = Images { base: self.base, target: self.target, masked, order };
-        let [ways @ .., last] = Costs::TRIED.map(|costs| parse::parse(&images, &matches, &costs));
-        let (mut pieces, mut best) = (last.clone(), self.written(&last));
-        for way in ways {
-            let other = self.written(&way);
-            if other.bytes.len() < best.bytes.len() {
-                (pieces, best) = (way, other);
-            }
-        }
-        let first = self.header.tables;
-        for tables in &tables_of(first.profile)[1..] {
-            let kept = self.header.tables;
-            self.header.tables = *tables;
-            let other = self.written(&pieces);
-            if other.bytes.len() < best.bytes.len() {
-                best = other;
-            } else {
-                self.header.tables = kept;
-            }
-        }
-        self.header.tables = first;
-        best
+        masked
     }
 
     fn written(&self, pieces: &[Piece]) -> Written {
         writer::write(&self.header, self.base, self.target, pieces)
     }
 }
+
+/// The target, divided under one guess of what the images are.
+struct Division<'a> {
+    maker: Maker<'a>,
+    /// Both images with their fields masked, and where their pieces are alike.
+    masked: Vec<u8>,
+    seeds: Vec<Seed>,
+    costs: Costs,
+    pieces: Vec<Piece>,
+    written: Written,
+}
+
+impl<'a> Division<'a> {
+    /// Divides under a guess, and under others that would make less of the same pieces.
+    fn likeliest(base: &'a [u8], target: &'a [u8], guess: Architecture, options: Options) -> Self {
+        let of = |guess| Maker::new(base, target, guess, options);
+        let mut best = Self::new(of((guess, false)), Vec::new());
+        if matches!(guess, Architecture::Thumb | Architecture::RiscV) {
+            let maker = of((guess, true));
+            if maker.written(&best.pieces).bytes.len() < best.written.bytes.len() {
+                // What the other masks showed alike counts as well: the two disagree where code is new.
+                best = Self::new(maker, best.seeds);
+            }
+        }
+        if guess != Architecture::Plain {
+            let maker = of((Architecture::Plain, false));
+            let most = best.written.bytes.len() * 105 / 100;
+            // Where nothing was recognised, the masks did harm as well.
+            if maker.written(&best.pieces).bytes.len() < most {
+                let plain = Self::new(maker, Vec::new());
+                best = if plain.written.bytes.len() < best.written.bytes.len() { plain } else { best };
+            }
+        }
+        best
+    }
+
+    /// Divides under a guess; `seeds` are worth trying too.
+    fn new(maker: Maker<'a>, mut seeds: Vec<Seed>) -> Self {
+        let (masked, costs, order) = (maker.masked(), Costs::TRIED[0], maker.header.order());
+        let matches = matches::find(&masked, maker.header.base_size, &order);
+        let images = Images { base: maker.base, target: maker.target, masked: &masked, order };
+        parse::add_seeds(&images, matches, &mut seeds);
+        let pieces = parse::parse(&images, &seeds, &costs);
+        let written = maker.written(&pieces);
+        Self { maker, masked, seeds, costs, pieces, written }
+    }
+
+    /// Divides the target at other costs and the state in other ways, and returns the shortest patch.
+    fn best(mut self) -> (Architecture, Written) {
+        for costs in &Costs::TRIED[1..] {
+            self.try_costs(*costs);
+        }
+        for _ in 0..MEASURED {
+            let literals: u64 = self.literals().sum();
+            let costs = self.written.census.costs(&self.costs, literals);
+            if !self.try_costs(costs) {
+                break;
+            }
+        }
+        for tables in &tables_of(self.maker.header.tables.profile)[1..] {
+            let kept = self.maker.header.tables;
+            self.maker.header.tables = *tables;
+            let other = self.maker.written(&self.pieces);
+            if other.bytes.len() < self.written.bytes.len() {
+                self.written = other;
+            } else {
+                self.maker.header.tables = kept;
+            }
+        }
+        (self.maker.header.architecture, self.written)
+    }
+
+    /// Divides the target at other costs; says whether the patch is shorter.
+    fn try_costs(&mut self, costs: Costs) -> bool {
+        let (base, target, order) = (self.maker.base, self.maker.target, self.maker.header.order());
+        let images = Images { base, target, masked: &self.masked, order };
+        let pieces = parse::parse(&images, &self.seeds, &costs);
+        let written = self.maker.written(&pieces);
+        let is_shorter = written.bytes.len() < self.written.bytes.len();
+        if is_shorter {
+            (self.costs, self.pieces, self.written) = (costs, pieces, written);
+        }
+        is_shorter
+    }
+
+    /// What the costs make of each byte of the literals.
+    fn literals(&self) -> impl Iterator<Item = u64> {
+        let costs = parse::literal_costs(self.maker.target, &self.costs);
+        let literals = self.pieces.iter().filter(|piece| piece.source.is_none());
+        let places = literals.flat_map(|piece| piece.target_at..piece.target_at + piece.length);
+        places.map(move |at| u64::from(costs[at as usize]))
+    }
+}
+
+/// Times that the target is divided at the costs of the division before, as long as that helps.
+const MEASURED: usize = 2;
 
 /// Divisions of the state that are tried, by profile.
 const fn tables_of(profile: Profile) -> &'static [Tables] {

@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::cast_possible_wrap,
-    clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     reason = "positions are below 2^29, and costs are estimates"
 )]
@@ -14,6 +13,7 @@ use std::collections::VecDeque;
 use std::vec;
 use std::vec::Vec;
 
+use super::bits;
 use super::matches::Match;
 use crate::order::Order;
 
@@ -36,29 +36,51 @@ pub(crate) struct Images<'a> {
     pub(crate) order: Order,
 }
 
-/// Costs in bits, as measured on firmware.
+/// Costs in 256ths of a bit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Costs {
-    pub(crate) field: f32,
-    pub(crate) miss: f32,
-    pub(crate) end: f32,
-    pub(crate) near: f32,
-    pub(crate) far: f32,
-    pub(crate) literal: f32,
-    pub(crate) literal_scale: f32,
+    /// A byte that is the source's, by how many of them there were just before.
+    pub(crate) hit: [i32; HITS],
+    /// A byte of a field that moved.
+    pub(crate) field: i32,
+    /// A byte that differs, and one right after such a byte.
+    pub(crate) miss: i32,
+    pub(crate) again: i32,
+    /// The end of a copy.
+    pub(crate) end: i32,
+    /// The start of a copy: where it is expected, and elsewhere at most.
+    pub(crate) near: i32,
+    pub(crate) far: i32,
+    /// A literal, besides what its byte takes by how rare it is.
+    pub(crate) literal: i32,
 }
+
+/// Runs of bytes that cost differently.
+pub(crate) const HITS: usize = 16;
+
+/// One bit.
+pub(crate) const BIT: i32 = 256;
 
 impl Costs {
     /// Costs where most of what changed is fields that the codec has learned, and where it is not.
-    pub(crate) const TRIED: [Self; 4] = [
-        Self { miss: 8.0, ..Self::USUAL },
-        Self { miss: 11.0, ..Self::USUAL },
-        Self { miss: 9.0, field: 2.0, ..Self::USUAL },
-        Self { miss: 12.0, field: 3.0, ..Self::USUAL },
-    ];
+    pub(crate) const TRIED: [Self; 4] =
+        [Self::of(8, 179), Self::of(9, 2 * BIT), Self::of(11, 179), Self::of(12, 3 * BIT)];
 
-    pub(crate) const USUAL: Self =
-        Self { field: 0.7, miss: 7.0, end: 6.0, near: 3.0, far: 20.0, literal: 1.0, literal_scale: 1.0 };
+    const fn of(miss_bits: i32, field: i32) -> Self {
+        Self { miss: miss_bits * BIT, again: miss_bits * BIT - BIT * 3 / 2, field, ..Self::USUAL }
+    }
+
+    /// As measured on firmware.
+    const USUAL: Self = Self {
+        hit: [205, 128, 90, 64, 51, 38, 31, 26, 20, 18, 15, 13, 13, 10, 10, 5],
+        field: 179,
+        miss: 7 * BIT,
+        again: 6 * BIT,
+        end: 6 * BIT,
+        near: 4 * BIT,
+        far: 21 * BIT,
+        literal: BIT,
+    };
 }
 
 /// An alignment that is followed.
@@ -67,7 +89,7 @@ struct Live {
     /// Source less target position.
     alignment: i64,
     is_own: bool,
-    cost: f32,
+    cost: i64,
     entry: u32,
     run: u32,
 }
@@ -75,59 +97,67 @@ struct Live {
 /// Best way to have coded everything before a place.
 #[derive(Clone, Copy)]
 struct Best {
-    cost: f32,
-    /// Where its last piece starts.
-    entry: u32,
-    /// Source less target position of the last piece; [`LITERAL`] for none.
-    alignment: i64,
-    /// The same of the last copy from the base, and where that ended.
+    cost: i64,
+    last: Last,
+    /// Source less target position of the last copy from the base, and where that ended.
     copied: i64,
     copy_end: u32,
 }
 
-const LITERAL: i64 = i64::MAX;
+/// Last piece of the best way to a place: where it starts, and its source less its target position; [`LITERAL`] for
+/// none.
+#[derive(Clone, Copy)]
+struct Last {
+    entry: u32,
+    alignment: i32,
+}
+
+const LITERAL: i32 = i32::MAX;
 
 /// Divides the target.
-pub(crate) fn parse(images: &Images<'_>, matches: &[Match], costs: &Costs) -> Vec<Piece> {
+pub(crate) fn parse(images: &Images<'_>, seeds: &[Seed], costs: &Costs) -> Vec<Piece> {
     let literal_costs = literal_costs(images.target, costs);
-    let seeds = seeds(images, matches);
-    let mut best = Vec::with_capacity(images.target.len() + 1);
-    best.push(Best { cost: 0.0, entry: 0, alignment: LITERAL, copied: 0, copy_end: 0 });
+    let mut best = Vec::with_capacity(images.target.len());
+    let mut here = Best { cost: 0, last: Last { entry: 0, alignment: LITERAL }, copied: 0, copy_end: 0 };
     let mut walk =
-        Walk { images, costs, live: Vec::new(), absent: VecDeque::new(), latest: [0; 6], literal: best[0] };
+        Walk { images, costs, live: Vec::new(), absent: VecDeque::new(), latest: [0; 6], literal: here };
     let block_bytes = images.order.block_bytes().unwrap_or(u32::MAX) as usize;
     let mut next = 0;
-    for at in 0..images.target.len() {
+    for (at, &literal_cost) in literal_costs.iter().enumerate() {
         if at > 0 && at % block_bytes == 0 {
-            walk.begin_block(&mut best);
+            walk.begin_block(here);
         }
-        let here = best[at];
         walk.bring_back(at, here);
-        while let Some(seed) = seeds.get(next).filter(|seed| seed.0 as usize <= at) {
-            walk.enter(at, here, seed.1);
+        while let Some(seed) = seeds.get(next).filter(|seed| seed.target_at as usize <= at) {
+            walk.enter(at, here, seed.alignment.into());
             next += 1;
         }
         walk.resume(at, here);
-        best.push(walk.advance(at, here, literal_costs[at]));
+        here = walk.advance(at, here, literal_cost.into());
+        best.push(here.last);
     }
     pieces(images, &best)
 }
 
-/// Where each alignment is worth trying from: its matches, and what stands before them.
-fn seeds(images: &Images<'_>, matches: &[Match]) -> Vec<(u32, i64)> {
+/// An alignment, and where it is worth trying from.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Seed {
+    target_at: u32,
+    alignment: i32,
+}
+
+/// Adds where each alignment is worth trying from: its matches, and what stands before them.
+pub(crate) fn add_seeds(images: &Images<'_>, matches: Vec<Match>, seeds: &mut Vec<Seed>) {
     let base_size = images.base.len() as i64;
-    let mut seeds: Vec<(u32, i64)> = matches
-        .iter()
-        .map(|found| {
-            let alignment = i64::from(found.source) - i64::from(found.target_at);
-            let is_own = i64::from(found.source) >= base_size;
-            let least = if is_own { base_size } else { 0 };
-            (backwards(images, found.target_at, alignment, least), alignment)
-        })
-        .collect();
+    seeds.extend(matches.into_iter().map(|found| {
+        let alignment = i64::from(found.source) - i64::from(found.target_at);
+        let is_own = i64::from(found.source) >= base_size;
+        let least = if is_own { base_size } else { 0 };
+        let target_at = backwards(images, found.target_at, alignment, least);
+        Seed { target_at, alignment: alignment as i32 }
+    }));
     seeds.sort_unstable();
     seeds.dedup();
-    seeds
 }
 
 /// Walks back from a match as long as what is before it may be worth copying as well.
@@ -162,16 +192,14 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Ends all copies, as blocks are not made in the order of their places.
-    fn begin_block(&mut self, best: &mut [Best]) {
+    fn begin_block(&mut self, here: Best) {
         let ways: Vec<i64> =
             self.live.iter().filter(|live| !live.is_own).map(|live| live.alignment).collect();
         for alignment in ways {
             self.leave(alignment);
         }
         self.live.clear();
-        if let Some(here) = best.last_mut() {
-            self.literal = Best { cost: f32::INFINITY, ..*here };
-        }
+        self.literal = Best { cost: i64::MAX / 2, ..here };
     }
 
     /// Remembers an alignment that can't be followed now.
@@ -215,7 +243,7 @@ impl Walk<'_> {
 
     /// Follows anew what was copied before, where it looks the same again.
     fn resume(&mut self, at: usize, here: Best) {
-        if here.alignment == here.copied {
+        if i64::from(here.last.alignment) == here.copied {
             return;
         }
         let goes_on = i64::from(here.copy_end) - at as i64 + here.copied;
@@ -257,22 +285,24 @@ impl Walk<'_> {
         }
     }
 
-    fn seek_cost(&self, at: usize, here: Best, alignment: i64, is_own: bool) -> f32 {
-        let end = if here.alignment == LITERAL { 1.5 } else { self.costs.end };
-        if is_own {
-            let distance = (self.images.base.len() as i64 - alignment).max(1) as f32;
-            return end + 4.0 + 1.2 * distance.log2();
-        }
-        let goes_on = i64::from(here.copy_end) - at as i64 + here.copied;
-        if alignment == here.copied || alignment == goes_on {
-            return end + self.costs.near;
-        }
-        let distance = (alignment - here.copied).unsigned_abs() as f32;
-        end + (self.costs.near + 3.0 + 1.3 * distance.log2()).min(self.costs.far)
+    fn seek_cost(&self, at: usize, here: Best, alignment: i64, is_own: bool) -> i64 {
+        let costs = self.costs;
+        let end = if here.last.alignment == LITERAL { 0 } else { costs.end };
+        let bits_of = |distance: i64| (bits::log2(distance.clamp(1, u32::MAX.into()) as u32) / 256) as i32;
+        let seek = if is_own {
+            5 * BIT + bits_of(self.images.base.len() as i64 - alignment) * 6 / 5
+        } else if alignment == here.copied || alignment == i64::from(here.copy_end) - at as i64 + here.copied
+        {
+            costs.near
+        } else {
+            let distance = (alignment - here.copied).abs();
+            (costs.near + 3 * BIT + bits_of(distance) * 13 / 10).min(costs.far)
+        };
+        i64::from(end + seek)
     }
 
     /// Goes on by one byte on every way, and returns the best.
-    fn advance(&mut self, at: usize, here: Best, literal_cost: f32) -> Best {
+    fn advance(&mut self, at: usize, here: Best, literal_cost: i64) -> Best {
         let (base_size, costs) = (self.images.base.len(), self.costs);
         let (base, target, masked) = (self.images.base, self.images.target, self.images.masked);
         let mut least: Option<Live> = None;
@@ -293,26 +323,30 @@ impl Walk<'_> {
                 }
             }
             let byte = if live.is_own { target[from - base_size] } else { base[from] };
-            if byte == target[at] {
-                live.cost += HIT_COSTS[live.run.min(15) as usize];
+            let cost = if byte == target[at] {
+                let cost = costs.hit[live.run.min(HITS as u32 - 1) as usize];
                 live.run += 1;
+                cost
             } else if masked[from] == masked[base_size + at] {
-                live.cost += costs.field;
                 live.run += 1;
+                costs.field
             } else {
-                live.cost += costs.miss - if live.run == 0 { 1.5 } else { 0.0 };
+                let cost = if live.run == 0 { costs.again } else { costs.miss };
                 live.run = 0;
-            }
+                cost
+            };
+            live.cost += i64::from(cost);
             if least.is_none_or(|least| live.cost < least.cost) {
                 least = Some(*live);
             }
             true
         });
         self.live = live;
-        let mut literal = if self.literal.cost <= here.cost + costs.end {
+        let end = i64::from(costs.end);
+        let mut literal = if self.literal.cost <= here.cost + end {
             self.literal
         } else {
-            Best { entry: at as u32, alignment: LITERAL, cost: here.cost + costs.end, ..here }
+            Best { last: Last { entry: at as u32, alignment: LITERAL }, cost: here.cost + end, ..here }
         };
         literal.cost += literal_cost;
         self.literal = literal;
@@ -325,25 +359,22 @@ impl Walk<'_> {
                 }
                 let copied = if live.is_own { here.copied } else { live.alignment };
                 let copy_end = if live.is_own { here.copy_end } else { at as u32 + 1 };
-                Best { cost: live.cost, entry: live.entry, alignment: live.alignment, copied, copy_end }
+                let piece = Last { entry: live.entry, alignment: live.alignment as i32 };
+                Best { cost: live.cost, last: piece, copied, copy_end }
             }
             _ => literal,
         };
         self.live.retain(|live| live.cost < best.cost + LEFT_BEHIND);
         if self.live.len() > LIVE_MAX {
-            self.live.sort_unstable_by(|a, b| a.cost.total_cmp(&b.cost));
+            self.live.sort_unstable_by_key(|live| (live.cost, live.alignment));
             self.live.truncate(LIVE_MAX);
         }
         best
     }
 }
 
-/// Bits of a hit after a run of so many.
-const HIT_COSTS: [f32; 16] =
-    [0.8, 0.5, 0.35, 0.25, 0.2, 0.15, 0.12, 0.1, 0.08, 0.07, 0.06, 0.05, 0.05, 0.04, 0.04, 0.02];
-
 /// A way that costs this much more than the best one never becomes it: one could change over to it instead.
-const LEFT_BEHIND: f32 = 40.0;
+const LEFT_BEHIND: i64 = 40 * BIT as i64;
 /// Alignments that are remembered while what they copy is not there.
 const ABSENT_MAX: usize = 32;
 /// Ways followed at a time.
@@ -356,21 +387,21 @@ const BACK_BYTES: u32 = 256;
 const BACK_SLACK: i32 = 12;
 
 /// Follows the best way back from the end.
-fn pieces(images: &Images<'_>, best: &[Best]) -> Vec<Piece> {
+fn pieces(images: &Images<'_>, best: &[Last]) -> Vec<Piece> {
     let mut pieces = Vec::new();
-    let mut end = images.target.len() as u32;
-    while end > 0 {
-        let here = best[end as usize];
-        let source = (here.alignment != LITERAL).then(|| (i64::from(here.entry) + here.alignment) as u32);
-        pieces.push(Piece { target_at: here.entry, length: end - here.entry, source });
-        end = here.entry;
+    let mut end = images.target.len();
+    while let Some(at) = end.checked_sub(1) {
+        let Last { entry, alignment } = best[at];
+        let source = (alignment != LITERAL).then(|| (i64::from(entry) + i64::from(alignment)) as u32);
+        pieces.push(Piece { target_at: entry, length: end as u32 - entry, source });
+        end = entry as usize;
     }
     pieces.reverse();
     pieces
 }
 
-/// Estimates the bits of each byte as a literal: by how often it follows the byte before it.
-fn literal_costs(target: &[u8], costs: &Costs) -> Vec<f32> {
+/// Estimates the cost of each byte as a literal: by how often it follows the byte before it.
+pub(crate) fn literal_costs(target: &[u8], costs: &Costs) -> Vec<u16> {
     let (mut pairs, mut singles) = (vec![0_u32; 1 << 16], vec![0_u32; 256]);
     let key = |at: usize| usize::from(at.checked_sub(1).map_or(0, |at| target[at]));
     for (at, &byte) in target.iter().enumerate() {
@@ -379,7 +410,8 @@ fn literal_costs(target: &[u8], costs: &Costs) -> Vec<f32> {
     }
     let cost = |at: usize| {
         let (pair, single) = (pairs[key(at) << 8 | usize::from(target[at])], singles[key(at)]);
-        costs.literal + costs.literal_scale * ((single as f32 + 8.0) / (pair as f32 + 0.1)).log2()
+        let rarity = bits::log2(single * 8 + 64) - bits::log2(pair * 8 + 1);
+        (costs.literal + (rarity / 256) as i32).clamp(0, u16::MAX.into()) as u16
     };
     (0..target.len()).map(cost).collect()
 }

@@ -35,46 +35,62 @@ struct Buckets {
     small: Vec<u32>,
 }
 
+/// One bit per suffix: whether it is smaller than the one after it.
+struct Types(Vec<u64>);
+
+impl Types {
+    fn of<L: Letter>(text: &[L]) -> Self {
+        let mut types = Self(vec![0; text.len().div_ceil(64)]);
+        let mut is_small = false;
+        for at in (0..text.len() - 1).rev() {
+            let (here, next) = (text[at].index(), text[at + 1].index());
+            is_small = if here == next { is_small } else { here < next };
+            types.0[at / 64] |= u64::from(is_small) << (at % 64);
+        }
+        types
+    }
+
+    fn is_small(&self, at: usize) -> bool {
+        self.0[at / 64] >> (at % 64) & 1 != 0
+    }
+
+    /// Whether a suffix is smaller than the one after it, but the one before it is not smaller than this one.
+    fn is_leftmost(&self, at: usize) -> bool {
+        at > 0 && self.is_small(at) && !self.is_small(at - 1)
+    }
+}
+
 fn induced<L: Letter>(text: &[L], letters: usize) -> Vec<u32> {
     match text.len() {
         0 => return Vec::new(),
         1 => return vec![0],
         _ => {}
     }
-    let is_small = types(text);
-    let buckets = buckets(text, &is_small, letters);
-    let is_leftmost = |at: usize| at > 0 && is_small[at] && !is_small[at - 1];
-    let leftmost: Vec<u32> = (1..text.len()).filter(|&at| is_leftmost(at)).map(|at| at as u32).collect();
-    let mut array = induce(text, &is_small, &buckets, &leftmost);
+    let types = Types::of(text);
+    let buckets = buckets(text, &types, letters);
+    let leftmost: Vec<u32> =
+        (1..text.len()).filter(|&at| types.is_leftmost(at)).map(|at| at as u32).collect();
+    let mut array = induce(text, &types, &buckets, &leftmost);
     if !leftmost.is_empty() {
-        let mut number = vec![NONE; text.len()];
-        for (at, &start) in leftmost.iter().enumerate() {
-            number[start as usize] = at as u32;
+        array.retain(|&at| types.is_leftmost(at as usize));
+        array.shrink_to_fit();
+        let (names, count) = named(text, &leftmost, &array);
+        drop(array);
+        let mut again = induced(&names, count);
+        drop(names);
+        for at in &mut again {
+            *at = leftmost[*at as usize];
         }
-        let ordered: Vec<u32> = array.iter().copied().filter(|&at| number[at as usize] != NONE).collect();
-        let (names, count) = named(text, &leftmost, &ordered, &number);
-        drop(number);
-        let order = induced(&names, count);
-        let again: Vec<u32> = order.iter().map(|&at| leftmost[at as usize]).collect();
-        array = induce(text, &is_small, &buckets, &again);
+        drop(leftmost);
+        array = induce(text, &types, &buckets, &again);
     }
     array
 }
 
-/// Whether each suffix is smaller than the one after it.
-fn types<L: Letter>(text: &[L]) -> Vec<bool> {
-    let mut is_small = vec![false; text.len()];
-    for at in (0..text.len() - 1).rev() {
-        let (here, next) = (text[at].index(), text[at + 1].index());
-        is_small[at] = if here == next { is_small[at + 1] } else { here < next };
-    }
-    is_small
-}
-
-fn buckets<L: Letter>(text: &[L], is_small: &[bool], letters: usize) -> Buckets {
+fn buckets<L: Letter>(text: &[L], types: &Types, letters: usize) -> Buckets {
     let (mut large, mut small) = (vec![0_u32; letters + 1], vec![0_u32; letters + 1]);
-    for (letter, &is_small) in text.iter().zip(is_small) {
-        if is_small {
+    for (at, letter) in text.iter().enumerate() {
+        if types.is_small(at) {
             large[letter.index() + 1] += 1;
         } else {
             small[letter.index()] += 1;
@@ -89,7 +105,7 @@ fn buckets<L: Letter>(text: &[L], is_small: &[bool], letters: usize) -> Buckets 
     Buckets { large, small }
 }
 
-fn induce<L: Letter>(text: &[L], is_small: &[bool], buckets: &Buckets, leftmost: &[u32]) -> Vec<u32> {
+fn induce<L: Letter>(text: &[L], types: &Types, buckets: &Buckets, leftmost: &[u32]) -> Vec<u32> {
     let mut array = vec![NONE; text.len()];
     let mut next = buckets.small.clone();
     for &start in leftmost {
@@ -104,7 +120,7 @@ fn induce<L: Letter>(text: &[L], is_small: &[bool], buckets: &Buckets, leftmost:
     *bucket += 1;
     for at in 0..text.len() {
         let start = array[at];
-        if start != NONE && start >= 1 && !is_small[start as usize - 1] {
+        if start != NONE && start >= 1 && !types.is_small(start as usize - 1) {
             let bucket = &mut next[text[start as usize - 1].index()];
             array[*bucket as usize] = start - 1;
             *bucket += 1;
@@ -113,7 +129,7 @@ fn induce<L: Letter>(text: &[L], is_small: &[bool], buckets: &Buckets, leftmost:
     let mut next = buckets.large.clone();
     for at in (0..text.len()).rev() {
         let start = array[at];
-        if start != NONE && start >= 1 && is_small[start as usize - 1] {
+        if start != NONE && start >= 1 && types.is_small(start as usize - 1) {
             let bucket = &mut next[text[start as usize - 1].index() + 1];
             *bucket -= 1;
             array[*bucket as usize] = start - 1;
@@ -123,21 +139,25 @@ fn induce<L: Letter>(text: &[L], is_small: &[bool], buckets: &Buckets, leftmost:
 }
 
 /// Names the pieces between leftmost suffixes in their order; equal pieces have one name.
-fn named<L: Letter>(text: &[L], leftmost: &[u32], ordered: &[u32], number: &[u32]) -> (Vec<u32>, usize) {
+fn named<L: Letter>(text: &[L], leftmost: &[u32], ordered: &[u32]) -> (Vec<u32>, usize) {
+    // Two leftmost suffixes are never neighbours: half the places are enough.
+    let mut number = vec![NONE; text.len().div_ceil(2)];
+    for (at, &start) in leftmost.iter().enumerate() {
+        number[start as usize / 2] = at as u32;
+    }
     let mut names = vec![0_u32; leftmost.len()];
     let piece = |start: u32| {
-        let next = number[start as usize] as usize + 1;
+        let next = number[start as usize / 2] as usize + 1;
         let end = leftmost.get(next).map_or(text.len(), |&end| end as usize + 1);
         (&text[start as usize..end], next == leftmost.len())
     };
     let mut name = 0;
     for pair in ordered.windows(2) {
-        let ((before, _), (here, is_last)) = (piece(pair[0]), piece(pair[1]));
-        let was_last = piece(pair[0]).1;
+        let ((before, was_last), (here, is_last)) = (piece(pair[0]), piece(pair[1]));
         if is_last || was_last || before != here {
             name += 1;
         }
-        names[number[pair[1] as usize] as usize] = name;
+        names[number[pair[1] as usize / 2] as usize] = name;
     }
     (names, name as usize + 1)
 }

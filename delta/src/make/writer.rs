@@ -5,12 +5,14 @@ use std::vec;
 use std::vec::Vec;
 
 use crate::PatchError;
-use crate::codec::{Codec, Part, Source, Truth, VIEW_BEFORE, VIEW_BYTES, View};
+use crate::codec::{Codec, Part, Source, Truth, Unit, VIEW_BEFORE, VIEW_BYTES, View};
 use crate::coder::Encoder;
 use crate::fields::Architecture;
 use crate::header::Header;
 use crate::order::Order;
 
+use super::bits;
+use super::census::Census;
 use super::detect::bytes_at;
 use super::parse::Piece;
 
@@ -19,28 +21,35 @@ use super::parse::Piece;
 pub(crate) struct Written {
     pub(crate) bytes: Vec<u8>,
     pub(crate) spent: [f32; 7],
+    pub(crate) census: Census,
 }
 
 /// Writes the patch of a division.
 pub(crate) fn write(header: &Header, base: &[u8], target: &[u8], pieces: &[Piece]) -> Written {
     let mut words = vec![0; header.tables.profile.words()];
-    let mut encoder = Encoder::new();
+    let (mut encoder, mut census) = (Encoder::new(), Census::default());
     let mut codec = Codec::new(header, &mut words);
     let pieces = fitting(&split(pieces, header.order()), header.architecture);
     let mut images = Slices { base, target };
     let mut plan = Plan { target, base_size: base.len() as u32, pieces: &pieces, at: 0 };
     while !codec.is_complete() {
         plan.reach(codec.position());
+        let (position, before) = (codec.position(), encoder.bits);
         let step = codec.step(&mut words, &mut encoder, &mut images, &plan);
         debug_assert!(step.is_ok(), "a division lies inside both images");
-        if step.is_err() {
+        let Ok(unit) = step else {
             break;
+        };
+        let mut spent = encoder.bits;
+        for (spent, before) in spent.iter_mut().zip(before) {
+            *spent -= before;
         }
+        census.count(spent, &unit, if unit.length > 1 { plan.differing(base, position, &unit) } else { 0 });
     }
-    let spent = encoder.bits.map(|bits| bits / 8.0);
+    let spent = encoder.bits.map(bits::bytes);
     let mut bytes = header.write();
     bytes.extend(encoder.finish());
-    Written { bytes, spent }
+    Written { bytes, spent, census }
 }
 
 /// Cuts pieces where blocks end.
@@ -100,6 +109,19 @@ struct Plan<'a> {
 }
 
 impl Plan<'_> {
+    /// Bytes of a unit that are not those of the copy's source.
+    fn differing(&self, base: &[u8], position: u32, unit: &Unit) -> usize {
+        let piece = self.pieces.get(self.at).filter(|piece| piece.target_at <= position);
+        let Some(source) = piece.and_then(|piece| Some(piece.source? + (position - piece.target_at))) else {
+            return 0;
+        };
+        let old = match source.checked_sub(self.base_size) {
+            None => bytes_at(base, source as usize),
+            Some(own) => bytes_at(self.target, own as usize),
+        };
+        old.iter().zip(unit.bytes).take(unit.length).filter(|&(old, new)| *old != new).count()
+    }
+
     fn reach(&mut self, position: u32) {
         let is_in = |piece: &Piece| (piece.target_at..piece.target_at + piece.length).contains(&position);
         if !self.pieces.get(self.at).is_some_and(is_in) {
