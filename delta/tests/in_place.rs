@@ -5,8 +5,8 @@
 
 use bellwether_delta::make::{Options, make_with};
 use bellwether_delta::{
-    ApplyError, Area, Base, Layout, OUT_BYTES, Outline, OutsideSlice, PatchError, Patcher, Profile, Room,
-    Sink, Slot, checkpoint_bytes, checkpoint_made,
+    ApplyError, Area, Base, CHECKPOINT_BESIDES_BYTES, Layout, OUT_BYTES, Outline, OutsideSlice, PatchError,
+    Patcher, Profile, Room, Sink, Slot, checkpoint_bytes, checkpoint_made,
 };
 
 /// Flash as NOR flash is: erased by pages, written once; and its power.
@@ -216,6 +216,39 @@ fn power_cut_at_every_operation_and_once_more_ends_with_the_target() {
     assert!(directions.iter().all(|count| *count > 0), "both directions were taken: {directions:?}");
 }
 
+/// Pieces of a few shapes in an order that a seed draws, each some bytes different from its shape.
+fn shuffled(seed: u32) -> Vec<u8> {
+    let mut state = seed;
+    let mut draw = move |below: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % below
+    };
+    let mut image = Vec::new();
+    for _ in 0..30 {
+        let shape = draw(5);
+        for at in 0..60 + draw(40) {
+            let byte = (shape * 977 + at * at * 7 + at) >> 2;
+            let byte = if draw(40) == 0 { draw(256) } else { byte };
+            image.extend(byte.to_le_bytes().first());
+        }
+    }
+    image
+}
+
+#[test]
+fn images_that_repeat_themselves_come_back_whatever_is_gone() {
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 0..24 {
+        let (base, target) = (shuffled(seed), shuffled(seed + 1000));
+        let (patch, layout, sizes) = made(&base, &target, 1, PAGE);
+        orders.insert(layout.descends());
+        let mut flash = Flash::new(&base, target.len(), layout);
+        go_on(&mut flash, &patch, sizes).expect("honest");
+        assert_eq!(flash.slot[..target.len()], target, "seed {seed}");
+    }
+    assert!(orders.len() > 2, "{orders:?}");
+}
+
 #[test]
 fn wrong_base_and_missing_room_are_refused_before_the_first_write() {
     let (base, target) = pairs().remove(0);
@@ -248,6 +281,13 @@ fn patch_for_one_slot_is_not_applied_into_another_and_the_other_way_round() {
     let mut flash = Flash::new(&base, target.len(), layout);
     assert_eq!(go_on(&mut flash, &patch, sizes), Err(PatchError::InPlace.into()));
     assert_eq!(flash.done, 0);
+}
+
+#[test]
+fn checkpoint_is_as_large_as_the_format_says() {
+    assert_eq!(CHECKPOINT_BESIDES_BYTES, 744);
+    let all = [Profile::Kib4, Profile::Kib8, Profile::Kib16].map(checkpoint_bytes);
+    assert_eq!(all, [3432, 7528, 15_720]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod matches;
 mod parse;
 mod simulated;
 mod suffixes;
+mod symbolic;
 mod writer;
 
 use std::vec::Vec;
@@ -17,6 +18,7 @@ use thiserror::Error;
 
 pub use explain::{Explanation, explain};
 pub use simulated::SimulatedSlot;
+pub use symbolic::{MergeError, Symbolic};
 
 use crate::digest::ImageDigest;
 use crate::fields::Architecture;

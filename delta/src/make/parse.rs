@@ -233,12 +233,9 @@ impl Walk<'_> {
 
     /// Whether a byte of the target is made before another one.
     fn is_made(&self, from: usize, at: usize) -> bool {
-        let end = self
-            .images
-            .order
-            .block_bytes()
-            .map_or(self.images.target.len(), |bytes| (at / bytes as usize + 1) * bytes as usize);
-        from < at || from >= end
+        let bytes = self.images.order.block_bytes().map_or(usize::MAX, |bytes| bytes as usize);
+        let start = at - at % bytes;
+        (start..at).contains(&from) || from >= start.saturating_add(bytes)
     }
 
     /// Follows anew what was copied before, where it looks the same again.

@@ -1,6 +1,6 @@
 //! What only the machine can say: the time, and randomness.
 
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crate::failure::Failure;
 
@@ -25,4 +25,19 @@ pub(crate) fn now() -> Result<u64, Failure> {
 #[expect(clippy::disallowed_methods, reason = "the command line is a shell: its randomness is the system's")]
 pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), Failure> {
     getrandom::fill(bytes).map_err(|error| Failure::Usage(format!("the system gives no randomness: {error}")))
+}
+
+/// Time since something began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "the command line is a shell: its clock is the machine's")]
+    pub(crate) fn started() -> Self {
+        Self(Instant::now())
+    }
+
+    pub(crate) fn seconds(self) -> f64 {
+        self.0.elapsed().as_secs_f64()
+    }
 }

@@ -254,3 +254,42 @@ fn patch_for_one_slot_is_made_applied_and_shown() {
     assert!(refused.contains("power of two"), "{refused}");
     assert!(desk.refused("delta make --in-place 0 old.bin new.bin other.patch").contains("--in-place"));
 }
+
+#[test]
+fn patches_are_merged_without_the_image_between_them() {
+    let desk = Desk::with_patch();
+    let mut third = desk.new.clone();
+    third.splice(9000..9100, *b"and what the third version has");
+    desk.put("third.bin", &third);
+    desk.done("delta make new.bin third.bin second.patch");
+    desk.done("delta merge --images old.bin lamp.patch second.patch both.patch");
+    desk.done("delta apply old.bin both.patch again.bin");
+    assert_eq!(desk.file("again.bin"), third);
+    desk.done("delta make old.bin third.bin direct.patch");
+    assert!(desk.file("both.patch").len() <= desk.file("direct.patch").len());
+
+    // Changes say everything without any image.
+    desk.done("delta merge --images old.bin --change lamp.patch 1.change");
+    desk.done("delta merge --images new.bin --change second.patch 2.change");
+    let merged = desk.json("delta merge 1.change 2.change 1-2.change");
+    assert_eq!(merged["is_change"], true);
+    desk.done("delta merge --images old.bin 1-2.change change.patch");
+    assert_eq!(desk.file("change.patch"), desk.file("both.patch"));
+
+    assert!(desk.refused("delta merge lamp.patch second.patch no.patch").contains("--images OLD"));
+    assert!(desk.refused("delta merge 2.change 1.change no.change").contains("does not start from"));
+    assert!(!desk.has("no.patch") && !desk.has("no.change"));
+}
+
+#[test]
+fn bench_prints_every_profile_and_mode() {
+    let desk = Desk::new();
+    desk.put("pairs.tsv", "pair\tkind\told\tnew\nlamp\tminor\told.bin\tnew.bin\n");
+    let measured = desk.json("delta bench .");
+    let rows = measured["rows"].as_array().expect("rows");
+    assert_eq!((rows.len(), measured["means"].as_array().map(Vec::len)), (5, Some(5)));
+    assert!(rows.iter().all(|row| row["patch_size"].as_u64().is_some_and(|size| size > 0)));
+    assert!(desk.done("delta bench old.bin new.bin").contains("16 KiB"));
+    desk.put("pairs.tsv", "old\tnew\n");
+    assert!(desk.refused("delta bench .").contains("column pair"));
+}

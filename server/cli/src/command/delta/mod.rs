@@ -1,5 +1,7 @@
 //! `bellwether delta`: patches between two images, made, applied and looked into offline.
 
+mod bench;
+mod merge;
 mod show;
 
 use std::convert::Infallible;
@@ -13,7 +15,7 @@ use bellwether_delta::{
     Algorithm, ApplyError, Architecture, Layout, Outline, OutsideSlice, PatchError, PatcherOf, Profile,
 };
 use bellwether_images::IMAGE_BYTES_MAX;
-use clap::{Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -36,21 +38,8 @@ pub(crate) enum Command {
     ///   bellwether delta make --in-place 4 lamp-1.0.bin lamp-1.1.bin lamp.patch
     #[command(verbatim_doc_comment)]
     Make {
-        /// RAM that the device has for applying, in KiB: more makes smaller patches
-        #[arg(long, value_enum, value_name = "KIB", default_value = "8")]
-        profile: Kib,
-        /// What the code is made for, where that is known better than by its bytes; a wrong one costs bytes only
-        #[arg(long, value_enum)]
-        architecture: Option<Code>,
-        /// Put all 32 bytes of both digests in, not 8: for devices that no signed manifest tells them
-        #[arg(long)]
-        full_digests: bool,
-        /// For a device with one slot: pages of the old image that it can keep aside while the new one takes its place
-        #[arg(long, value_name = "PAGES")]
-        in_place: Option<NonZeroU8>,
-        /// Bytes of a page: what the device erases at a time, or a multiple
-        #[arg(long, value_name = "BYTES", default_value = "4096", requires = "in_place")]
-        page_size: u32,
+        #[command(flatten)]
+        making: Making,
         /// What the device runs; - for standard input
         old: PathBuf,
         /// What it shall run; - for standard input
@@ -90,6 +79,55 @@ pub(crate) enum Command {
         #[command(flatten)]
         reading: Reading,
     },
+    /// Merges patches that follow each other into one, without the images between them
+    ///
+    /// With the image that the first patch starts from, the patch from there to the last image is made: it is never
+    /// larger than one that is made of both images. With --change, or where no image is given, what is written is the
+    /// change itself: a file that says where each byte comes from and how it differs. Changes are merged without any
+    /// image; keep one per release instead of the images.
+    ///
+    ///   bellwether delta merge --images lamp-1.0.bin 1.0-1.1.patch 1.1-1.2.patch 1.0-1.2.patch
+    ///   bellwether delta merge --images lamp-1.0.bin --change 1.0-1.1.patch 1.0-1.1.change
+    ///   bellwether delta merge 1.0-1.1.change 1.1-1.2.change 1.0-1.2.change
+    #[command(verbatim_doc_comment)]
+    Merge(merge::Merge),
+    /// Makes and applies patches of every profile and mode, and prints what they take
+    ///
+    ///   bellwether delta bench lamp-1.0.bin lamp-1.1.bin
+    ///   bellwether delta bench firmware/
+    #[command(verbatim_doc_comment)]
+    Bench(bench::Bench),
+}
+
+/// How a patch is made.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Making {
+    /// RAM that the device has for applying, in KiB: more makes smaller patches
+    #[arg(long, value_enum, value_name = "KIB", default_value = "8")]
+    profile: Kib,
+    /// What the code is made for, where that is known better than by its bytes; a wrong one costs bytes only
+    #[arg(long, value_enum)]
+    architecture: Option<Code>,
+    /// Put all 32 bytes of both digests in, not 8: for devices that no signed manifest tells them
+    #[arg(long)]
+    full_digests: bool,
+    /// For a device with one slot: pages of the old image that it can keep aside while the new one takes its place
+    #[arg(long, value_name = "PAGES")]
+    in_place: Option<NonZeroU8>,
+    /// Bytes of a page: what the device erases at a time, or a multiple
+    #[arg(long, value_name = "BYTES", default_value = "4096", requires = "in_place")]
+    page_size: u32,
+}
+
+impl Making {
+    fn options(self) -> Result<Options, Failure> {
+        Ok(Options {
+            profile: self.profile.into(),
+            architecture: self.architecture.map(Architecture::from),
+            full_digests: self.full_digests,
+            in_place: self.in_place.map(|pages| layout(self.page_size, pages)).transpose()?,
+        })
+    }
 }
 
 /// RAM of a device, in KiB.
@@ -146,26 +184,12 @@ struct Made {
 /// [`Failure`] says what to do.
 pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
-        Command::Make {
-            profile,
-            architecture,
-            full_digests,
-            in_place,
-            page_size,
-            old,
-            new,
-            patch,
-            reading,
-        } => {
+        Command::Make { making, old, new, patch, reading } => {
             only_one_pipe(&[&old, &new])?;
-            let options = Options {
-                profile: profile.into(),
-                architecture: architecture.map(Architecture::from),
-                full_digests,
-                in_place: in_place.map(|pages| layout(page_size, pages)).transpose()?,
-            };
-            make(&old, &new, &patch, options, reading, output)
+            make(&old, &new, &patch, making.options()?, reading, output)
         }
+        Command::Merge(merge) => merge::run(&merge, output),
+        Command::Bench(bench) => bench::run(&bench, output),
         Command::Apply { old, patch, new, reading } => {
             only_one_pipe(&[&old, &patch])?;
             let base = read_image(&old, reading)?;
