@@ -22,6 +22,7 @@ extern crate std;
 pub mod characteristic;
 pub mod codec;
 pub mod content_format;
+pub mod digits;
 pub mod firmware;
 pub mod path;
 pub mod registration;

@@ -1,5 +1,7 @@
 //! Names an object, an instance, a resource or a resource instance.
 
+use crate::digits;
+use alloc::string::String;
 use core::fmt;
 use core::str::FromStr;
 
@@ -159,6 +161,17 @@ impl FromStr for Path {
     }
 }
 
+impl Path {
+    /// Adds the path to a text, as it is displayed.
+    pub fn push_to(self, text: &mut String) {
+        let ids = [Some(self.object()), self.instance(), self.resource(), self.resource_instance()];
+        for id in ids.into_iter().flatten() {
+            text.push('/');
+            digits::push_unsigned(text, id.into());
+        }
+    }
+}
+
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -252,6 +265,9 @@ mod tests {
         fn any_ids_come_back_from_their_text(ids in proptest::collection::vec(0..u16::MAX, 1..=4)) {
             let path = Path::from_ids(&ids).unwrap();
             prop_assert_eq!(path.to_string().parse::<Path>(), Ok(path));
+            let mut text = String::from("<");
+            path.push_to(&mut text);
+            prop_assert_eq!(text, std::format!("<{path}"));
         }
 
         #[test]

@@ -4,7 +4,7 @@ use super::tree::{self, Command, Meaning, Shown};
 use super::{Agent, Event, News, Route, gateway};
 use crate::platform::{Flash, Random};
 use crate::update::request::STABLE_BYTES_MAX;
-use crate::update::{AnchorsTaken, Begun, Installed, Offered, UpdateError};
+use crate::update::{AnchorsTaken, Begun, Installed, Made, Offered, UpdateError};
 use alloc::vec;
 use alloc::vec::Vec;
 use bellwether_coap::{Code, Instant, Request, Response};
@@ -183,11 +183,9 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         Ok(Code::CHANGED)
     }
 
-    // By itself, so that the patcher, of 8 KiB, is on the stack for no longer than it works.
-    #[inline(never)]
     pub(super) fn install(&mut self) -> Result<(), UpdateError<F::Error>> {
-        let mut patcher = Patcher::idle();
-        match self.updater.install(&mut patcher)? {
+        let Some(made) = self.make_images()? else { return Ok(()) };
+        match self.updater.take_images(made)? {
             Installed::Verified => self.events.push_back(Event::Decrypted),
             Installed::GivenUp => self.events.push_back(Event::GivenUp),
             Installed::Unasked => {}
@@ -195,5 +193,11 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         self.report_gate.open();
         self.work_gate.open();
         Ok(())
+    }
+
+    // By itself, so that the patcher, of 8 KiB, is on the stack for no longer than it works.
+    #[inline(never)]
+    fn make_images(&mut self) -> Result<Option<Made>, UpdateError<F::Error>> {
+        self.updater.make_images(&mut Patcher::idle())
     }
 }

@@ -7,13 +7,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use bellwether_coap::{Method, Request, Response};
 use core::time::Duration;
-use lwm2m_rs::ContentFormat;
+use lwm2m_rs::{ContentFormat, digits};
 
 /// Asks for a registration.
 pub(crate) fn register(endpoint: &str, lifetime_s: u32) -> Request {
     Request::new(Method::Post, "/rd")
-        .with_query(&alloc::format!("ep={endpoint}"))
-        .with_query(&alloc::format!("lt={lifetime_s}"))
+        .with_query(&(String::from("ep=") + endpoint))
+        .with_query(&lifetime(lifetime_s))
         .with_query("lwm2m=1.1")
         .with_query("b=U")
         .with_payload(ContentFormat::LINK_FORMAT.0, REGISTERED_OBJECTS.as_bytes().to_vec())
@@ -23,7 +23,7 @@ pub(crate) fn register(endpoint: &str, lifetime_s: u32) -> Request {
 pub(crate) fn update(location: &[String], lifetime_s: Option<u32>) -> Request {
     let request = at(Method::Post, location);
     match lifetime_s {
-        Some(lifetime_s) => request.with_query(&alloc::format!("lt={lifetime_s}")),
+        Some(lifetime_s) => request.with_query(&lifetime(lifetime_s)),
         None => request,
     }
 }
@@ -42,6 +42,10 @@ pub(crate) fn location(response: Response) -> Option<Vec<String>> {
 pub(crate) fn update_after(lifetime_s: u32) -> Duration {
     let lifetime = Duration::from_secs(u64::from(lifetime_s));
     lifetime.checked_sub(MAX_TRANSMIT_WAIT).filter(|wait| *wait >= MAX_TRANSMIT_WAIT).unwrap_or(lifetime / 2)
+}
+
+fn lifetime(seconds: u32) -> String {
+    String::from("lt=") + &digits::text_of(seconds.into())
 }
 
 fn at(method: Method, location: &[String]) -> Request {

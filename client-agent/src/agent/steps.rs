@@ -158,7 +158,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
 
     fn next_report(&mut self) -> Option<Request> {
         let (report, path) = self.updater.pending_report()?;
-        let request = Request::new(Method::Post, &alloc::format!("{path}/r"))
+        let request = Request::new(Method::Post, &(String::from(path) + "/r"))
             .with_payload(content_format::REPORT, report.to_vec());
         let moment = self.updater.pending_moment()?;
         self.events.push_back(Event::Reporting(moment));

@@ -5,7 +5,6 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use bellwether_coap::{Code, Method, Request, Response};
-use core::fmt::Write as _;
 use lwm2m_rs::codec::{self, DecodeError};
 use lwm2m_rs::firmware::{State, UpdateResult};
 use lwm2m_rs::table::{
@@ -164,19 +163,22 @@ fn read(shown: &Shown<'_>, path: Path, accept: Option<ContentFormat>) -> Respons
 
 fn discover(path: Path) -> Response {
     let mut links = String::new();
-    let mut add = |path: Path, attributes: &str| {
-        let comma = if links.is_empty() { "" } else { "," };
-        // Writing to a String does not fail.
-        let _ = write!(links, "{comma}<{path}>{attributes}");
+    let mut add = |path: Path, attributes: &[&str]| {
+        links.push_str(if links.is_empty() { "<" } else { ",<" });
+        path.push_to(&mut links);
+        links.push('>');
+        for attribute in attributes {
+            links.push_str(attribute);
+        }
     };
     let object = path.object();
     let instance = Path::Instance(object, 0);
     if path == Path::Object(object) {
         let version = table::object(object).map_or("1.0", |known| known.version);
-        add(path, &alloc::format!(";ver={version}"));
+        add(path, &[";ver=", version]);
     }
     if is_within(path, instance) {
-        add(instance, "");
+        add(instance, &[]);
     }
     let empty = Shown {
         lifetime_s: 0,
@@ -192,9 +194,11 @@ fn discover(path: Path) -> Response {
     let mut resources: Vec<Path> =
         values(&empty).into_iter().map(|(known, _)| known).chain(NOT_READ).collect();
     resources.retain(|known| matches!(known, Path::Resource(..)) && is_within(path, *known));
-    resources.sort_unstable();
-    for resource in resources {
-        add(resource, "");
+    // One after the other, in their order: they are few, and the library's sort would cost 3 KiB of flash.
+    let mut last = None;
+    while let Some(next) = resources.iter().filter(|one| last.is_none_or(|last| **one > last)).min() {
+        add(*next, &[]);
+        last = Some(*next);
     }
     Response::new(Code::CONTENT).with_payload(ContentFormat::LINK_FORMAT.0, links.into_bytes())
 }

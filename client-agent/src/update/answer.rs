@@ -269,7 +269,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let Some(next) = self.ahead(place)? else {
             return Ok(Err(OpenError::OtherPlace.into()));
         };
-        let key = next.down_key(self.facts.id, &self.record)?;
+        let key = next.down_key(self.facts.id, self.record)?;
         let opened = mac::open_verdict(&key, &asked.nonce, message);
         Ok(opened.map(|verdict| Opened::Forward(verdict, next)).map_err(Ignored::from))
     }

@@ -57,9 +57,21 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let Some(manifest) = self.record.manifest().cloned() else {
             return Ok(None);
         };
-        let Some(followed) = self.follow_kept(&manifest, uptime, scratch)? else {
-            return Ok(None);
-        };
+        match self.follow_kept(&manifest, uptime, scratch)? {
+            Some(followed) => self.put(&followed, uptime, out),
+            None => Ok(None),
+        }
+    }
+
+    /// Writes the request for a manifest that is followed.
+    // By itself: what it collects would else be on the stack while signatures are verified.
+    #[inline(never)]
+    fn put(
+        &mut self,
+        followed: &Followed<'_>,
+        uptime: Duration,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, UpdateError<F::Error>> {
         let source = Source { facts: &self.facts, held: self.held_images(), indices: followed.indices };
         let Ok(collected) = request::collect(&followed.component, followed.manifest, &source) else {
             self.refuse_kept(RESULT_INTEGRITY, Reason::ParameterUnsupported)?;
@@ -72,7 +84,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let place = self.record.place;
         let key = self.up_key(place)?;
         let question = Question { counter, nonce, share, now: self.now(uptime) };
-        let (length, asked) = self.seal(&key, &followed, &collected, &question, out)?;
+        let (length, asked) = self.seal(&key, followed, &collected, &question, out)?;
         self.asked = Some(asked);
         // A "prove" is good once.
         self.echo = None;

@@ -42,12 +42,14 @@ impl<const MAX: usize> Bounded<MAX> {
         Ok(())
     }
 
-    /// Writes a value as text; `None` where it has more than `MAX` bytes.
-    #[must_use]
-    pub fn text_of(shown: impl fmt::Display) -> Option<Self> {
-        let mut text = Self::EMPTY;
-        fmt::write(&mut text, format_args!("{shown}")).ok()?;
-        Some(text)
+    /// Adds text; `None` where there is no room for it, and then nothing changed.
+    pub fn push(&mut self, text: &str) -> Option<()> {
+        let start = usize::from(self.length);
+        let end = start + text.len();
+        let length = u16::try_from(end).ok()?;
+        self.bytes.get_mut(start..end)?.copy_from_slice(text.as_bytes());
+        self.length = length;
+        Some(())
     }
 
     /// Gives the bytes as text; empty where they are none.
@@ -60,17 +62,6 @@ impl<const MAX: usize> Bounded<MAX> {
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
-    }
-}
-
-/// Appends; an error where no room is left.
-impl<const MAX: usize> fmt::Write for Bounded<MAX> {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let start = usize::from(self.length);
-        let end = start + text.len();
-        self.bytes.get_mut(start..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
-        self.length = u16::try_from(end).map_err(|_| fmt::Error)?;
-        Ok(())
     }
 }
 

@@ -39,6 +39,15 @@ pub enum Installed {
     Unasked,
 }
 
+/// What [`Updater::make_images`] made, for [`Updater::take_images`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Made {
+    /// Number of the grant.
+    grant: u64,
+    /// Whether all images are those that were signed.
+    whole: bool,
+}
+
 impl<F: Flash, R: Random> Updater<'_, F, R> {
     /// Applies the patches that there are, and checks the images: state *decrypted*, with the report that it owes.
     ///
@@ -51,10 +60,40 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         &mut self,
         patcher: &mut PatcherOf<WORDS>,
     ) -> Result<Installed, UpdateError<F::Error>> {
-        if !self.is_fetched() {
+        match self.make_images(patcher)? {
+            Some(made) => self.take_images(made),
+            None => Ok(Installed::Unasked),
+        }
+    }
+
+    /// Does the first half of [`Updater::install`]: applies the patches and checks the images; `None` where nothing is
+    /// complete yet. The memory of the patcher may go before the second half, [`Updater::take_images`].
+    ///
+    /// # Errors
+    ///
+    /// See [`UpdateError`].
+    pub fn make_images<const WORDS: usize>(
+        &mut self,
+        patcher: &mut PatcherOf<WORDS>,
+    ) -> Result<Option<Made>, UpdateError<F::Error>> {
+        let fetched = self.is_fetched();
+        let Some(grant) = self.record.granted().filter(|_| fetched).map(|granted| granted.number) else {
+            return Ok(None);
+        };
+        Ok(Some(Made { grant, whole: self.complete_all(patcher)? }))
+    }
+
+    /// Does the second half of [`Updater::install`]: state *decrypted*, or the grant is given up.
+    ///
+    /// # Errors
+    ///
+    /// See [`UpdateError`].
+    pub fn take_images(&mut self, made: Made) -> Result<Installed, UpdateError<F::Error>> {
+        let is_open = self.record.granted().is_some_and(|granted| granted.number == made.grant);
+        if !is_open || !self.is_fetched() {
             return Ok(Installed::Unasked);
         }
-        if !self.complete_all(patcher)? {
+        if !made.whole {
             self.fail(RESULT_INTEGRITY, Reason::OperationFailed)?;
             return Ok(Installed::GivenUp);
         }

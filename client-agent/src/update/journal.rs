@@ -52,7 +52,7 @@ impl Journal {
         self.sequence = found.sequence;
         self.next = 1 - copy;
         let body = into.get_mut(..found.length).ok_or(JournalError::TooLong(found.length))?;
-        let at = self.offset(flash, copy) + HEAD_BYTES as u32;
+        let at = self.offset(flash, copy).saturating_add(length_of(&[0; HEAD_BYTES]));
         flash.read(self.region, at, body).map_err(JournalError::Flash)?;
         Ok(Some(found.length))
     }
@@ -112,8 +112,7 @@ impl Journal {
         let (room, mut at) = (self.copy_bytes(flash), self.offset(flash, copy));
         let mut read = |into: &mut [u8]| {
             flash.read(self.region, at, into).map_err(JournalError::Flash)?;
-            // A piece is short, and the copy lies in its region.
-            at += into.len() as u32;
+            at = at.saturating_add(length_of(into));
             Ok(())
         };
         let mut head = [0; HEAD_BYTES];
@@ -156,6 +155,11 @@ struct Found {
     sequence: u32,
     /// Bytes of its body.
     length: usize,
+}
+
+/// Bytes of a piece of a copy, which are few.
+fn length_of(piece: &[u8]) -> u32 {
+    u32::try_from(piece.len()).unwrap_or(u32::MAX)
 }
 
 /// Goes on with the CRC-32 of IEEE 802.3, bit by bit: a table would cost a kilobyte of flash. It begins with

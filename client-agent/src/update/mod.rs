@@ -27,7 +27,7 @@ pub use anchors::AnchorsTaken;
 pub use answer::{Answered, Ignored, Unusable};
 pub use facts::{Facts, ShareOffer};
 pub use fetch::{Fetched, FrameWanted};
-pub use install::{Begun, Installed};
+pub use install::{Begun, Installed, Made};
 pub use offer::Offered;
 pub use report::Receipted;
 pub use updater::{GrantedFor, Memory, UpdateError, Updater, Work};

@@ -200,9 +200,15 @@ fn version_of(
     component: &ComponentPlan<'_>,
     id: &[u8],
 ) -> Bounded<VERSION_BYTES_MAX> {
-    let text = || manifest.text().and_then(|text| version::of_component(text, id)).unwrap_or_default();
-    let version = component.version.map_or_else(|| Bounded::text_of(text()), Bounded::text_of);
-    version.unwrap_or(Bounded::EMPTY)
+    let mut written = Bounded::EMPTY;
+    let fits = match component.version {
+        Some(version) => version.write_text(|piece| written.push(piece)),
+        None => manifest
+            .text()
+            .and_then(|text| version::of_component(text, id))
+            .and_then(|text| written.push(text)),
+    };
+    if fits.is_some() { written } else { Bounded::EMPTY }
 }
 
 /// Finds what a report needs, without running anything.

@@ -7,6 +7,7 @@ use alloc::string::{String, ToString};
 use thiserror::Error;
 
 use super::base64;
+use crate::digits;
 use crate::value::{Value, ValueType};
 
 /// Why a text is no value, or a value has no text. Answer with 4.00.
@@ -56,14 +57,23 @@ pub fn decode(value_type: ValueType, body: &[u8]) -> Result<Value, TextError> {
 pub fn encode(value: &Value) -> Result<String, TextError> {
     Ok(match value {
         Value::String(text) | Value::CoreLink(text) => text.clone(),
-        Value::Integer(number) | Value::Time(number) => number.to_string(),
-        Value::Unsigned(number) => number.to_string(),
+        Value::Integer(number) | Value::Time(number) => digits::text_of(*number),
+        Value::Unsigned(number) => {
+            let mut text = String::new();
+            digits::push_unsigned(&mut text, *number);
+            text
+        }
         Value::Float(_) if !FLOAT_TEXT => return Err(TextError::FloatLeftOut),
         Value::Float(number) if !number.is_finite() => return Err(TextError::NotFinite),
         Value::Float(number) => number.to_string(),
-        Value::Boolean(flag) => u8::from(*flag).to_string(),
+        Value::Boolean(flag) => digits::text_of(i64::from(*flag)),
         Value::Opaque(bytes) => base64::encode(bytes),
-        Value::ObjectLink(link) => link.to_string(),
+        Value::ObjectLink(link) => {
+            let mut text = digits::text_of(link.object.into());
+            text.push(':');
+            digits::push_unsigned(&mut text, link.instance.into());
+            text
+        }
     })
 }
 

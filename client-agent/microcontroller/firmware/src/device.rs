@@ -2,7 +2,7 @@
 
 use crate::HEAP_BYTES;
 use crate::line::Line;
-use crate::session::{Ended, Session};
+use crate::session::{DeviceAgent, Ended, Session};
 use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::vec;
@@ -30,7 +30,7 @@ pub(crate) type Fault = &'static str;
 
 /// Boots and works until the board is to be restarted or switched off.
 pub(crate) fn run(heap: &Counted<HEAP_BYTES>) -> Result<Ended, Fault> {
-    let Some((mut session, network_bytes)) = set_up(heap)? else {
+    let Some((mut session, network_bytes)) = set_up(heap, memory())? else {
         return Ok(Ended::Reboot);
     };
     let ended = session.run()?;
@@ -41,20 +41,32 @@ pub(crate) fn run(heap: &Counted<HEAP_BYTES>) -> Result<Ended, Fault> {
 /// Makes the session, and tells the bytes of the network's heap; `None` after an image that did not pass its self-test.
 /// By itself: what is moved about on the way is gone from the stack before the work begins.
 #[inline(never)]
-fn set_up(heap: &Counted<HEAP_BYTES>) -> Result<Option<(Box<Session<'static>>, usize)>, Fault> {
+fn set_up(
+    heap: &Counted<HEAP_BYTES>,
+    memory: &'static mut Memory,
+) -> Result<Option<(Box<Session>, usize)>, Fault> {
     let clock = Clock::start();
     let mut flash = Nor::new(BoardChip);
     let settings = Settings::decode(read_settings(&flash)?).map_err(|_| "the settings cannot be read")?;
-    let unit = UnitData::decode(settings.unit).map_err(|_| "the unit file cannot be read")?;
     let controller = Lan9118::start(ADDRESS);
     if !settle_trial(&mut flash, controller.is_some())? {
         return Ok(None);
     }
     let controller = controller.ok_or("the Ethernet controller does not answer")?;
     let before = heap.used_bytes();
-    let line = Line::new(controller, ADDRESS, (settings.server, settings.port));
+    let line = line(controller, &settings);
     let network_bytes = heap.used_bytes() - before;
-    let facts = Facts {
+    let facts = facts(&settings)?;
+    let config = config(facts.id, &settings);
+    let agent = agent(flash, facts, memory, config);
+    Ok(Some((session(agent, line, clock), network_bytes)))
+}
+
+/// What the device is, read once and there for as long as it is. By itself, as above.
+#[inline(never)]
+fn facts(settings: &Settings<'static>) -> Result<Facts<'static>, Fault> {
+    let unit = UnitData::decode(settings.unit).map_err(|_| "the unit file cannot be read")?;
+    Ok(Facts {
         id: unit.id,
         vendor: settings.vendor_id,
         class: settings.class_id,
@@ -64,15 +76,36 @@ fn set_up(heap: &Counted<HEAP_BYTES>) -> Result<Option<(Box<Session<'static>>, u
         anchors: Anchors::initial(unit.anchors).map_err(|_| "the anchors are not believed")?,
         share_offer: ShareOffer::AtChainEnd,
         components: APP,
-    };
-    let updater = Updater::unread(
-        flash,
-        HostNoise,
-        facts,
-        Box::leak(Box::new(Memory::<[u8; ANCHORS_BYTES_MAX]>::new())),
-    );
-    let agent = Agent::new(updater, config(unit.id, &settings));
-    Ok(Some((Box::new(Session::new(agent, line, clock)), network_bytes)))
+    })
+}
+
+/// What the update core keeps in RAM, for as long as the device is there. By itself, as above.
+#[inline(never)]
+fn memory() -> &'static mut Memory {
+    Box::leak(Box::new(Memory::<[u8; ANCHORS_BYTES_MAX]>::new()))
+}
+
+/// Makes the agent; by itself, as above.
+#[inline(never)]
+fn agent(
+    flash: Nor<BoardChip>,
+    facts: Facts<'static>,
+    memory: &'static mut Memory,
+    config: Config,
+) -> Box<DeviceAgent> {
+    Box::new(Agent::new(Updater::unread(flash, HostNoise, facts, memory), config))
+}
+
+/// Makes the session; by itself, as above.
+#[inline(never)]
+fn session(agent: Box<DeviceAgent>, line: Box<Line>, clock: Clock) -> Box<Session> {
+    Box::new(Session::new(agent, line, clock))
+}
+
+/// Makes the line; by itself, as above.
+#[inline(never)]
+fn line(controller: Lan9118, settings: &Settings<'_>) -> Box<Line> {
+    Box::new(Line::new(controller, ADDRESS, (settings.server, settings.port)))
 }
 
 /// Says what was measured since the boot.
@@ -88,7 +121,9 @@ fn tell_memory(heap: &Counted<HEAP_BYTES>, network_bytes: usize) {
     ]);
 }
 
-/// Confirms an image on trial that passed its self-test; false after one that did not, which is rolled back.
+/// Confirms an image on trial that passed its self-test; false after one that did not, which is rolled back. By itself, as
+/// above.
+#[inline(never)]
 fn settle_trial(flash: &mut Nor<BoardChip>, passed: bool) -> Result<bool, Fault> {
     let state = BootStore::new().load(flash).map_err(|_| "the boot state cannot be read")?;
     let on_trial = matches!(state.trial, Trial::Pending { .. });
@@ -139,8 +174,8 @@ const PATCHES: [i32; 1] = [Algorithm::FIELDS.0];
 /// A locally administered address.
 const ADDRESS: [u8; 6] = [2, 0, 0, 0, 0, 1];
 
-/// Bytes of a document that replaces the anchors: three roles with four keys each and as many signatures have less.
-const ANCHORS_BYTES_MAX: usize = 2048;
+/// Bytes of a document that replaces the anchors: six keys with their roles and three signatures have less.
+const ANCHORS_BYTES_MAX: usize = 1024;
 
 /// Lifetime of the registration.
 const LIFETIME_S: u32 = 300;

@@ -3,6 +3,7 @@
 use crate::device::Fault;
 use crate::line::{DATAGRAM_BYTES_MAX, Line};
 use crate::words;
+use alloc::boxed::Box;
 use bellwether_agent::agent::{Agent, Event, Route, Ticket};
 use bellwether_agent::coap::{self, Config, Endpoint, Failure, Instant, RequestId};
 use bellwether_agent::lwm2m::firmware::{State, UpdateResult};
@@ -26,11 +27,14 @@ pub(crate) enum Ended {
 /// The one peer of the device: its server.
 type Server = ();
 
+/// The agent on this board.
+pub(crate) type DeviceAgent = Agent<'static, Nor<BoardChip>, HostNoise>;
+
 /// The conversation.
-pub(crate) struct Session<'a> {
-    agent: Agent<'a, Nor<BoardChip>, HostNoise>,
-    endpoint: Endpoint<Server>,
-    line: Line,
+pub(crate) struct Session {
+    agent: Box<DeviceAgent>,
+    endpoint: Box<Endpoint<Server>>,
+    line: Box<Line>,
     clock: Clock,
     under_way: Option<(RequestId, Ticket)>,
     is_up: bool,
@@ -38,13 +42,11 @@ pub(crate) struct Session<'a> {
     status: u32,
 }
 
-impl<'a> Session<'a> {
-    pub(crate) fn new(agent: Agent<'a, Nor<BoardChip>, HostNoise>, line: Line, clock: Clock) -> Self {
-        let mut seed = [0; 32];
-        HostNoise.fill(&mut seed);
+impl Session {
+    pub(crate) fn new(agent: Box<DeviceAgent>, line: Box<Line>, clock: Clock) -> Self {
         Self {
             agent,
-            endpoint: Endpoint::new(coap_config(), seed),
+            endpoint: endpoint(),
             line,
             clock,
             under_way: None,
@@ -188,6 +190,14 @@ impl<'a> Session<'a> {
             }
         }
     }
+}
+
+/// Makes the CoAP endpoint; by itself, since what is moved about is of KiB.
+#[inline(never)]
+fn endpoint() -> Box<Endpoint<Server>> {
+    let mut seed = [0; 32];
+    HostNoise.fill(&mut seed);
+    Box::new(Endpoint::new(coap_config(), seed))
 }
 
 fn core_fault<E>(_: bellwether_agent::update::UpdateError<E>) -> Fault {

@@ -138,8 +138,8 @@ pub(super) fn decode_into(record: &mut Record, bytes: &[u8]) -> Option<()> {
             Some(secret) => Some(PrivateShare::from_random(*secret.expose()).ok()?),
         },
     };
-    record.state = decode_state(d, version)?;
-    decode_reports(d, version, &mut record.reports)?;
+    decode_state(d, version, record)?;
+    decode_reports(d, version, record)?;
     record.outcome = decode_outcome(d)?;
     (d.position() == bytes.len()).then_some(())
 }
@@ -196,24 +196,33 @@ fn decode_place(d: &mut Decoder<'_>) -> Option<Place> {
     Some(Place { epoch: d.u16().ok()?, index: d.u16().ok()? })
 }
 
-fn decode_state(d: &mut Decoder<'_>, version: Version) -> Option<State> {
-    Some(match (d.array().ok()??, version) {
-        (0, _) => State::None,
-        (1, _) => State::Stored(decode_manifest(d, version)?),
-        (6, Version::First) | (8, Version::Second | Version::Current) => State::Granted(Granted {
-            manifest: decode_manifest(d, version)?,
-            place: decode_place(d)?,
-            number: d.u64().ok()?,
-            grant: Bounded::copy_of(d.bytes().ok()?)?,
-            descriptor: Bounded::copy_of(d.bytes().ok()?)?,
-            stage: decode_stage(d, version)?,
-            keys: match version {
-                Version::First => None,
-                Version::Second | Version::Current => decode_keys(d)?,
-            },
-        }),
-        _ => return None,
-    })
+fn decode_state(d: &mut Decoder<'_>, version: Version, record: &mut Record) -> Option<()> {
+    let elements = d.array().ok()??;
+    record.state = match elements {
+        0 => State::None,
+        _ => State::Stored(decode_manifest(d, version)?),
+    };
+    match (elements, version) {
+        (0 | 1, _) => Some(()),
+        (6, Version::First) | (8, Version::Second | Version::Current) => {
+            decode_granted(d, version, record.open_grant()?)
+        }
+        _ => None,
+    }
+}
+
+/// Reads what a grant has beside its manifest.
+fn decode_granted(d: &mut Decoder<'_>, version: Version, granted: &mut Granted) -> Option<()> {
+    granted.place = decode_place(d)?;
+    granted.number = d.u64().ok()?;
+    granted.grant.set(d.bytes().ok()?)?;
+    granted.descriptor.set(d.bytes().ok()?)?;
+    granted.stage = decode_stage(d, version)?;
+    granted.keys = match version {
+        Version::First => None,
+        Version::Second | Version::Current => decode_keys(d)?,
+    };
+    Some(())
 }
 
 #[expect(clippy::option_option, reason = "the outer tells of a later version, the inner of no keys")]
@@ -285,40 +294,38 @@ fn decode_stage(d: &mut Decoder<'_>, version: Version) -> Option<Stage> {
     Some(Stage::Accepted(Progress { resource, frame, expected }))
 }
 
-fn decode_reports(
-    d: &mut Decoder<'_>,
-    version: Version,
-    into: &mut [Option<PendingReport>; REPORTS_MAX],
-) -> Option<()> {
+fn decode_reports(d: &mut Decoder<'_>, version: Version, record: &mut Record) -> Option<()> {
     array(d, REPORTS_MAX as u64)?;
-    for report in into {
+    record.reports = [const { None }; REPORTS_MAX];
+    let mut is_last = false;
+    for _ in 0..REPORTS_MAX {
         if is_null(d)? {
             d.null().ok()?;
-            *report = None;
+            is_last = true;
+        } else if is_last {
+            // They are kept without gaps.
+            return None;
         } else {
-            *report = Some(decode_report(d, version)?);
+            decode_report(d, version, record.new_report()?)?;
         }
     }
     Some(())
 }
 
-fn decode_report(d: &mut Decoder<'_>, version: Version) -> Option<PendingReport> {
+fn decode_report(d: &mut Decoder<'_>, version: Version, report: &mut PendingReport) -> Option<()> {
     array(d, if matches!(version, Version::First) { 7 } else { 8 })?;
-    let bytes = Bounded::copy_of(d.bytes().ok()?)?;
-    let place = decode_place(d)?;
-    Some(PendingReport {
-        bytes,
-        place,
-        grant: d.u64().ok()?,
-        manifest: d.bytes().ok()?.try_into().ok()?,
-        path: Bounded::copy_of(d.bytes().ok()?)?,
-        moment: Moment::try_from(d.u8().ok()?).ok()?,
-        led_to: decode_led_to(d, version, place)?,
-        receipt_key: match version {
-            Version::First => None,
-            Version::Second | Version::Current => decode_secret(d)?,
-        },
-    })
+    report.bytes.set(d.bytes().ok()?)?;
+    report.place = decode_place(d)?;
+    report.grant = d.u64().ok()?;
+    report.manifest = d.bytes().ok()?.try_into().ok()?;
+    report.path.set(d.bytes().ok()?)?;
+    report.moment = Moment::try_from(d.u8().ok()?).ok()?;
+    report.led_to = decode_led_to(d, version, report.place)?;
+    report.receipt_key = match version {
+        Version::First => None,
+        Version::Second | Version::Current => decode_secret(d)?,
+    };
+    Some(())
 }
 
 /// A program that wrote version 1 did not re-seed: its confirming reports led to the next index.

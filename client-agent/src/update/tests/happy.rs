@@ -53,6 +53,28 @@ fn full_image_runs_and_place_and_fork_head_move_with_its_report() {
 }
 
 #[test]
+fn images_that_were_made_for_a_grant_that_is_closed_are_not_taken() {
+    let author = Author::new();
+    let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
+    assert_eq!(device.make_images(&mut crate::testing::patcher()).unwrap(), None);
+    assert_eq!(device.offer(Duration::ZERO, &server.manifest(1)).unwrap(), Offered::Stored);
+    ask(&mut device, &mut server);
+    fetch(&mut device, &server);
+    let made = device.make_images(&mut crate::testing::patcher()).unwrap().unwrap();
+    assert_eq!(device.work(), Work::Install, "nothing is written yet");
+    assert!(device.drop_update(9).unwrap());
+    assert_eq!(device.take_images(made).unwrap(), Installed::Unasked);
+    // Another grant: what was made before says nothing about its images.
+    report(&mut device, &mut server);
+    assert_eq!(device.offer(Duration::ZERO, &server.manifest(2)).unwrap(), Offered::Stored);
+    ask(&mut device, &mut server);
+    fetch(&mut device, &server);
+    assert_eq!((device.work(), device.take_images(made).unwrap()), (Work::Install, Installed::Unasked));
+    let made = device.make_images(&mut crate::testing::patcher()).unwrap().unwrap();
+    assert_eq!(device.take_images(made).unwrap(), Installed::Verified);
+}
+
+#[test]
 fn report_that_is_put_off_lets_the_next_one_go_first_and_has_its_turn_again() {
     let author = Author::new();
     let (mut device, mut server) = (device(&author), Server::new(&author, new_image()));
