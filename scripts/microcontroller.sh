@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the boot loader and two versions of the firmware for an emulated Cortex-M4, and lets boards with them update
-# themselves from the real server, some with CUTS (20) cuts of their power; the same, once each, for a Cortex-M3 and a
-# Cortex-M33. Prints what was measured; ends with 1 where a figure is over its budget.
+# themselves from the real server, some with CUTS (20) cuts of their power; the same, once each, for a firmware in C, a
+# Cortex-M3 and a Cortex-M33. Prints what was measured; ends with 1 where a figure is over its budget.
 # With --sweep it cuts the power in every operation of the flash instead, in an update of a small image and in the boot
 # after a cut, at three words of each page that is programmed; with --every-word at every word, which takes half an hour.
 # SEED repeats the moments of a run.
@@ -51,6 +51,14 @@ if [ -n "${1:-}" ]; then
 fi
 
 both "$device" "$programs"
+
+# The same in C: the library, and two versions of the example.
+cargo rustc --profile firmware --locked --target "$device" -p bellwether-c --crate-type staticlib
+for version in 1.0.0 2.0.0; do
+    client-agent/c/examples/board/build.sh "$target/$device/firmware/libbellwether_c.a" "$version" "$programs/c-$version.elf"
+    arm-none-eabi-objcopy -O binary "$programs/c-$version.elf" "$programs/c-$version.bin"
+done
+
 for other in "${other_devices[@]}"; do
     want_device "$other"
     both "$other" "$programs/$other"

@@ -26,6 +26,8 @@ microcontroller() {
         -p bellwether-keys -p bellwether-coap -p bellwether-delta -p bellwether-agent
     # By itself: built beside the agent, the update core would have the agent's allocator. This one is linked.
     cargo build --release --locked --target "$device" -p bellwether-link
+    # What firmware in C is linked with.
+    cargo clippy --release --locked --target "$device" -p bellwether-c -- -D warnings
     # Most of the board's code is for the board alone, so the lints above did not see it.
     cargo clippy --release --locked --target "$device" -p bellwether-boot -- -D warnings
     cargo clippy --release --locked --target "$device" -p bellwether-board -p bellwether-firmware \

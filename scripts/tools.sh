@@ -11,7 +11,7 @@ declare -A package=(
     [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
     [python3]=python3 [pip]=python3-pip [valgrind]=valgrind
     [coap-client-notls]=libcoap3-bin [tshark]=tshark [javac]=default-jdk-headless [mvn]=maven
-    [qemu-system-arm]=qemu-system-arm [arm-none-eabi-nm]=binutils-arm-none-eabi
+    [qemu-system-arm]=qemu-system-arm [arm-none-eabi-nm]=binutils-arm-none-eabi [arm-none-eabi-gcc]=gcc-arm-none-eabi
     [bsdiff]=bsdiff [xdelta3]=xdelta3 [zstd]=zstd
     [node]=nodejs [npm]=npm [autoreconf]=autoconf [automake]=automake
 )
@@ -59,7 +59,7 @@ bench-delta) want bsdiff; want xdelta3; want zstd
 interop) want coap-client-notls; want coap-client-openssl; want coap-client-gnutls; want tshark
     want javac; want mvn; want node; want npm; want autoreconf; want automake
     want_python ;;
-microcontroller) want qemu-system-arm; want arm-none-eabi-nm ;;
+microcontroller) want qemu-system-arm; want arm-none-eabi-nm; want arm-none-eabi-gcc ;;
 *) echo "usage: scripts/tools.sh build | test | bench | bench-delta | interop | microcontroller" >&2; exit 2 ;;
 esac
 want clang; want cmake; want make; want cc

@@ -16,12 +16,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
 use bellwether_api::DeviceOutcome;
-use bellwether_tests::board::{self, Board, Machine, Made, Row, Sizes};
+use bellwether_tests::board::{self, Board, Instructions, Machine, Made, Modem, Row, Sizes};
 use bellwether_tests::chance::Chance;
 use bellwether_tests::fleet::Fleet;
 
@@ -32,17 +32,19 @@ fn main() -> ExitCode {
     let fleet = Fleet::start_with(&["--coap", "127.0.0.1:0"]);
     let site = Site { machine: Machine::CortexM4, folder: folder.clone(), fleet: &fleet };
     println!("An emulated Cortex-M4 and the real server, CoAP over plain UDP:");
-    let delta = site.updates(1, "meter", true);
-    let full = site.updates(2, "lamp", false);
+    let (delta, by_delta) = site.updates(1, "meter", true);
+    let (full, by_image) = site.updates(2, "lamp", false);
     site.goes_back(3, "valve");
     for (number, machine, target) in OTHERS {
         let site = Site { machine, folder: folder.join(target), fleet: &fleet };
         println!("  on {machine:?}:");
         site.updates(number, target, true);
     }
+    let c_example = site.updates_c_example(6, "probe");
     site.survives_cuts(10, cuts);
-    let rows = site.rows(&[delta, full]);
+    let rows = site.rows(&[delta, full], &c_example);
     println!("\n{}", board::table(&rows));
+    println!("{}", instructions(&by_delta, &by_image));
     let over = board::over(&rows);
     if over.is_empty() {
         return ExitCode::SUCCESS;
@@ -87,9 +89,19 @@ impl Site<'_> {
         (board, campaign)
     }
 
-    /// Prepares a board and switches it on until its update is over.
-    fn run(&self, number: u64, class: &str, new: &[u8], patches: bool) -> (Board, String, i32) {
+    /// Prepares a board and switches it on until its update is over; counts its instructions into a file.
+    fn run(
+        &self,
+        number: u64,
+        class: &str,
+        new: &[u8],
+        patches: bool,
+        counted: Option<&Path>,
+    ) -> (Board, String, i32) {
         let (mut board, campaign) = self.prepare(number, class, new, patches);
+        if let Some(counted) = counted {
+            board = board.with_counter(&board::counter(self.fleet.folder()), counted);
+        }
         board.switch_on(&["exit-when-updated"]);
         let status = board.wait_end();
         let code = status.code().unwrap_or_else(|| panic!("{status}\n{}", board.said()));
@@ -98,9 +110,10 @@ impl Site<'_> {
 
     /// An update that is installed.
     #[expect(clippy::disallowed_methods, reason = "it measures")]
-    fn updates(&self, number: u64, class: &str, patches: bool) -> Used {
+    fn updates(&self, number: u64, class: &str, patches: bool) -> (Used, Instructions) {
+        let counted = self.fleet.folder().join(format!("counted-{number}"));
         let (new, began) = (self.image(NEW), Instant::now());
-        let (board, campaign, status) = self.run(number, class, &new, patches);
+        let (board, campaign, status) = self.run(number, class, &new, patches, Some(&counted));
         let (took, said) = (began.elapsed(), board.said());
         assert_eq!(status, UPDATED, "{said}");
         self.fleet.wait_outcome(&campaign, &name(number), DeviceOutcome::Installed);
@@ -111,12 +124,42 @@ impl Site<'_> {
         assert!(said.contains("firmware 2.0.0 on trial"), "{said}");
         let seconds = took.as_secs_f32();
         println!("  {}: installed {NEW} by {granted}, {seconds:.1} s", name(number));
+        let elf = self.folder.join(format!("firmware-{NEW}.elf"));
+        (used(&said), Instructions::read(&counted, &elf))
+    }
+
+    /// An update of the example in C, whose modem is a serial line.
+    #[expect(clippy::disallowed_methods, reason = "it measures")]
+    fn updates_c_example(&self, number: u64, class: &str) -> Used {
+        let image = |version| fs::read(self.folder.join(format!("c-{version}.bin"))).expect("an image");
+        let name = name(number);
+        self.fleet.release(class, OLD, &image(OLD));
+        self.fleet.release(class, NEW, &image(NEW));
+        let manifest = self.fleet.manifest(number, &[(class, NEW)]);
+        self.fleet.cli.done(&format!("device add {name} --class {class} --security none --out {name}.unit"));
+        let unit = self.fleet.folder().join(format!("{name}.unit"));
+        let (image, server) = (image(OLD), self.fleet.server.coap());
+        let made = Made { unit: &unit, class, image: &image, version: OLD, patches: true, server };
+        let flash = board::flash_of_c_example(made);
+        let modem = Modem::start(&self.fleet.folder().join("serial"), server);
+        let mut board = Board::new(&self.folder.join("boot.elf"), &flash).with_serial_line(modem.line());
+        let campaign = self.fleet.launch(&manifest, "");
+        let began = Instant::now();
+        board.switch_on(&["exit-when-updated"]);
+        let (status, took) = (board.wait_end(), began.elapsed().as_secs_f32());
+        let said = board.said();
+        assert_eq!(status.code(), Some(UPDATED), "{said}");
+        self.fleet.wait_outcome(&campaign, &name, DeviceOutcome::Installed);
+        assert_eq!(board::confirmed_version(board.flash()), NEW, "{said}");
+        let granted = said.lines().find_map(|line| line.strip_prefix("granted ")).expect("a grant");
+        assert!(granted.starts_with("delta") && said.contains("firmware in C 2.0.0 on trial"), "{said}");
+        println!("  {name}, a firmware in C: installed {NEW} by {granted}, {took:.1} s");
         used(&said)
     }
 
     /// An image that hangs before it confirms itself.
     fn goes_back(&self, number: u64, class: &str) {
-        let (board, campaign, status) = self.run(number, class, &hanging_image(), false);
+        let (board, campaign, status) = self.run(number, class, &hanging_image(), false, None);
         let said = board.said();
         assert_eq!(status, NOT_UPDATED, "{said}");
         self.fleet.wait_outcome(&campaign, &name(number), DeviceOutcome::Failed);
@@ -152,15 +195,16 @@ impl Site<'_> {
     }
 
     /// The figures, each beside its bounds.
-    fn rows(&self, runs: &[Used]) -> Vec<Row> {
+    fn rows(&self, runs: &[Used], c_example: &Used) -> Vec<Row> {
         let boot = Sizes::of(&self.folder.join("boot.elf"));
+        let c = Sizes::of(&self.folder.join(format!("c-{OLD}.elf")));
         let firmware = Sizes::of(&self.folder.join(format!("firmware-{OLD}.elf")));
         let most =
             |name: &str| runs.iter().filter_map(|used| used.get(name)).max().copied().expect("a figure");
         let (stack, heap, network) = (most("stack"), most("heap"), most("network"));
         let fixed = firmware.ram - firmware.heap;
         let mut rows = vec![
-            row("boot loader: flash", boot.flash, 10_836, None),
+            row("boot loader: flash", boot.flash, 11_856, None),
             row("firmware: flash", firmware.flash, 240_080, Some(96 * 1024)),
         ];
         for (part, bytes) in &firmware.parts {
@@ -172,10 +216,34 @@ impl Site<'_> {
             row("RAM: heap, at the most", heap, 25_008, None),
             row("  of it the network's", network, 5_760, None),
             row("RAM: all but the network's", fixed + stack + heap - network, 41_596, Some(16 * 1024)),
+            // It has a modem where the firmware above has Ethernet and IP.
+            row("example in C: flash", c.flash, 234_200, Some(firmware.flash + 4 * 1024)),
+            row("example in C: stack, at the most", c_example["stack"], 15_204, None),
+            row("example in C: block of memory", c_example["memory"], 14_992, None),
         ]);
         rows
     }
 }
+
+/// Sets what an update executed as a table.
+fn instructions(delta: &Instructions, image: &Instructions) -> String {
+    let mut text = format!("{:<34}{:>14}{:>14}\n", "instructions, all boots", "by delta", "by image");
+    let mut row = |name: &str, of: &dyn Fn(&Instructions) -> u64| {
+        text += &format!("{name:<34}{:>14}{:>14}\n", of(delta), of(image));
+    };
+    row("signatures verified", &Instructions::verifications);
+    row("verify one signature", &|run| run.of_parts(&["P-256"]) / run.verifications().max(1));
+    row("hash", &|run| run.of_functions(&["sha2"]));
+    row("decrypt", &|run| run.of_functions(&["aes::", "ctr::", "ContentCipher"]));
+    row("apply the patch", &|run| run.of_parts(&["delta"]));
+    row("manifests and messages", &|run| run.of_parts(&["manifests"]));
+    row("update core", &|run| run.of_parts(&["update core"]));
+    row("all of these, and keys", &|run| run.of_parts(&UPDATE));
+    text
+}
+
+/// What an update needs; the other parts also wait.
+const UPDATE: [&str; 5] = ["update core", "manifests", "keys, hashes, ciphers", "P-256", "delta"];
 
 /// Cuts of the power, by what they hit.
 #[derive(Clone, Copy, Debug, Default)]

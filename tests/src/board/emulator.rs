@@ -13,6 +13,8 @@ pub struct Board {
     machine: Machine,
     loader: PathBuf,
     resident: Option<PathBuf>,
+    serial: Option<PathBuf>,
+    counter: Option<(PathBuf, PathBuf)>,
     flash: PathBuf,
     log: PathBuf,
     program: Option<Program>,
@@ -48,13 +50,25 @@ impl Board {
     /// Takes a flash of some board, which stays off. `loader` is the boot loader's program.
     pub fn of(machine: Machine, loader: &Path, flash: &Path) -> Self {
         let (loader, flash, log) = (loader.to_owned(), flash.to_owned(), flash.with_extension("log"));
-        Self { machine, loader, resident: None, flash, log, program: None }
+        Self { machine, loader, resident: None, serial: None, counter: None, flash, log, program: None }
     }
 
     /// Puts a program, as the flat image that it is in memory, beside the images; it is never updated.
     #[must_use]
     pub fn with_resident(self, program: &Path) -> Self {
         Self { resident: Some(program.to_owned()), ..self }
+    }
+
+    /// Connects its serial line with a Unix socket that somebody listens on.
+    #[must_use]
+    pub fn with_serial_line(self, line: &Path) -> Self {
+        Self { serial: Some(line.to_owned()), ..self }
+    }
+
+    /// Counts its instructions with a plugin of the emulator, into a file that is there when it has switched itself off.
+    #[must_use]
+    pub fn with_counter(self, plugin: &Path, counted: &Path) -> Self {
+        Self { counter: Some((plugin.to_owned(), counted.to_owned())), ..self }
     }
 
     /// Switches it on; the firmware is given these words.
@@ -68,7 +82,9 @@ impl Board {
         let flash = self.flash.display();
         let words = words.iter().fold(String::from("board"), |words, word| words + ",arg=" + word);
         command.arg("-M").arg(format!("{},memory-backend=nor", self.machine.name()));
-        command.args(["-nographic", "-monitor", "none", "-serial", "none"]);
+        command.args(["-nographic", "-monitor", "none", "-serial"]);
+        let none = || String::from("none");
+        command.arg(self.serial.as_ref().map_or_else(none, |line| format!("unix:{}", line.display())));
         command.arg("-object").arg(format!("memory-backend-file,id=nor,mem-path={flash},size=16M,share=on"));
         command.arg("-semihosting-config").arg(format!("enable=on,target=native,arg={words}"));
         command.args(["-nic", "user,model=lan9118"]).arg("-kernel").arg(&self.loader);
@@ -76,6 +92,9 @@ impl Board {
             command
                 .arg("-device")
                 .arg(format!("loader,file={},addr={RESIDENT:#x},force-raw=on", resident.display()));
+        }
+        if let Some((plugin, counted)) = &self.counter {
+            command.arg("-plugin").arg(format!("{},out={}", plugin.display(), counted.display()));
         }
         self.program = Some(Program::start(command, &self.log));
     }

@@ -43,11 +43,30 @@ pub struct Made<'a> {
 ///
 /// Where what it is made of cannot be used.
 pub fn flash(made: Made<'_>) -> PathBuf {
+    prepare(&made, settings)
+}
+
+/// Makes the flash of a board that runs the example in C, as [`flash`] does.
+///
+/// # Panics
+///
+/// Where what it is made of cannot be used.
+pub fn flash_of_c_example(made: Made<'_>) -> PathBuf {
+    prepare(&made, settings_of_c_example)
+}
+
+/// What a factory writes beside the image: the unit file without its seed, which goes into the record alone.
+type MakeSettings = fn(unit: &[u8], made: &Made<'_>, built: u64) -> Vec<u8>;
+
+fn prepare(made: &Made<'_>, settings: MakeSettings) -> PathBuf {
     let unit_file = fs::read(made.unit).expect("the unit file");
     let unit = UnitData::decode(&unit_file).expect("a unit file");
     let mut nor = Nor::new(Memory(vec![0xff; FLASH_BYTES as usize]));
     let built = wait::now();
-    write_settings(&mut nor, &unit, &made, built);
+    let seedless = UnitData { seed: Seed::new([0; 32]), ..unit.clone() };
+    let settings = settings(&seedless.encode().expect("a unit file"), made, built);
+    assert!(settings.len() <= SETTINGS_BYTES as usize, "settings that fit");
+    nor.write_at(SETTINGS, &settings).expect("settings in the flash");
     nor.write(Slot::A.region(0), 0, made.image).expect("an image that fits its slot");
     let version = Bounded::copy_of(made.version.as_bytes()).expect("a short version");
     let bytes = u32::try_from(made.image.len()).expect("an image of less than 4 GiB");
@@ -85,12 +104,10 @@ pub fn is_on_trial(flash: &Path) -> bool {
     matches!(state.trial, Trial::Pending { .. })
 }
 
-/// The seed goes into the record alone.
-fn write_settings(nor: &mut Nor<Memory>, unit: &UnitData<'_>, made: &Made<'_>, built: u64) {
-    let seedless = UnitData { seed: Seed::new([0; 32]), ..unit.clone() };
+fn settings(unit: &[u8], made: &Made<'_>, built: u64) -> Vec<u8> {
     let vendor = vendor_id(VENDOR);
     let settings = Settings {
-        unit: &seedless.encode().expect("a unit file"),
+        unit,
         vendor: VENDOR,
         class: made.class,
         vendor_id: vendor,
@@ -102,7 +119,23 @@ fn write_settings(nor: &mut Nor<Memory>, unit: &UnitData<'_>, made: &Made<'_>, b
     };
     let mut bytes = vec![0; SETTINGS_BYTES as usize];
     let length = settings.encode(&mut bytes).expect("settings that fit");
-    nor.write_at(SETTINGS, &bytes[..length]).expect("settings in the flash");
+    bytes.truncate(length);
+    bytes
+}
+
+/// `struct factory` of `client-agent/c/examples/board/main.c`.
+fn settings_of_c_example(unit: &[u8], made: &Made<'_>, built: u64) -> Vec<u8> {
+    let vendor = vendor_id(VENDOR);
+    let text = |text: &str| {
+        let mut bytes = text.as_bytes().to_vec();
+        assert!(bytes.len() < 32, "a short name");
+        bytes.resize(32, 0);
+        bytes
+    };
+    let bytes = u32::try_from(unit.len()).expect("a unit file");
+    let head =
+        [b"BWC1", &bytes.to_le_bytes()[..], &built.to_le_bytes(), &vendor, &class_id(&vendor, made.class)];
+    [head.concat(), text(VENDOR), text(made.class), unit.to_vec()].concat()
 }
 
 /// A flash chip in memory.

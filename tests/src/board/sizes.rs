@@ -60,8 +60,21 @@ impl Sizes {
     }
 }
 
+/// Functions of a program by their addresses, with their bytes and names.
+pub(super) fn symbols(elf: &Path) -> BTreeMap<u64, (u64, String)> {
+    let text = run("arm-none-eabi-nm", &["-S", "-C"], elf);
+    let functions = text.lines().filter_map(|line| {
+        let mut words = line.splitn(4, ' ');
+        let mut number = || u64::from_str_radix(words.next()?, 16).ok();
+        let (address, bytes) = (number()?, number()?);
+        let (kind, name) = (words.next()?, words.next()?);
+        matches!(kind, "t" | "T").then(|| (address, (bytes, name.to_owned())))
+    });
+    functions.collect()
+}
+
 /// The part that a symbol belongs to: that of the first crate in its name which has one.
-fn part(name: &str) -> &'static str {
+pub(super) fn part(name: &str) -> &'static str {
     let of = |crates: &[&str]| crates.iter().filter_map(|one| name.find(one)).min();
     let parts = PARTS.iter().filter_map(|(part, crates)| Some((of(crates)?, *part)));
     parts.min_by_key(|(at, _)| *at).map_or(REST, |(_, part)| part)

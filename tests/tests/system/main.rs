@@ -8,6 +8,7 @@
 
 mod agent_killed;
 mod backup;
+mod c_device;
 mod campaigns;
 mod damaged;
 mod datagrams;
