@@ -10,6 +10,7 @@ pub mod bounds;
 pub mod campaign;
 pub mod catalogue;
 pub mod codec;
+mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 pub mod device;

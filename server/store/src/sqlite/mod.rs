@@ -3,33 +3,92 @@
 //! WAL with `synchronous = FULL`: a returned write survives a power cut. One connection writes, so writers queue here
 //! and not at SQLite's lock; a few others read, each from the last commit. One server at a time uses the file.
 
-mod alarm;
-mod campaign;
-mod catalogue;
-mod device;
-mod event;
-mod gateway;
-mod identity;
-mod ledger;
+/// The rows of a JSON array, as columns `key`, counted from 0, and `value`.
+macro_rules! each {
+    ($json:literal) => {
+        concat!("json_each(", $json, ")")
+    };
+}
+
+/// The strings of a JSON array, as a list that `IN` takes.
+macro_rules! names {
+    ($json:literal) => {
+        concat!("(SELECT value FROM json_each(", $json, "))")
+    };
+}
+
+/// The hexadecimal strings of a JSON array, as a list of blobs that `IN` takes.
+macro_rules! digests {
+    ($json:literal) => {
+        concat!("(SELECT unhex(value) FROM json_each(", $json, "))")
+    };
+}
+
+/// The greater of two numbers.
+macro_rules! greatest {
+    ($one:literal, $other:literal) => {
+        concat!("max(", $one, ", ", $other, ")")
+    };
+}
+
+/// What kind of event a row of the ledger is; an index stands on it word for word.
+macro_rules! kind_of_body {
+    () => {
+        "body ->> '$.what.kind'"
+    };
+}
+
+mod fault;
 mod open;
-mod operators;
-mod publication;
-mod resource;
-mod session;
-mod settings;
 mod snapshot;
-mod track;
-mod value;
 mod wal;
+
+#[path = "../sql/alarm.rs"]
+mod alarm;
+#[path = "../sql/campaign.rs"]
+mod campaign;
+#[path = "../sql/catalogue.rs"]
+mod catalogue;
+#[path = "../sql/device.rs"]
+mod device;
+#[path = "../sql/event.rs"]
+mod event;
+#[path = "../sql/failed.rs"]
+mod failed;
+#[path = "../sql/gateway.rs"]
+mod gateway;
+#[path = "../sql/identity.rs"]
+mod identity;
+#[path = "../sql/ledger.rs"]
+mod ledger;
+#[path = "../sql/operators.rs"]
+mod operators;
+#[path = "../sql/publication.rs"]
+mod publication;
+#[path = "../sql/resource.rs"]
+mod resource;
+#[path = "../sql/session.rs"]
+mod session;
+#[path = "../sql/settings.rs"]
+mod settings;
+#[path = "../sql/track.rs"]
+mod track;
 
 use std::path::Path;
 
-use sqlx::{Sqlite, SqlitePool, Transaction};
+use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
 use crate::error::{OpenError, StoreError};
-use value::backend;
+use failed::backend;
 
 pub use snapshot::{Snapshot, SnapshotError, snapshot};
+
+// What the statements in `sql/` call the things of their data base.
+type Db = Sqlite;
+type Pool = SqlitePool;
+type Connection = SqliteConnection;
+type Arguments = sqlx::sqlite::SqliteArguments;
+use SqliteStore as SqlStore;
 
 /// Keeps everything in one SQLite file.
 #[derive(Debug, Clone)]
@@ -64,11 +123,36 @@ impl SqliteStore {
         // (a backup, a shell) has written in between.
         self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(backend)
     }
+
+    /// Begins a transaction whose reads are all of one commit.
+    async fn begin_read(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
+        self.readers.begin().await.map_err(backend)
+    }
 }
 
 #[async_trait::async_trait]
 impl crate::Store for SqliteStore {
     async fn close(&self) {
         Self::close(self).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::session::Sessions;
+    use crate::tenant::Tenant;
+
+    #[tokio::test]
+    async fn names_that_nobody_keeps_do_not_wait_for_the_writer() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let store = SqlStore::open(&dir.path().join("bellwether.db")).await.expect("opened");
+        let (writing, tenant) = (store.begin().await.expect("the writer"), Tenant::default());
+        let taken = store.take_sessions(&tenant, &[[1; 8], [2; 8]]);
+        let taken = tokio::time::timeout(Duration::from_secs(20), taken).await.expect("it did not wait");
+        assert_eq!(taken.expect("looked up"), []);
+        drop(writing);
     }
 }

@@ -9,7 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
-use super::{SqliteStore, value, wal};
+use super::{SqliteStore, fault, wal};
 use crate::bounds::{BUSY_WAIT_MS, READERS_MAX};
 use crate::error::{OpenError, StorageFault};
 
@@ -159,9 +159,9 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
 
 /// Tells damage from a file that cannot be reached.
 fn classified(path: &Path, cause: sqlx::Error) -> OpenError {
-    match value::code(&cause) {
-        Some(code) if value::is_damage(code) => damaged(path, &cause.to_string()),
-        _ => OpenError::Unreachable { path: path.into(), source: value::fault(cause) },
+    match fault::code(&cause) {
+        Some(code) if fault::is_damage(code) => damaged(path, &cause.to_string()),
+        _ => OpenError::Unreachable { path: path.into(), source: fault::fault(cause) },
     }
 }
 

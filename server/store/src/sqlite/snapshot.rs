@@ -7,9 +7,11 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use thiserror::Error;
 
 use super::SqliteStore;
+use super::failed::backend;
+use super::fault::fault;
 use super::open;
-use super::value::{backend, digest, fault};
 use crate::Digest;
+use crate::columns::digest;
 use crate::error::{OpenError, Source, StoreError};
 
 /// What a copy of the data base refers to in the folder of images.

@@ -6,19 +6,20 @@ use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
+use sqlx::{FromRow, Transaction};
 
+use super::failed::{backend, not_added};
 use super::track::TrackRow;
-use super::value::{backend, bounded, column, digest, not_added, number, page, unreadable};
-use super::{SqliteStore, event, track};
+use super::{Connection, Db, SqlStore, event, track};
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered};
 use crate::codec::campaign as codec;
+use crate::columns::{bounded, column, digest, number, page, unreadable};
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Campaigns for SqliteStore {
+impl Campaigns for SqlStore {
     async fn next_campaign_id(&self, tenant: &Tenant) -> Result<CampaignId, StoreError> {
         let mut tx = self.begin().await?;
         let id = self.next_number(&mut tx, tenant, "campaign").await?;
@@ -45,7 +46,7 @@ impl Campaigns for SqliteStore {
     }
 
     async fn campaign(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
-        let row: Option<CampaignRow> = sqlx::query_as("SELECT * FROM campaign WHERE tenant = ? AND id = ?")
+        let row: Option<CampaignRow> = sqlx::query_as("SELECT * FROM campaign WHERE tenant = $1 AND id = $2")
             .bind(tenant.as_str())
             .bind(column(id.0, "number of a campaign")?)
             .fetch_optional(&self.readers)
@@ -63,10 +64,10 @@ impl Campaigns for SqliteStore {
     ) -> Result<Vec<Campaign>, StoreError> {
         let query = match state {
             Some(_) => {
-                "SELECT * FROM campaign WHERE tenant = ?1 AND state = ?2 AND id > ?3 ORDER BY id LIMIT ?4"
+                "SELECT * FROM campaign WHERE tenant = $1 AND state = $2 AND id > $3 ORDER BY id LIMIT $4"
             }
             None => {
-                "SELECT * FROM campaign WHERE tenant = ?1 AND ?2 IS NULL AND id > ?3 ORDER BY id LIMIT ?4"
+                "SELECT * FROM campaign WHERE tenant = $1 AND $2 IS NULL AND id > $3 ORDER BY id LIMIT $4"
             }
         };
         let rows: Vec<CampaignRow> = sqlx::query_as(query)
@@ -136,11 +137,11 @@ impl Campaigns for SqliteStore {
 
     async fn progress(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError> {
         // One transaction, so that state and tracks are of the same commit.
-        let mut tx = self.readers.begin().await.map_err(backend)?;
+        let mut tx = self.begin_read().await?;
         let Some(state) = track::read_state(&mut tx, tenant, id).await? else {
             return Ok(None);
         };
-        let rows: Vec<TrackRow> = sqlx::query_as("SELECT * FROM track WHERE tenant = ? AND campaign = ?")
+        let rows: Vec<TrackRow> = sqlx::query_as("SELECT * FROM track WHERE tenant = $1 AND campaign = $2")
             .bind(tenant.as_str())
             .bind(column(id.0, "number of a campaign")?)
             .fetch_all(&mut *tx)
@@ -158,7 +159,7 @@ impl Campaigns for SqliteStore {
         rows_max: u32,
     ) -> Result<Vec<(Endpoint, Track)>, StoreError> {
         let rows: Vec<TrackRow> = sqlx::query_as(
-            "SELECT * FROM track WHERE tenant = ? AND campaign = ? AND endpoint > ? ORDER BY endpoint LIMIT ?",
+            "SELECT * FROM track WHERE tenant = $1 AND campaign = $2 AND endpoint > $3 ORDER BY endpoint LIMIT $4",
         )
         .bind(tenant.as_str())
         .bind(column(id.0, "number of a campaign")?)
@@ -177,7 +178,7 @@ impl Campaigns for SqliteStore {
     ) -> Result<Vec<(Campaign, Track)>, StoreError> {
         let rows: Vec<TrackedRow> = sqlx::query_as(
             "SELECT * FROM track JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
-             WHERE track.tenant = ? AND track.endpoint = ? ORDER BY track.campaign DESC LIMIT ?",
+             WHERE track.tenant = $1 AND track.endpoint = $2 ORDER BY track.campaign DESC LIMIT $3",
         )
         .bind(tenant.as_str())
         .bind(endpoint.as_str())
@@ -189,17 +190,13 @@ impl Campaigns for SqliteStore {
     }
 }
 
-async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
-    tenant: &Tenant,
-    campaign: &Campaign,
-) -> Result<(), AddError> {
+async fn insert(tx: &mut Transaction<'_, Db>, tenant: &Tenant, campaign: &Campaign) -> Result<(), AddError> {
     let targets = codec::encode_targets(&campaign.targets).map_err(|cause| unreadable("targets", cause))?;
     let policy = codec::encode_policy(&campaign.policy).map_err(|cause| unreadable("policy", cause))?;
     bounded(targets.len(), DOCUMENT_BYTES_MAX, "targets of a campaign")?;
     sqlx::query(
         "INSERT INTO campaign (tenant, id, manifest, targets, policy, state, launched_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
     .bind(tenant.as_str())
     .bind(column(campaign.id.0, "number of a campaign")?)
@@ -216,7 +213,7 @@ async fn insert(
 
 /// Writes a command down; one that is known already is told as what it was, and nothing is written.
 async fn keep_command(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     command: &Command,
 ) -> Result<Option<Launched>, StoreError> {
@@ -228,27 +225,28 @@ async fn keep_command(
 }
 
 async fn read_command(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &Tenant,
     request_id: &str,
 ) -> Result<Option<Command>, StoreError> {
-    let row: Option<CommandRow> = sqlx::query_as("SELECT * FROM command WHERE tenant = ? AND request_id = ?")
-        .bind(tenant.as_str())
-        .bind(request_id)
-        .fetch_optional(connection)
-        .await
-        .map_err(backend)?;
+    let row: Option<CommandRow> =
+        sqlx::query_as("SELECT * FROM command WHERE tenant = $1 AND request_id = $2")
+            .bind(tenant.as_str())
+            .bind(request_id)
+            .fetch_optional(connection)
+            .await
+            .map_err(backend)?;
     row.map(Command::try_from).transpose()
 }
 
 async fn insert_command(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     command: &Command,
 ) -> Result<(), StoreError> {
     bounded(command.request_id.len(), NAME_BYTES_MAX, "request id")?;
     bounded(command.reply.len(), BLOB_BYTES_MAX, "reply to a command")?;
-    sqlx::query("INSERT INTO command (tenant, request_id, body, reply, at) VALUES (?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO command (tenant, request_id, body, reply, at) VALUES ($1, $2, $3, $4, $5)")
         .bind(tenant.as_str())
         .bind(&command.request_id)
         .bind(&command.body[..])
@@ -266,7 +264,7 @@ async fn insert_command(
 ///
 /// [`UpdateError::CommandKept`] if its request id was used before, whatever for.
 pub(super) async fn keep_new_command(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     command: &Command,
 ) -> Result<(), UpdateError> {

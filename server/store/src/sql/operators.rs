@@ -5,31 +5,32 @@ use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::device::Endpoint;
 use sqlx::FromRow;
 
-use super::SqliteStore;
-use super::value::{backend, bounded, column, endpoint, number};
+use super::SqlStore;
+use super::failed::backend;
 use crate::bounds::{NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
+use crate::columns::{bounded, column, endpoint, number};
 use crate::error::StoreError;
 use crate::operators::{Contact, FIGURED_CAMPAIGNS_MAX, Figures, Operators};
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Operators for SqliteStore {
+impl Operators for SqlStore {
     async fn figures(&self, tenant: &Tenant) -> Result<Figures, StoreError> {
         let counts: (i64, i64, i64) = sqlx::query_as(
-            "SELECT (SELECT coalesce(max(seq), 0) FROM event WHERE tenant = ?1), \
-             (SELECT count(*) FROM device WHERE tenant = ?1), (SELECT count(*) FROM gateway WHERE tenant = ?1)",
+            "SELECT (SELECT coalesce(max(seq), 0) FROM event WHERE tenant = $1), \
+             (SELECT count(*) FROM device WHERE tenant = $1), (SELECT count(*) FROM gateway WHERE tenant = $1)",
         )
         .bind(tenant.as_str())
         .fetch_one(&self.readers)
         .await
         .map_err(backend)?;
         let stages: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT campaign, stage, count(*) FROM track WHERE tenant = ?1 AND campaign IN \
-             (SELECT id FROM campaign WHERE tenant = ?1 AND state IN ('running', 'paused') ORDER BY id DESC LIMIT ?2) \
+            "SELECT campaign, stage, count(*) FROM track WHERE tenant = $1 AND campaign IN \
+             (SELECT id FROM campaign WHERE tenant = $1 AND state IN ('running', 'paused') ORDER BY id DESC LIMIT $2) \
              GROUP BY campaign, stage",
         )
         .bind(tenant.as_str())
-        .bind(FIGURED_CAMPAIGNS_MAX)
+        .bind(i64::from(FIGURED_CAMPAIGNS_MAX))
         .fetch_all(&self.readers)
         .await
         .map_err(backend)?;
@@ -51,10 +52,15 @@ impl Operators for SqliteStore {
             let rows = chunk.iter().map(as_json).collect::<Result<Vec<_>, _>>()?;
             // "WHERE true" keeps SQLite from reading ON as the condition of a join.
             sqlx::query(
-                "INSERT INTO contact (tenant, endpoint, registered_at, heard_at, address) \
-                 SELECT ?1, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?2) WHERE true \
-                 ON CONFLICT (tenant, endpoint) DO UPDATE SET registered_at = max(registered_at, excluded.registered_at), \
-                 heard_at = excluded.heard_at, address = excluded.address WHERE excluded.heard_at >= heard_at",
+                concat!(
+                    "INSERT INTO contact (tenant, endpoint, registered_at, heard_at, address) \
+                     SELECT $1, value ->> 0, CAST(value ->> 1 AS BIGINT), CAST(value ->> 2 AS BIGINT), value ->> 3 FROM ",
+                    each!("$2"),
+                    " WHERE true ON CONFLICT (tenant, endpoint) DO UPDATE SET heard_at = excluded.heard_at, \
+                     address = excluded.address, registered_at = ",
+                    greatest!("contact.registered_at", "excluded.registered_at"),
+                    " WHERE excluded.heard_at >= contact.heard_at"
+                ),
             )
             .bind(tenant.as_str())
             .bind(serde_json::Value::Array(rows).to_string())
@@ -67,7 +73,7 @@ impl Operators for SqliteStore {
 
     async fn contact(&self, tenant: &Tenant, endpoint: &Endpoint) -> Result<Option<Contact>, StoreError> {
         let row: Option<ContactRow> = sqlx::query_as(
-            "SELECT endpoint, registered_at, heard_at, address FROM contact WHERE tenant = ? AND endpoint = ?",
+            "SELECT endpoint, registered_at, heard_at, address FROM contact WHERE tenant = $1 AND endpoint = $2",
         )
         .bind(tenant.as_str())
         .bind(endpoint.as_str())

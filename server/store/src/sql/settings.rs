@@ -2,35 +2,41 @@
 
 use async_trait::async_trait;
 
-use super::SqliteStore;
-use super::value::{backend, bounded, column, number, page};
+use super::SqlStore;
+use super::failed::backend;
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
+use crate::columns::{bounded, column, number, page};
 use crate::error::{AddError, StoreError};
 use crate::sealed::Sealed;
 use crate::settings::{Anchors, Settings};
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Settings for SqliteStore {
+impl Settings for SqlStore {
     async fn add_anchors(&self, tenant: &Tenant, anchors: &Anchors) -> Result<(), AddError> {
         bounded(anchors.document.len(), DOCUMENT_BYTES_MAX, "anchors document")?;
+        // No higher edition may be added between the look and the row.
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
-            "INSERT INTO anchors (tenant, edition, document, stored_at) SELECT ?1, ?2, ?3, ?4 \
-             WHERE NOT EXISTS (SELECT 1 FROM anchors WHERE tenant = ?1 AND edition >= ?2)",
+            "INSERT INTO anchors (tenant, edition, document, stored_at) SELECT $1, $2, $3, $4 \
+             WHERE NOT EXISTS (SELECT 1 FROM anchors WHERE tenant = $1 AND edition >= $2)",
         )
         .bind(tenant.as_str())
         .bind(column(anchors.edition, "edition of the anchors")?)
         .bind(&anchors.document)
         .bind(column(anchors.stored_at, "time")?)
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
         .map_err(backend)?;
-        if done.rows_affected() == 0 { Err(AddError::Exists) } else { Ok(()) }
+        if done.rows_affected() == 0 {
+            return Err(AddError::Exists);
+        }
+        Ok(tx.commit().await.map_err(backend)?)
     }
 
     async fn anchors(&self, tenant: &Tenant) -> Result<Option<Anchors>, StoreError> {
         let row: Option<(i64, Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT edition, document, stored_at FROM anchors WHERE tenant = ? ORDER BY edition DESC LIMIT 1",
+            "SELECT edition, document, stored_at FROM anchors WHERE tenant = $1 ORDER BY edition DESC LIMIT 1",
         )
         .bind(tenant.as_str())
         .fetch_optional(&self.readers)
@@ -46,7 +52,7 @@ impl Settings for SqliteStore {
         rows_max: u32,
     ) -> Result<Vec<Anchors>, StoreError> {
         let rows: Vec<(i64, Vec<u8>, i64)> = sqlx::query_as(
-            "SELECT edition, document, stored_at FROM anchors WHERE tenant = ? AND edition > ? ORDER BY edition LIMIT ?",
+            "SELECT edition, document, stored_at FROM anchors WHERE tenant = $1 AND edition > $2 ORDER BY edition LIMIT $3",
         )
         .bind(tenant.as_str())
         .bind(column(edition, "edition of the anchors")?)
@@ -62,8 +68,8 @@ impl Settings for SqliteStore {
         bounded(value.as_bytes().len(), BLOB_BYTES_MAX, "setting")?;
         // The update changes nothing: it makes RETURNING give the row that was there first.
         let kept: Vec<u8> = sqlx::query_scalar(
-            "INSERT INTO setting (tenant, name, value_sealed) VALUES (?, ?, ?) \
-             ON CONFLICT (tenant, name) DO UPDATE SET value_sealed = value_sealed RETURNING value_sealed",
+            "INSERT INTO setting (tenant, name, value_sealed) VALUES ($1, $2, $3) \
+             ON CONFLICT (tenant, name) DO UPDATE SET value_sealed = setting.value_sealed RETURNING value_sealed",
         )
         .bind(tenant.as_str())
         .bind(name)
@@ -76,7 +82,7 @@ impl Settings for SqliteStore {
 
     async fn setting(&self, tenant: &Tenant, name: &str) -> Result<Option<Sealed>, StoreError> {
         let kept: Option<Vec<u8>> =
-            sqlx::query_scalar("SELECT value_sealed FROM setting WHERE tenant = ? AND name = ?")
+            sqlx::query_scalar("SELECT value_sealed FROM setting WHERE tenant = $1 AND name = $2")
                 .bind(tenant.as_str())
                 .bind(name)
                 .fetch_optional(&self.readers)
@@ -87,8 +93,8 @@ impl Settings for SqliteStore {
 
     async fn try_write(&self, tenant: &Tenant) -> Result<(), StoreError> {
         sqlx::query(
-            "INSERT INTO counter (tenant, name, last) VALUES (?, 'probe', 1) \
-             ON CONFLICT (tenant, name) DO UPDATE SET last = last + 1",
+            "INSERT INTO counter (tenant, name, last) VALUES ($1, 'probe', 1) \
+             ON CONFLICT (tenant, name) DO UPDATE SET last = counter.last + 1",
         )
         .bind(tenant.as_str())
         .execute(&self.writer)

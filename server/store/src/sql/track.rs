@@ -7,16 +7,18 @@ use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Sqlite, SqliteConnection, Transaction};
+use sqlx::{FromRow, Transaction};
 
-use super::value::{backend, column, endpoint, json_names, number, unreadable};
+use super::failed::backend;
+use super::{Connection, Db};
 use crate::bounds::STATEMENT_ROWS_MAX;
+use crate::columns::{column, endpoint, json_names, number, unreadable};
 use crate::error::StoreError;
 use crate::tenant::Tenant;
 
 /// Applies appended events to the kept fold of their campaigns.
 pub(super) async fn apply(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     events: &[Event],
 ) -> Result<(), StoreError> {
@@ -29,7 +31,7 @@ pub(super) async fn apply(
 }
 
 async fn apply_to_campaign(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     id: CampaignId,
     events: &[&Event],
@@ -55,11 +57,11 @@ async fn apply_to_campaign(
 }
 
 pub(super) async fn read_state(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &Tenant,
     id: CampaignId,
 ) -> Result<Option<CampaignState>, StoreError> {
-    let name: Option<String> = sqlx::query_scalar("SELECT state FROM campaign WHERE tenant = ? AND id = ?")
+    let name: Option<String> = sqlx::query_scalar("SELECT state FROM campaign WHERE tenant = $1 AND id = $2")
         .bind(tenant.as_str())
         .bind(column(id.0, "number of a campaign")?)
         .fetch_optional(connection)
@@ -72,12 +74,12 @@ pub(super) async fn read_state(
 }
 
 async fn write_state(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &Tenant,
     id: CampaignId,
     state: CampaignState,
 ) -> Result<(), StoreError> {
-    sqlx::query("UPDATE campaign SET state = ? WHERE tenant = ? AND id = ?")
+    sqlx::query("UPDATE campaign SET state = $1 WHERE tenant = $2 AND id = $3")
         .bind(state.name())
         .bind(tenant.as_str())
         .bind(column(id.0, "number of a campaign")?)
@@ -89,7 +91,7 @@ async fn write_state(
 
 /// Reads the tracks of these devices; those that are no targets are left out.
 pub(super) async fn read_named(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &Tenant,
     id: CampaignId,
     names: &BTreeSet<&Endpoint>,
@@ -97,9 +99,10 @@ pub(super) async fn read_named(
     let names: Vec<&Endpoint> = names.iter().copied().collect();
     let mut tracks = BTreeMap::new();
     for chunk in names.chunks(STATEMENT_ROWS_MAX) {
-        let rows: Vec<TrackRow> = sqlx::query_as(
-            "SELECT * FROM track WHERE tenant = ? AND campaign = ? AND endpoint IN (SELECT value FROM json_each(?))",
-        )
+        let rows: Vec<TrackRow> = sqlx::query_as(concat!(
+            "SELECT * FROM track WHERE tenant = $1 AND campaign = $2 AND endpoint IN ",
+            names!("$3")
+        ))
         .bind(tenant.as_str())
         .bind(column(id.0, "number of a campaign")?)
         .bind(json_names(chunk.iter().copied()))
@@ -115,7 +118,7 @@ pub(super) async fn read_named(
 }
 
 async fn write(
-    connection: &mut SqliteConnection,
+    connection: &mut Connection,
     tenant: &Tenant,
     id: CampaignId,
     tracks: &[(&Endpoint, &Track)],
@@ -125,12 +128,16 @@ async fn write(
             chunk.iter().map(|(endpoint, track)| as_json(endpoint, track)).collect::<Result<_, _>>()?;
         // "WHERE true" keeps SQLite from reading ON as the condition of a join.
         sqlx::query(
-            "INSERT INTO track (tenant, campaign, endpoint, class, stage, since, grant_number, offers_failed, \
-             failed_once, reason) SELECT ?1, ?2, value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, \
-             value ->> 5, value ->> 6, value ->> 7 FROM json_each(?3) WHERE true \
-             ON CONFLICT (tenant, campaign, endpoint) DO UPDATE SET stage = excluded.stage, since = excluded.since, \
+            concat!(
+                "INSERT INTO track (tenant, campaign, endpoint, class, stage, since, grant_number, offers_failed, \
+                 failed_once, reason) SELECT $1, $2, value ->> 0, value ->> 1, value ->> 2, \
+                 CAST(value ->> 3 AS BIGINT), CAST(value ->> 4 AS BIGINT), CAST(value ->> 5 AS BIGINT), \
+                 CAST(value ->> 6 AS BOOLEAN), value ->> 7 FROM ",
+                each!("$3"),
+                " WHERE true ON CONFLICT (tenant, campaign, endpoint) DO UPDATE SET stage = excluded.stage, since = excluded.since, \
              grant_number = excluded.grant_number, offers_failed = excluded.offers_failed, \
-             failed_once = excluded.failed_once, reason = excluded.reason",
+             failed_once = excluded.failed_once, reason = excluded.reason"
+            ),
         )
         .bind(tenant.as_str())
         .bind(column(id.0, "number of a campaign")?)

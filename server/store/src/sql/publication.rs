@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 
-use super::SqliteStore;
-use super::value::{backend, column, number};
+use super::SqlStore;
+use super::failed::backend;
+use crate::columns::{column, number};
 use crate::error::StoreError;
 use crate::publication::Publications;
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Publications for SqliteStore {
+impl Publications for SqlStore {
     async fn published(&self, tenant: &Tenant) -> Result<u64, StoreError> {
-        let seq: Option<i64> = sqlx::query_scalar("SELECT seq FROM publication WHERE tenant = ?")
+        let seq: Option<i64> = sqlx::query_scalar("SELECT seq FROM publication WHERE tenant = $1")
             .bind(tenant.as_str())
             .fetch_optional(&self.readers)
             .await
@@ -20,10 +21,10 @@ impl Publications for SqliteStore {
     }
 
     async fn set_published(&self, tenant: &Tenant, seq: u64) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO publication (tenant, seq) VALUES (?, ?) \
-             ON CONFLICT (tenant) DO UPDATE SET seq = max(seq, excluded.seq)",
-        )
+        sqlx::query(concat!(
+            "INSERT INTO publication (tenant, seq) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET seq = ",
+            greatest!("publication.seq", "excluded.seq")
+        ))
         .bind(tenant.as_str())
         .bind(column(seq, "sequence number")?)
         .execute(&self.writer)

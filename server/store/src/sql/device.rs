@@ -3,14 +3,13 @@
 use async_trait::async_trait;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::{Device, Endpoint};
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::{FromRow, Transaction};
 
-use super::value::{
-    backend, bounded, column, endpoint, json_names, not_added, number, page, touched, unreadable,
-};
-use super::{SqliteStore, gateway, identity};
+use super::failed::{backend, not_added};
+use super::{Db, SqlStore, gateway, identity};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::campaign::Command;
+use crate::columns::{bounded, column, endpoint, json_names, number, page, touched, unreadable};
 use crate::device::{
     Devices, EnrolledDevice, Identity, NewIdentity, Restores, Security, Transition, Updated,
 };
@@ -20,7 +19,7 @@ use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Devices for SqliteStore {
+impl Devices for SqlStore {
     async fn add_device(
         &self,
         tenant: &Tenant,
@@ -49,12 +48,13 @@ impl Devices for SqliteStore {
         tenant: &Tenant,
         endpoint: &Endpoint,
     ) -> Result<Option<EnrolledDevice>, StoreError> {
-        let row: Option<DeviceRow> = sqlx::query_as("SELECT * FROM device WHERE tenant = ? AND endpoint = ?")
-            .bind(tenant.as_str())
-            .bind(endpoint.as_str())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(backend)?;
+        let row: Option<DeviceRow> =
+            sqlx::query_as("SELECT * FROM device WHERE tenant = $1 AND endpoint = $2")
+                .bind(tenant.as_str())
+                .bind(endpoint.as_str())
+                .fetch_optional(&self.readers)
+                .await
+                .map_err(backend)?;
         row.map(EnrolledDevice::try_from).transpose()
     }
 
@@ -65,7 +65,7 @@ impl Devices for SqliteStore {
         rows_max: u32,
     ) -> Result<Vec<EnrolledDevice>, StoreError> {
         let rows: Vec<DeviceRow> = sqlx::query_as(
-            "SELECT * FROM device WHERE tenant = ? AND endpoint > ? ORDER BY endpoint LIMIT ?",
+            "SELECT * FROM device WHERE tenant = $1 AND endpoint > $2 ORDER BY endpoint LIMIT $3",
         )
         .bind(tenant.as_str())
         .bind(after.map_or("", Endpoint::as_str))
@@ -86,10 +86,11 @@ impl Devices for SqliteStore {
         names.dedup();
         let mut devices = Vec::new();
         for chunk in names.chunks(STATEMENT_ROWS_MAX) {
-            let rows: Vec<DeviceRow> = sqlx::query_as(
-                "SELECT * FROM device WHERE tenant = ? AND endpoint IN (SELECT value FROM json_each(?)) \
-                 ORDER BY endpoint",
-            )
+            let rows: Vec<DeviceRow> = sqlx::query_as(concat!(
+                "SELECT * FROM device WHERE tenant = $1 AND endpoint IN ",
+                names!("$2"),
+                " ORDER BY endpoint"
+            ))
             .bind(tenant.as_str())
             .bind(json_names(chunk.iter().copied()))
             .fetch_all(&self.readers)
@@ -108,7 +109,7 @@ impl Devices for SqliteStore {
         endpoint: &Endpoint,
         enabled: bool,
     ) -> Result<(), UpdateError> {
-        let done = sqlx::query("UPDATE device SET enabled = ? WHERE tenant = ? AND endpoint = ?")
+        let done = sqlx::query("UPDATE device SET enabled = $1 WHERE tenant = $2 AND endpoint = $3")
             .bind(enabled)
             .bind(tenant.as_str())
             .bind(endpoint.as_str())
@@ -151,7 +152,7 @@ impl Devices for SqliteStore {
 }
 
 async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     device: &EnrolledDevice,
     identity: &NewIdentity,
@@ -168,7 +169,7 @@ async fn insert(
     }
     sqlx::query(
         "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at, gateway, \
-         link_sealed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         link_sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
     )
     .bind(tenant.as_str())
     .bind(row.endpoint)

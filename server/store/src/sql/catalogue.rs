@@ -2,25 +2,26 @@
 
 use async_trait::async_trait;
 use bellwether_decide::release::{Class, Release, ReleaseId};
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::{FromRow, Transaction};
 
-use super::value::{backend, bounded, column, digest, not_added, number, page, unreadable};
-use super::{SqliteStore, resource};
+use super::failed::{backend, not_added};
+use super::{Db, SqlStore, resource};
 use crate::Digest;
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::catalogue::{
     Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Resource, ResourceKey,
 };
 use crate::codec::component;
+use crate::columns::{bounded, column, digest, number, page, unreadable};
 use crate::error::{AddError, StoreError};
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Catalogue for SqliteStore {
+impl Catalogue for SqlStore {
     async fn add_manifest(&self, tenant: &Tenant, manifest: &Manifest) -> Result<(), AddError> {
         bounded(manifest.envelope.len(), DOCUMENT_BYTES_MAX, "envelope")?;
         sqlx::query(
-            "INSERT INTO manifest (tenant, digest, sequence, uploaded_at, envelope) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO manifest (tenant, digest, sequence, uploaded_at, envelope) VALUES ($1, $2, $3, $4, $5)",
         )
         .bind(tenant.as_str())
         .bind(&manifest.digest[..])
@@ -35,7 +36,7 @@ impl Catalogue for SqliteStore {
 
     async fn manifest(&self, tenant: &Tenant, digest: &Digest) -> Result<Option<Manifest>, StoreError> {
         let row: Option<ManifestRow> =
-            sqlx::query_as("SELECT * FROM manifest WHERE tenant = ? AND digest = ?")
+            sqlx::query_as("SELECT * FROM manifest WHERE tenant = $1 AND digest = $2")
                 .bind(tenant.as_str())
                 .bind(&digest[..])
                 .fetch_optional(&self.readers)
@@ -47,7 +48,7 @@ impl Catalogue for SqliteStore {
     async fn manifests(&self, tenant: &Tenant, rows_max: u32) -> Result<Vec<ManifestSummary>, StoreError> {
         let rows: Vec<SummaryRow> = sqlx::query_as(
             "SELECT digest, sequence, uploaded_at, length(envelope) AS envelope_bytes FROM manifest \
-             WHERE tenant = ? ORDER BY sequence DESC, digest LIMIT ?",
+             WHERE tenant = $1 ORDER BY sequence DESC, digest LIMIT $2",
         )
         .bind(tenant.as_str())
         .bind(page(rows_max))
@@ -72,7 +73,7 @@ impl Catalogue for SqliteStore {
         rows_max: u32,
     ) -> Result<Vec<CataloguedRelease>, StoreError> {
         let rows: Vec<ReleaseRow> =
-            sqlx::query_as("SELECT * FROM release WHERE tenant = ? AND id > ? ORDER BY id LIMIT ?")
+            sqlx::query_as("SELECT * FROM release WHERE tenant = $1 AND id > $2 ORDER BY id LIMIT $3")
                 .bind(tenant.as_str())
                 .bind(column(after.map_or(0, |id| id.0), "number of a release")?)
                 .bind(page(rows_max))
@@ -93,9 +94,10 @@ impl Catalogue for SqliteStore {
         let mut releases: Vec<CataloguedRelease> = Vec::new();
         for chunk in digests.chunks(STATEMENT_ROWS_MAX) {
             let names: serde_json::Value = chunk.iter().map(hex::encode).collect();
-            let rows: Vec<ReleaseRow> = sqlx::query_as(
-                "SELECT * FROM release WHERE tenant = ? AND digest IN (SELECT unhex(value) FROM json_each(?))",
-            )
+            let rows: Vec<ReleaseRow> = sqlx::query_as(concat!(
+                "SELECT * FROM release WHERE tenant = $1 AND digest IN ",
+                digests!("$2")
+            ))
             .bind(tenant.as_str())
             .bind(names.to_string())
             .fetch_all(&self.readers)
@@ -115,7 +117,7 @@ impl Catalogue for SqliteStore {
         class: &Class,
     ) -> Result<Vec<CataloguedRelease>, StoreError> {
         let rows: Vec<ReleaseRow> = sqlx::query_as(
-            "SELECT * FROM release WHERE tenant = ? AND vendor_id = ? AND class_id = ? ORDER BY id DESC LIMIT ?",
+            "SELECT * FROM release WHERE tenant = $1 AND vendor_id = $2 AND class_id = $3 ORDER BY id DESC LIMIT $4",
         )
         .bind(tenant.as_str())
         .bind(&class.vendor[..])
@@ -163,17 +165,17 @@ impl Catalogue for SqliteStore {
     }
 }
 
-impl SqliteStore {
+impl SqlStore {
     /// Draws the next number of a kind of row; the numbers begin at 1 and are never given twice.
     pub(super) async fn next_number(
         &self,
-        tx: &mut Transaction<'_, Sqlite>,
+        tx: &mut Transaction<'_, Db>,
         tenant: &Tenant,
         name: &'static str,
     ) -> Result<u64, StoreError> {
         let last: i64 = sqlx::query_scalar(
-            "INSERT INTO counter (tenant, name, last) VALUES (?, ?, 1) \
-             ON CONFLICT (tenant, name) DO UPDATE SET last = last + 1 RETURNING last",
+            "INSERT INTO counter (tenant, name, last) VALUES ($1, $2, 1) \
+             ON CONFLICT (tenant, name) DO UPDATE SET last = counter.last + 1 RETURNING last",
         )
         .bind(tenant.as_str())
         .bind(name)
@@ -185,7 +187,7 @@ impl SqliteStore {
 }
 
 async fn insert_release(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     id: u64,
     release: &NewRelease,
@@ -197,7 +199,7 @@ async fn insert_release(
     bounded(component.len(), BLOB_BYTES_MAX, "component id")?;
     sqlx::query(
         "INSERT INTO release (tenant, id, vendor, class, vendor_id, class_id, component, version, digest, size, open, \
-         published_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         published_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(tenant.as_str())
     .bind(column(id, "number of a release")?)

@@ -3,18 +3,19 @@
 use bellwether_decide::alarm::{AlarmKey, AlarmKind, Occurrence};
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Sqlite, SqlitePool, Transaction};
+use sqlx::{FromRow, Transaction};
 
-use super::event;
-use super::value::{backend, bounded, column, number, page, unreadable};
+use super::failed::backend;
+use super::{Db, Pool, event};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
+use crate::columns::{bounded, column, number, page, unreadable};
 use crate::error::StoreError;
 use crate::ledger::KeptAlarm;
 use crate::tenant::Tenant;
 
 /// Counts occurrences; those that are the first of their day are returned and leave an event each.
 pub(super) async fn raise(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     occurrences: &[Occurrence],
 ) -> Result<Vec<AlarmKey>, StoreError> {
@@ -31,7 +32,7 @@ pub(super) async fn raise(
 }
 
 async fn count(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     occurrence: &Occurrence,
 ) -> Result<i64, StoreError> {
@@ -39,10 +40,10 @@ async fn count(
     let key = occurrence.key();
     sqlx::query_scalar(
         "INSERT INTO alarm (tenant, day, kind, subject, count, first_at, last_at, identity, address, other_address, \
-         cause) VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5, ?6, ?7, ?8, ?9) \
-         ON CONFLICT (tenant, day, kind, subject) DO UPDATE SET count = count + 1, last_at = excluded.last_at, \
+         cause) VALUES ($1, $2, $3, $4, 1, $5, $5, $6, $7, $8, $9) \
+         ON CONFLICT (tenant, day, kind, subject) DO UPDATE SET count = alarm.count + 1, last_at = excluded.last_at, \
          identity = excluded.identity, address = excluded.address, \
-         other_address = coalesce(excluded.other_address, other_address), cause = excluded.cause RETURNING count",
+         other_address = coalesce(excluded.other_address, alarm.other_address), cause = excluded.cause RETURNING count",
     )
     .bind(tenant.as_str())
     .bind(column(key.day, "day")?)
@@ -74,7 +75,7 @@ fn raised(occurrence: &Occurrence) -> Event {
 }
 
 pub(super) async fn read(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     before: Option<&AlarmKey>,
     rows_max: u32,
@@ -84,8 +85,8 @@ pub(super) async fn read(
         None => (i64::MAX, "", ""),
     };
     let rows: Vec<AlarmRow> = sqlx::query_as(
-        "SELECT * FROM alarm WHERE tenant = ?1 AND (day < ?2 OR (day = ?2 AND (kind, subject) < (?3, ?4))) \
-         ORDER BY day DESC, kind DESC, subject DESC LIMIT ?5",
+        "SELECT * FROM alarm WHERE tenant = $1 AND (day < $2 OR (day = $2 AND (kind, subject) < ($3, $4))) \
+         ORDER BY day DESC, kind DESC, subject DESC LIMIT $5",
     )
     .bind(tenant.as_str())
     .bind(day)

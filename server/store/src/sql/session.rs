@@ -1,18 +1,19 @@
 //! Rows of sessions.
 
 use async_trait::async_trait;
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::{FromRow, Transaction};
 
-use super::SqliteStore;
-use super::value::{backend, bounded, column, number, page, unreadable};
+use super::failed::backend;
+use super::{Db, SqlStore};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, SESSIONS_PER_IDENTITY_MAX};
+use crate::columns::{bounded, column, number, page, unreadable};
 use crate::error::StoreError;
 use crate::sealed::Sealed;
 use crate::session::{KeptRegistration, KeptSession, Sessions};
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Sessions for SqliteStore {
+impl Sessions for SqlStore {
     async fn put_sessions(&self, tenant: &Tenant, sessions: &[KeptSession]) -> Result<(), StoreError> {
         if sessions.is_empty() {
             return Ok(());
@@ -37,7 +38,7 @@ impl Sessions for SqliteStore {
         let mut taken = Vec::new();
         for session in kept {
             let row: Option<SessionRow> = sqlx::query_as(
-                "DELETE FROM session WHERE tenant = ? AND session = ? RETURNING session, identity, address, \
+                "DELETE FROM session WHERE tenant = $1 AND session = $2 RETURNING session, identity, address, \
                  established_at, slept_at, expires_at, state_sealed, registration",
             )
             .bind(tenant.as_str())
@@ -52,7 +53,7 @@ impl Sessions for SqliteStore {
     }
 
     async fn forget_sessions_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError> {
-        let done = sqlx::query("DELETE FROM session WHERE tenant = ? AND identity = ?")
+        let done = sqlx::query("DELETE FROM session WHERE tenant = $1 AND identity = $2")
             .bind(tenant.as_str())
             .bind(identity)
             .execute(&self.writer)
@@ -63,19 +64,19 @@ impl Sessions for SqliteStore {
 
     async fn forget_registrations_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError> {
         // Most often there is none: a device that comes again has left a session that was awake.
-        let any: i64 = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM session WHERE tenant = ? AND identity = ? AND registration IS NOT NULL)",
+        let any: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM session WHERE tenant = $1 AND identity = $2 AND registration IS NOT NULL)",
         )
         .bind(tenant.as_str())
         .bind(identity)
         .fetch_one(&self.readers)
         .await
         .map_err(backend)?;
-        if any == 0 {
+        if !any {
             return Ok(0);
         }
         let forget = "UPDATE session SET registration = NULL \
-                      WHERE tenant = ? AND identity = ? AND registration IS NOT NULL";
+                      WHERE tenant = $1 AND identity = $2 AND registration IS NOT NULL";
         let done = sqlx::query(forget)
             .bind(tenant.as_str())
             .bind(identity)
@@ -87,13 +88,13 @@ impl Sessions for SqliteStore {
 
     async fn sweep_sessions(&self, tenant: &Tenant, now: u64, kept_max: u64) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query("DELETE FROM session WHERE tenant = ? AND expires_at < ?")
+        sqlx::query("DELETE FROM session WHERE tenant = $1 AND expires_at < $2")
             .bind(tenant.as_str())
             .bind(column(now, "time")?)
             .execute(&mut *tx)
             .await
             .map_err(backend)?;
-        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM session WHERE tenant = ?")
+        let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM session WHERE tenant = $1")
             .bind(tenant.as_str())
             .fetch_one(&mut *tx)
             .await
@@ -102,8 +103,8 @@ impl Sessions for SqliteStore {
         let surplus = kept.saturating_sub(kept_max);
         if surplus > 0 {
             sqlx::query(
-                "DELETE FROM session WHERE tenant = ?1 AND session IN \
-                 (SELECT session FROM session WHERE tenant = ?1 ORDER BY slept_at, session LIMIT ?2)",
+                "DELETE FROM session WHERE tenant = $1 AND session IN \
+                 (SELECT session FROM session WHERE tenant = $1 ORDER BY slept_at, session LIMIT $2)",
             )
             .bind(tenant.as_str())
             .bind(column(surplus, "count of sessions")?)
@@ -124,8 +125,8 @@ impl Sessions for SqliteStore {
         let (slept_at, session) = after.map_or((0, &[][..]), |after| (after.slept_at, &after.session[..]));
         let rows: Vec<(Vec<u8>, String, String, i64, Vec<u8>)> = sqlx::query_as(
             "SELECT session, identity, address, slept_at, registration FROM session \
-             WHERE tenant = ? AND (slept_at, session) > (?, ?) AND registration IS NOT NULL \
-             ORDER BY slept_at, session LIMIT ?",
+             WHERE tenant = $1 AND (slept_at, session) > ($2, $3) AND registration IS NOT NULL \
+             ORDER BY slept_at, session LIMIT $4",
         )
         .bind(tenant.as_str())
         .bind(column(slept_at, "time")?)
@@ -142,7 +143,7 @@ impl Sessions for SqliteStore {
     }
 }
 
-impl SqliteStore {
+impl SqlStore {
     /// Picks the sessions that are kept. Anybody can make names up: those must not keep the one writer busy.
     async fn kept_of<'a>(
         &self,
@@ -151,14 +152,15 @@ impl SqliteStore {
     ) -> Result<Vec<&'a [u8; 8]>, StoreError> {
         let mut kept = Vec::new();
         for session in sessions {
-            let found: i64 =
-                sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM session WHERE tenant = ? AND session = ?)")
-                    .bind(tenant.as_str())
-                    .bind(session.as_slice())
-                    .fetch_one(&self.readers)
-                    .await
-                    .map_err(backend)?;
-            if found == 1 {
+            let found: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT 1 FROM session WHERE tenant = $1 AND session = $2)",
+            )
+            .bind(tenant.as_str())
+            .bind(session.as_slice())
+            .fetch_one(&self.readers)
+            .await
+            .map_err(backend)?;
+            if found {
                 kept.push(session);
             }
         }
@@ -166,18 +168,17 @@ impl SqliteStore {
     }
 }
 
-async fn put(
-    tx: &mut Transaction<'_, Sqlite>,
-    tenant: &Tenant,
-    session: &KeptSession,
-) -> Result<(), StoreError> {
+async fn put(tx: &mut Transaction<'_, Db>, tenant: &Tenant, session: &KeptSession) -> Result<(), StoreError> {
     bounded(session.identity.len(), NAME_BYTES_MAX, "identity of a session")?;
     bounded(session.address.len(), NAME_BYTES_MAX, "address of a session")?;
     bounded(session.state.as_bytes().len(), BLOB_BYTES_MAX, "sealed session")?;
     bounded(session.registration.as_ref().map_or(0, Vec::len), BLOB_BYTES_MAX, "registration")?;
     sqlx::query(
-        "INSERT OR REPLACE INTO session (tenant, session, identity, address, established_at, slept_at, expires_at, \
-         state_sealed, registration) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO session (tenant, session, identity, address, established_at, slept_at, expires_at, \
+         state_sealed, registration) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (tenant, session) \
+         DO UPDATE SET identity = excluded.identity, address = excluded.address, \
+         established_at = excluded.established_at, slept_at = excluded.slept_at, expires_at = excluded.expires_at, \
+         state_sealed = excluded.state_sealed, registration = excluded.registration",
     )
     .bind(tenant.as_str())
     .bind(session.session.as_slice())
@@ -192,13 +193,13 @@ async fn put(
     .await
     .map_err(backend)?;
     sqlx::query(
-        "DELETE FROM session WHERE tenant = ?1 AND session IN (SELECT session FROM session \
-         WHERE tenant = ?1 AND identity = ?2 ORDER BY slept_at DESC, session = ?3 DESC LIMIT -1 OFFSET ?4)",
+        "DELETE FROM session WHERE tenant = $1 AND identity = $2 AND session NOT IN (SELECT session FROM session \
+         WHERE tenant = $1 AND identity = $2 ORDER BY slept_at DESC, session = $3 DESC LIMIT $4)",
     )
     .bind(tenant.as_str())
     .bind(&session.identity)
     .bind(session.session.as_slice())
-    .bind(SESSIONS_PER_IDENTITY_MAX)
+    .bind(i64::from(SESSIONS_PER_IDENTITY_MAX))
     .execute(&mut **tx)
     .await
     .map_err(backend)?;
@@ -236,22 +237,4 @@ impl TryFrom<SessionRow> for KeptSession {
 
 fn name(bytes: Vec<u8>) -> Result<[u8; 8], StoreError> {
     bytes.try_into().map_err(|_| unreadable("session", "a connection ID has another length"))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn names_that_nobody_keeps_do_not_wait_for_the_writer() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let store = SqliteStore::open(&dir.path().join("bellwether.db")).await.expect("opened");
-        let (writing, tenant) = (store.begin().await.expect("the writer"), Tenant::default());
-        let taken = store.take_sessions(&tenant, &[[1; 8], [2; 8]]);
-        let taken = tokio::time::timeout(Duration::from_secs(20), taken).await.expect("it did not wait");
-        assert_eq!(taken.expect("looked up"), []);
-        drop(writing);
-    }
 }

@@ -1,12 +1,13 @@
 //! Rows of resources.
 
-use sqlx::{FromRow, SqlitePool};
+use sqlx::FromRow;
 
-use super::SqliteStore;
-use super::value::{backend, bounded, column, digest, endpoint, number, page, unreadable};
+use super::failed::backend;
+use super::{Arguments, Db, Pool, SqlStore};
 use crate::Digest;
 use crate::bounds::BLOB_BYTES_MAX;
 use crate::catalogue::{Base, Encryption, Mode, Patch, Resource, ResourceKey};
+use crate::columns::{bounded, column, digest, endpoint, number, page, unreadable};
 use crate::error::StoreError;
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
@@ -15,7 +16,7 @@ use crate::tenant::Tenant;
 ///
 /// Content key and content digest are in one row, so no crash can part them.
 pub(super) async fn put(
-    store: &SqliteStore,
+    store: &SqlStore,
     tenant: &Tenant,
     key: &ResourceKey,
     lost: Option<&Digest>,
@@ -26,8 +27,8 @@ pub(super) async fn put(
     let mut tx = store.begin().await?;
     if let Some(lost) = lost {
         sqlx::query(
-            "DELETE FROM resource WHERE tenant = ? AND target = ? AND base = ? AND algorithm = ? AND mode = ? \
-             AND recipient = ? AND content = ?",
+            "DELETE FROM resource WHERE tenant = $1 AND target = $2 AND base = $3 AND algorithm = $4 AND mode = $5 \
+             AND recipient = $6 AND content = $7",
         )
         .bind(tenant.as_str())
         .bind(key_row.target)
@@ -47,7 +48,7 @@ pub(super) async fn put(
 }
 
 pub(super) async fn read(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     key: &ResourceKey,
 ) -> Result<Option<Resource>, StoreError> {
@@ -56,13 +57,13 @@ pub(super) async fn read(
 }
 
 pub(super) async fn read_by_root(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     root: &Digest,
 ) -> Result<Option<Resource>, StoreError> {
     // Open resources of several keys may be the same bytes; any of them describes these.
     let row: Option<ResourceRow> =
-        sqlx::query_as("SELECT * FROM resource WHERE tenant = ? AND root = ? ORDER BY made_at LIMIT 1")
+        sqlx::query_as("SELECT * FROM resource WHERE tenant = $1 AND root = $2 ORDER BY made_at LIMIT 1")
             .bind(tenant.as_str())
             .bind(&root[..])
             .fetch_optional(readers)
@@ -72,12 +73,12 @@ pub(super) async fn read_by_root(
 }
 
 pub(super) async fn read_to(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     target: &Digest,
 ) -> Result<Vec<(ResourceKey, Resource)>, StoreError> {
     let rows: Vec<KeyedRow> = sqlx::query_as(
-        "SELECT * FROM resource WHERE tenant = ? AND target = ? ORDER BY made_at DESC LIMIT ?",
+        "SELECT * FROM resource WHERE tenant = $1 AND target = $2 ORDER BY made_at DESC LIMIT $3",
     )
     .bind(tenant.as_str())
     .bind(&target[..])
@@ -112,13 +113,11 @@ impl<'a> From<&'a ResourceKey> for KeyRow<'a> {
     }
 }
 
-type Args = sqlx::sqlite::SqliteArguments;
-
 impl<'a> KeyRow<'a> {
-    fn select_query(&self, tenant: &'a Tenant) -> sqlx::query::QueryAs<'a, sqlx::Sqlite, ResourceRow, Args> {
+    fn select_query(&self, tenant: &'a Tenant) -> sqlx::query::QueryAs<'a, Db, ResourceRow, Arguments> {
         sqlx::query_as(
-            "SELECT * FROM resource WHERE tenant = ? AND target = ? AND base = ? AND algorithm = ? AND mode = ? \
-             AND recipient = ?",
+            "SELECT * FROM resource WHERE tenant = $1 AND target = $2 AND base = $3 AND algorithm = $4 AND mode = $5 \
+             AND recipient = $6",
         )
         .bind(tenant.as_str())
         .bind(self.target)
@@ -169,15 +168,11 @@ impl ResourceRow {
         })
     }
 
-    fn insert_query<'a>(
-        self,
-        tenant: &'a Tenant,
-        key: &KeyRow<'a>,
-    ) -> sqlx::query::Query<'a, sqlx::Sqlite, Args> {
+    fn insert_query<'a>(self, tenant: &'a Tenant, key: &KeyRow<'a>) -> sqlx::query::Query<'a, Db, Arguments> {
         sqlx::query(
             "INSERT INTO resource (tenant, target, base, algorithm, mode, recipient, content, content_size, plain, \
              plain_size, target_size, block, root, cipher, key_sealed, iv, base_size, patch_ram, patch_parameters, \
-             made_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+             made_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20) ON CONFLICT DO NOTHING",
         )
         .bind(tenant.as_str())
         .bind(key.target)

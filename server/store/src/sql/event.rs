@@ -2,19 +2,19 @@
 
 use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::Event;
-use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqlitePool, Transaction};
+use sqlx::{AssertSqlSafe, FromRow, Transaction};
 
-use super::track;
-use super::value::{backend, bounded, column, number, page, unreadable};
+use super::failed::backend;
+use super::{Arguments, Db, Pool, track};
 use crate::bounds::{BLOB_BYTES_MAX, STATEMENT_ROWS_MAX};
+use crate::columns::{bounded, column, number, page, unreadable};
 use crate::error::StoreError;
 use crate::ledger::{Recorded, Scope};
 use crate::tenant::Tenant;
 
 /// Appends events in order and returns the number of the last.
 pub(super) async fn append(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     events: &[Event],
 ) -> Result<u64, StoreError> {
@@ -22,8 +22,12 @@ pub(super) async fn append(
     for chunk in events.chunks(STATEMENT_ROWS_MAX) {
         let rows = chunk.iter().map(as_json).collect::<Result<Vec<_>, _>>()?;
         sqlx::query(
-            "INSERT INTO event (tenant, seq, at, campaign, endpoint, body) \
-             SELECT ?1, ?2 + 1 + key, value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?3)",
+            concat!(
+                "INSERT INTO event (tenant, seq, at, campaign, endpoint, body) \
+                 SELECT $1, $2 + 1 + key, CAST(value ->> 0 AS BIGINT), CAST(value ->> 1 AS BIGINT), value ->> 2, \
+                 value ->> 3 FROM ",
+                each!("$3")
+            ),
         )
         .bind(tenant.as_str())
         .bind(column(seq, "sequence number")?)
@@ -38,8 +42,8 @@ pub(super) async fn append(
 }
 
 /// Reads the number of the last event, 0 if there is none.
-pub(super) async fn highest(tx: &mut Transaction<'_, Sqlite>, tenant: &Tenant) -> Result<u64, StoreError> {
-    let seq: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM event WHERE tenant = ?")
+pub(super) async fn highest(tx: &mut Transaction<'_, Db>, tenant: &Tenant) -> Result<u64, StoreError> {
+    let seq: i64 = sqlx::query_scalar("SELECT coalesce(max(seq), 0) FROM event WHERE tenant = $1")
         .bind(tenant.as_str())
         .fetch_one(&mut **tx)
         .await
@@ -48,13 +52,13 @@ pub(super) async fn highest(tx: &mut Transaction<'_, Sqlite>, tenant: &Tenant) -
 }
 
 pub(super) async fn read(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     scope: Scope<'_>,
     since: u64,
     rows_max: u32,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let text = format!("SELECT seq, body FROM event WHERE {} AND seq > ?2 ORDER BY seq LIMIT ?3", of(scope));
+    let text = format!("SELECT seq, body FROM event WHERE {} AND seq > $2 ORDER BY seq LIMIT $3", of(scope));
     let query = sqlx::query_as(AssertSqlSafe(text))
         .bind(tenant.as_str().to_owned())
         .bind(column(since, "sequence number")?);
@@ -64,12 +68,12 @@ pub(super) async fn read(
 }
 
 pub(super) async fn latest(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     scope: Scope<'_>,
     rows_max: u32,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let text = format!("SELECT seq, body FROM event WHERE {} ORDER BY seq DESC LIMIT ?3", of(scope));
+    let text = format!("SELECT seq, body FROM event WHERE {} ORDER BY seq DESC LIMIT $3", of(scope));
     // The second place is the other query's.
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.as_str().to_owned()).bind(None::<i64>);
     let rows: Vec<EventRow> =
@@ -77,23 +81,27 @@ pub(super) async fn latest(
     rows.into_iter().rev().map(Recorded::try_from).collect()
 }
 
-/// Whose events: `?1` is the tenant, `?4` the campaign or the device.
+/// Whose events: `$1` is the tenant, `$4` the campaign or the device.
 fn of(scope: Scope<'_>) -> &'static str {
     match scope {
-        Scope::All => "tenant = ?1 AND ?4 IS NULL",
-        Scope::Campaign(_) => "tenant = ?1 AND campaign = ?4",
-        Scope::Whole(_) => "tenant = ?1 AND campaign = ?4 AND campaign IS NOT NULL AND endpoint IS NULL",
-        Scope::Device(_) => "tenant = ?1 AND endpoint = ?4",
+        Scope::All => "tenant = $1 AND $4 IS NULL",
+        Scope::Campaign(_) => "tenant = $1 AND campaign = $4",
+        Scope::Whole(_) => "tenant = $1 AND campaign = $4 AND campaign IS NOT NULL AND endpoint IS NULL",
+        Scope::Device(_) => "tenant = $1 AND endpoint = $4",
         // Word for word the condition of the index on them.
         Scope::Acts => {
-            "tenant = ?1 AND ?4 IS NULL AND \
-             (body ->> '$.what.kind' IN ('launched', 'paused', 'resumed', 'cancelled', 'operated', 'done') \
-             OR body ->> '$.what.kind' = 'retried' AND endpoint IS NULL)"
+            concat!(
+                "tenant = $1 AND $4 IS NULL AND (",
+                kind_of_body!(),
+                " IN ('launched', 'paused', 'resumed', 'cancelled', 'operated', 'done') OR ",
+                kind_of_body!(),
+                " = 'retried' AND endpoint IS NULL)"
+            )
         }
     }
 }
 
-type EventQuery = sqlx::query::QueryAs<'static, Sqlite, EventRow, SqliteArguments>;
+type EventQuery = sqlx::query::QueryAs<'static, Db, EventRow, Arguments>;
 
 /// Binds what [`of`] leaves open.
 fn bound(query: EventQuery, scope: Scope<'_>) -> Result<EventQuery, StoreError> {

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use bellwether_decide::alarm::{AlarmKey, Occurrence};
 use bellwether_decide::campaign::event::Event;
 
-use super::value::backend;
-use super::{SqliteStore, alarm, event};
+use super::failed::backend;
+use super::{SqlStore, alarm, event};
 use crate::error::StoreError;
 use crate::ledger::{KeptAlarm, Ledger, Recorded, Scope};
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Ledger for SqliteStore {
+impl Ledger for SqlStore {
     async fn append(&self, tenant: &Tenant, events: &[Event]) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let seq = event::append(&mut tx, tenant, events).await?;

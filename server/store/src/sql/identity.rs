@@ -3,32 +3,33 @@
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::IdentityState;
-use sqlx::{FromRow, Sqlite, SqlitePool, Transaction};
+use sqlx::{FromRow, Transaction};
 
-use super::value::{backend, bounded, column, endpoint, not_added, number, unreadable};
-use super::{SqliteStore, alarm, campaign, event};
+use super::failed::{backend, not_added};
+use super::{Db, Pool, SqlStore, alarm, campaign, event};
 use crate::bounds::{BLOB_BYTES_MAX, EPOCHS_MAX, STATE_BYTES_MAX};
 use crate::campaign::Command;
 use crate::codec::state;
+use crate::columns::{bounded, column, endpoint, number, unreadable};
 use crate::device::{EpochKeys, Identity, KeyStep, NewIdentity, Restores, Transition, Updated};
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
 pub(super) async fn insert(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     endpoint: &Endpoint,
     identity: &NewIdentity,
 ) -> Result<(), AddError> {
     bounded(identity.chain_length.into(), CHAIN_LENGTH_MAX, "length of a key chain")?;
     sqlx::query(
-        "INSERT INTO identity (tenant, id, endpoint, chain_length, revision, state) VALUES (?, ?, ?, ?, ?, ?)",
+        "INSERT INTO identity (tenant, id, endpoint, chain_length, revision, state) VALUES ($1, $2, $3, $4, $5, $6)",
     )
     .bind(tenant.as_str())
     .bind(identity.id.as_str())
     .bind(endpoint.as_str())
-    .bind(identity.chain_length)
+    .bind(i64::from(identity.chain_length))
     .bind(column(identity.state.revision, "revision")?)
     .bind(written(&identity.state)?)
     .execute(&mut **tx)
@@ -40,27 +41,29 @@ pub(super) async fn insert(
 }
 
 async fn insert_epoch(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     id: &Endpoint,
     keys: &EpochKeys,
 ) -> Result<(), AddError> {
     bounded(keys.seed.as_ref().map_or(0, |seed| seed.as_bytes().len()), BLOB_BYTES_MAX, "sealed seed")?;
     bounded(keys.links.as_bytes().len(), BLOB_BYTES_MAX, "sealed links")?;
-    sqlx::query("INSERT INTO epoch (tenant, id, epoch, seed_sealed, links_sealed) VALUES (?, ?, ?, ?, ?)")
-        .bind(tenant.as_str())
-        .bind(id.as_str())
-        .bind(keys.epoch)
-        .bind(keys.seed.as_ref().map(Sealed::as_bytes))
-        .bind(keys.links.as_bytes())
-        .execute(&mut **tx)
-        .await
-        .map_err(not_added)?;
+    sqlx::query(
+        "INSERT INTO epoch (tenant, id, epoch, seed_sealed, links_sealed) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(tenant.as_str())
+    .bind(id.as_str())
+    .bind(i64::from(keys.epoch))
+    .bind(keys.seed.as_ref().map(Sealed::as_bytes))
+    .bind(keys.links.as_bytes())
+    .execute(&mut **tx)
+    .await
+    .map_err(not_added)?;
     Ok(())
 }
 
 pub(super) async fn read(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     id: &Endpoint,
 ) -> Result<Option<Identity>, StoreError> {
@@ -70,7 +73,7 @@ pub(super) async fn read(
          CASE WHEN row_number() OVER (ORDER BY e.epoch) = 1 THEN i.state END AS state, \
          e.epoch, e.seed_sealed, e.links_sealed \
          FROM identity i JOIN epoch e ON e.tenant = i.tenant AND e.id = i.id \
-         WHERE i.tenant = ? AND i.id = ? ORDER BY e.epoch",
+         WHERE i.tenant = $1 AND i.id = $2 ORDER BY e.epoch",
     )
     .bind(tenant.as_str())
     .bind(id.as_str())
@@ -81,7 +84,7 @@ pub(super) async fn read(
 }
 
 pub(super) async fn read_of(
-    readers: &SqlitePool,
+    readers: &Pool,
     tenant: &Tenant,
     endpoint: &Endpoint,
 ) -> Result<Vec<Identity>, StoreError> {
@@ -90,11 +93,11 @@ pub(super) async fn read_of(
          CASE WHEN row_number() OVER (PARTITION BY i.id ORDER BY e.epoch) = 1 THEN i.state END AS state, \
          e.epoch, e.seed_sealed, e.links_sealed \
          FROM identity i JOIN epoch e ON e.tenant = i.tenant AND e.id = i.id \
-         WHERE i.tenant = ? AND i.endpoint = ? ORDER BY i.id, e.epoch LIMIT ?",
+         WHERE i.tenant = $1 AND i.endpoint = $2 ORDER BY i.id, e.epoch LIMIT $3",
     )
     .bind(tenant.as_str())
     .bind(endpoint.as_str())
-    .bind(super::value::page(u32::MAX))
+    .bind(crate::columns::page(u32::MAX))
     .fetch_all(readers)
     .await
     .map_err(backend)?;
@@ -102,7 +105,7 @@ pub(super) async fn read_of(
 }
 
 pub(super) async fn update(
-    store: &SqliteStore,
+    store: &SqlStore,
     tenant: &Tenant,
     id: &Endpoint,
     transition: Transition<'_>,
@@ -125,14 +128,14 @@ pub(super) async fn update(
 
 /// Sets the state if the expected revision is kept; a step that changed nothing only compares.
 async fn compare_and_set(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     id: &Endpoint,
     transition: Transition<'_>,
     state: Vec<u8>,
 ) -> Result<(), UpdateError> {
     let kept: Option<(i64, Vec<u8>)> =
-        sqlx::query_as("SELECT revision, state FROM identity WHERE tenant = ? AND id = ?")
+        sqlx::query_as("SELECT revision, state FROM identity WHERE tenant = $1 AND id = $2")
             .bind(tenant.as_str())
             .bind(id.as_str())
             .fetch_optional(&mut **tx)
@@ -147,21 +150,23 @@ async fn compare_and_set(
         (true, false) => return Err(UpdateError::NotRaised { expected, given }),
         (true, true) => {}
     }
-    sqlx::query("UPDATE identity SET revision = ?, state = ? WHERE tenant = ? AND id = ? AND revision = ?")
-        .bind(column(given, "revision")?)
-        .bind(state)
-        .bind(tenant.as_str())
-        .bind(id.as_str())
-        .bind(revision)
-        .execute(&mut **tx)
-        .await
-        .map_err(backend)?;
+    sqlx::query(
+        "UPDATE identity SET revision = $1, state = $2 WHERE tenant = $3 AND id = $4 AND revision = $5",
+    )
+    .bind(column(given, "revision")?)
+    .bind(state)
+    .bind(tenant.as_str())
+    .bind(id.as_str())
+    .bind(revision)
+    .execute(&mut **tx)
+    .await
+    .map_err(backend)?;
     Ok(())
 }
 
 /// Adds the keys of a further epoch, and destroys seeds and epochs that nobody needs any more.
 async fn step_keys(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     id: &Endpoint,
     step: KeyStep<'_>,
@@ -171,7 +176,7 @@ async fn step_keys(
             AddError::Exists => UpdateError::EpochKept(keys.epoch),
             AddError::Store(error) => error.into(),
         })?;
-        sqlx::query("DELETE FROM epoch WHERE tenant = ? AND id = ? AND epoch <= ?")
+        sqlx::query("DELETE FROM epoch WHERE tenant = $1 AND id = $2 AND epoch <= $3")
             .bind(tenant.as_str())
             .bind(id.as_str())
             .bind(i64::from(keys.epoch) - i64::from(EPOCHS_MAX))
@@ -182,11 +187,11 @@ async fn step_keys(
     if let Some(epoch) = step.destroyed_up_to {
         sqlx::query(
             "UPDATE epoch SET seed_sealed = NULL \
-             WHERE tenant = ? AND id = ? AND epoch <= ? AND seed_sealed IS NOT NULL",
+             WHERE tenant = $1 AND id = $2 AND epoch <= $3 AND seed_sealed IS NOT NULL",
         )
         .bind(tenant.as_str())
         .bind(id.as_str())
-        .bind(epoch)
+        .bind(i64::from(epoch))
         .execute(&mut **tx)
         .await
         .map_err(backend)?;
@@ -194,8 +199,8 @@ async fn step_keys(
     Ok(())
 }
 
-pub(super) async fn restores(readers: &SqlitePool, tenant: &Tenant) -> Result<Restores, StoreError> {
-    let row: Option<(i64, i64)> = sqlx::query_as("SELECT count, resync_until FROM restore WHERE tenant = ?")
+pub(super) async fn restores(readers: &Pool, tenant: &Tenant) -> Result<Restores, StoreError> {
+    let row: Option<(i64, i64)> = sqlx::query_as("SELECT count, resync_until FROM restore WHERE tenant = $1")
         .bind(tenant.as_str())
         .fetch_optional(readers)
         .await
@@ -204,7 +209,7 @@ pub(super) async fn restores(readers: &SqlitePool, tenant: &Tenant) -> Result<Re
 }
 
 pub(super) async fn add_restore(
-    store: &SqliteStore,
+    store: &SqlStore,
     tenant: &Tenant,
     resync_until: u64,
     events: &[Event],
@@ -213,8 +218,8 @@ pub(super) async fn add_restore(
     let mut tx = store.begin().await?;
     campaign::keep_new_command(&mut tx, tenant, command).await?;
     let row: (i64, i64) = sqlx::query_as(
-        "INSERT INTO restore (tenant, count, resync_until) VALUES (?, 1, ?) ON CONFLICT (tenant) \
-         DO UPDATE SET count = count + 1, resync_until = excluded.resync_until RETURNING count, resync_until",
+        "INSERT INTO restore (tenant, count, resync_until) VALUES ($1, 1, $2) ON CONFLICT (tenant) \
+         DO UPDATE SET count = restore.count + 1, resync_until = excluded.resync_until RETURNING count, resync_until",
     )
     .bind(tenant.as_str())
     .bind(column(resync_until, "time")?)
@@ -244,7 +249,7 @@ struct IdentityRow {
     chain_length: i64,
     revision: i64,
     state: Option<Vec<u8>>,
-    epoch: u16,
+    epoch: i64,
     seed_sealed: Option<Vec<u8>>,
     links_sealed: Vec<u8>,
 }
@@ -254,7 +259,7 @@ fn gathered(rows: Vec<IdentityRow>) -> Result<Vec<Identity>, StoreError> {
     let mut identities: Vec<Identity> = Vec::new();
     for row in rows {
         let keys = EpochKeys {
-            epoch: row.epoch,
+            epoch: row.epoch.try_into().map_err(|cause| unreadable("identity", cause))?,
             seed: row.seed_sealed.map(Sealed::new),
             links: Sealed::new(row.links_sealed),
         };

@@ -3,12 +3,13 @@
 use async_trait::async_trait;
 use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Sqlite, Transaction};
+use sqlx::{FromRow, Transaction};
 
-use super::SqliteStore;
 use super::device::DeviceRow;
-use super::value::{backend, bounded, column, endpoint, number, page, touched, unreadable};
+use super::failed::backend;
+use super::{Db, SqlStore};
 use crate::bounds::{BLOB_BYTES_MAX, LIST_ROWS_MAX, NAME_BYTES_MAX};
+use crate::columns::{bounded, column, endpoint, number, page, touched, unreadable};
 use crate::device::EnrolledDevice;
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::gateway::{Gateway, Gateways, KeptBundle};
@@ -16,14 +17,16 @@ use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
 #[async_trait]
-impl Gateways for SqliteStore {
+impl Gateways for SqlStore {
     async fn add_gateway(&self, tenant: &Tenant, gateway: &Gateway) -> Result<(), AddError> {
         bounded(gateway.uri.len(), NAME_BYTES_MAX, "URI of a gateway")?;
         bounded(gateway.psk.as_bytes().len(), BLOB_BYTES_MAX, "sealed DTLS credential")?;
+        // No device of the same name may be added between the look and the row.
+        let mut tx = self.begin().await?;
         let done = sqlx::query(
             "INSERT INTO gateway (tenant, name, uri, psk_sealed, bundle_edition, children_edition, added_at) \
-             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 \
-             WHERE NOT EXISTS (SELECT 1 FROM device WHERE tenant = ?1 AND endpoint = ?2) ON CONFLICT DO NOTHING",
+             SELECT $1, $2, $3, $4, $5, $6, $7 \
+             WHERE NOT EXISTS (SELECT 1 FROM device WHERE tenant = $1 AND endpoint = $2) ON CONFLICT DO NOTHING",
         )
         .bind(tenant.as_str())
         .bind(gateway.name.as_str())
@@ -32,14 +35,17 @@ impl Gateways for SqliteStore {
         .bind(column(gateway.bundle_edition, "edition of the bundles")?)
         .bind(column(gateway.children_edition, "edition of the children")?)
         .bind(column(gateway.added_at, "time")?)
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
         .map_err(backend)?;
-        if done.rows_affected() == 0 { Err(AddError::Exists) } else { Ok(()) }
+        if done.rows_affected() == 0 {
+            return Err(AddError::Exists);
+        }
+        Ok(tx.commit().await.map_err(backend)?)
     }
 
     async fn gateway(&self, tenant: &Tenant, name: &Endpoint) -> Result<Option<Gateway>, StoreError> {
-        let row: Option<GatewayRow> = sqlx::query_as("SELECT * FROM gateway WHERE tenant = ? AND name = ?")
+        let row: Option<GatewayRow> = sqlx::query_as("SELECT * FROM gateway WHERE tenant = $1 AND name = $2")
             .bind(tenant.as_str())
             .bind(name.as_str())
             .fetch_optional(&self.readers)
@@ -55,7 +61,7 @@ impl Gateways for SqliteStore {
         rows_max: u32,
     ) -> Result<Vec<Gateway>, StoreError> {
         let rows: Vec<GatewayRow> =
-            sqlx::query_as("SELECT * FROM gateway WHERE tenant = ? AND name > ? ORDER BY name LIMIT ?")
+            sqlx::query_as("SELECT * FROM gateway WHERE tenant = $1 AND name > $2 ORDER BY name LIMIT $3")
                 .bind(tenant.as_str())
                 .bind(after.map_or("", Endpoint::as_str))
                 .bind(page(rows_max))
@@ -67,13 +73,15 @@ impl Gateways for SqliteStore {
 
     async fn remove_gateway(&self, tenant: &Tenant, name: &Endpoint) -> Result<(), UpdateError> {
         let mut tx = self.begin().await?;
-        sqlx::query("UPDATE device SET gateway = NULL, link_sealed = NULL WHERE tenant = ? AND gateway = ?")
-            .bind(tenant.as_str())
-            .bind(name.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(backend)?;
-        let done = sqlx::query("DELETE FROM gateway WHERE tenant = ? AND name = ?")
+        sqlx::query(
+            "UPDATE device SET gateway = NULL, link_sealed = NULL WHERE tenant = $1 AND gateway = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(name.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
+        let done = sqlx::query("DELETE FROM gateway WHERE tenant = $1 AND name = $2")
             .bind(tenant.as_str())
             .bind(name.as_str())
             .execute(&mut *tx)
@@ -91,7 +99,7 @@ impl Gateways for SqliteStore {
         rows_max: u32,
     ) -> Result<Vec<EnrolledDevice>, StoreError> {
         let rows: Vec<DeviceRow> = sqlx::query_as(
-            "SELECT * FROM device WHERE tenant = ? AND gateway = ? AND endpoint > ? ORDER BY endpoint LIMIT ?",
+            "SELECT * FROM device WHERE tenant = $1 AND gateway = $2 AND endpoint > $3 ORDER BY endpoint LIMIT $4",
         )
         .bind(tenant.as_str())
         .bind(name.as_str())
@@ -106,19 +114,21 @@ impl Gateways for SqliteStore {
     async fn detach(&self, tenant: &Tenant, endpoint: &Endpoint, at: u64) -> Result<(), UpdateError> {
         let mut tx = self.begin().await?;
         let gateway: Option<Option<String>> =
-            sqlx::query_scalar("SELECT gateway FROM device WHERE tenant = ? AND endpoint = ?")
+            sqlx::query_scalar("SELECT gateway FROM device WHERE tenant = $1 AND endpoint = $2")
                 .bind(tenant.as_str())
                 .bind(endpoint.as_str())
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(backend)?;
         let gateway = gateway.flatten().ok_or(UpdateError::Missing)?;
-        sqlx::query("UPDATE device SET gateway = NULL, link_sealed = NULL WHERE tenant = ? AND endpoint = ?")
-            .bind(tenant.as_str())
-            .bind(endpoint.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(backend)?;
+        sqlx::query(
+            "UPDATE device SET gateway = NULL, link_sealed = NULL WHERE tenant = $1 AND endpoint = $2",
+        )
+        .bind(tenant.as_str())
+        .bind(endpoint.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
         touched(raise_children_edition(&mut tx, tenant, &gateway, at).await?)?;
         Ok(tx.commit().await.map_err(backend)?)
     }
@@ -156,7 +166,7 @@ impl Gateways for SqliteStore {
             .await
             .map_err(backend)?;
         let edition = edition.ok_or(UpdateError::Missing)?;
-        sqlx::query("DELETE FROM bundle WHERE tenant = ? AND gateway = ? AND not_after < ?")
+        sqlx::query("DELETE FROM bundle WHERE tenant = $1 AND gateway = $2 AND not_after < $3")
             .bind(tenant.as_str())
             .bind(name.as_str())
             .bind(column(at, "time")?)
@@ -164,9 +174,9 @@ impl Gateways for SqliteStore {
             .await
             .map_err(backend)?;
         sqlx::query(
-            "INSERT INTO bundle (tenant, gateway, campaign, edition, not_after, withdrawn) VALUES (?, ?, ?, ?, ?, 0) \
+            concat!("INSERT INTO bundle (tenant, gateway, campaign, edition, not_after, withdrawn) VALUES ($1, $2, $3, $4, $5, FALSE) \
              ON CONFLICT (tenant, gateway, campaign) DO UPDATE SET edition = excluded.edition, \
-             not_after = max(not_after, excluded.not_after), withdrawn = 0",
+             withdrawn = FALSE, not_after = ", greatest!("bundle.not_after", "excluded.not_after")),
         )
         .bind(tenant.as_str())
         .bind(name.as_str())
@@ -188,7 +198,7 @@ impl Gateways for SqliteStore {
         edition: u64,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE bundle SET withdrawn = 1 WHERE tenant = ? AND gateway = ? AND campaign = ? AND edition = ?",
+            "UPDATE bundle SET withdrawn = TRUE WHERE tenant = $1 AND gateway = $2 AND campaign = $3 AND edition = $4",
         )
         .bind(tenant.as_str())
         .bind(name.as_str())
@@ -209,9 +219,9 @@ impl Gateways for SqliteStore {
         let rows: Vec<BundleRow> = sqlx::query_as(
             "SELECT b.gateway, b.campaign, c.state, b.edition, b.not_after, b.withdrawn FROM bundle b \
              JOIN campaign c ON c.tenant = b.tenant AND c.id = b.campaign \
-             WHERE b.tenant = ?1 AND b.not_after >= ?2 \
-             AND CASE WHEN ?3 IS NULL THEN (c.state = ?4) = b.withdrawn ELSE b.gateway = ?3 END \
-             ORDER BY b.gateway, b.campaign LIMIT ?5",
+             WHERE b.tenant = $1 AND b.not_after >= $2 \
+             AND CASE WHEN $3 IS NULL THEN (c.state = $4) = b.withdrawn ELSE b.gateway = $3 END \
+             ORDER BY b.gateway, b.campaign LIMIT $5",
         )
         .bind(tenant.as_str())
         .bind(column(at, "time")?)
@@ -225,8 +235,11 @@ impl Gateways for SqliteStore {
     }
 }
 
-const RAISE_BUNDLE_EDITION: &str = "UPDATE gateway SET bundle_edition = max(bundle_edition + 1, ?3) \
-     WHERE tenant = ?1 AND name = ?2 RETURNING bundle_edition";
+const RAISE_BUNDLE_EDITION: &str = concat!(
+    "UPDATE gateway SET bundle_edition = ",
+    greatest!("bundle_edition + 1", "$3"),
+    " WHERE tenant = $1 AND name = $2 RETURNING bundle_edition"
+);
 
 #[derive(FromRow)]
 struct BundleRow {
@@ -256,14 +269,16 @@ impl TryFrom<BundleRow> for KeptBundle {
 
 /// Gives the list of a gateway's devices a new edition; returns how many gateways of the name there are.
 pub(super) async fn raise_children_edition(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     name: &str,
     at: u64,
 ) -> Result<u64, StoreError> {
-    let done = sqlx::query(
-        "UPDATE gateway SET children_edition = max(children_edition + 1, ?3) WHERE tenant = ?1 AND name = ?2",
-    )
+    let done = sqlx::query(concat!(
+        "UPDATE gateway SET children_edition = ",
+        greatest!("children_edition + 1", "$3"),
+        " WHERE tenant = $1 AND name = $2"
+    ))
     .bind(tenant.as_str())
     .bind(name)
     .bind(column(at, "time")?)
@@ -275,11 +290,11 @@ pub(super) async fn raise_children_edition(
 
 /// Tells whether a gateway has this name.
 pub(super) async fn is_taken(
-    tx: &mut Transaction<'_, Sqlite>,
+    tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
     name: &str,
 ) -> Result<bool, StoreError> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT 1 FROM gateway WHERE tenant = ? AND name = ?")
+    let found: Option<i32> = sqlx::query_scalar("SELECT 1 FROM gateway WHERE tenant = $1 AND name = $2")
         .bind(tenant.as_str())
         .bind(name)
         .fetch_optional(&mut **tx)
