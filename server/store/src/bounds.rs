@@ -5,7 +5,7 @@
 /// A page of device rows is then about 200 kB, and a reader connection is held for milliseconds.
 pub const LIST_ROWS_MAX: u32 = 1_000;
 
-/// Rows that one statement carries through `json_each`.
+/// Rows that one statement carries as one JSON text.
 ///
 /// Measured: from 256 rows a statement on, the cost per row no longer falls; the JSON text of this many endpoint names
 /// of 255 bytes stays under 600 kB.
@@ -52,3 +52,18 @@ pub const EPOCHS_MAX: u16 = 64;
 ///
 /// As many as an engine keeps awake: a device that lost its own has left one behind, and so has a copy of it.
 pub const SESSIONS_PER_IDENTITY_MAX: u32 = 4;
+
+/// Connections to PostgreSQL that write: one at a time does, the others wait for the lock at the data base, so that the
+/// next begins without a way there and back.
+pub const WRITERS_MAX: u32 = 4;
+
+/// Milliseconds that a call waits for a connection to PostgreSQL; about as long as a device waits for an answer.
+pub const CONNECTION_WAIT_MS: u64 = 5_000;
+
+/// Milliseconds that one statement may take at PostgreSQL, its wait for the lock included.
+///
+/// The longest is the launch of a campaign for a million devices, and that is thousands of statements.
+pub const STATEMENT_WAIT_MS: u64 = 60_000;
+
+/// Milliseconds after which PostgreSQL ends a transaction whose server says nothing any more.
+pub const IDLE_TRANSACTION_MS: u64 = 15_000;

@@ -1,7 +1,6 @@
 //! Why the store did not do what it was asked.
 
 use std::io;
-use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -15,6 +14,9 @@ pub enum StorageFault {
     /// Nothing can be written; what is written already can be read. Goes on by itself once the disk takes writes.
     #[error("the disk takes no writes: it is full, a quota is used up, or it is mounted read-only")]
     Unwritable(#[source] Source),
+    /// The data base does not answer. Goes on by itself once it does.
+    #[error("the data base does not answer")]
+    Away(#[source] Source),
     /// What was written is not what is read. Restore a backup.
     #[error("the file is damaged")]
     Damaged(#[source] Source),
@@ -128,48 +130,68 @@ pub enum UpdateError {
     Store(#[from] StoreError),
 }
 
-/// Why a store was not opened; the file was left as it is.
+/// Why a store was not opened; it was left as it is.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
     /// The file is damaged. Restore it from a backup; nothing is re-made silently.
-    #[error("{} is damaged ({detail}); restore it from a backup (bellwether-server restore)", path.display())]
+    #[error("{store} is damaged ({detail}); restore it from a backup (bellwether-server restore)")]
     Damaged {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the data base and where it is.
+        store: String,
         /// What the check found first.
         detail: String,
     },
     /// The file is a data base of some other program.
-    #[error("{} is a data base, but not one of this server", path.display())]
+    #[error("{store} is a data base, but not one of this server")]
     Foreign {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the data base and where it is.
+        store: String,
     },
     /// A later version of the server has written this file. Use that version.
-    #[error("{} has schema {found}, this server knows schemas up to {known}; use the later server", path.display())]
+    #[error("{store} has schema {found}, this server knows schemas up to {known}; use the later server")]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the data base and where it is.
+        store: String,
         /// Its schema.
         found: i64,
         /// The last schema this program knows.
         known: i64,
     },
     /// The schema could not be brought up to date.
-    #[error("{} could not be migrated", path.display())]
+    #[error("{store} could not be migrated")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the data base and where it is.
+        store: String,
         /// The cause.
         #[source]
         source: Source,
     },
-    /// The file could not be reached: folder missing, no permission, disk full.
-    #[error("{} could not be opened", path.display())]
+    /// The URL of the data base can't be read.
+    #[error(
+        "the URL of the data base can't be read: {reason}; it is postgres://USER:PASSWORD@HOST:PORT/NAME"
+    )]
+    Url {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// PostgreSQL is there and has no such data base.
+    #[error("{store} does not exist; make it with createdb, owned by the server's user")]
+    NoDatabase {
+        /// The data base and where it is.
+        store: String,
+    },
+    /// PostgreSQL is there and does not let this user in.
+    #[error("{store} refuses the user or the password of the URL")]
+    Login {
+        /// The data base and where it is.
+        store: String,
+    },
+    /// The store could not be reached: folder missing, no permission, disk full, nobody listening.
+    #[error("{store} could not be opened")]
     Unreachable {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the data base and where it is.
+        store: String,
         /// The cause.
         #[source]
         source: Source,

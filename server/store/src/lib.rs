@@ -1,6 +1,7 @@
 //! What the server keeps, behind one trait.
 //!
-//! [`Store`] is what the server sees; [`sqlite::SqliteStore`] keeps it in one file. Every call names its [`Tenant`], and
+//! [`Store`] is what the server sees; [`sqlite::SqliteStore`] keeps it in one file, [`postgres::PostgresStore`] in a
+//! PostgreSQL data base. Both run the statements in `sql/`, which are compiled once for each. Every call names its [`Tenant`], and
 //! every primary key begins with it. What a call has acknowledged is on disk. Secrets come sealed: the store holds
 //! [`Sealed`] blobs that it cannot open. Image and resource bytes lie beside the data base, in [`images::Images`].
 //!
@@ -19,6 +20,7 @@ pub mod gateway;
 pub mod images;
 pub mod ledger;
 pub mod operators;
+pub mod postgres;
 pub mod publication;
 pub mod sealed;
 pub mod session;
@@ -28,6 +30,7 @@ pub mod tenant;
 
 pub use bellwether_decide::identity::Digest;
 pub use error::{AddError, OpenError, StorageFault, StoreError, UpdateError};
+pub use postgres::PostgresStore;
 pub use sealed::Sealed;
 pub use sqlite::SqliteStore;
 pub use tenant::Tenant;

@@ -135,7 +135,11 @@ pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
         .fetch_one(&mut connection)
         .await
         .map_err(|cause| classified(path, cause))?;
-    if application == APPLICATION_ID { Ok(connection) } else { Err(OpenError::Foreign { path: path.into() }) }
+    if application == APPLICATION_ID {
+        Ok(connection)
+    } else {
+        Err(OpenError::Foreign { store: path.display().to_string() })
+    }
 }
 
 async fn check_schema(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
@@ -145,7 +149,9 @@ async fn check_schema(path: &Path, connection: &mut SqliteConnection) -> Result<
         .map_err(|cause| classified(path, cause))?;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     match found {
-        Some(found) if found > known => Err(OpenError::Newer { path: path.into(), found, known }),
+        Some(found) if found > known => {
+            Err(OpenError::Newer { store: path.display().to_string(), found, known })
+        }
         _ => Ok(()),
     }
 }
@@ -154,23 +160,23 @@ async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), O
     MIGRATIONS
         .run(connection)
         .await
-        .map_err(|cause| OpenError::Migrate { path: path.into(), source: cause.into() })
+        .map_err(|cause| OpenError::Migrate { store: path.display().to_string(), source: cause.into() })
 }
 
 /// Tells damage from a file that cannot be reached.
 fn classified(path: &Path, cause: sqlx::Error) -> OpenError {
     match fault::code(&cause) {
         Some(code) if fault::is_damage(code) => damaged(path, &cause.to_string()),
-        _ => OpenError::Unreachable { path: path.into(), source: fault::fault(cause) },
+        _ => OpenError::Unreachable { store: path.display().to_string(), source: fault::fault(cause) },
     }
 }
 
 fn damaged(path: &Path, detail: &str) -> OpenError {
-    OpenError::Damaged { path: path.into(), detail: detail.into() }
+    OpenError::Damaged { store: path.display().to_string(), detail: detail.into() }
 }
 
 fn unreachable_file(path: &Path, cause: io::Error) -> OpenError {
-    OpenError::Unreachable { path: path.into(), source: StorageFault::named(cause) }
+    OpenError::Unreachable { store: path.display().to_string(), source: StorageFault::named(cause) }
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {

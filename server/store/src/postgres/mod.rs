@@ -1,0 +1,145 @@
+//! The store in a PostgreSQL data base.
+//!
+//! Several servers may use one data base at a time. As with SQLite one transaction writes at a time, by an advisory lock
+//! that it holds until its commit: the ledger's numbers have no gaps and appear in their order, no transaction can fail
+//! for the sake of another, and none waits for one that waits for it. What is acknowledged is in PostgreSQL's log on disk.
+
+/// The rows of a JSON array, as columns `key`, counted from 0, and `value`.
+macro_rules! each {
+    ($json:literal) => {
+        concat!(
+            "(SELECT nth - 1 AS key, value FROM jsonb_array_elements(",
+            $json,
+            "::jsonb) WITH ORDINALITY AS nths (value, nth)) AS each"
+        )
+    };
+}
+
+/// The strings of a JSON array, as a list that `IN` takes.
+macro_rules! names {
+    ($json:literal) => {
+        concat!("(SELECT jsonb_array_elements_text(", $json, "::jsonb))")
+    };
+}
+
+/// The hexadecimal strings of a JSON array, as a list of blobs that `IN` takes.
+macro_rules! digests {
+    ($json:literal) => {
+        concat!("(SELECT decode(jsonb_array_elements_text(", $json, "::jsonb), 'hex'))")
+    };
+}
+
+/// The greater of two numbers.
+macro_rules! greatest {
+    ($one:literal, $other:literal) => {
+        concat!("greatest(", $one, ", ", $other, ")")
+    };
+}
+
+/// What kind of event a row of the ledger is; an index stands on it word for word.
+macro_rules! kind_of_body {
+    () => {
+        "body::jsonb #>> '{what,kind}'"
+    };
+}
+
+mod fault;
+mod open;
+
+#[path = "../sql/alarm.rs"]
+mod alarm;
+#[path = "../sql/campaign.rs"]
+mod campaign;
+#[path = "../sql/catalogue.rs"]
+mod catalogue;
+#[path = "../sql/device.rs"]
+mod device;
+#[path = "../sql/event.rs"]
+mod event;
+#[path = "../sql/failed.rs"]
+mod failed;
+#[path = "../sql/gateway.rs"]
+mod gateway;
+#[path = "../sql/identity.rs"]
+mod identity;
+#[path = "../sql/ledger.rs"]
+mod ledger;
+#[path = "../sql/operators.rs"]
+mod operators;
+#[path = "../sql/publication.rs"]
+mod publication;
+#[path = "../sql/resource.rs"]
+mod resource;
+#[path = "../sql/session.rs"]
+mod session;
+#[path = "../sql/settings.rs"]
+mod settings;
+#[path = "../sql/track.rs"]
+mod track;
+
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+
+use crate::error::{OpenError, StoreError};
+use failed::backend;
+
+// What the statements in `sql/` call the things of their data base.
+type Db = Postgres;
+type Pool = PgPool;
+type Connection = PgConnection;
+type Arguments = sqlx::postgres::PgArguments;
+use PostgresStore as SqlStore;
+
+/// Keeps everything in a PostgreSQL data base.
+#[derive(Debug, Clone)]
+pub struct PostgresStore {
+    writer: PgPool,
+    readers: PgPool,
+}
+
+impl PostgresStore {
+    /// Connects to the data base of a URL (`postgres://USER:PASSWORD@HOST/NAME`) and brings its schema up to date.
+    ///
+    /// Without an `sslmode` in the URL, a data base on another machine must show a certificate that is valid for its
+    /// name. Of several servers that start at once one migrates, and the others wait for it.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]; errors name the data base without its password.
+    pub async fn open(url: &str) -> Result<Self, OpenError> {
+        open::open(url).await
+    }
+
+    /// Waits for running calls and closes the connections. Dropping the store instead loses nothing that was
+    /// acknowledged.
+    pub async fn close(&self) {
+        self.readers.close().await;
+        self.writer.close().await;
+    }
+
+    /// Begins a transaction that is the only one that writes until it ends.
+    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let mut tx = self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(backend)?;
+        // Statements behind it see what was committed before the lock was given.
+        sqlx::query("SELECT pg_advisory_xact_lock($1)")
+            .bind(WRITER_LOCK)
+            .execute(&mut *tx)
+            .await
+            .map_err(backend)?;
+        Ok(tx)
+    }
+
+    /// Begins a transaction whose reads are all of one commit.
+    async fn begin_read(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        self.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(backend)
+    }
+}
+
+#[async_trait::async_trait]
+impl crate::Store for PostgresStore {
+    async fn close(&self) {
+        Self::close(self).await;
+    }
+}
+
+/// "BWST": locks of this kind are counted per data base, so that stores in others do not wait for it.
+const WRITER_LOCK: i64 = 0x4257_5354;

@@ -1,0 +1,147 @@
+//! Connecting: over TLS unless it is on this machine, with settings that hold what the store promises, migrated.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
+use sqlx::{PgConnection, PgPool};
+
+use super::{PostgresStore, fault};
+use crate::bounds::{CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, READERS_MAX, STATEMENT_WAIT_MS, WRITERS_MAX};
+use crate::error::OpenError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+
+pub(super) async fn open(url: &str) -> Result<PostgresStore, OpenError> {
+    let options = options(url)?;
+    let name = shown(&options);
+    let writer = connected(&name, options.clone(), WRITERS_MAX).await?;
+    let mut connection = writer.acquire().await.map_err(|cause| unreachable(&name, cause))?;
+    check(&name, &mut connection).await?;
+    migrate(&name, &mut connection).await?;
+    drop(connection);
+    let readers = connected(&name, options, READERS_MAX).await?;
+    Ok(PostgresStore { writer, readers })
+}
+
+async fn connected(name: &str, options: PgConnectOptions, connections_max: u32) -> Result<PgPool, OpenError> {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(Duration::from_millis(CONNECTION_WAIT_MS))
+        .connect_with(options)
+        .await
+        .map_err(|cause| unreachable(name, cause))
+}
+
+/// Reads the URL and adds what the store relies on.
+fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    // What is wrong with it is said without it: it may hold a password.
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|cause| OpenError::Url { reason: cause.to_string().replace(url, "the URL") })?;
+    let options = options.application_name("bellwether-server").options([
+        // A data base or a role that is set up to acknowledge before the disk has it would lose what we acknowledge.
+        ("synchronous_commit", "on".to_owned()),
+        ("statement_timeout", STATEMENT_WAIT_MS.to_string()),
+        // A server that vanished in a transaction must not keep the others from writing.
+        ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_MS.to_string()),
+    ]);
+    Ok(if names_ssl_mode(url) || is_near(&options) {
+        options
+    } else {
+        options.ssl_mode(PgSslMode::VerifyFull)
+    })
+}
+
+fn names_ssl_mode(url: &str) -> bool {
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    parameters.split('&').any(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        matches!(name, "sslmode" | "ssl-mode")
+    })
+}
+
+/// Tells whether what is said to the data base stays on this machine.
+fn is_near(options: &PgConnectOptions) -> bool {
+    let host = options.get_host().trim_matches(['[', ']']);
+    options.get_socket().is_some()
+        || host.starts_with('/')
+        || host == "localhost"
+        || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Names the data base without user or password.
+fn shown(options: &PgConnectOptions) -> String {
+    let host =
+        options.get_socket().map_or_else(|| options.get_host().to_owned(), |path| path.display().to_string());
+    let base = options.get_database().unwrap_or_else(|| options.get_username());
+    format!("the PostgreSQL data base {base} at {host}:{}", options.get_port())
+}
+
+/// Refuses a data base that another program or a later server uses, before anything is written to it.
+async fn check(name: &str, connection: &mut PgConnection) -> Result<(), OpenError> {
+    let (ours, tables): (bool, i64) = sqlx::query_as(
+        "SELECT to_regclass('_sqlx_migrations') IS NOT NULL, \
+         (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema())",
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(|cause| unreachable(name, cause))?;
+    match (ours, tables) {
+        (false, 0) => return Ok(()),
+        (false, _) => return Err(OpenError::Foreign { store: name.into() }),
+        (true, _) => {}
+    }
+    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+        .map_err(|cause| unreachable(name, cause))?;
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
+    match found {
+        Some(found) if found > known => Err(OpenError::Newer { store: name.into(), found, known }),
+        _ => Ok(()),
+    }
+}
+
+async fn migrate(name: &str, connection: &mut PgConnection) -> Result<(), OpenError> {
+    MIGRATIONS.run(connection).await.map_err(|cause| match cause {
+        // Another program's steps, in a table of the same name.
+        MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => {
+            OpenError::Foreign { store: name.into() }
+        }
+        cause => OpenError::Migrate { store: name.into(), source: cause.into() },
+    })
+}
+
+fn unreachable(name: &str, cause: sqlx::Error) -> OpenError {
+    match fault::code(&cause).as_deref() {
+        Some("3D000") => OpenError::NoDatabase { store: name.into() },
+        Some("28P01" | "28000") => OpenError::Login { store: name.into() },
+        _ => OpenError::Unreachable { store: name.into(), source: fault::fault(cause) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_data_base_must_show_its_certificate_unless_the_url_says_otherwise() {
+        let mode = |url| options(url).unwrap().get_ssl_mode();
+        assert!(matches!(mode("postgres://b@db.example/b"), PgSslMode::VerifyFull));
+        assert!(matches!(mode("postgres://b@192.0.2.1/b"), PgSslMode::VerifyFull));
+        assert!(matches!(mode("postgres://b@db.example/b?sslmode=require"), PgSslMode::Require));
+        for near in ["postgres://b@localhost/b", "postgres://b@[::1]/b", "postgres:///b?host=/run/postgresql"]
+        {
+            assert!(matches!(mode(near), PgSslMode::Prefer), "{near}");
+        }
+    }
+
+    #[test]
+    fn data_base_is_shown_without_its_password() {
+        let options = options("postgres://bell:s3cret@db.example:5433/fleet").unwrap();
+        assert_eq!(shown(&options), "the PostgreSQL data base fleet at db.example:5433");
+        let refused = super::options("postgres://bell:s3cret@:x/y?sslmode=perhaps").unwrap_err().to_string();
+        assert!(!refused.contains("s3cret"), "{refused}");
+    }
+}
