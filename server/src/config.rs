@@ -3,6 +3,7 @@
 //! Every key's doc says its unit and what raising it costs. Nonsense is refused with the key's name.
 
 mod mqtt;
+mod store;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,15 @@ use serde::Deserialize;
 use thiserror::Error;
 
 pub use mqtt::{Mqtt, MqttBroker, MqttVersion, Password};
+pub use store::{StoreAt, StoreUrl};
 
 /// Everything that the server is told, resolved.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Config {
     /// Folder of the database, images, resources and keys.
     pub data: PathBuf,
+    /// Where the database is.
+    pub store: StoreAt,
     /// Where devices come in by DTLS.
     pub coaps: SocketAddr,
     /// Where devices without security come in; `None` keeps plain UDP off.
@@ -48,6 +52,13 @@ pub struct Flags {
     /// Folder of the database, images and keys; made when it is not there
     #[arg(long, env = "BELLWETHER_DATA")]
     data: Option<PathBuf>,
+    /// The database: `sqlite`, a file in the data folder, or a URL `postgres://USER@HOST:PORT/NAME` [default: sqlite]
+    ///
+    /// Other users of this machine can read command lines: keep the password in ~/.pgpass, or the URL in the environment or
+    /// the configuration file. A data base on another machine must show a certificate that is valid for its name, unless
+    /// the URL says otherwise (?sslmode=…, ?sslrootcert=…). Images and keys stay in the data folder.
+    #[arg(long, env = "BELLWETHER_STORE", value_name = "URL", hide_env_values = true)]
+    store: Option<String>,
     /// TOML file with the same keys as these flags, e.g. `grant_lifetime_s = 3600`
     #[arg(long, env = "BELLWETHER_CONFIG")]
     config: Option<PathBuf>,
@@ -89,7 +100,10 @@ pub struct Place {
     /// Folder of the database, images and keys
     #[arg(long, env = "BELLWETHER_DATA")]
     data: Option<PathBuf>,
-    /// TOML file of the server, for its `data` and `master_key_command`
+    /// The database: `sqlite`, a file in the data folder, or a URL of PostgreSQL [default: sqlite]
+    #[arg(long, env = "BELLWETHER_STORE", value_name = "URL", hide_env_values = true)]
+    store: Option<String>,
+    /// TOML file of the server, for its `data`, `store` and `master_key_command`
     #[arg(long, env = "BELLWETHER_CONFIG")]
     config: Option<PathBuf>,
     /// Command whose standard output is the master key in hexadecimal [default: the file DATA/master.key]
@@ -103,6 +117,7 @@ impl Flags {
     pub fn at(self, place: Place) -> Self {
         Self {
             data: place.data.or(self.data),
+            store: place.store.or(self.store),
             config: place.config.or(self.config),
             master_key_command: place.master_key_command.or(self.master_key_command),
             ..self
@@ -115,6 +130,7 @@ impl Flags {
 #[expect(clippy::struct_field_names, reason = "the fields are named as the keys in the file")]
 struct File {
     data: Option<PathBuf>,
+    store: Option<String>,
     coaps: Option<SocketAddr>,
     coap: Option<SocketAddr>,
     http: Option<SocketAddr>,
@@ -170,6 +186,7 @@ impl Config {
         let file = flags.config.as_deref().map(read).transpose()?.unwrap_or_default();
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
+            store: store::resolve(flags.store.or(file.store))?,
             coaps: flags.coaps.or(file.coaps).unwrap_or(SocketAddr::from(([0, 0, 0, 0], COAPS_PORT))),
             coap: flags.coap.or(file.coap),
             http: flags.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], HTTP_PORT))),
@@ -280,6 +297,18 @@ mod tests {
         let (_dir, flags) = file("ack_timeout_ms = 1\n");
         let error = Config::resolve(flags).expect_err("too short");
         assert!(error.to_string().starts_with("ack_timeout_ms"), "{error}");
+    }
+
+    #[test]
+    fn store_is_a_file_unless_its_url_is_given_and_the_url_never_prints() {
+        assert_eq!(Config::resolve(Flags::default()).expect("valid").store, StoreAt::Folder);
+        let (_dir, flags) = file("store = \"postgres://bell:s3cret@db.example/fleet\"\n");
+        let config = Config::resolve(flags).expect("valid");
+        assert!(matches!(&config.store, StoreAt::Postgres(url) if url.reveal().ends_with("/fleet")));
+        assert!(!format!("{config:?}").contains("s3cret"));
+        let flags = Flags { store: Some("mysql://bell:s3cret@db/fleet".to_owned()), ..Flags::default() };
+        let refused = Config::resolve(flags).expect_err("not one of ours").to_string();
+        assert!(refused.starts_with("store") && !refused.contains("s3cret"), "{refused}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use bellwether_net::{Machine, ThisMachine};
 use bellwether_store::device::Restores;
 use bellwether_store::error::{OpenError, StoreError};
 use bellwether_store::images::{ImageError, Images};
-use bellwether_store::sqlite::SqliteStore;
+use bellwether_store::{PostgresStore, SqliteStore};
 use bellwether_store::{Store, Tenant};
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore};
@@ -150,6 +150,15 @@ pub enum StartError {
     /// The image folder can't be used.
     #[error("the image folder can't be used: {0}")]
     Images(#[from] ImageError),
+    /// A store of PostgreSQL was named, and the data folder has one of SQLite.
+    #[error(
+        "{} is here, and another store was named: take it over with bellwether-server store copy --to URL, which moves it \
+         aside", database.display()
+    )]
+    TwoStores {
+        /// The file of SQLite.
+        database: PathBuf,
+    },
     /// The vault does not open.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -192,9 +201,7 @@ impl Core {
         dtls_keys: Arc<DtlsKeys>,
         frames: Arc<FrameCache>,
     ) -> Result<Arc<Self>, StartError> {
-        let database = config.data.join("bellwether.db");
-        refuse_remains(&config.data, &database)?;
-        let store = Arc::new(SqliteStore::open(&database).await?);
+        let store = open_store(&config).await?;
         let images = Images::open_folder(&config.data.join("images"))?;
         Images::sweep(&config.data.join("images"))?;
         let ground = Ground { machine: Arc::new(ThisMachine), store, images };
@@ -300,6 +307,20 @@ impl Core {
 }
 
 /// Refuses a folder without a database that had one: an empty one in its place would forget every device.
+/// Opens the store where the configuration says.
+async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
+    let database = config.data.join(DATABASE);
+    match &config.store {
+        StoreAt::Folder => {
+            refuse_remains(&config.data, &database)?;
+            Ok(Arc::new(SqliteStore::open(&database).await?))
+        }
+        // Whoever was enrolled there would be unknown here, and nothing would say so.
+        StoreAt::Postgres(_) if database.exists() => Err(StartError::TwoStores { database }),
+        StoreAt::Postgres(url) => Ok(Arc::new(PostgresStore::open(url.reveal()).await?)),
+    }
+}
+
 fn refuse_remains(data: &std::path::Path, database: &std::path::Path) -> Result<(), StartError> {
     if database.exists() {
         return Ok(());

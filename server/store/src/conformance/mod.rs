@@ -10,6 +10,7 @@ pub mod catalogue;
 pub mod commands;
 pub mod devices;
 pub mod gateways;
+pub mod instance;
 pub mod ledger;
 pub mod operators;
 pub mod publication;

@@ -109,6 +109,9 @@ async fn migrate(name: &str, connection: &mut PgConnection) -> Result<(), OpenEr
         MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => {
             OpenError::Foreign { store: name.into() }
         }
+        MigrateError::Execute(cause) => {
+            OpenError::Migrate { store: name.into(), source: fault::fault(cause) }
+        }
         cause => OpenError::Migrate { store: name.into(), source: cause.into() },
     })
 }

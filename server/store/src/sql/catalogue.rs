@@ -47,7 +47,7 @@ impl Catalogue for SqlStore {
 
     async fn manifests(&self, tenant: &Tenant, rows_max: u32) -> Result<Vec<ManifestSummary>, StoreError> {
         let rows: Vec<SummaryRow> = sqlx::query_as(
-            "SELECT digest, sequence, uploaded_at, length(envelope) AS envelope_bytes FROM manifest \
+            "SELECT digest, sequence, uploaded_at, CAST(length(envelope) AS BIGINT) AS envelope_bytes FROM manifest \
              WHERE tenant = $1 ORDER BY sequence DESC, digest LIMIT $2",
         )
         .bind(tenant.as_str())

@@ -1,0 +1,146 @@
+//! The PostgreSQL store against the conformance suite, and what is particular to a data base that others run.
+#![expect(clippy::unwrap_used, reason = "helpers of tests stand outside of test functions")]
+
+use std::sync::OnceLock;
+
+use bellwether_decide::campaign::event::EventKind;
+use bellwether_store::conformance::instance::Instance;
+use bellwether_store::conformance::sample::{device, endpoint, event, identity, tenant};
+use bellwether_store::conformance::{
+    campaigns, catalogue, commands, devices, gateways, ledger, operators, publication, sessions, settings,
+};
+use bellwether_store::device::Devices;
+use bellwether_store::ledger::{Ledger, Scope};
+use bellwether_store::settings::Settings;
+use bellwether_store::{OpenError, PostgresStore, StorageFault};
+
+/// One PostgreSQL for all cases; it ends with the program.
+fn shared() -> &'static Instance {
+    static SHARED: OnceLock<Instance> = OnceLock::new();
+    SHARED.get_or_init(|| Instance::start(false))
+}
+
+/// Makes a data base with our schema: copying one is faster than migrating each.
+async fn migrated() -> String {
+    static TEMPLATE: tokio::sync::OnceCell<()> = tokio::sync::OnceCell::const_new();
+    let made = || async {
+        shared().sql("postgres", "CREATE DATABASE template_of_ours TEMPLATE template0");
+        PostgresStore::open(&shared().url("template_of_ours")).await.unwrap().close().await;
+    };
+    TEMPLATE.get_or_init(made).await;
+    shared().database_like("template_of_ours")
+}
+
+macro_rules! run {
+    ($($module:ident :: $case:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $case() {
+            let store = PostgresStore::open(&migrated().await).await.unwrap();
+            $module::$case(&store).await;
+            store.close().await;
+        }
+    )*};
+}
+
+bellwether_store::for_each_case!(run);
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_the_data_base_was_killed() {
+    let mut instance = Instance::start(true);
+    let url = instance.database();
+    let store = PostgresStore::open(&url).await.unwrap();
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    let mut acknowledged = 0;
+    for number in 0..50 {
+        let installed = event(1, "lamp-1", EventKind::Installed { grant: number });
+        acknowledged = store.append(&tenant(), &[installed]).await.unwrap();
+    }
+    instance.kill9();
+    let refused = store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.unwrap_err();
+    assert!(matches!(StorageFault::of(&refused), Some(StorageFault::Away(_))), "{refused:?}");
+    instance.start_again();
+    // The same store goes on by itself.
+    let events = store.events(&tenant(), Scope::All, 0, 1_000).await.unwrap();
+    assert_eq!(events.len() as u64, acknowledged);
+    assert_eq!(
+        store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.unwrap(),
+        acknowledged + 1
+    );
+    assert!(store.device(&tenant(), &endpoint("lamp-1")).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_servers_that_start_at_once_one_migrates_and_both_work() {
+    let url = shared().database();
+    let (one, other) = tokio::join!(PostgresStore::open(&url), PostgresStore::open(&url));
+    let (one, other) = (one.unwrap(), other.unwrap());
+    one.try_write(&tenant()).await.unwrap();
+    other.try_write(&tenant()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_number_their_events_without_gap_or_double() {
+    let url = migrated().await;
+    let stores = [PostgresStore::open(&url).await.unwrap(), PostgresStore::open(&url).await.unwrap()];
+    let writers = stores.clone().map(|store| {
+        tokio::spawn(async move {
+            for number in 0..40 {
+                let installed = event(1, "lamp-1", EventKind::Installed { grant: number });
+                store.append(&tenant(), &[installed]).await.unwrap();
+            }
+        })
+    });
+    let mut seen = 0;
+    // Whoever pages by number while others write passes none over.
+    while seen < 80 {
+        for recorded in stores[0].events(&tenant(), Scope::All, seen, 10).await.unwrap() {
+            assert_eq!(recorded.seq, seen + 1);
+            seen = recorded.seq;
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn data_base_of_another_program_is_refused_and_left_as_it_is() {
+    let url = shared().database();
+    let name = url.rsplit('/').next().unwrap();
+    shared().sql(name, "CREATE TABLE invoice (number BIGINT)");
+    assert!(matches!(PostgresStore::open(&url).await, Err(OpenError::Foreign { .. })));
+    // Nothing of ours was made: this would fail.
+    shared().sql(name, "CREATE TABLE device (name TEXT)");
+}
+
+#[tokio::test]
+async fn data_base_of_a_later_server_is_refused() {
+    let url = migrated().await;
+    let name = url.rsplit('/').next().unwrap();
+    shared().sql(
+        name,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (99, 'later', TRUE, '', 0)",
+    );
+    assert!(matches!(PostgresStore::open(&url).await, Err(OpenError::Newer { found: 99, .. })));
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_place_is_said_with_what_to_do() {
+    let missing = PostgresStore::open(&shared().url("nowhere")).await.unwrap_err();
+    assert!(matches!(missing, OpenError::NoDatabase { .. }), "{missing}");
+    let nobody = PostgresStore::open("postgres://bellwether:s3cret@127.0.0.1:1/fleet").await.unwrap_err();
+    assert!(matches!(nobody, OpenError::Unreachable { .. }), "{nobody}");
+    assert!(!format!("{nobody:?}").contains("s3cret"), "{nobody:?}");
+    let garbled = PostgresStore::open("postgres//fleet").await.unwrap_err();
+    assert!(garbled.to_string().contains("postgres://USER"), "{garbled}");
+}
+
+#[tokio::test]
+async fn data_base_that_takes_no_writes_is_told_apart() {
+    let url = migrated().await;
+    let name = url.rsplit('/').next().unwrap();
+    shared().sql(name, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
+    let refused = PostgresStore::open(&url).await.unwrap_err();
+    assert!(matches!(StorageFault::of(&refused), Some(StorageFault::Unwritable(_))), "{refused:?}");
+}
