@@ -8,18 +8,17 @@ use bellwether_net::{Machine, ThisMachine};
 use bellwether_store::device::Restores;
 use bellwether_store::error::{OpenError, StoreError};
 use bellwether_store::images::{ImageError, Images};
-use bellwether_store::{PostgresStore, SqliteStore};
-use bellwether_store::{Store, Tenant};
+use bellwether_store::{PostgresStore, SqliteStore, Store, Tenant};
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use crate::backup::STAGING;
+use crate::backup::{DATABASE, STAGING};
 use crate::book::Book;
 use crate::builder::Builder;
 use crate::bundles::BundleDesk;
 use crate::commands::reading::READS_MAX;
-use crate::config::Config;
+use crate::config::{Config, StoreAt};
 use crate::descriptors::Descriptors;
 use crate::disk::Disk;
 use crate::dtls_keys::DtlsKeys;
@@ -157,7 +156,7 @@ pub enum StartError {
     )]
     TwoStores {
         /// The file of SQLite.
-        database: PathBuf,
+        database: std::path::PathBuf,
     },
     /// The vault does not open.
     #[error(transparent)]

@@ -17,6 +17,8 @@ use crate::core::Core;
 pub enum Fault {
     /// It takes no writes.
     Unwritable,
+    /// It is a data base elsewhere, and does not answer.
+    Away,
     /// It gives back what was not written.
     Damaged,
 }
@@ -31,6 +33,7 @@ impl Fault {
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         StorageFault::of(error).map(|fault| match fault {
             StorageFault::Damaged(_) => Self::Damaged,
+            StorageFault::Away(_) => Self::Away,
             _ => Self::Unwritable,
         })
     }
@@ -54,7 +57,7 @@ impl Disk {
     /// Takes down that writes are taken; `true` where it is news.
     fn writes(&self) -> bool {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = *known == Some(Fault::Unwritable);
+        let news = matches!(*known, Some(Fault::Unwritable | Fault::Away));
         if news {
             *known = None;
         }
@@ -90,6 +93,9 @@ impl Core {
                 "{folder} takes no writes: its disk is full, a quota is used up, or it is mounted read-only. Make room \
                  there; nothing that was acknowledged is lost, and the server goes on by itself"
             ),
+            Fault::Away => "the data base does not answer. Start it, or look at the way to it; nothing that was acknowledged is \
+                 lost, and the server goes on by itself"
+                .to_owned(),
             Fault::Damaged => format!(
                 "the database in {folder} is damaged. Stop the server and restore a backup (bellwether-server restore); \
                  keep the damaged folder until then"
@@ -109,7 +115,7 @@ impl Core {
             Ok(()) => {
                 self.forget_left().await;
                 if self.disk.writes() {
-                    tracing::info!(folder = %self.config.data.display(), "the data folder takes writes again");
+                    tracing::info!(folder = %self.config.data.display(), "the store takes writes again");
                     self.wake.notify_one();
                 }
             }
@@ -124,7 +130,7 @@ pub async fn watch(core: Arc<Core>) {
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for look in 0_u32.. {
         looks.tick().await;
-        if look.is_multiple_of(WELL_LOOKS) || core.disk.fault() == Some(Fault::Unwritable) {
+        if look.is_multiple_of(WELL_LOOKS) || matches!(core.disk.fault(), Some(Fault::Unwritable | Fault::Away)) {
             core.try_disk().await;
         }
     }
@@ -147,6 +153,15 @@ mod tests {
         assert!(disk.fails(Fault::Unwritable));
         assert!(!disk.fails(Fault::Unwritable));
         assert_eq!(disk.fault(), Some(Fault::Unwritable));
+        assert!(disk.writes());
+        assert_eq!(disk.fault(), None);
+    }
+
+    #[test]
+    fn data_base_that_comes_back_is_over_with_the_first_write() {
+        let disk = Disk::default();
+        assert!(disk.fails(Fault::Away));
+        assert!(!disk.fails(Fault::Away));
         assert!(disk.writes());
         assert_eq!(disk.fault(), None);
     }

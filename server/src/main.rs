@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use bellwether_net::ThisMachine;
 use bellwether_server::backup::{self, BackupError, Wish};
-use bellwether_server::config::{Config, Flags, Place};
+use bellwether_server::config::{Config, Flags, Place, StoreAt};
 use bellwether_server::shell;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
@@ -89,6 +89,9 @@ async fn main() -> ExitCode {
 }
 
 async fn back_up(config: &Config, file: &Path) -> Result<(), BackupError> {
+    if config.store != StoreAt::Folder {
+        return Err(BackupError::Elsewhere(config.data.clone()));
+    }
     let say = |line: &str| eprintln!("{line}");
     let command = config.master_key_command.as_deref();
     let made = backup::make(&config.data, file, command, Arc::new(ThisMachine), say).await?;
@@ -105,6 +108,9 @@ async fn back_up(config: &Config, file: &Path) -> Result<(), BackupError> {
 
 async fn restore(config: &Config, file: &Path, replace: bool, days: u32) -> Result<(), BackupError> {
     let command = config.master_key_command.as_deref();
+    if config.store != StoreAt::Folder {
+        return Err(BackupError::Elsewhere(config.data.clone()));
+    }
     let resync_s = u64::from(days) * 86_400;
     let wish = Wish { data: &config.data, file, master_key_command: command, replace, resync_s };
     let done = backup::restore(&wish, Arc::new(ThisMachine)).await?;

@@ -60,6 +60,7 @@ impl Refusal {
         let source = source.into();
         let (code, message) = match StorageFault::of(&*source) {
             Some(StorageFault::Unwritable(_)) => (ErrorCode::StorageFull, STORAGE_FULL),
+            Some(StorageFault::Away(_)) => (ErrorCode::StorageAway, STORAGE_AWAY),
             Some(StorageFault::Damaged(_)) => (ErrorCode::Internal, STORAGE_DAMAGED),
             _ => (ErrorCode::Internal, FAILED),
         };
@@ -88,5 +89,7 @@ impl Refusal {
 const FAILED: &str = "the server failed; its log says why";
 const STORAGE_FULL: &str = "the server's data folder takes no writes: its disk is full, a quota is used up, or it is \
      read-only. This was not done; make room there, then send it again";
+const STORAGE_AWAY: &str = "the server's data base does not answer. This was not done, or it can't be told whether it \
+     was: look, then send it again";
 const STORAGE_DAMAGED: &str =
     "the server's database is damaged: stop the server and restore a backup (bellwether-server restore)";

@@ -33,6 +33,8 @@ pub enum ErrorCode {
     Refused,
     /// The server's disk takes no writes; nothing of it was done, and it can be sent again once there is space (507).
     StorageFull,
+    /// The server's data base does not answer; it can be sent again once it does (503).
+    StorageAway,
     /// The device answered, but with what can't be used (502).
     BadAnswer,
     /// The device did not answer (504).

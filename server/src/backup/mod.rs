@@ -38,6 +38,12 @@ pub enum BackupError {
     /// There is nothing to back up.
     #[error("there is no database in {}; name the data folder of a server with --data", .0.display())]
     Nothing(PathBuf),
+    /// The database is not in the data folder.
+    #[error(
+        "the database is in PostgreSQL: use pg_dump and pg_restore for it, and copy the folder {} after each dump; see \
+         \"PostgreSQL\" in docs/operating.md", .0.display()
+    )]
+    Elsewhere(PathBuf),
     /// The database can't be copied.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
@@ -153,7 +159,7 @@ fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// 2: the backup is sealed.
 const FORMAT: u32 = 2;
-const DATABASE: &str = "bellwether.db";
+pub(crate) const DATABASE: &str = "bellwether.db";
 const IMAGES: &str = "images";
 const CONTENTS: &str = "backup.json";
 const SEAL: &str = "backup.seal";

@@ -210,6 +210,7 @@ impl IntoResponse for Refusal {
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ErrorCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+            ErrorCode::StorageAway => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::BadAnswer => StatusCode::BAD_GATEWAY,
             ErrorCode::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -67,3 +67,10 @@ pub const STATEMENT_WAIT_MS: u64 = 60_000;
 
 /// Milliseconds after which PostgreSQL ends a transaction whose server says nothing any more.
 pub const IDLE_TRANSACTION_MS: u64 = 15_000;
+
+/// Values that one statement carries when a store is copied: PostgreSQL numbers its places in 16 bits, and no table has
+/// 30 columns.
+pub const STATEMENT_VALUES_MAX: usize = 30_000;
+
+/// Bytes that one statement carries when a store is copied, but for its last row.
+pub const STATEMENT_BYTES_MAX: usize = 4 * 1_024 * 1_024;

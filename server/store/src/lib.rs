@@ -14,6 +14,7 @@ pub mod codec;
 mod columns;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod copy;
 pub mod device;
 pub mod error;
 pub mod gateway;

@@ -117,7 +117,7 @@ impl PostgresStore {
     }
 
     /// Begins a transaction that is the only one that writes until it ends.
-    async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         let mut tx = self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(backend)?;
         // Statements behind it see what was committed before the lock was given.
         sqlx::query("SELECT pg_advisory_xact_lock($1)")

@@ -81,6 +81,7 @@ use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 use crate::error::{OpenError, StoreError};
 use failed::backend;
 
+pub(crate) use open::reader;
 pub use snapshot::{Snapshot, SnapshotError, snapshot};
 
 // What the statements in `sql/` call the things of their data base.

@@ -128,7 +128,7 @@ async fn check(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Opens a file of ours for reading alone.
-pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
+pub(crate) async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
     let mut connection =
         options(path).read_only(true).connect().await.map_err(|cause| classified(path, cause))?;
     let application: i64 = sqlx::query_scalar("PRAGMA application_id")
