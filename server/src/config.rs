@@ -176,6 +176,17 @@ pub enum ConfigError {
     },
 }
 
+impl StoreAt {
+    /// Reads where a store is: the word `sqlite` or a URL.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Bounds`] says what it must be, without what it was: that may hold a password.
+    pub fn read(text: String) -> Result<Self, ConfigError> {
+        store::resolve(Some(text))
+    }
+}
+
 impl Config {
     /// Resolves flags, environment and file.
     ///

@@ -130,7 +130,9 @@ pub async fn watch(core: Arc<Core>) {
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for look in 0_u32.. {
         looks.tick().await;
-        if look.is_multiple_of(WELL_LOOKS) || matches!(core.disk.fault(), Some(Fault::Unwritable | Fault::Away)) {
+        if look.is_multiple_of(WELL_LOOKS)
+            || matches!(core.disk.fault(), Some(Fault::Unwritable | Fault::Away))
+        {
             core.try_disk().await;
         }
     }

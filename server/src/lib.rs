@@ -36,6 +36,7 @@ pub mod secret_file;
 pub mod sessions;
 pub mod shell;
 mod steps;
+pub mod store_care;
 pub mod uplink;
 pub mod vault;
 pub mod view;

@@ -10,6 +10,8 @@ use bellwether_net::ThisMachine;
 use bellwether_server::backup::{self, BackupError, Wish};
 use bellwether_server::config::{Config, Flags, Place, StoreAt};
 use bellwether_server::shell;
+use bellwether_server::store_care::{self, CareError, FINDINGS_MAX};
+use bellwether_store::copy::Copied;
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -63,6 +65,33 @@ enum Command {
         #[arg(long, default_value_t = RESYNC_DAYS)]
         resync_days: u32,
     },
+    /// Looks through the database, or takes it to PostgreSQL, while no server runs on it
+    Store {
+        #[command(subcommand)]
+        what: StoreCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Reads every row as the server would, and every image of a release with its digest
+    ///
+    /// Ends with 1 where something is wrong, and says what.
+    Check {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Copies the database of a data folder into an empty PostgreSQL, compares it, and moves the file aside
+    ///
+    /// Everything goes over in one transaction, or nothing. Images and keys stay in the data folder. Then start the server
+    /// with --store and the same URL. DTLS sessions of sleeping devices stay behind: those devices shake hands once.
+    Copy {
+        #[command(flatten)]
+        place: Place,
+        /// Where it goes: `postgres://USER@HOST:PORT/NAME`
+        #[arg(long, env = "BELLWETHER_COPY_TO", value_name = "URL", hide_env_values = true)]
+        to: String,
+    },
 }
 
 #[tokio::main]
@@ -80,6 +109,7 @@ async fn main() -> ExitCode {
                 Err(error) => return fail(&error),
             }
         }
+        Some(Command::Store { what }) => return care(what, cli.flags).await,
         None => return serve(cli.flags).await,
     };
     match done {
@@ -132,6 +162,52 @@ async fn restore(config: &Config, file: &Path, replace: bool, days: u32) -> Resu
     }
     println!("Commands that were given since then are lost: give them again.");
     Ok(())
+}
+
+async fn care(what: StoreCommand, flags: Flags) -> ExitCode {
+    let (StoreCommand::Check { place } | StoreCommand::Copy { place, .. }) = &what;
+    let config = match Config::resolve(flags.at(place.clone())) {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    let done = match what {
+        StoreCommand::Check { .. } => check_store(&config).await,
+        StoreCommand::Copy { to, .. } => match StoreAt::read(to) {
+            Ok(to) => copy_store(&config, &to).await,
+            Err(error) => return fail(&error),
+        },
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn check_store(config: &Config) -> Result<ExitCode, CareError> {
+    let checked = store_care::check(config).await?;
+    println!(
+        "{} devices, {} gateways, {} campaigns, {} events, {} releases",
+        checked.devices, checked.gateways, checked.campaigns, checked.events, checked.releases
+    );
+    for finding in &checked.findings {
+        println!("{finding}");
+    }
+    match checked.findings.len() {
+        0 => println!("All can be read, and every image is whole."),
+        FINDINGS_MAX => println!("And perhaps more."),
+        _ => {}
+    }
+    Ok(if checked.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn copy_store(config: &Config, to: &StoreAt) -> Result<ExitCode, CareError> {
+    let say = |copied: &Copied| eprintln!("{}: {} rows, the same in both", copied.table, copied.rows);
+    let (copied, aside) = store_care::copy(config, to, say).await?;
+    let rows: u64 = copied.iter().map(|copied| copied.rows).sum();
+    println!("{rows} rows in {} tables are copied, and read back the same.", copied.len());
+    println!("What was copied is {} now; remove it once all is well.", aside.display());
+    println!("Start the server with --store and the URL that --to had, and the same data folder.");
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn serve(flags: Flags) -> ExitCode {
