@@ -9,6 +9,7 @@ declare -A package=(
     [clang]=clang [cmake]=cmake [make]=make [cc]=gcc [git]=git
     [coap-client-openssl]=libcoap3-bin [coap-client-gnutls]=libcoap3-bin
     [mosquitto]=mosquitto [mosquitto_pub]=mosquitto-clients
+    [psql]=postgresql
     [python3]=python3 [pip]=python3-pip [valgrind]=valgrind
     [coap-client-notls]=libcoap3-bin [tshark]=tshark [javac]=default-jdk-headless [mvn]=maven
     [qemu-system-arm]=qemu-system-arm [arm-none-eabi-nm]=binutils-arm-none-eabi [arm-none-eabi-gcc]=gcc-arm-none-eabi
@@ -50,7 +51,9 @@ want_python() {
 check_rust
 case "${1:-build}" in
 build) ;;
-test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitto_pub
+test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitto_pub; want psql
+    # Its programs are in a folder of its version, which is in nobody's path.
+    command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
 bench) want valgrind
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;

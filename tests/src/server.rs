@@ -69,6 +69,16 @@ impl Server {
             launch_until_ready(&self.data, &self.log, (coaps, http), &self.extra);
     }
 
+    /// Starts it again with other further flags.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not become ready.
+    pub fn restart_with(&mut self, extra: &[&str]) {
+        self.extra = extra.iter().map(|flag| (*flag).to_owned()).collect();
+        self.restart();
+    }
+
     /// Asks it to end and waits until it has.
     pub fn stop(&mut self) -> ExitStatus {
         self.program.terminate();

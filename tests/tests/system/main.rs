@@ -31,6 +31,7 @@ mod mqtt_faults;
 mod operators;
 mod places;
 mod plain;
+mod postgres;
 mod raw_gateways;
 mod readings;
 mod reports;
