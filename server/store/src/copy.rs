@@ -95,7 +95,9 @@ async fn copy_table(
     let mut found = sqlx::query(AssertSqlSafe(text.clone())).fetch(source);
     while let Some(row) = found.try_next().await.map_err(|cause| failed(name, cause))? {
         let row = read_source(&row, &columns).map_err(|cause| failed(name, cause))?;
-        row.iter().for_each(|value| value.add_to(&mut hash));
+        for value in &row {
+            value.add_to(&mut hash);
+        }
         rows += 1;
         bytes += row.iter().map(Value::bytes).sum::<usize>();
         waiting.push(row);
@@ -152,7 +154,9 @@ async fn digest_of_target(
     let mut found = sqlx::query(AssertSqlSafe(text.to_owned())).fetch(target);
     while let Some(row) = found.try_next().await.map_err(|cause| failed(table, cause))? {
         let row = read_target(&row, columns).map_err(|cause| failed(table, cause))?;
-        row.iter().for_each(|value| value.add_to(&mut hash));
+        for value in &row {
+            value.add_to(&mut hash);
+        }
         rows += 1;
     }
     Ok((rows, hash.finalize().into()))

@@ -7,6 +7,11 @@
 //!
 //! What must hold for every back end is in the module `conformance`, behind the feature of that name.
 
+#![expect(
+    clippy::duplicate_mod,
+    reason = "sql/ is compiled once for each data base: the types of its statements differ, their text does not"
+)]
+
 pub mod bounds;
 pub mod campaign;
 pub mod catalogue;
