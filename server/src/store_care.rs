@@ -254,7 +254,7 @@ impl Look<'_> {
         match images.get(digest).await {
             Ok(_) => {}
             Err(ImageError::Missing) => {
-                self.find(format!("{name}: its image is not there; publish it again"))
+                self.find(format!("{name}: its image is not there; publish it again"));
             }
             Err(ImageError::Damaged { .. }) => {
                 self.find(format!("{name}: its image is damaged; publish it again"));
