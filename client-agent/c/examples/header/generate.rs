@@ -1,4 +1,5 @@
 //! The header, made from the sources of the interface.
+#![expect(clippy::expect_used, reason = "whoever runs it reads why it stops")]
 
 use std::path::{Path, PathBuf};
 
@@ -17,7 +18,7 @@ pub(crate) fn header() -> Vec<u8> {
     let config = cbindgen::Config::from_file(here.join("cbindgen.toml")).expect("a configuration");
     let builder = cbindgen::Builder::new().with_config(config);
     let sources = ["types.rs", "functions.rs"].map(|name| here.join("src/abi").join(name));
-    let bindings = sources.iter().fold(builder, |builder, source| builder.with_src(source)).generate();
+    let bindings = sources.iter().fold(builder, cbindgen::Builder::with_src).generate();
     let mut header = Vec::new();
     bindings.expect("sources that can be read").write(&mut header);
     header
