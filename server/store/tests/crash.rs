@@ -4,15 +4,15 @@
 #![expect(clippy::unwrap_used, reason = "this is a test without the harness that the lint knows")]
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use bellwether_decide::campaign::event::EventKind;
 use bellwether_decide::identity::IdentityState;
-use bellwether_store::SqliteStore;
+use bellwether_store::conformance::instance::Instance;
 use bellwether_store::conformance::sample::{device, endpoint, event, identity, tenant};
-use bellwether_store::device::{Devices, Transition};
-use bellwether_store::ledger::{Ledger, Scope};
+use bellwether_store::device::Transition;
+use bellwether_store::ledger::Scope;
+use bellwether_store::{PostgresStore, SqliteStore, Store};
 
 const WRITER: &str = "write-until-killed";
 
@@ -23,16 +23,28 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();
     let runtime = tokio::runtime::Runtime::new().unwrap();
     match &arguments[1..] {
-        [mode, path] if mode == WRITER => runtime.block_on(write(Path::new(path))),
+        [mode, place] if mode == WRITER => runtime.block_on(write(place)),
         arguments if arguments.iter().any(|argument| argument == "--list") => {}
-        _ => runtime.block_on(rounds()),
+        _ => {
+            let folder = tempfile::tempdir().unwrap();
+            runtime.block_on(rounds(&folder.path().join("bellwether.db").display().to_string()));
+            runtime.block_on(rounds(&Instance::start(true).database()));
+        }
     }
     ExitCode::SUCCESS
 }
 
+async fn open(place: &str) -> Box<dyn Store> {
+    if place.starts_with("postgres://") {
+        Box::new(PostgresStore::open(place).await.unwrap())
+    } else {
+        Box::new(SqliteStore::open(place.as_ref()).await.unwrap())
+    }
+}
+
 /// Advances one identity by transitions with an event each, and prints the revision of each that was acknowledged.
-async fn write(path: &Path) {
-    let store = SqliteStore::open(path).await.unwrap();
+async fn write(place: &str) {
+    let store = open(place).await;
     let (tenant, id) = (tenant(), endpoint("lamp-1"));
     let mut state = store.identity(&tenant, &id).await.unwrap().unwrap().state;
     loop {
@@ -50,24 +62,22 @@ async fn write(path: &Path) {
     }
 }
 
-async fn rounds() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bellwether.db");
-    let store = SqliteStore::open(&path).await.unwrap();
+async fn rounds(place: &str) {
+    let store = open(place).await;
     store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
     store.close().await;
     for acknowledgements in ROUNDS {
-        let last = kill_after(&path, acknowledgements);
-        check(&path, last).await;
+        let last = kill_after(place, acknowledgements);
+        check(place, last).await;
         println!("killed after revision {last}: nothing acknowledged is lost");
     }
 }
 
 /// Runs the writer, kills it after so many acknowledgements, and returns the last one that came through.
-fn kill_after(path: &PathBuf, acknowledgements: u64) -> u64 {
+fn kill_after(place: &str, acknowledgements: u64) -> u64 {
     let mut writer = Command::new(std::env::current_exe().unwrap())
         .arg(WRITER)
-        .arg(path)
+        .arg(place)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -84,8 +94,8 @@ fn kill_after(path: &PathBuf, acknowledgements: u64) -> u64 {
 }
 
 /// Opens the store as the killed writer left it and compares it with what was acknowledged.
-async fn check(path: &Path, last: u64) {
-    let store = SqliteStore::open(path).await.unwrap();
+async fn check(place: &str, last: u64) {
+    let store = open(place).await;
     let state = store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state;
     // One step may have been written whose acknowledgement did not come through.
     assert!((last..=last + 1).contains(&state.revision), "{} of {last} acknowledged", state.revision);
