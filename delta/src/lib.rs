@@ -2,7 +2,7 @@
 //!
 //! A patch turns a *base* image that a device runs into the *target* image. [`Patcher`] takes the patch in
 //! pieces of any size, reads the base where it needs it, and gives the target out in order. It is `no_std`,
-//! allocates nothing, and is a value of less than 8 KiB ([`ram_bytes`]), whatever the images' sizes.
+//! allocates nothing, and is a value of at most 8 KiB ([`ram_bytes`]; [`PatcherOf`] of 4 or 16), whatever the images' sizes.
 //!
 //! ```
 //! # #[cfg(feature = "make")] {
@@ -23,10 +23,17 @@
 //!
 //! # After a power cut
 //!
-//! A patcher keeps nothing in flash. Applying is deterministic: the same patch over the same base gives the
-//! same bytes at the same place, so a device starts again with the patch's first byte, and its sink may skip
-//! what the slot already holds. That costs the transfer of a delta, which is small by its nature, and saves
-//! writing kilobytes of state beside every page of the image.
+//! With a slot for each image a patcher need keep nothing in flash: the same patch over the same base gives the same bytes
+//! at the same place, so a device starts again with the patch's first byte, and its sink may skip what the slot already
+//! holds. Or it stops after any [`OUT_BYTES`] ([`PatcherOf::push_page`]), writes itself down
+//! ([`PatcherOf::checkpoint`], [`checkpoint_bytes`]) and goes on from there ([`PatcherOf::resume`]), without what came
+//! of the patch before.
+//!
+//! # One slot
+//!
+//! A patch that was made for it takes the place of its base, page by page ([`Slot`], [`PatcherOf::push_in_place`]): pages of
+//! the base are kept in a few spare ones as long as the patch may need them, and a checkpoint is saved before each page.
+//! Whatever write the power goes in, [`PatcherOf::resume_in_place`] goes on from the newest whole one.
 //!
 //! # What is trusted
 //!

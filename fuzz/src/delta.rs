@@ -114,7 +114,7 @@ pub(crate) fn honest_seeds() -> Vec<Vec<u8>> {
 }
 
 /// Images like firmware's: words that count up, runs, text, and edits of them.
-fn pairs() -> Vec<(Vec<u8>, Vec<u8>)> {
+pub(crate) fn pairs() -> Vec<(Vec<u8>, Vec<u8>)> {
     let words: Vec<u8> = (0_u32..120).flat_map(|at| (0x2000_0000 + at * 4).to_le_bytes()).collect();
     let mut moved = words.clone();
     moved.splice(40..40, *b"a new function");

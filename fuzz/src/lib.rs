@@ -18,6 +18,7 @@ mod cbor;
 mod coap;
 pub mod corpus;
 mod delta;
+mod delta_modes;
 #[cfg(feature = "services")]
 mod door;
 #[cfg(feature = "services")]

@@ -2,7 +2,7 @@
 
 #[cfg(feature = "services")]
 use crate::{backup, door, dormant, dtls, gateway, json, store};
-use crate::{cbor, coap, delta, flash, image, lwm2m, manifest, message, sealed, vector};
+use crate::{cbor, coap, delta, delta_modes, flash, image, lwm2m, manifest, message, sealed, vector};
 
 /// One parser, or one walk over several, and what must hold for it.
 pub struct Target {
@@ -58,6 +58,9 @@ pub static TARGETS: &[Target] = &[
     target!("unwrapped", sealed::unwrapped, sealed::unwrapped_seeds, 512),
     target!("delta_hostile", delta::hostile, delta::hostile_seeds, 4096),
     target!("delta_honest", delta::honest, delta::honest_seeds, 4096),
+    target!("delta_in_place", delta_modes::in_place, delta_modes::in_place_seeds, 4096),
+    target!("delta_checkpoint", delta_modes::checkpoint, delta_modes::checkpoint_seeds, 4096),
+    target!("delta_change", delta_modes::change, delta_modes::change_seeds, 2048),
     target!("lwm2m_body", lwm2m::body, lwm2m::body_seeds, 2048),
     target!("tlv_structure", lwm2m::tlv_structure, lwm2m::body_seeds, 2048),
     target!("text", lwm2m::text, lwm2m::text_seeds, 512),

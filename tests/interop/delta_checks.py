@@ -13,15 +13,23 @@ import delta_fields as fields
 
 LOAD = 0x08000000
 
+MODES = {
+    "4 KiB": "--profile 4",
+    "8 KiB": "--profile 8 --full-digests",
+    "16 KiB": "--profile 16",
+    "in place, 1 page": "--profile 8 --in-place 1 --page-size 256",
+    "in place, 3 pages": "--profile 4 --in-place 3 --page-size 512",
+}
+
 
 def check(rows, binaries, scratch):
     """A row for each pair and profile."""
     folder = scratch / "delta"
     folder.mkdir(parents=True, exist_ok=True)
     for name, old, new in pairs():
-        for kib in ("4", "8", "16"):
-            with rows.row("FORMAT.md in Python", "1", f"delta of {name}, {kib} KiB") as row:
-                patch = made(binaries, folder, old, new, kib)
+        for mode, options in MODES.items():
+            with rows.row("FORMAT.md in Python", "1", f"delta of {name}, {mode}") as row:
+                patch = made(binaries, folder, old, new, options)
                 if delta_decoder.Patch(old, patch).apply() != new:
                     raise AssertionError("the decoder makes another image")
                 row["detail"] = f"{len(patch)} bytes for {len(new)}"
@@ -29,13 +37,13 @@ def check(rows, binaries, scratch):
         altered(binaries, folder)
 
 
-def made(binaries, folder, old, new, kib):
+def made(binaries, folder, old, new, options):
     """Makes a patch by our command."""
     paths = [folder / name for name in ("old", "new", "patch")]
     for path, content in zip(paths, (old, new)):
         path.write_bytes(content)
     paths[2].unlink(missing_ok=True)
-    words = [binaries / "bellwether", "delta", "make", "--as", "flat", "--profile", kib, *paths]
+    words = [binaries / "bellwether", "delta", "make", "--as", "flat", *options.split(), *paths]
     subprocess.run(words, check=True, capture_output=True, timeout=120)
     return paths[2].read_bytes()
 
@@ -43,7 +51,7 @@ def made(binaries, folder, old, new, kib):
 def altered(binaries, folder):
     """Alters, cuts and lengthens a patch; no other image may come of it, by either decoder."""
     _, old, new = next(pairs())
-    patch = made(binaries, folder, old, new, "8")
+    patch = made(binaries, folder, old, new, MODES["8 KiB"])
     changed = [patch[:at] + bytes([patch[at] ^ 0x10]) + patch[at + 1:] for at in range(0, len(patch), len(patch) // 12)]
     for one in [*changed, patch[:-3], patch + b"more"]:
         (folder / "altered").write_bytes(one)

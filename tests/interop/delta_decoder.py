@@ -47,13 +47,21 @@ class Header:
         self.patch, self.at = patch, 0
         first, tables = self.take(2)
         options = self.take(1)[0] if first & 16 else 0
-        if first >> 5 != VERSION or options & ~1 or first & 7 >= len(fields.ARCHITECTURES) or tables >> 6 not in WORDS:
+        if first >> 5 != VERSION or options & ~3 or first & 7 >= len(fields.ARCHITECTURES) or tables >> 6 not in WORDS:
             raise Malformed("the header is of another version")
         self.architecture = fields.ARCHITECTURES[first & 7]
         self.words = WORDS[tables >> 6]
         self.has_few = tables >> 6 == 0
         self.literals = LITERALS[tables >> 3 & 7]
         self.substitution_bits = 6 + (tables & 7) if tables & 7 else 0
+        self.page_bits = self.spare_pages = self.block_bits = None
+        if options & 2:
+            sizes, self.spare_pages = self.take(2)
+            self.page_bits = 8 + (sizes >> 4)
+            if sizes & 15:
+                self.block_bits = self.page_bits + (sizes & 15) - 1
+            if self.spare_pages == 0 or self.page_bits + (sizes & 15) > 28:
+                raise Malformed("the pages are out of bounds")
         digest_bytes = 32 if options & 1 else DIGEST_BYTES
         self.base_digest, self.target_digest = self.take(digest_bytes), self.take(digest_bytes)
         size = self.number()
@@ -309,6 +317,27 @@ def moved_to_front(items, at, value):
     items.insert(0, value)
 
 
+def blocks(header):
+    """Starts and ends of the pieces of the target that are made from low to high, the one that is made first at the end."""
+    size = header.target_size
+    if header.block_bits is None:
+        return [(0, size)]
+    step = 1 << header.block_bits
+    return [(start, min(start + step, size)) for start in range(0, max(size, 1), step)]
+
+
+def page_numbers(header):
+    """Per page of the target, how many are made before it."""
+    if header.page_bits is None:
+        return []
+    pages = [page for start, end in reversed(blocks(header))
+             for page in range(start >> header.page_bits, -(-end >> header.page_bits))]
+    numbers = [0] * len(pages)
+    for number, page in enumerate(pages):
+        numbers[page] = number
+    return numbers
+
+
 class Patch:
     """A patch being applied."""
 
@@ -317,7 +346,11 @@ class Patch:
         header = self.header
         if len(base) != header.base_size or not hashlib.sha256(base).digest().startswith(header.base_digest):
             raise Malformed("the base is not the one that the patch is for")
-        self.base, self.target = base, bytearray()
+        self.base, self.target = base, bytearray(header.target_size)
+        self.blocks = blocks(header)
+        self.position, self.block_end = self.blocks.pop()
+        self.block_start = self.position
+        self.numbers = page_numbers(header)
         self.coder = Coder(patch[header.at:])
         self.architecture = header.architecture
         self.words = [EVEN] * header.words
@@ -347,12 +380,18 @@ class Patch:
     def apply(self):
         size = self.header.target_size
         literals, copying = 0, None
-        while len(self.target) < size:
-            if copying and copying[0] == "base" and copying[1] == self.header.base_size:
+        ends = {"base": self.header.base_size, "target": size}
+        while True:
+            if self.position == self.block_end:
+                if not self.blocks:
+                    break
+                self.begin_block()
+                copying, literals = None, 0
+            if copying and copying[1] == ends[copying[0]]:
                 self.end_copy(*copying[:2])
                 copying, literals = None, 0
             if copying is None:
-                slot = FLOW_AT + min(literals, 15) * 2 + (len(self.target) & 1)
+                slot = FLOW_AT + min(literals, 15) * 2 + (self.position & 1)
                 if self.chance(slot, 13):
                     self.literal()
                     literals += 1
@@ -360,7 +399,7 @@ class Patch:
                 copying = (*self.seek(), 0)
                 self.instruction_at = copying[1]
                 if copying[0] == "base":
-                    alignment = signed32(copying[1] - len(self.target))
+                    alignment = signed32(copying[1] - self.position)
                     known = self.alignments.index(alignment) if alignment in self.alignments else ALIGNMENTS - 1
                     moved_to_front(self.alignments, known, alignment)
             unit = self.copy(*copying)
@@ -380,7 +419,28 @@ class Patch:
     def put(self, unit):
         for byte in unit:
             self.latest = (self.latest << 8 | byte) & 0xFFFFFFFFFFFFFFFF
-        self.target += unit
+        self.target[self.position:self.position + len(unit)] = unit
+        self.position += len(unit)
+
+    # Blocks and pages
+
+    def begin_block(self):
+        self.block_start, self.block_end = self.blocks.pop()
+        self.position = self.block_start
+        self.base_end = self.position + self.alignments[0] & M32
+
+    def is_there(self, at):
+        """Whether the page of a byte of the base is there now."""
+        bits = self.header.page_bits
+        if bits is None or at >> bits >= len(self.numbers):
+            return True
+        return self.numbers[at >> bits] + self.header.spare_pages > self.numbers[self.position >> bits]
+
+    def stretch(self, at):
+        """What is made of the target around a place."""
+        if at < self.block_end:
+            return self.block_start, self.position
+        return self.block_end, self.header.target_size
 
     # Decisions
 
@@ -442,11 +502,11 @@ class Patch:
     # Literals
 
     def literal(self):
-        position, unit = len(self.target), self.architecture.literal_bytes
-        is_whole = position % unit == 0 and self.header.target_size - position >= unit
+        position, unit = self.position, self.architecture.literal_bytes
+        is_whole = position % unit == 0 and self.block_end - position >= unit
         length = unit if is_whole else 1
         beside_at = position + self.alignments[0] & M32
-        beside = self.base[beside_at:beside_at + 8].ljust(8, b"\0") if beside_at < len(self.base) else bytes(8)
+        beside = self.view("base", beside_at)[4:12] if beside_at < len(self.base) else bytes(8)
         before = self.latest
         if is_whole and unit > 1:
             # The latest bytes in the order in which units are coded: each unit turned round.
@@ -487,16 +547,17 @@ class Patch:
     # Where copies come from
 
     def seek(self):
-        position = len(self.target)
+        position = self.position
         guesses = self.guesses()
         after_gap = int(self.copy_end != position)
         for index, guess in enumerate(guesses):
             if self.chance(SEEK_AT + index * 2 + after_gap, 13):
                 return "base", guess
         if self.chance(SEEK_AT + (ALIGNMENTS + 2) * 2 + after_gap, 13):
-            at = position - self.number(self.slots.own_number) - 1
-            if at < 0:
-                raise Malformed("it copies from before the target")
+            distance, behind = self.number(self.slots.own_number), position - self.block_start
+            at = position - 1 - distance if distance < behind else self.block_end + distance - behind
+            if at >= self.header.target_size:
+                raise Malformed("it copies from outside the target")
             return "target", at
         expected = position + self.alignments[0]
         at = expected + unzigzag(self.number(self.slots.seek_number)) & M32
@@ -505,7 +566,7 @@ class Patch:
         return "base", at
 
     def guesses(self):
-        position, header = len(self.target), self.header
+        position, header = self.position, self.header
         places = [self.base_end] + [position + alignment & M32 for alignment in self.alignments]
         address = header.of_target(position)
         moved = self.anchors.moved_to(address)
@@ -521,19 +582,26 @@ class Patch:
 
     def end_copy(self, origin, at):
         if origin == "base":
-            self.base_end, self.copy_end = at, len(self.target)
+            self.base_end, self.copy_end = at, self.position
 
     # Copies
 
-    def view(self, image, at):
-        """Four bytes before a place and twelve from it on, zeros outside the image."""
-        first = max(at - 4, 0)
-        return bytes(4 - (at - first)) + bytes(image[first:at + 12]).ljust(16 - 4 + at - first, b"\0")
+    def view(self, origin, at):
+        """Four bytes before a place and twelve from it on, zeros for what is not there."""
+        if origin == "base":
+            image, (start, end) = self.base, (0, len(self.base))
+            if self.header.page_bits is not None:
+                return bytes(image[place] if start <= place < end and self.is_there(place) else 0
+                             for place in range(at - 4, at + 12))
+        else:
+            image, (start, end) = self.target, self.stretch(at)
+        first, last = max(at - 4, start), min(at + 12, end)
+        return (bytes(first - (at - 4)) + bytes(image[first:last])).ljust(16, b"\0")
 
     def copy(self, origin, at, length):
-        position, header = len(self.target), self.header
-        image = self.base if origin == "base" else self.target
-        view = self.view(image, at)
+        position, header = self.position, self.header
+        end = header.base_size if origin == "base" else self.stretch(at)[1]
+        view = self.view(origin, at)
         if origin == "base" and 8 <= length < 16:
             address = header.of_base(at - length)
             if not self.anchors.told(address)[3]:
@@ -545,7 +613,7 @@ class Patch:
             self.instruction_start, self.operation = at, operation(self.architecture, data)
         here = header.of_base(at) if origin == "base" else header.of_target(at)
         field = self.recognise(data, at, here, is_instruction)
-        if field and field[1] > min(header.target_size - position, len(image) - at):
+        if field and field[1] > min(self.block_end - position, end - at):
             field = None
         unit = self.field(origin, field, view, at, here, length) if field else self.copied(origin, view, at, length > 0)
         if unit is not None:
@@ -562,7 +630,7 @@ class Patch:
         return (fields.POINTER, 4, value) if is_pointer else None
 
     def copied(self, origin, view, at, may_end):
-        byte, position = view[4], len(self.target)
+        byte, position = view[4], self.position
         places = self.places(origin, view, at)
         difference, source = self.expected(places)
         if self.hit(byte + difference & 0xFF, source, at):
@@ -588,15 +656,15 @@ class Patch:
         slots = self.slots
         key = self.operation << 2 | at - self.instruction_start & 3
         operation_at = slots.operation + ((key * 0x9E3779B1 & M32) >> slots.operation_shift)
-        key = guess << 2 | len(self.target) & 3
+        key = guess << 2 | self.position & 3
         byte_at = slots.byte + ((key * 0x9E3779B1 & M32) >> slots.byte_shift)
         return self.mixed(slot, [operation_at, byte_at], self.hit_weights[7 if source else run], 7, 1000)
 
     def ends(self):
-        return self.chance(END_AT + (self.misses & 3) + 4 * (len(self.target) & 1), 13)
+        return self.chance(END_AT + (self.misses & 3) + 4 * (self.position & 1), 13)
 
     def missed(self, byte, difference, source):
-        lane = len(self.target) & 3
+        lane = self.position & 3
         if difference and self.chance(DIFFERENCE_AT + 16 + source, 13):
             return byte
         known = self.differences[lane]
@@ -678,7 +746,7 @@ class Patch:
 
     def candidates(self, origin, field, here, length):
         kind, _, target = field
-        header, position = self.header, len(self.target)
+        header, position = self.header, self.position
         movements = []
 
         def add(movement):
@@ -714,7 +782,7 @@ class Patch:
     def settled(self, origin, field, view, movement, index):
         kind, size, target = field
         unit = fields.relocated(self.architecture, kind, view[4:12], target + movement & M32,
-                                self.header.of_target(len(self.target)))[:size]
+                                self.header.of_target(self.position))[:size]
         self.run += 1
         self.misses = self.misses << 1 & M32
         if origin == "target":

@@ -4,15 +4,17 @@
 
 use std::vec::Vec;
 
+use super::Pair;
 use super::matches;
 use super::parse::{self, Costs, Images, Piece};
 use crate::order::{Layout, Order};
 
 /// Returns the two layouts under which the fewest bytes that would be copied are gone by then, the better one first.
-pub(super) fn likeliest(base: &[u8], target: &[u8], masked: &[u8], layout: Layout) -> Vec<Layout> {
+pub(super) fn likeliest(pair: Pair<'_>, masked: &[u8], layout: Layout) -> Vec<Layout> {
+    let Pair { base, target, watch, .. } = pair;
     let order = |layout| Order { base_size: base.len() as u32, target_size: target.len() as u32, layout };
     let free = order(None);
-    let images = Images { base, target, masked, order: free };
+    let images = Images { base, target, masked, order: free, watch };
     let mut seeds = Vec::new();
     parse::add_seeds(&images, matches::find(masked, base.len() as u32, &images.order), &mut seeds);
     let pieces = parse::parse(&images, &seeds, &Costs::TRIED[0]);

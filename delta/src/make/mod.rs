@@ -10,6 +10,7 @@ mod parse;
 mod simulated;
 mod suffixes;
 mod symbolic;
+mod watch;
 mod writer;
 
 use std::vec::Vec;
@@ -19,6 +20,7 @@ use thiserror::Error;
 pub use explain::{Explanation, explain};
 pub use simulated::SimulatedSlot;
 pub use symbolic::{MergeError, Symbolic};
+pub use watch::Watch;
 
 use crate::digest::ImageDigest;
 use crate::fields::Architecture;
@@ -68,6 +70,9 @@ pub enum MakeError {
         /// Size of the image.
         bytes: usize,
     },
+    /// Whoever watches ended it.
+    #[error("making the patch was ended")]
+    Ended,
 }
 
 /// Makes the patch that turns `base` into `target`, with 8 KiB for the applier.
@@ -87,17 +92,35 @@ pub fn make(base: &[u8], target: &[u8]) -> Result<Patch, MakeError> {
 ///
 /// [`MakeError::ImageTooLarge`].
 pub fn make_with(base: &[u8], target: &[u8], options: Options) -> Result<Patch, MakeError> {
+    make_watched(base, target, options, &Watch::nobody())
+}
+
+/// Makes the patch that turns `base` into `target`, while somebody watches.
+///
+/// # Errors
+///
+/// [`MakeError`].
+pub fn make_watched(
+    base: &[u8],
+    target: &[u8],
+    options: Options,
+    watch: &Watch<'_>,
+) -> Result<Patch, MakeError> {
     for bytes in [base.len(), target.len()] {
         if bytes > IMAGE_BYTES_MAX as usize {
             return Err(MakeError::ImageTooLarge { bytes });
         }
     }
     let guess = options.architecture.unwrap_or_else(|| detect::architecture(base));
-    let made = layouts(base, target, guess, options)
+    let pair = Pair { base, target, options, watch };
+    let made = layouts(pair, guess)
         .into_iter()
-        .map(|in_place| Division::likeliest(base, target, guess, Options { in_place, ..options }).best());
+        .map(|in_place| Division::likeliest(pair.in_place(in_place), guess).best());
     let (architecture, Written { bytes, spent, .. }) =
         made.min_by_key(|(_, written)| written.bytes.len()).unwrap_or_default();
+    if watch.is_ended() {
+        return Err(MakeError::Ended);
+    }
     Ok(Patch {
         algorithm: Algorithm::FIELDS,
         parameters: Vec::new(),
@@ -109,12 +132,28 @@ pub fn make_with(base: &[u8], target: &[u8], options: Options) -> Result<Patch, 
 }
 
 /// Ways to lay the images out in a slot that they share; the one way there is where they do not.
-fn layouts(base: &[u8], target: &[u8], guess: Architecture, options: Options) -> Vec<Option<Layout>> {
-    let Some(layout) = options.in_place else {
+fn layouts(pair: Pair<'_>, guess: Architecture) -> Vec<Option<Layout>> {
+    let Some(layout) = pair.options.in_place else {
         return Vec::from([None]);
     };
-    let masked = Maker::new(base, target, (guess, false), options).masked();
-    layouts::likeliest(base, target, &masked, layout).into_iter().map(Some).collect()
+    let masked = Maker::new(pair, (guess, false)).masked();
+    layouts::likeliest(pair, &masked, layout).into_iter().map(Some).collect()
+}
+
+/// What a patch is made of, how, and who watches.
+#[derive(Clone, Copy)]
+struct Pair<'a> {
+    base: &'a [u8],
+    target: &'a [u8],
+    options: Options,
+    watch: &'a Watch<'a>,
+}
+
+impl Pair<'_> {
+    /// The same, in this layout.
+    fn in_place(self, in_place: Option<Layout>) -> Self {
+        Self { options: Options { in_place, ..self.options }, ..self }
+    }
 }
 
 /// One pair of images under one guess of what they are.
@@ -122,15 +161,12 @@ struct Maker<'a> {
     base: &'a [u8],
     target: &'a [u8],
     header: Header,
+    watch: &'a Watch<'a>,
 }
 
 impl<'a> Maker<'a> {
-    fn new(
-        base: &'a [u8],
-        target: &'a [u8],
-        (architecture, pointers_first): (Architecture, bool),
-        options: Options,
-    ) -> Self {
+    fn new(pair: Pair<'a>, (architecture, pointers_first): (Architecture, bool)) -> Self {
+        let Pair { base, target, options, watch } = pair;
         let space = detect::space(base, target, architecture).settled(base.len() as u32);
         let header = Header {
             architecture,
@@ -142,7 +178,7 @@ impl<'a> Maker<'a> {
             space: Space { pointers_first, ..space },
             layout: options.in_place,
         };
-        Self { base, target, header }
+        Self { base, target, header, watch }
     }
 
     /// Both images with their fields masked.
@@ -154,7 +190,8 @@ impl<'a> Maker<'a> {
     }
 
     fn written(&self, pieces: &[Piece]) -> Written {
-        writer::write(&self.header, self.base, self.target, pieces)
+        self.watch.step();
+        writer::write(&self.header, self.base, self.target, pieces, self.watch)
     }
 }
 
@@ -171,8 +208,8 @@ struct Division<'a> {
 
 impl<'a> Division<'a> {
     /// Divides under a guess, and under others that would make less of the same pieces.
-    fn likeliest(base: &'a [u8], target: &'a [u8], guess: Architecture, options: Options) -> Self {
-        let of = |guess| Maker::new(base, target, guess, options);
+    fn likeliest(pair: Pair<'a>, guess: Architecture) -> Self {
+        let of = |guess| Maker::new(pair, guess);
         let mut best = Self::new(of((guess, false)), Vec::new());
         if matches!(guess, Architecture::Thumb | Architecture::RiscV) {
             let maker = of((guess, true));
@@ -197,7 +234,8 @@ impl<'a> Division<'a> {
     fn new(maker: Maker<'a>, mut seeds: Vec<Seed>) -> Self {
         let (masked, costs, order) = (maker.masked(), Costs::TRIED[0], maker.header.order());
         let matches = matches::find(&masked, maker.header.base_size, &order);
-        let images = Images { base: maker.base, target: maker.target, masked: &masked, order };
+        let images =
+            Images { base: maker.base, target: maker.target, masked: &masked, order, watch: maker.watch };
         parse::add_seeds(&images, matches, &mut seeds);
         let pieces = parse::parse(&images, &seeds, &costs);
         let written = maker.written(&pieces);
@@ -232,7 +270,7 @@ impl<'a> Division<'a> {
     /// Divides the target at other costs; says whether the patch is shorter.
     fn try_costs(&mut self, costs: Costs) -> bool {
         let (base, target, order) = (self.maker.base, self.maker.target, self.maker.header.order());
-        let images = Images { base, target, masked: &self.masked, order };
+        let images = Images { base, target, masked: &self.masked, order, watch: self.maker.watch };
         let pieces = parse::parse(&images, &self.seeds, &costs);
         let written = self.maker.written(&pieces);
         let is_shorter = written.bytes.len() < self.written.bytes.len();

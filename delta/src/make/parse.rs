@@ -15,6 +15,7 @@ use std::vec::Vec;
 
 use super::bits;
 use super::matches::Match;
+use super::watch::{LOOK_STEPS, Watch};
 use crate::order::Order;
 
 /// A piece of the target.
@@ -34,6 +35,7 @@ pub(crate) struct Images<'a> {
     pub(crate) masked: &'a [u8],
     /// What is there of the base while the target is made.
     pub(crate) order: Order,
+    pub(crate) watch: &'a Watch<'a>,
 }
 
 /// Costs in 256ths of a bit.
@@ -124,6 +126,9 @@ pub(crate) fn parse(images: &Images<'_>, seeds: &[Seed], costs: &Costs) -> Vec<P
     let block_bytes = images.order.block_bytes().unwrap_or(u32::MAX) as usize;
     let mut next = 0;
     for (at, &literal_cost) in literal_costs.iter().enumerate() {
+        if at % LOOK_STEPS == 0 && !images.watch.look() {
+            return Vec::new();
+        }
         if at > 0 && at % block_bytes == 0 {
             walk.begin_block(here);
         }

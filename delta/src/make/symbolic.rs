@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::parse::Piece;
 use super::writer::Slices;
-use super::{MakeError, Maker, Options, Patch, make_with};
+use super::{MakeError, Maker, Options, Pair, Patch, Watch, make_with};
 use crate::PatchError;
 use crate::codec::{Codec, Source, Unknown, View};
 use crate::coder::{Coder, Decoder, Reading, START_BYTES, Subject};
@@ -149,9 +149,10 @@ impl Symbolic {
 
     /// Makes the patch that copies as the change does, but for what is copied within the target.
     fn kept(&self, base: &[u8], target: &[u8], options: Options, architecture: Architecture) -> Patch {
-        let pieces = self.pieces();
+        let (pieces, watch) = (self.pieces(), Watch::nobody());
         let written = [false, true].map(|pointers_first| {
-            Maker::new(base, target, (architecture, pointers_first), options).written(&pieces)
+            Maker::new(Pair { base, target, options, watch: &watch }, (architecture, pointers_first))
+                .written(&pieces)
         });
         let [one, other] = written;
         let shorter = if other.bytes.len() < one.bytes.len() { other } else { one };

@@ -15,6 +15,7 @@ use super::bits;
 use super::census::Census;
 use super::detect::bytes_at;
 use super::parse::Piece;
+use super::watch::{LOOK_STEPS, Watch};
 
 /// What was written, and the bytes that each subject took.
 #[derive(Default)]
@@ -25,14 +26,25 @@ pub(crate) struct Written {
 }
 
 /// Writes the patch of a division.
-pub(crate) fn write(header: &Header, base: &[u8], target: &[u8], pieces: &[Piece]) -> Written {
+pub(crate) fn write(
+    header: &Header,
+    base: &[u8],
+    target: &[u8],
+    pieces: &[Piece],
+    watch: &Watch<'_>,
+) -> Written {
     let mut words = vec![0; header.tables.profile.words()];
     let (mut encoder, mut census) = (Encoder::new(), Census::default());
     let mut codec = Codec::new(header, &mut words);
     let pieces = fitting(&split(pieces, header.order()), header.architecture);
     let mut images = Slices { base, target };
     let mut plan = Plan { target, base_size: base.len() as u32, pieces: &pieces, at: 0 };
+    let mut steps = 0;
     while !codec.is_complete() {
+        if steps % LOOK_STEPS == 0 && !watch.look() {
+            break;
+        }
+        steps += 1;
         plan.reach(codec.position());
         let (position, before) = (codec.position(), encoder.bits);
         let step = codec.step(&mut words, &mut encoder, &mut images, &plan);
