@@ -293,3 +293,17 @@ fn bench_prints_every_profile_and_mode() {
     desk.put("pairs.tsv", "old\tnew\n");
     assert!(desk.refused("delta bench .").contains("column pair"));
 }
+
+#[test]
+fn interrupted_work_leaves_no_file() {
+    let desk = Desk::new();
+    let image: Vec<u8> =
+        (0..200_000_u32).flat_map(|at| (at.wrapping_mul(0x9e37_79b1) >> 5).to_le_bytes()).collect();
+    desk.put("old.bin", &image);
+    desk.put("new.bin", image.iter().rev().copied().collect::<Vec<u8>>());
+    let before = std::fs::read_dir(desk.folder.path()).expect("a folder").count();
+    let mut child = desk.command("delta make old.bin new.bin slow.patch").spawn().expect("the command runs");
+    let signalled = Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill runs");
+    assert!(signalled.success() && !child.wait().expect("it ends").success());
+    assert_eq!(std::fs::read_dir(desk.folder.path()).expect("a folder").count(), before);
+}

@@ -6,11 +6,12 @@ mod show;
 
 use std::convert::Infallible;
 use std::num::NonZeroU8;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_delta::format::WORDS_16;
-use bellwether_delta::make::{Options, Patch, SimulatedSlot, make_with};
+use bellwether_delta::make::{Options, Patch, SimulatedSlot, Watch, make_watched};
 use bellwether_delta::{
     Algorithm, ApplyError, Architecture, Layout, Outline, OutsideSlice, PatchError, PatcherOf, Profile,
 };
@@ -236,8 +237,18 @@ fn make(
 ) -> Result<(), Failure> {
     let (base, target) = (read_image(old, reading)?, read_image(new, reading)?);
     let patch = {
-        let _shown = working("making the patch");
-        make_with(&base, &target, options).map_err(|error| Failure::Usage(error.to_string()))?
+        let shown = Shown(making_bar());
+        let told = |share: f64| {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "a share is between 0 and 1"
+            )]
+            shown.0.set_position((share * 100.0) as u64);
+            ControlFlow::Continue(())
+        };
+        make_watched(&base, &target, options, &Watch::new(&told))
+            .map_err(|error| Failure::Usage(error.to_string()))?
     };
     // A fault of the maker must not reach a device.
     let again = apply(old, &base, out, &patch.bytes)?;
@@ -411,6 +422,12 @@ impl Drop for Shown {
     fn drop(&mut self) {
         self.0.finish_and_clear();
     }
+}
+
+fn making_bar() -> ProgressBar {
+    let bar = ProgressBar::new(100).with_style(style("making the patch {bar:30} {percent} %, {elapsed}"));
+    bar.enable_steady_tick(TICK);
+    bar
 }
 
 fn bar(size: u32) -> ProgressBar {
