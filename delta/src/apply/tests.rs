@@ -230,6 +230,21 @@ fn target_without_a_base_is_inserted_whole() {
 }
 
 #[test]
+fn base_that_is_of_no_use_costs_no_more_than_its_size() {
+    let words = |seed: u32| -> Vec<u8> {
+        let letters = (0..9000_u32).map(|at| (at ^ seed).wrapping_mul(0x9e37_79b1) >> 16);
+        letters.flat_map(|letter| [b'a' + (letter % 7) as u8, b' ']).collect()
+    };
+    let target = words(1);
+    let (full, _) = made(b"", &target);
+    for base in [words(0x5555_1234), image(7, 30_000), vec![0xff; 20_000]] {
+        let (patch, size) = made(&base, &target);
+        assert!(patch.len() <= full.len() + full.len() / 200 + 8, "{} and {} bytes", patch.len(), full.len());
+        assert_eq!(apply(&patch, &base, size, 64), Ok(target.clone()));
+    }
+}
+
+#[test]
 fn same_images_give_the_same_patch() {
     let (base, target) = (image(1, 5000), image(2, 5000));
     assert_eq!(made(&base, &target), made(&base, &target));

@@ -47,6 +47,7 @@ pub(crate) fn walk(
 
 /// Guesses the architecture: the one whose calls go most often to where others go as well.
 pub(crate) fn architecture(image: &[u8]) -> Architecture {
+    let image = &image[..image.len().min(SEEN_BYTES)];
     let mut best = (Architecture::Plain, 0.0);
     for architecture in Architecture::ALL.into_iter().skip(1) {
         let (mut count, mut targets) = (0_u32, BTreeMap::<u32, u32>::new());
@@ -135,6 +136,7 @@ fn put_segments(space: &mut Space, base: &[(u32, u32)], target: &[(u32, u32)]) {
 
 /// Votes for the address at which most pointers point to functions that are called.
 fn load_address(image: &[u8], architecture: Architecture) -> Option<u32> {
+    let image = &image[..image.len().min(SEEN_BYTES)];
     let mut called = vec![Vec::new(); 256];
     let mut seen = vec![false; image.len()];
     walk(
@@ -162,10 +164,14 @@ fn load_address(image: &[u8], architecture: Architecture) -> Option<u32> {
     pointers.sort_unstable();
     pointers.dedup();
     let mut votes = BTreeMap::<u32, u32>::new();
-    for pages in pointers.chunk_by(|one, other| one >> 20 == other >> 20).filter(|pages| pages.len() >= 12) {
+    let mut pages: Vec<&[u32]> = pointers.chunk_by(|one, other| one >> 20 == other >> 20).collect();
+    pages.retain(|pages| pages.len() >= 12);
+    // An image points into few places; where it seems to point everywhere, its bytes are no pointers.
+    pages.sort_by_key(|pages| core::cmp::Reverse(pages.len()));
+    for pages in pages.into_iter().take(PAGES_MAX) {
         let step = pages.len().div_ceil(POINTERS_MAX);
         for &pointer in pages.iter().step_by(step) {
-            for start in &called[pointer as usize & 0xff] {
+            for start in called[pointer as usize & 0xff].iter().take(CALLED_MAX) {
                 if let Some(address) = pointer.checked_sub(*start).filter(|address| *address < 0xc000_0000) {
                     *votes.entry(address).or_default() += 1;
                 }
@@ -178,6 +184,12 @@ fn load_address(image: &[u8], architecture: Architecture) -> Option<u32> {
 
 /// Pointers of one MiB that vote, at most.
 const POINTERS_MAX: usize = 2000;
+/// Bytes of an image that tell what it is; more would only take longer.
+const SEEN_BYTES: usize = 4 << 20;
+/// Pieces of one MiB whose pointers vote, at most, and functions that each of them is held against: what real images
+/// have, and a bound for bytes that only look like them.
+const PAGES_MAX: usize = 16;
+const CALLED_MAX: usize = 256;
 const VOTES_MIN: u32 = 4;
 
 /// Finds the pages of RAM that many words point into.

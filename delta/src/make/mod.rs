@@ -254,6 +254,9 @@ impl<'a> Division<'a> {
                 break;
             }
         }
+        if self.written.bytes.len() * 4 > self.maker.target.len() {
+            self.try_without_base();
+        }
         for tables in &tables_of(self.maker.header.tables.profile)[1..] {
             let kept = self.maker.header.tables;
             self.maker.header.tables = *tables;
@@ -278,6 +281,15 @@ impl<'a> Division<'a> {
             (self.costs, self.pieces, self.written) = (costs, pieces, written);
         }
         is_shorter
+    }
+
+    /// Divides the target as if there were no base: what is unrelated must not cost more than a full image.
+    fn try_without_base(&mut self) {
+        let base_size = i64::from(self.maker.header.base_size);
+        let all = self.seeds.clone();
+        self.seeds.retain(|seed| seed.is_own(base_size));
+        self.try_costs(Costs::TRIED[0]);
+        self.seeds = all;
     }
 
     /// What the costs make of each byte of the literals.

@@ -114,6 +114,13 @@ struct Last {
     alignment: i32,
 }
 
+impl Seed {
+    /// Whether what it copies is of the target.
+    pub(crate) fn is_own(self, base_size: i64) -> bool {
+        i64::from(self.target_at) + i64::from(self.alignment) >= base_size
+    }
+}
+
 const LITERAL: i32 = i32::MAX;
 
 /// Divides the target.
