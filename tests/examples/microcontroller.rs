@@ -227,19 +227,21 @@ impl Site<'_> {
 
 /// Sets what an update executed as a table.
 fn instructions(delta: &Instructions, image: &Instructions) -> String {
-    let mut text = format!("{:<34}{:>14}{:>14}\n", "instructions, all boots", "by delta", "by image");
-    let mut row = |name: &str, of: &dyn Fn(&Instructions) -> u64| {
-        text += &format!("{name:<34}{:>14}{:>14}\n", of(delta), of(image));
+    let row = |name: &str, of: &dyn Fn(&Instructions) -> u64| {
+        format!("{name:<34}{:>14}{:>14}\n", of(delta), of(image))
     };
-    row("signatures verified", &Instructions::verifications);
-    row("verify one signature", &|run| run.of_parts(&["P-256"]) / run.verifications().max(1));
-    row("hash", &|run| run.of_functions(&["sha2"]));
-    row("decrypt", &|run| run.of_functions(&["aes::", "ctr::", "ContentCipher"]));
-    row("apply the patch", &|run| run.of_parts(&["delta"]));
-    row("manifests and messages", &|run| run.of_parts(&["manifests"]));
-    row("update core", &|run| run.of_parts(&["update core"]));
-    row("all of these, and keys", &|run| run.of_parts(&UPDATE));
-    text
+    [
+        format!("{:<34}{:>14}{:>14}\n", "instructions, all boots", "by delta", "by image"),
+        row("signatures verified", &Instructions::verifications),
+        row("verify one signature", &|run| run.of_parts(&["P-256"]) / run.verifications().max(1)),
+        row("hash", &|run| run.of_functions(&["sha2"])),
+        row("decrypt", &|run| run.of_functions(&["aes::", "ctr::", "ContentCipher"])),
+        row("apply the patch", &|run| run.of_parts(&["delta"])),
+        row("manifests and messages", &|run| run.of_parts(&["manifests"])),
+        row("update core", &|run| run.of_parts(&["update core"])),
+        row("all of these, and keys", &|run| run.of_parts(&UPDATE)),
+    ]
+    .concat()
 }
 
 /// What an update needs; the other parts also wait.
