@@ -182,9 +182,14 @@ impl Core {
     /// a grant; and what was in hand before a restored store was opened may be over, with nobody left to say so.
     fn is_at_work(&self, campaign: &Campaign, track: &Track) -> bool {
         let fresh = !self.lapse().has_ended(track.since);
-        // The second of the start counts as before it: backup, restore and start may share one.
-        let known = track.since > self.started || self.restores().resync_until < self.now();
+        let known = self.is_known_since_the_start(track);
         campaign.state == CampaignState::Running && track.is_in_flight() && fresh && known
+    }
+
+    /// Tells whether a track is no older than a restored store that was opened. The second of the start counts as before it:
+    /// backup, restore and start may share one.
+    pub(crate) fn is_known_since_the_start(&self, track: &Track) -> bool {
+        track.since > self.started || self.restores().resync_until < self.now()
     }
 
     /// Tells whether a manifest may go to a device that works on another one: it is more urgent, or the same.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::campaign::plan::put_back;
+use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
@@ -62,11 +64,34 @@ impl Core {
             match send(&registration, Request::new(Method::Post, &registration.speaks.uri_path(path))).await {
                 Ok(Code::CHANGED) => tracing::info!(device = %endpoint, "told to start its new image"),
                 // It has started already, or failed meanwhile; its report is on the way and will say.
-                Ok(Code::METHOD_NOT_ALLOWED) => tracing::debug!(device = %endpoint, "has nothing to start"),
+                Ok(Code::METHOD_NOT_ALLOWED) => {
+                    tracing::debug!(device = %endpoint, "has nothing to start");
+                    if let Err(error) = core.put_back_what_is_old(&endpoint).await {
+                        tracing::error!(%error, "the ledger can't be written");
+                    }
+                }
                 Ok(answer) => tracing::info!(device = %endpoint, ?answer, "does not take Execute now"),
                 Err(reason) => tracing::info!(device = %endpoint, %reason, "Execute did not reach it"),
             }
         });
+    }
+
+    /// Puts a device that has nothing to start back to the start of campaigns of which an old backup says that its image
+    /// is there: its reports since are lost with what was there before, and it makes none again.
+    async fn put_back_what_is_old(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+        for (campaign, track) in self.store.campaigns_for(&self.tenant, endpoint).await? {
+            let waits = campaign.state == CampaignState::Running && track.stage == Stage::Decrypted;
+            if !waits || self.is_known_since_the_start(&track) {
+                continue;
+            }
+            let back = put_back((campaign.id, endpoint), track.grant, self.now(), RESTORED);
+            let tracks = [(endpoint.clone(), track)].into();
+            let decided = Progress { campaign: campaign.id, state: campaign.state, tracks };
+            let appended = self.store.append_for_unmoved(&self.tenant, &decided, &back).await?;
+            self.metrics.recorded(&appended);
+            self.wake.notify_one();
+        }
+        Ok(())
     }
 
     /// A device was heard of: what waited for it goes out.
@@ -131,6 +156,9 @@ impl Core {
         Ok(())
     }
 }
+
+/// Why a device is put back whose image an old backup knows of, and the device does not.
+const RESTORED: &str = "it has nothing to start of what it had when the backup was made";
 
 /// Whether devices may start the image of a campaign: not once it was ended early. What was about to be started then
 /// stays in the spare slot until the next manifest replaces it.

@@ -26,7 +26,7 @@ use crate::vault::VaultError;
 
 pub use make::{Made, make};
 pub(crate) use restore::STAGING;
-pub use restore::{Restored, Unpacked, Wish, restore, unpack};
+pub use restore::{Restored, Unpacked, Wish, restore, unpack, write_restored};
 
 /// Why no backup was made, or none restored; the data folder is as it was.
 #[derive(Debug, Error)]

@@ -246,7 +246,25 @@ async fn prepare(
         vault.open_sealed(DISTRIBUTOR_KEY, tenant.as_str(), &sealed)?;
     }
     let until = if wish.resync_s == 0 { 0 } else { now.saturating_add(wish.resync_s) };
-    let why = format!("restored from a backup of {} s before", now.saturating_sub(contents.made_at));
+    write_restored(&store, (contents.made_at, now), until, drawn).await?;
+    store.close().await;
+    Ok(until)
+}
+
+/// Writes into a database of `made_at` that it was put back `now`, seconds since 1970: every identity is stale from here
+/// on, the places that devices prove are taken through `until` (0: none are), and no session goes on. `drawn` names the
+/// restore.
+///
+/// # Errors
+///
+/// [`BackupError::Store`] where the database fails.
+pub async fn write_restored(
+    store: &SqliteStore,
+    (made_at, now): (u64, u64),
+    until: u64,
+    drawn: [u8; 8],
+) -> Result<(), BackupError> {
+    let why = format!("restored from a backup of {} s before", now.saturating_sub(made_at));
     let request = format!("restore-{}", hex::encode(drawn));
     let by = By {
         who: Some("bellwether-server restore".to_owned()),
@@ -257,14 +275,13 @@ async fn prepare(
     let event = Event { at: now, campaign: None, device: None, kind };
     let command = Command {
         request_id: request,
-        body: Sha256::digest(contents.made_at.to_be_bytes()).into(),
+        body: Sha256::digest(made_at.to_be_bytes()).into(),
         reply: b"\"done\"".to_vec(),
         at: now,
     };
-    store.add_restore(&tenant, until, &[event], &command).await?;
+    store.add_restore(&Tenant::default(), until, &[event], &command).await?;
     store.forget_sessions().await?;
-    store.close().await;
-    Ok(until)
+    Ok(())
 }
 
 /// Moves what is there aside and what was prepared into its place, the database last; gives where the former is.

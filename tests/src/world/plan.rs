@@ -96,6 +96,10 @@ pub enum Happening {
     ServerClock(i64),
     /// That of a gateway does.
     GatewayClock(usize, i64),
+    /// The server's data base is backed up. This and a restore are in plans that are written by hand alone.
+    Backup,
+    /// The server's disk is lost, and after a while it is started on the backup.
+    Restore(Duration),
     /// Somebody orders something.
     Operator(Act),
 }

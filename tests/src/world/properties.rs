@@ -119,13 +119,17 @@ fn is_known(end: &End<'_>, subject: &Subject<'_>, receipted: &Receipted) -> bool
         let mut confirmed = identity.confirmed.values().map(|confirmed| confirmed.report);
         reports.any(|digest| digest == receipted.report) || confirmed.any(|digest| digest == receipted.report)
     });
+    // It was kept until the disk was lost.
+    let (lost, lost_reports) = &end.watch.lost;
+    let kept = kept || lost_reports.contains(&receipted.report);
     let told = |kind: &EventKind| match (kind, receipted.moment) {
         (EventKind::Decrypted { grant }, Moment::Decrypted)
         | (EventKind::Installed { grant }, Moment::Installed)
         | (EventKind::Failed { grant, .. }, Moment::Failed) => *grant == receipted.grant,
         _ => false,
     };
-    let mut ledger = end.watch.ledger.iter().filter(|event| event.device.as_ref() == Some(&subject.endpoint));
+    let ledger = end.watch.ledger.iter().chain(lost);
+    let mut ledger = ledger.filter(|event| event.device.as_ref() == Some(&subject.endpoint));
     kept || ledger.any(|event| told(&event.kind))
 }
 

@@ -60,6 +60,8 @@ pub struct Figures {
     pub cuts: u64,
     /// Crashes of the server and of gateways.
     pub crashes: u64,
+    /// Times that an old backup took the place of the server's data base.
+    pub restores: u64,
     /// Datagrams sent.
     pub datagrams: u64,
     /// Datagrams that did not arrive.
@@ -109,6 +111,7 @@ struct World<'p> {
     lives: JoinSet<()>,
     /// Addresses that a translator has lent.
     rebound: usize,
+    restores: u64,
     began: Instant,
     finished: Option<Finished>,
 }
@@ -157,6 +160,7 @@ impl<'p> World<'p> {
             tenant,
             lives: JoinSet::new(),
             rebound: 0,
+            restores: 0,
             began: trace::now(),
             finished: None,
         }
@@ -168,7 +172,7 @@ impl<'p> World<'p> {
         for (after, happening) in &plan.happenings {
             self.look_until(began + *after).await;
             self.trace.note(&"world", &format!("{happening:?}"));
-            self.happen(*happening, operators);
+            self.happen(*happening, operators).await;
         }
         self.look_until(began + plan.storm).await;
     }
@@ -331,6 +335,7 @@ impl<'p> World<'p> {
             updated,
             cuts: self.people.subjects.iter().map(|subject| subject.device.chip.cuts()).sum(),
             crashes: self.keeper.crashes(),
+            restores: self.restores,
             datagrams: sum(|count| count.sent),
             lost: sum(|count| count.lost),
             bytes: sum(|count| count.sent_bytes),

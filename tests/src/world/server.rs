@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bellwether_net::{Machine, Security, ShardConfig, ShardHandle};
-use bellwether_server::campaign;
 use bellwether_server::commands::dispatch::Verb;
 use bellwether_server::config::{Config, Flags};
 use bellwether_server::core::{Core, Ground, StartError};
@@ -14,8 +13,9 @@ use bellwether_server::dtls_keys::DtlsKeys;
 use bellwether_server::frames::{FrameCache, FrameService};
 use bellwether_server::ingress::coap;
 use bellwether_server::refusal::Refusal;
-use bellwether_store::SqliteStore;
+use bellwether_server::{backup, campaign};
 use bellwether_store::images::Images;
+use bellwether_store::{SqliteStore, sqlite};
 use clap::Parser as _;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -41,6 +41,8 @@ struct Place {
     wall: Wall,
     commits: Arc<Commits>,
     images: Images,
+    /// When its backup was made, seconds since 1970.
+    backed_up: Mutex<u64>,
     dice: Mutex<Dice>,
     running: watch::Sender<Option<Running>>,
 }
@@ -84,6 +86,7 @@ impl Server {
             wall: wall.clone(),
             commits: Commits::new(Dice::new(seed, "store")),
             images: Images::in_memory(),
+            backed_up: Mutex::default(),
             dice: Mutex::new(Dice::new(seed, "server")),
             running: watch::Sender::new(None),
         }))
@@ -98,8 +101,7 @@ impl Server {
         assert!(!self.is_up(), "the server runs already");
         let place = &self.0;
         let host = self.host();
-        let store =
-            Kept::open(&place.folder.path().join("bellwether.db"), &host, &place.commits, &place.trace);
+        let store = Kept::open(&place.folder.path().join(DATABASE), &host, &place.commits, &place.trace);
         let store = store.expect("the data base opens");
         tokio::select! {
             biased;
@@ -182,6 +184,50 @@ impl Server {
     pub async fn stopped(&self) {
         self.0.commits.stopped().await;
         self.crash().await;
+    }
+
+    /// Backs its data base up, whether it runs or not.
+    ///
+    /// # Panics
+    ///
+    /// Where that fails.
+    pub fn back_up(&self) {
+        let (database, backup) = (self.0.folder.path().join(DATABASE), self.0.folder.path().join(BACKUP));
+        wait_for(sqlite::snapshot(&database, &backup)).expect("a backup");
+        *self.0.backed_up.lock().unwrap_or_else(PoisonError::into_inner) = self.0.wall.seconds();
+    }
+
+    /// Puts the backup in the place of the data base of a server that is down, as `bellwether-server restore` does; both are
+    /// shown before and after.
+    ///
+    /// # Panics
+    ///
+    /// Where there is none, or the server runs.
+    pub fn put_back(&self, mut show: impl AsyncFnMut(&SqliteStore)) {
+        assert!(!self.is_up(), "a server that runs on what is replaced");
+        let folder = self.0.folder.path();
+        let database = folder.join(DATABASE);
+        wait_for(async {
+            let store = SqliteStore::open(&database).await.expect("the data base opens");
+            show(&store).await;
+            store.close().await;
+        });
+        for name in ["bellwether.db-wal", "bellwether.db-shm"] {
+            // Not there once the last connection was closed.
+            let _ = std::fs::remove_file(folder.join(name));
+        }
+        std::fs::rename(folder.join(BACKUP), &database).expect("a backup");
+        let (now, made_at) =
+            (self.0.wall.seconds(), *self.0.backed_up.lock().unwrap_or_else(PoisonError::into_inner));
+        let drawn = self.0.dice.lock().unwrap_or_else(PoisonError::into_inner).draw().to_be_bytes();
+        wait_for(async {
+            let store = SqliteStore::open(&database).await.expect("the backup opens");
+            let until = now + RESYNC_S;
+            backup::write_restored(&store, (made_at, now), until, drawn).await.expect("restored");
+            show(&store).await;
+            store.close().await;
+        });
+        self.0.trace.note(&"server", &"restored");
     }
 
     /// Stops it at commits.
@@ -269,6 +315,13 @@ pub(super) fn folder(of: &str) -> TempDir {
 pub fn usual_address() -> SocketAddr {
     SocketAddr::new(IpAddr::from([10, 0, 0, 1]), 5684)
 }
+
+const DATABASE: &str = "bellwether.db";
+
+const BACKUP: &str = "backup.db";
+
+/// Thirty days, as `bellwether-server restore` has it.
+const RESYNC_S: u64 = 30 * 86_400;
 
 /// An hour, where a week is usual.
 const GRANT_LIFETIME_S: &str = "3600";

@@ -1,6 +1,6 @@
 //! What the world sees of the server's store, read over and over: whether anything in it goes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::Endpoint;
@@ -19,6 +19,8 @@ pub struct Watch {
     grants: BTreeMap<(Endpoint, u16, u64), Digest>,
     /// The ledger, as it was read.
     pub ledger: Vec<Event>,
+    /// What was in the store when its disk was lost: the ledger, and digests of reports. An old backup has less.
+    pub lost: (Vec<Event>, BTreeSet<Digest>),
     /// Rules that were broken, in words.
     pub broken: Vec<String>,
 }
@@ -49,6 +51,15 @@ impl Watch {
         self.read_on(store, tenant).await;
         if !self.ledger.starts_with(&before) {
             self.broken.push("the ledger does not begin as it did before".to_owned());
+        }
+    }
+
+    /// Takes that an old backup was put in the place of what was looked at last.
+    pub fn put_back(&mut self) {
+        self.lost.0.append(&mut self.ledger);
+        for state in std::mem::take(&mut self.identities).into_values() {
+            self.lost.1.extend(state.reports.iter().map(|kept| kept.digest));
+            self.lost.1.extend(state.confirmed.values().map(|confirmed| confirmed.report));
         }
     }
 

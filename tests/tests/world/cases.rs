@@ -167,6 +167,23 @@ fn server_that_was_stopped_and_started_speaks_first_to_a_device_that_has_slept_f
     assert!(Duration::from_secs(outcome.figures.seconds) < soon, "{:?}", outcome.figures);
 }
 
+#[test]
+fn device_that_went_on_since_a_backup_is_updated_by_the_server_that_was_restored_from_it() {
+    let restore = |at_s| (Duration::from_secs(at_s), Happening::Restore(Duration::from_secs(30)));
+    let second = |at_s| (Duration::from_secs(at_s), Happening::Operator(Act::Second));
+    for happenings in [
+        // Between its installed image and the next campaign.
+        vec![(Duration::from_millis(1), Happening::Backup), restore(90), second(180)],
+        // Between its image was verified and started: nobody would say to a campaign of the backup that it runs.
+        vec![(Duration::from_secs(3), Happening::Backup), restore(90)],
+        // After the next campaign, which has to be launched again for a device that it has updated.
+        vec![(Duration::from_secs(60), Happening::Backup), second(61), restore(180)],
+    ] {
+        let outcome = run(&Plan { happenings, storm: Duration::from_secs(240), ..quiet(4_000) });
+        assert_eq!((outcome.figures.restores, outcome.figures.updated), (1, 1));
+    }
+}
+
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Time that a run looks on once all has ended.

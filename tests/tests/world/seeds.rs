@@ -46,6 +46,7 @@ struct Sum {
     updated: u64,
     cuts: u64,
     crashes: u64,
+    restores: u64,
     commits: u64,
     wakings: u64,
     datagrams: u64,
@@ -62,6 +63,7 @@ impl Sum {
         self.updated += of.updated;
         self.cuts += of.cuts;
         self.crashes += of.crashes;
+        self.restores += of.restores;
         self.commits += of.commits;
         self.wakings += of.wakings;
         self.datagrams += of.datagrams;

@@ -4,7 +4,7 @@ use super::event::{By, Event, EventKind};
 use super::lapse::Lapse;
 use super::progress::Progress;
 use super::stage::{Stage, Track};
-use super::{CampaignState, Policy};
+use super::{CampaignId, CampaignState, Policy};
 use crate::device::Endpoint;
 
 /// The next step of a campaign.
@@ -63,18 +63,23 @@ pub fn lost(progress: &Progress, lapse: &Lapse) -> Vec<Event> {
         matches!(track.stage, Stage::Asked | Stage::Downloading) && lapse.has_ended(track.since)
     };
     let lost = progress.tracks.iter().filter(|(_, track)| is_lost(track));
-    let event = |device: &Endpoint, kind| Event {
-        at: lapse.now,
-        campaign: Some(progress.campaign),
-        device: Some(device.clone()),
-        kind,
-    };
-    let by = By { who: Some("the server".to_owned()), why: Some(LOST.to_owned()), request: None };
     let both = |(device, track): (&Endpoint, &Track)| {
-        let failed = EventKind::Failed { grant: track.grant, reason: LOST.to_owned() };
-        [event(device, failed), event(device, EventKind::Retried { by: by.clone() })]
+        put_back((progress.campaign, device), track.grant, lapse.now, LOST)
     };
     lost.take(OFFERS_MAX).flat_map(both).collect()
+}
+
+/// What is written down of a device of a campaign that the server puts back to the start, whatever became of its grant.
+#[must_use]
+pub fn put_back((campaign, device): (CampaignId, &Endpoint), grant: u64, at: u64, why: &str) -> [Event; 2] {
+    let failed = EventKind::Failed { grant, reason: why.to_owned() };
+    let by = By { who: Some("the server".to_owned()), why: Some(why.to_owned()), request: None };
+    [failed, EventKind::Retried { by }].map(|kind| Event {
+        at,
+        campaign: Some(campaign),
+        device: Some(device.clone()),
+        kind,
+    })
 }
 
 fn too_many_failures(policy: &Policy, progress: &Progress) -> Option<u32> {

@@ -11,7 +11,10 @@ use crate::world::trace;
 
 impl World<'_> {
     /// Lets one thing happen.
-    pub(super) fn happen(&mut self, happening: Happening, operators: &Operators) {
+    pub(super) async fn happen(&mut self, happening: Happening, operators: &Operators) {
+        if let Happening::Restore(dark) = happening {
+            return self.restore(dark, operators).await;
+        }
         let device = |number: usize| &self.people.subjects[number].device;
         match happening {
             Happening::Outage(who, long) => self.cut_off(who, long),
@@ -23,8 +26,30 @@ impl World<'_> {
             Happening::ServerClock(by) => self.server.wall().step(by),
             Happening::GatewayRebind(number) => self.rebind_gateway(number),
             Happening::GatewayClock(number, by) => self.people.gateways[number].wall().step(by),
+            Happening::Backup => self.server.back_up(),
+            Happening::Restore(_) => {}
             Happening::Operator(act) => operators.order(act),
         }
+    }
+
+    /// The server's disk is lost: its backup is put in its place, and whoever ordered something since does so again.
+    async fn restore(&mut self, dark: Duration, operators: &Operators) {
+        let Self { keeper, server, watch, tenant, people, .. } = self;
+        let put_back = || {
+            let mut is_old = true;
+            server.put_back(async |store| {
+                if is_old {
+                    watch.look(store, tenant, &people.names).await;
+                    operators.hold_against(store, tenant, &mut watch.broken).await;
+                    watch.put_back();
+                } else {
+                    operators.restored(store, tenant).await;
+                }
+                is_old = false;
+            });
+        };
+        keeper.while_down(dark, put_back).await;
+        self.restores += 1;
     }
 
     /// Cuts all links of someone. Sockets come and go, so it is by address of the machine.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
 use crate::world::gateway::Gateway;
@@ -12,11 +12,18 @@ use crate::world::plan::Crash;
 use crate::world::server::Server;
 use crate::world::store::Stop;
 
+/// What is to be done with the server; and how long it is dark then.
+enum Order {
+    Crash(Crash, Duration),
+    /// Crash at once, say so, and wait for the word to go on.
+    Hold(oneshot::Sender<()>, oneshot::Receiver<()>, Duration),
+}
+
 /// Whoever starts what has crashed.
 pub(super) struct Keeper {
     server: Server,
     gateways: Vec<Gateway>,
-    orders: mpsc::UnboundedSender<(Crash, Duration)>,
+    orders: mpsc::UnboundedSender<Order>,
     crashes: Arc<AtomicU64>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -31,7 +38,16 @@ impl Keeper {
 
     /// Lets the server crash, and stay dark for a while.
     pub(super) fn crash_server(&self, crash: Crash, dark: Duration) {
-        let _ = self.orders.send((crash, dark));
+        let _ = self.orders.send(Order::Crash(crash, dark));
+    }
+
+    /// Lets the server crash, does something while it is down, and starts it after a while.
+    pub(super) async fn while_down(&self, dark: Duration, act: impl FnOnce()) {
+        let ((down, is_down), (done, is_done)) = (oneshot::channel(), oneshot::channel());
+        let _ = self.orders.send(Order::Hold(down, is_done, dark));
+        is_down.await.expect("somebody who keeps the server");
+        act();
+        let _ = done.send(());
     }
 
     /// Kills a gateway and starts it again after a while.
@@ -63,11 +79,7 @@ impl Drop for Keeper {
     }
 }
 
-async fn keep(
-    server: Server,
-    mut inbox: mpsc::UnboundedReceiver<(Crash, Duration)>,
-    crashes: Arc<AtomicU64>,
-) {
+async fn keep(server: Server, mut inbox: mpsc::UnboundedReceiver<Order>, crashes: Arc<AtomicU64>) {
     let mut dark = Duration::from_secs(1);
     loop {
         let order = tokio::select! {
@@ -78,20 +90,26 @@ async fn keep(
         match order {
             None => {}
             Some(None) => return,
-            Some(Some((Crash::Now, wait))) => {
+            Some(Some(Order::Hold(down, is_done, wait))) => {
+                dark = wait;
+                server.crash().await;
+                let _ = down.send(());
+                let _ = is_done.await;
+            }
+            Some(Some(Order::Crash(Crash::Now, wait))) => {
                 dark = wait;
                 server.crash().await;
             }
-            Some(Some((Crash::Stop, wait))) => {
+            Some(Some(Order::Crash(Crash::Stop, wait))) => {
                 dark = wait;
                 server.stop().await;
             }
-            Some(Some((Crash::Before(commits), wait))) => {
+            Some(Some(Order::Crash(Crash::Before(commits), wait))) => {
                 dark = wait;
                 server.commits().stop_at(commits, Stop::Before);
                 continue;
             }
-            Some(Some((Crash::After(commits), wait))) => {
+            Some(Some(Order::Crash(Crash::After(commits), wait))) => {
                 dark = wait;
                 server.commits().stop_at(commits, Stop::After);
                 continue;
