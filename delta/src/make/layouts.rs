@@ -9,7 +9,8 @@ use super::matches;
 use super::parse::{self, Costs, Images, Piece};
 use crate::order::{Layout, Order};
 
-/// Returns the two layouts under which the fewest bytes that would be copied are gone by then, the better one first.
+/// Returns the layout from low to high, and the one from high to low under which the fewest bytes that would be copied are
+/// gone by then.
 pub(super) fn likeliest(pair: Pair<'_>, masked: &[u8], layout: Layout) -> Vec<Layout> {
     let Pair { base, target, watch, .. } = pair;
     let order = |layout| Order { base_size: base.len() as u32, target_size: target.len() as u32, layout };
@@ -18,18 +19,14 @@ pub(super) fn likeliest(pair: Pair<'_>, masked: &[u8], layout: Layout) -> Vec<La
     let mut seeds = Vec::new();
     parse::add_seeds(&images, matches::find(masked, base.len() as u32, &images.order), &mut seeds);
     let pieces = parse::parse(&images, &seeds, &Costs::TRIED[0]);
-    let mut tried: Vec<(u32, Layout)> = core::iter::once(layout)
-        .chain(BLOCKS.into_iter().filter_map(|bits| layout.in_blocks(bits)))
-        .map(|layout| (lost(&order(Some(layout)), &pieces), layout))
-        .collect();
-    tried.sort_by_key(|(lost, _)| *lost);
-    tried.into_iter().map(|(_, layout)| layout).take(TRIED_MAX).collect()
+    let blocks = BLOCKS.into_iter().filter_map(|bits| layout.in_blocks(bits));
+    let best = blocks.min_by_key(|layout| lost(&order(Some(*layout)), &pieces));
+    core::iter::once(layout).chain(best).collect()
 }
 
 /// Binary logarithms of the pages of blocks that are tried: one page loses the least of the base, many cut the fewest
 /// copies.
 const BLOCKS: [u8; 5] = [0, 2, 4, 5, 6];
-const TRIED_MAX: usize = 2;
 
 /// Estimates how many bytes an order costs: copied bytes that are gone, and copies that are cut.
 fn lost(order: &Order, pieces: &[Piece]) -> u32 {
