@@ -24,6 +24,7 @@ use crate::input::{Input, counted};
 use crate::vector;
 
 /// Takes every signature, so that what is signed is as hostile as it can be.
+#[derive(Debug)]
 struct AnySignature;
 
 impl SignatureVerifier for AnySignature {

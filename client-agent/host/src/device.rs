@@ -15,6 +15,7 @@ use crate::status::{Status, StatusFile};
 use bellwether_agent::agent::{Agent, Config};
 use bellwether_agent::keys::unit::{GatewayLink, UnitData, UnitError};
 use bellwether_agent::manifests::anchors::{Anchors, AnchorsError};
+use bellwether_agent::manifests::cose::P256;
 use bellwether_agent::manifests::message::Moment;
 use bellwether_agent::update::anchors::ANCHORS_BYTES_MAX;
 use bellwether_agent::update::boot::BootError;
@@ -108,6 +109,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
         servers: &servers,
         built: header.made,
         anchors,
+        signatures: &P256,
         share_offer: args.share.into(),
         components: &components,
     };

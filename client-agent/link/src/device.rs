@@ -3,6 +3,7 @@
 use crate::memory::{Ram, exchange, uptime};
 use bellwether_agent::delta::{Algorithm, Patcher};
 use bellwether_agent::manifests::anchors::Anchors;
+use bellwether_agent::manifests::cose::P256;
 use bellwether_agent::manifests::message::request::REQUEST_BYTES_MAX;
 use bellwether_agent::update::facts::APP;
 use bellwether_agent::update::fetch::frames_path;
@@ -20,6 +21,7 @@ pub(crate) fn run() -> Option<()> {
         servers: &["coaps://server.example"],
         built: 0,
         anchors: Anchors::initial(anchors).ok()?,
+        signatures: &P256,
         share_offer: ShareOffer::AtChainEnd,
         components: APP,
     };

@@ -17,6 +17,7 @@ use crate::update::record::{Record, RecordStore};
 use crate::update::{Facts, Memory, Updater};
 use bellwether_delta::Patcher;
 use bellwether_keys::{ChainLength, Seed};
+use bellwether_manifests::cose::P256;
 use core::time::Duration;
 use sha2::{Digest, Sha256};
 use std::boxed::Box;
@@ -96,6 +97,7 @@ pub(crate) fn facts(author: &Author) -> Facts<'static> {
         servers: &["coaps://server.example:5684"],
         built: BUILT,
         anchors: author.anchors(),
+        signatures: &P256,
         share_offer: crate::update::ShareOffer::AtChainEnd,
         components: APP,
     }

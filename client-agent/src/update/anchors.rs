@@ -65,7 +65,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         if document.len() > self.kept_anchors.room() {
             return Ok(AnchorsTaken::TooLong);
         }
-        let edition = match Anchors::replacing(document, &self.anchors()) {
+        let edition = match Anchors::replacing_with(&self.facts.signatures, document, &self.anchors()) {
             Ok(anchors) => anchors.edition(),
             Err(error) => return Ok(AnchorsTaken::Refused(error)),
         };

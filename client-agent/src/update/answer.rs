@@ -14,7 +14,7 @@ use crate::platform::{Flash, Random};
 use bellwether_keys::mac::{self, OpenError, Reply};
 use bellwether_keys::signed;
 use bellwether_manifests::anchors::Anchors;
-use bellwether_manifests::cose::{KeyId, P256, PublicKey, Sign1};
+use bellwether_manifests::cose::{KeyId, PublicKey, Sign1};
 use bellwether_manifests::definition::DEFINITION_BYTES_MAX;
 use bellwether_manifests::message::{self, Answer, Grant, MessageError, Verdict, peek};
 use bellwether_manifests::report::Reason;
@@ -251,7 +251,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ) -> Result<Opened<'m>, Ignored> {
         let key = self.anchors().distributor(signer).ok_or(Ignored::Signer)?;
         let place = asked.place.of(self.facts.id);
-        let grant = signed::open_signed_grant(&P256, &key, &place, message).map_err(|_| Ignored::Signer)?;
+        let grant = signed::open_signed_grant(&self.facts.signatures, &key, &place, message)
+            .map_err(|_| Ignored::Signer)?;
         Ok(Opened::Grant(grant, Some(key)))
     }
 

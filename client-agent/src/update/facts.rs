@@ -1,6 +1,7 @@
 //! What the device is: fixed at the factory, told by the shell.
 
 use bellwether_manifests::anchors::Anchors;
+use bellwether_manifests::cose::SignatureVerifier;
 
 /// What the device is.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +20,8 @@ pub struct Facts<'a> {
     pub built: u64,
     /// Whom it believed first, from its unit file; verified by the shell. Newer ones are kept by the update core.
     pub anchors: Anchors<'a>,
+    /// What checks signatures: [`bellwether_manifests::cose::P256`], or an engine of the board.
+    pub signatures: &'a dyn SignatureVerifier,
     /// When it sends its share for the next seed.
     pub share_offer: ShareOffer,
     /// Its components, encoded as in a manifest: 1 to [`COMPONENTS_MAX`], none twice. What is told of them ahead is told

@@ -13,7 +13,7 @@ use super::verify::{Followed, Wanted};
 use crate::platform::{Flash, Random};
 use bellwether_keys::share::{PrivateShare, PublicShare};
 use bellwether_manifests::anchors::Anchors;
-use bellwether_manifests::cose::{PublicKey, Sign1};
+use bellwether_manifests::cose::{PublicKey, Sign1, SignatureVerifier};
 use bellwether_manifests::message::grant::Shares;
 use bellwether_manifests::message::{Answer, Descriptor, Grant, Resource, ResourceKind, word};
 use core::time::Duration;
@@ -170,7 +170,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Err(Ignored::AnchorsNeeded { edition });
         }
         let descriptor_message = claim.descriptor.ok_or(Ignored::NoDescriptor)?;
-        let descriptor = open_descriptor(descriptor_message, &self.anchors(), followed)?;
+        let descriptor =
+            open_descriptor(self.facts.signatures, descriptor_message, &self.anchors(), followed)?;
         if descriptor.manifest != grant.manifest || descriptor.selector != grant.selector {
             return Err(Ignored::OtherQuestion);
         }
@@ -327,6 +328,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
 }
 
 fn open_descriptor<'m>(
+    signatures: &dyn SignatureVerifier,
     message: &'m [u8],
     anchors: &Anchors<'_>,
     followed: &Followed<'_>,
@@ -336,7 +338,8 @@ fn open_descriptor<'m>(
     if !allows_signer(followed, &key) {
         return Err(Ignored::Distributor);
     }
-    let payload = signed.verify(&[word::DESCRIPTOR], &key).map_err(|_| Ignored::Distributor)?;
+    let payload =
+        signed.verify_with(&signatures, &[word::DESCRIPTOR], &key).map_err(|_| Ignored::Distributor)?;
     Ok(Descriptor::decode(payload)?)
 }
 

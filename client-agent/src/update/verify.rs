@@ -105,7 +105,7 @@ pub fn verify<'a>(envelope: &'a [u8], against: &Against<'_>) -> Result<Followed<
     let envelope =
         Envelope::parse(envelope).map_err(|error| refused(RESULT_UNSUPPORTED_PACKAGE, error.reason()))?;
     let manifest = envelope
-        .verify(&against.anchors)
+        .verify_with(&against.facts.signatures, &against.anchors)
         // Its words are not read further: a signature that is right and a manifest that is not has no plan.
         .map_err(|error| {
             let altered = !error.signature_was_right() || error.reason() == Reason::SeveringUnsupported;

@@ -1,5 +1,6 @@
 //! P-256 public keys as `COSE_Key`, their ids, and the check of a signature.
 
+use core::fmt;
 use p256::ecdsa::signature::hazmat::PrehashVerifier;
 use p256::elliptic_curve::point::AffineCoordinates;
 use sha2::{Digest, Sha256};
@@ -139,9 +140,15 @@ impl PublicKey {
 }
 
 /// Checks ECDSA signatures on P-256. A device with an engine of its own implements it; [`P256`] is the default.
-pub trait SignatureVerifier {
+pub trait SignatureVerifier: fmt::Debug {
     /// Checks `signature` (r ‖ s, big-endian) by `key` over a SHA-256 `digest`; `false` also for a key off the curve.
     fn verify(&self, key: &PublicKey, digest: &[u8; 32], signature: &[u8; 64]) -> bool;
+}
+
+impl<T: SignatureVerifier + ?Sized> SignatureVerifier for &T {
+    fn verify(&self, key: &PublicKey, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
+        T::verify(self, key, digest, signature)
+    }
 }
 
 /// The check in software.

@@ -113,7 +113,8 @@ fn render(xml_path: &str, object: &Object) -> Result<String, String> {
         &mut out,
         format_args!(
             "\n/// The table of the object.\npub const OBJECT: ObjectDef = ObjectDef {{\n    id: {},\n    \
-             name: {:?},\n    version: {:?},\n    multiple: {},\n    mandatory: {},\n    resources: &[\n",
+             #[cfg(feature = \"names\")]\n    name: {:?},\n    version: {:?},\n    multiple: {},\n    \
+             mandatory: {},\n    resources: &[\n",
             fields.id,
             fields.name,
             fields.version,
@@ -132,9 +133,10 @@ fn render_resource(out: &mut String, resource: &Fields) -> Result<(), String> {
     push(
         out,
         format_args!(
-            "        ResourceDef {{\n            id: {},\n            name: {:?},\n            \
-             operations: Operations::{},\n            multiple: {},\n            mandatory: {},\n            \
-             value_type: {},\n            range: {:?},\n            units: {:?},\n        }},\n",
+            "        ResourceDef {{\n            id: {},\n            #[cfg(feature = \"names\")]\n            \
+             name: {:?},\n            operations: Operations::{},\n            multiple: {},\n            mandatory: {},\n            \
+             value_type: {},\n            #[cfg(feature = \"names\")]\n            \
+             range: {:?},\n            #[cfg(feature = \"names\")]\n            units: {:?},\n        }},\n",
             constant(&resource.name),
             resource.name,
             operations(resource)?,

@@ -16,6 +16,7 @@ pub const STABLE_ANSWERS: u16 = 2;
 /// The table of the object.
 pub const OBJECT: ObjectDef = ObjectDef {
     id: 26250,
+    #[cfg(feature = "names")]
     name: "Bellwether Update",
     version: "1.0",
     multiple: false,
@@ -23,32 +24,41 @@ pub const OBJECT: ObjectDef = ObjectDef {
     resources: &[
         ResourceDef {
             id: ANCHORS,
+            #[cfg(feature = "names")]
             name: "Anchors",
             operations: Operations::Write,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: ANCHORS_EDITION,
+            #[cfg(feature = "names")]
             name: "Anchors Edition",
             operations: Operations::Read,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: STABLE_ANSWERS,
+            #[cfg(feature = "names")]
             name: "Stable Answers",
             operations: Operations::Read,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
     ],

@@ -56,6 +56,7 @@ pub const EXTDEVINFO: u16 = 22;
 /// The table of the object.
 pub const OBJECT: ObjectDef = ObjectDef {
     id: 3,
+    #[cfg(feature = "names")]
     name: "Device",
     version: "1.2",
     multiple: false,
@@ -63,232 +64,301 @@ pub const OBJECT: ObjectDef = ObjectDef {
     resources: &[
         ResourceDef {
             id: MANUFACTURER,
+            #[cfg(feature = "names")]
             name: "Manufacturer",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: MODEL_NUMBER,
+            #[cfg(feature = "names")]
             name: "Model Number",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SERIAL_NUMBER,
+            #[cfg(feature = "names")]
             name: "Serial Number",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: FIRMWARE_VERSION,
+            #[cfg(feature = "names")]
             name: "Firmware Version",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: REBOOT,
+            #[cfg(feature = "names")]
             name: "Reboot",
             operations: Operations::Execute,
             multiple: false,
             mandatory: true,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: FACTORY_RESET,
+            #[cfg(feature = "names")]
             name: "Factory Reset",
             operations: Operations::Execute,
             multiple: false,
             mandatory: false,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: AVAILABLE_POWER_SOURCES,
+            #[cfg(feature = "names")]
             name: "Available Power Sources",
             operations: Operations::Read,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..7",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: POWER_SOURCE_VOLTAGE,
+            #[cfg(feature = "names")]
             name: "Power Source Voltage",
             operations: Operations::Read,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: POWER_SOURCE_CURRENT,
+            #[cfg(feature = "names")]
             name: "Power Source Current",
             operations: Operations::Read,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: BATTERY_LEVEL,
+            #[cfg(feature = "names")]
             name: "Battery Level",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..100",
+            #[cfg(feature = "names")]
             units: "/100",
         },
         ResourceDef {
             id: MEMORY_FREE,
+            #[cfg(feature = "names")]
             name: "Memory Free",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: ERROR_CODE,
+            #[cfg(feature = "names")]
             name: "Error Code",
             operations: Operations::Read,
             multiple: true,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..32",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: RESET_ERROR_CODE,
+            #[cfg(feature = "names")]
             name: "Reset Error Code",
             operations: Operations::Execute,
             multiple: false,
             mandatory: false,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: CURRENT_TIME,
+            #[cfg(feature = "names")]
             name: "Current Time",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Time),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: UTC_OFFSET,
+            #[cfg(feature = "names")]
             name: "UTC Offset",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: TIMEZONE,
+            #[cfg(feature = "names")]
             name: "Timezone",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SUPPORTED_BINDING_AND_MODES,
+            #[cfg(feature = "names")]
             name: "Supported Binding and Modes",
             operations: Operations::Read,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: DEVICE_TYPE,
+            #[cfg(feature = "names")]
             name: "Device Type",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: HARDWARE_VERSION,
+            #[cfg(feature = "names")]
             name: "Hardware Version",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SOFTWARE_VERSION,
+            #[cfg(feature = "names")]
             name: "Software Version",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: BATTERY_STATUS,
+            #[cfg(feature = "names")]
             name: "Battery Status",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..6",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: MEMORY_TOTAL,
+            #[cfg(feature = "names")]
             name: "Memory Total",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: EXTDEVINFO,
+            #[cfg(feature = "names")]
             name: "ExtDevInfo",
             operations: Operations::Read,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
     ],

@@ -38,6 +38,7 @@ pub const AUTOMATIC_UPGRADE_AT_DOWNLOAD: u16 = 14;
 /// The table of the object.
 pub const OBJECT: ObjectDef = ObjectDef {
     id: 5,
+    #[cfg(feature = "names")]
     name: "Firmware Update",
     version: "1.2",
     multiple: false,
@@ -45,142 +46,184 @@ pub const OBJECT: ObjectDef = ObjectDef {
     resources: &[
         ResourceDef {
             id: PACKAGE,
+            #[cfg(feature = "names")]
             name: "Package",
             operations: Operations::Write,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: PACKAGE_URI,
+            #[cfg(feature = "names")]
             name: "Package URI",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: UPDATE,
+            #[cfg(feature = "names")]
             name: "Update",
             operations: Operations::Execute,
             multiple: false,
             mandatory: true,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: STATE,
+            #[cfg(feature = "names")]
             name: "State",
             operations: Operations::Read,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..3",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: UPDATE_RESULT,
+            #[cfg(feature = "names")]
             name: "Update Result",
             operations: Operations::Read,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..11",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: PKGNAME,
+            #[cfg(feature = "names")]
             name: "PkgName",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: PKGVERSION,
+            #[cfg(feature = "names")]
             name: "PkgVersion",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: FIRMWARE_UPDATE_PROTOCOL_SUPPORT,
+            #[cfg(feature = "names")]
             name: "Firmware Update Protocol Support",
             operations: Operations::Read,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..5",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: FIRMWARE_UPDATE_DELIVERY_METHOD,
+            #[cfg(feature = "names")]
             name: "Firmware Update Delivery Method",
             operations: Operations::Read,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..2",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: CANCEL,
+            #[cfg(feature = "names")]
             name: "Cancel",
             operations: Operations::Execute,
             multiple: false,
             mandatory: false,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SEVERITY,
+            #[cfg(feature = "names")]
             name: "Severity",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..2",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: LAST_STATE_CHANGE_TIME,
+            #[cfg(feature = "names")]
             name: "Last State Change Time",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Time),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: MAXIMUM_DEFER_PERIOD,
+            #[cfg(feature = "names")]
             name: "Maximum Defer Period",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: AUTOMATIC_UPGRADE_AT_DOWNLOAD,
+            #[cfg(feature = "names")]
             name: "Automatic Upgrade at Download",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Boolean),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
     ],

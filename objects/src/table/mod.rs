@@ -44,6 +44,7 @@ pub struct ObjectDef {
     /// Object id.
     pub id: u16,
     /// Name as registered.
+    #[cfg(feature = "names")]
     pub name: &'static str,
     /// Version of the object, such as `1.2`.
     pub version: &'static str,
@@ -61,6 +62,7 @@ pub struct ResourceDef {
     /// Resource id.
     pub id: u16,
     /// Name as registered.
+    #[cfg(feature = "names")]
     pub name: &'static str,
     /// What a server may do with it.
     pub operations: Operations,
@@ -71,8 +73,10 @@ pub struct ResourceDef {
     /// Type of its value; `None` for what is executed and holds no value.
     pub value_type: Option<ValueType>,
     /// Range or enumeration in the registry's words; empty where it gives none.
+    #[cfg(feature = "names")]
     pub range: &'static str,
     /// Unit of its value in the registry's words, such as `/100`, `mV`, `s`; empty where it has none.
+    #[cfg(feature = "names")]
     pub units: &'static str,
 }
 

@@ -72,6 +72,7 @@ pub const RDS_APPLICATION_ID: u16 = 30;
 /// The table of the object.
 pub const OBJECT: ObjectDef = ObjectDef {
     id: 0,
+    #[cfg(feature = "names")]
     name: "LWM2M Security",
     version: "1.2",
     multiple: true,
@@ -79,312 +80,405 @@ pub const OBJECT: ObjectDef = ObjectDef {
     resources: &[
         ResourceDef {
             id: LWM2M_SERVER_URI,
+            #[cfg(feature = "names")]
             name: "LWM2M  Server URI",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: BOOTSTRAP_SERVER,
+            #[cfg(feature = "names")]
             name: "Bootstrap-Server",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Boolean),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SECURITY_MODE,
+            #[cfg(feature = "names")]
             name: "Security Mode",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..4",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: PUBLIC_KEY_OR_IDENTITY,
+            #[cfg(feature = "names")]
             name: "Public Key or Identity",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SERVER_PUBLIC_KEY,
+            #[cfg(feature = "names")]
             name: "Server Public Key",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SECRET_KEY,
+            #[cfg(feature = "names")]
             name: "Secret Key",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SMS_SECURITY_MODE,
+            #[cfg(feature = "names")]
             name: "SMS Security Mode",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SMS_BINDING_KEY_PARAMETERS,
+            #[cfg(feature = "names")]
             name: "SMS Binding Key Parameters",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "6",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SMS_BINDING_SECRET_KEY_S,
+            #[cfg(feature = "names")]
             name: "SMS Binding Secret Key(s)",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Opaque),
+            #[cfg(feature = "names")]
             range: "16,32,48",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: LWM2M_SERVER_SMS_NUMBER,
+            #[cfg(feature = "names")]
             name: "LwM2M Server SMS Number",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SHORT_SERVER_ID,
+            #[cfg(feature = "names")]
             name: "Short Server ID",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "1..65534",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: CLIENT_HOLD_OFF_TIME,
+            #[cfg(feature = "names")]
             name: "Client Hold Off Time",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: BOOTSTRAP_SERVER_ACCOUNT_TIMEOUT,
+            #[cfg(feature = "names")]
             name: "Bootstrap-Server Account Timeout",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: MATCHING_TYPE,
+            #[cfg(feature = "names")]
             name: "Matching Type",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..3",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SNI,
+            #[cfg(feature = "names")]
             name: "SNI",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: CERTIFICATE_USAGE,
+            #[cfg(feature = "names")]
             name: "Certificate Usage",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..3",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: DTLS_TLS_CIPHERSUITE,
+            #[cfg(feature = "names")]
             name: "DTLS/TLS Ciphersuite",
             operations: Operations::Bootstrap,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: OSCORE_SECURITY_MODE,
+            #[cfg(feature = "names")]
             name: "OSCORE Security Mode",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: GROUPS_TO_USE_BY_CLIENT,
+            #[cfg(feature = "names")]
             name: "Groups To Use by Client",
             operations: Operations::Bootstrap,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..65535",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SIGNATURE_ALGORITHMS_SUPPORTED_BY_SERVER,
+            #[cfg(feature = "names")]
             name: "Signature Algorithms Supported by Server",
             operations: Operations::Bootstrap,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..65535",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SIGNATURE_ALGORITHMS_TO_USE_BY_CLIENT,
+            #[cfg(feature = "names")]
             name: "Signature Algorithms To Use by Client",
             operations: Operations::Bootstrap,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..65535",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SIGNATURE_ALGORITHM_CERTS_SUPPORTED_BY_SERVER,
+            #[cfg(feature = "names")]
             name: "Signature Algorithm Certs Supported by Server",
             operations: Operations::Bootstrap,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..65535",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: TLS_1_3_FEATURES_TO_USE_BY_CLIENT,
+            #[cfg(feature = "names")]
             name: "TLS 1.3 Features To Use by Client",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..65535",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: TLS_EXTENSIONS_SUPPORTED_BY_SERVER,
+            #[cfg(feature = "names")]
             name: "TLS Extensions Supported by Server",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..65535",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: TLS_EXTENSIONS_TO_USE_BY_CLIENT,
+            #[cfg(feature = "names")]
             name: "TLS Extensions To Use by Client",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..65535",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SECONDARY_LWM2M_SERVER_URI,
+            #[cfg(feature = "names")]
             name: "Secondary LwM2M Server URI",
             operations: Operations::Bootstrap,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: MQTT_SERVER,
+            #[cfg(feature = "names")]
             name: "MQTT Server",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: LWM2M_COSE_SECURITY,
+            #[cfg(feature = "names")]
             name: "LwM2M COSE Security",
             operations: Operations::Bootstrap,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: RDS_DESTINATION_PORT,
+            #[cfg(feature = "names")]
             name: "RDS Destination Port",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..15",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: RDS_SOURCE_PORT,
+            #[cfg(feature = "names")]
             name: "RDS Source Port",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..15",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: RDS_APPLICATION_ID,
+            #[cfg(feature = "names")]
             name: "RDS Application ID",
             operations: Operations::Bootstrap,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
     ],

@@ -66,6 +66,7 @@ pub const PROFILE_ID_HASH_ALGORITHM: u16 = 27;
 /// The table of the object.
 pub const OBJECT: ObjectDef = ObjectDef {
     id: 1,
+    #[cfg(feature = "names")]
     name: "LwM2M Server",
     version: "1.2",
     multiple: true,
@@ -73,282 +74,366 @@ pub const OBJECT: ObjectDef = ObjectDef {
     resources: &[
         ResourceDef {
             id: SHORT_SERVER_ID,
+            #[cfg(feature = "names")]
             name: "Short Server ID",
             operations: Operations::Read,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "1..65534",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: LIFETIME,
+            #[cfg(feature = "names")]
             name: "Lifetime",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: DEFAULT_MINIMUM_PERIOD,
+            #[cfg(feature = "names")]
             name: "Default Minimum Period",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: DEFAULT_MAXIMUM_PERIOD,
+            #[cfg(feature = "names")]
             name: "Default Maximum Period",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: DISABLE,
+            #[cfg(feature = "names")]
             name: "Disable",
             operations: Operations::Execute,
             multiple: false,
             mandatory: false,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: DISABLE_TIMEOUT,
+            #[cfg(feature = "names")]
             name: "Disable Timeout",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: NOTIFICATION_STORING_WHEN_DISABLED_OR_OFFLINE,
+            #[cfg(feature = "names")]
             name: "Notification Storing When Disabled or Offline",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::Boolean),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: BINDING,
+            #[cfg(feature = "names")]
             name: "Binding",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: true,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: REGISTRATION_UPDATE_TRIGGER,
+            #[cfg(feature = "names")]
             name: "Registration Update Trigger",
             operations: Operations::Execute,
             multiple: false,
             mandatory: true,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: BOOTSTRAP_REQUEST_TRIGGER,
+            #[cfg(feature = "names")]
             name: "Bootstrap-Request Trigger",
             operations: Operations::Execute,
             multiple: false,
             mandatory: false,
             value_type: None,
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: APN_LINK,
+            #[cfg(feature = "names")]
             name: "APN Link",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: TLS_DTLS_ALERT_CODE,
+            #[cfg(feature = "names")]
             name: "TLS-DTLS Alert Code",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: LAST_BOOTSTRAPPED,
+            #[cfg(feature = "names")]
             name: "Last Bootstrapped",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Time),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: REGISTRATION_PRIORITY_ORDER,
+            #[cfg(feature = "names")]
             name: "Registration Priority Order",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: INITIAL_REGISTRATION_DELAY_TIMER,
+            #[cfg(feature = "names")]
             name: "Initial Registration Delay Timer",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: REGISTRATION_FAILURE_BLOCK,
+            #[cfg(feature = "names")]
             name: "Registration Failure Block",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Boolean),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: BOOTSTRAP_ON_REGISTRATION_FAILURE,
+            #[cfg(feature = "names")]
             name: "Bootstrap on Registration Failure",
             operations: Operations::Read,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Boolean),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: COMMUNICATION_RETRY_COUNT,
+            #[cfg(feature = "names")]
             name: "Communication Retry Count",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: COMMUNICATION_RETRY_TIMER,
+            #[cfg(feature = "names")]
             name: "Communication Retry Timer",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: COMMUNICATION_SEQUENCE_DELAY_TIMER,
+            #[cfg(feature = "names")]
             name: "Communication Sequence Delay Timer",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "s",
         },
         ResourceDef {
             id: COMMUNICATION_SEQUENCE_RETRY_COUNT,
+            #[cfg(feature = "names")]
             name: "Communication Sequence Retry Count",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: TRIGGER,
+            #[cfg(feature = "names")]
             name: "Trigger",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Boolean),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: PREFERRED_TRANSPORT,
+            #[cfg(feature = "names")]
             name: "Preferred Transport",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "The possible values are those listed in the LwM2M Core Specification",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: MUTE_SEND,
+            #[cfg(feature = "names")]
             name: "Mute Send",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Boolean),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: ALTERNATE_APN_LINKS,
+            #[cfg(feature = "names")]
             name: "Alternate APN Links",
             operations: Operations::ReadWrite,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::ObjectLink),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: SUPPORTED_SERVER_VERSIONS,
+            #[cfg(feature = "names")]
             name: "Supported Server Versions",
             operations: Operations::ReadWrite,
             multiple: true,
             mandatory: false,
             value_type: Some(ValueType::String),
+            #[cfg(feature = "names")]
             range: "",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: DEFAULT_NOTIFICATION_MODE,
+            #[cfg(feature = "names")]
             name: "Default Notification Mode",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Integer),
+            #[cfg(feature = "names")]
             range: "0..1",
+            #[cfg(feature = "names")]
             units: "",
         },
         ResourceDef {
             id: PROFILE_ID_HASH_ALGORITHM,
+            #[cfg(feature = "names")]
             name: "Profile ID Hash Algorithm",
             operations: Operations::ReadWrite,
             multiple: false,
             mandatory: false,
             value_type: Some(ValueType::Unsigned),
+            #[cfg(feature = "names")]
             range: "0..255",
+            #[cfg(feature = "names")]
             units: "",
         },
     ],

@@ -16,6 +16,7 @@ use bellwether_agent::agent::{Agent, Config};
 use bellwether_agent::delta::Algorithm;
 use bellwether_agent::keys::unit::UnitData;
 use bellwether_agent::manifests::anchors::Anchors;
+use bellwether_agent::manifests::cose::P256;
 use bellwether_agent::platform::Flash;
 use bellwether_agent::update::anchors::ANCHORS_BYTES_MAX;
 use bellwether_agent::update::boot::{BootError, BootState, BootStore, Image, Slot};
@@ -267,6 +268,7 @@ impl Device {
             servers,
             built: self.make.made,
             anchors: Anchors::initial(unit.anchors).expect("anchors in the unit file"),
+            signatures: &P256,
             share_offer: self.make.share_offer,
             components: &COMPONENTS[..self.make.components],
         }

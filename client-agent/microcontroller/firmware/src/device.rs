@@ -11,6 +11,7 @@ use bellwether_agent::agent::{Agent, Config};
 use bellwether_agent::delta::Algorithm;
 use bellwether_agent::keys::unit::UnitData;
 use bellwether_agent::manifests::anchors::Anchors;
+use bellwether_agent::manifests::cose::P256;
 use bellwether_agent::update::boot::{BootStore, Trial};
 use bellwether_agent::update::facts::APP;
 use bellwether_agent::update::{Facts, Memory, ShareOffer, Updater, trial};
@@ -30,10 +31,11 @@ pub(crate) type Fault = &'static str;
 
 /// Boots and works until the board is to be restarted or switched off.
 pub(crate) fn run(heap: &Counted<HEAP_BYTES>) -> Result<Ended, Fault> {
-    let Some((mut session, network_bytes)) = set_up(heap, memory())? else {
+    let Some((session, network_bytes)) = set_up(heap, memory())? else {
         return Ok(Ended::Reboot);
     };
-    let ended = session.run()?;
+    // Nothing is given back at the end of a boot.
+    let ended = Box::leak(session).run()?;
     tell_memory(heap, network_bytes);
     Ok(ended)
 }
@@ -74,6 +76,7 @@ fn facts(settings: &Settings<'static>) -> Result<Facts<'static>, Fault> {
         servers: unit.servers.iter().collect::<Vec<&str>>().leak(),
         built: settings.built,
         anchors: Anchors::initial(unit.anchors).map_err(|_| "the anchors are not believed")?,
+        signatures: &P256,
         share_offer: ShareOffer::AtChainEnd,
         components: APP,
     })

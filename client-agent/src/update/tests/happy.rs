@@ -5,8 +5,12 @@ use crate::testing::{
     Author, Device, Server, ask, device, fetch, new_image, old_image, report, sha256, start,
 };
 use crate::update::record::{Outcome, Place, State};
-use crate::update::{Answered, Begun, Installed, Offered, Receipted, Work, trial};
+use crate::update::{
+    AnchorsTaken, Answered, Begun, Facts, Ignored, Installed, Offered, Receipted, Updater, Work, trial,
+};
+use bellwether_manifests::cose::{P256, PublicKey, SignatureVerifier};
 use bellwether_manifests::message::{Confirm, Moment};
+use core::cell::Cell;
 use core::time::Duration;
 use std::vec;
 
@@ -50,6 +54,52 @@ fn full_image_runs_and_place_and_fork_head_move_with_its_report() {
     assert_eq!((server.index, server.fork), (1, device.record().fork));
     let moments: vec::Vec<Moment> = server.reported.iter().map(|(moment, _)| *moment).collect();
     assert_eq!(moments, [Moment::Decrypted, Moment::Installed]);
+}
+
+/// An engine of the board, which counts what it is asked and says no from some time on.
+#[derive(Debug)]
+struct Engine {
+    asked: Cell<u32>,
+    answers: Cell<u32>,
+}
+
+impl SignatureVerifier for Engine {
+    fn verify(&self, key: &PublicKey, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
+        self.asked.set(self.asked.get() + 1);
+        self.asked.get() <= self.answers.get() && P256.verify(key, digest, signature)
+    }
+}
+
+#[test]
+fn signatures_are_checked_by_the_engine_of_the_board_alone() {
+    let author = Author::new();
+    let engine = Engine { asked: Cell::new(0), answers: Cell::new(u32::MAX) };
+    let facts = Facts { signatures: &engine, ..crate::testing::facts(&author) };
+    let (flash, memory) = (crate::testing::factory_flash(), crate::testing::memory());
+    let mut device =
+        Updater::start(flash, crate::testing::CountingRandom(7), facts, memory, Duration::ZERO).unwrap();
+    let mut server = Server::new(&author, new_image());
+    let manifest = server.manifest(1);
+    assert_eq!(device.offer(Duration::ZERO, &manifest).unwrap(), Offered::Stored);
+    assert_eq!(engine.asked.get(), 1);
+    let (mut scratch, mut out) = (vec![0; 8192], vec![0; 4096]);
+    let length = device.ask(Duration::ZERO, &mut scratch, &mut out).unwrap().unwrap();
+    assert_eq!(engine.asked.get(), 2, "the manifest that is kept");
+    let answer = server.answer(&out[..length]);
+    // The manifest again, and then the descriptor, to which it says no.
+    engine.answers.set(3);
+    let answered = device.answer(Duration::ZERO, &mut scratch, &answer).unwrap();
+    assert_eq!((answered, engine.asked.get()), (Answered::Ignored(Ignored::Distributor), 4));
+    engine.answers.set(u32::MAX);
+    let answered = device.answer(Duration::ZERO, &mut scratch, &answer).unwrap();
+    assert!(matches!(answered, Answered::Granted { .. }));
+    // An engine that says no to everything lets nothing in.
+    engine.answers.set(0);
+    let refused = device.offer(Duration::ZERO, &server.manifest(2)).unwrap();
+    assert!(matches!(refused, Offered::Refused { .. }), "{refused:?}");
+    let refused =
+        device.take_anchors(Duration::ZERO, &mut scratch, &author.replacing(&author.edition(2))).unwrap();
+    assert!(matches!(refused, AnchorsTaken::Refused(_)), "{refused:?}");
 }
 
 #[test]
