@@ -21,7 +21,7 @@ pub struct Facts<'a> {
     /// Whom it believed first, from its unit file; verified by the shell. Newer ones are kept by the update core.
     pub anchors: Anchors<'a>,
     /// What checks signatures: [`bellwether_manifests::cose::P256`], or an engine of the board.
-    pub signatures: &'a dyn SignatureVerifier,
+    pub signatures: &'a (dyn SignatureVerifier + Sync),
     /// When it sends its share for the next seed.
     pub share_offer: ShareOffer,
     /// Its components, encoded as in a manifest: 1 to [`COMPONENTS_MAX`], none twice. What is told of them ahead is told

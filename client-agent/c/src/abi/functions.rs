@@ -16,6 +16,7 @@ use bellwether_agent::coap::Instant;
 use bellwether_agent::delta::Algorithm;
 use bellwether_agent::keys::unit::UnitData;
 use bellwether_agent::manifests::anchors::Anchors;
+use bellwether_agent::manifests::cose::P256;
 use bellwether_agent::update::boot::{BootState, BootStore, Image, Slot, Trial};
 use bellwether_agent::update::bounded::Bounded;
 use bellwether_agent::update::facts::APP;
@@ -296,6 +297,7 @@ fn make(
         servers: servers.leak(),
         built: settings.built_s,
         anchors: Anchors::initial(unit.anchors).map_err(|_| BellwetherError::Anchors)?,
+        signatures: &P256,
         share_offer: ShareOffer::AtChainEnd,
         components: APP,
     };

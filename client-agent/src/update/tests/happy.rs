@@ -10,7 +10,7 @@ use crate::update::{
 };
 use bellwether_manifests::cose::{P256, PublicKey, SignatureVerifier};
 use bellwether_manifests::message::{Confirm, Moment};
-use core::cell::Cell;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use core::time::Duration;
 use std::vec;
 
@@ -59,21 +59,21 @@ fn full_image_runs_and_place_and_fork_head_move_with_its_report() {
 /// An engine of the board, which counts what it is asked and says no from some time on.
 #[derive(Debug)]
 struct Engine {
-    asked: Cell<u32>,
-    answers: Cell<u32>,
+    asked: AtomicU32,
+    answers: AtomicU32,
 }
 
 impl SignatureVerifier for Engine {
     fn verify(&self, key: &PublicKey, digest: &[u8; 32], signature: &[u8; 64]) -> bool {
-        self.asked.set(self.asked.get() + 1);
-        self.asked.get() <= self.answers.get() && P256.verify(key, digest, signature)
+        let asked = self.asked.fetch_add(1, Relaxed) + 1;
+        asked <= self.answers.load(Relaxed) && P256.verify(key, digest, signature)
     }
 }
 
 #[test]
 fn signatures_are_checked_by_the_engine_of_the_board_alone() {
     let author = Author::new();
-    let engine = Engine { asked: Cell::new(0), answers: Cell::new(u32::MAX) };
+    let engine = Engine { asked: AtomicU32::new(0), answers: AtomicU32::new(u32::MAX) };
     let facts = Facts { signatures: &engine, ..crate::testing::facts(&author) };
     let (flash, memory) = (crate::testing::factory_flash(), crate::testing::memory());
     let mut device =
@@ -81,20 +81,20 @@ fn signatures_are_checked_by_the_engine_of_the_board_alone() {
     let mut server = Server::new(&author, new_image());
     let manifest = server.manifest(1);
     assert_eq!(device.offer(Duration::ZERO, &manifest).unwrap(), Offered::Stored);
-    assert_eq!(engine.asked.get(), 1);
+    assert_eq!(engine.asked.load(Relaxed), 1);
     let (mut scratch, mut out) = (vec![0; 8192], vec![0; 4096]);
     let length = device.ask(Duration::ZERO, &mut scratch, &mut out).unwrap().unwrap();
-    assert_eq!(engine.asked.get(), 2, "the manifest that is kept");
+    assert_eq!(engine.asked.load(Relaxed), 2, "the manifest that is kept");
     let answer = server.answer(&out[..length]);
     // The manifest again, and then the descriptor, to which it says no.
-    engine.answers.set(3);
+    engine.answers.store(3, Relaxed);
     let answered = device.answer(Duration::ZERO, &mut scratch, &answer).unwrap();
-    assert_eq!((answered, engine.asked.get()), (Answered::Ignored(Ignored::Distributor), 4));
-    engine.answers.set(u32::MAX);
+    assert_eq!((answered, engine.asked.load(Relaxed)), (Answered::Ignored(Ignored::Distributor), 4));
+    engine.answers.store(u32::MAX, Relaxed);
     let answered = device.answer(Duration::ZERO, &mut scratch, &answer).unwrap();
     assert!(matches!(answered, Answered::Granted { .. }));
     // An engine that says no to everything lets nothing in.
-    engine.answers.set(0);
+    engine.answers.store(0, Relaxed);
     let refused = device.offer(Duration::ZERO, &server.manifest(2)).unwrap();
     assert!(matches!(refused, Offered::Refused { .. }), "{refused:?}");
     let refused =
