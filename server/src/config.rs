@@ -241,8 +241,16 @@ impl Config {
 fn read(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    toml::from_str(&text)
-        .map_err(|error| ConfigError::Invalid { path: path.to_owned(), text: error.to_string() })
+    toml::from_str(&text).map_err(|error| ConfigError::Invalid {
+        path: path.to_owned(),
+        text: without_the_line(&text, &error),
+    })
+}
+
+/// Says what is wrong and where. The line itself, which the library would show, may hold a password.
+fn without_the_line(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|place| text.get(..place.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
 }
 
 fn within(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
@@ -301,6 +309,19 @@ mod tests {
         let (_dir, flags) = file("grant_lifetme_s = 600\n");
         let error = Config::resolve(flags).expect_err("unknown key");
         assert!(error.to_string().contains("grant_lifetme_s"), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_line_is_said_without_the_password_in_it() {
+        for line in [
+            "stor = \"postgres://b:s3cret@db/f\"",
+            "store = \"postgres://b:s3cret@db/f",
+            "store = \"x:s3cret\" y",
+        ] {
+            let (_dir, flags) = file(&format!("ack_timeout_ms = 2000\n{line}\n"));
+            let error = Config::resolve(flags).expect_err(line).to_string();
+            assert!(error.contains("line 2") && !error.contains("s3cret"), "{error}");
+        }
     }
 
     #[test]

@@ -131,8 +131,9 @@ pub enum StartError {
     Open(#[from] OpenError),
     /// The database is gone, and what lay beside it is not.
     #[error(
-        "{} is missing, but {} is here: restore a backup (bellwether-server restore --replace), or move the images away \
-         to begin empty", database.display(), images.display()
+        "{} is missing, but {} is here: name the data base with --store if it is elsewhere, restore a backup \
+         (bellwether-server restore --replace), or move the images away to begin empty",
+        database.display(), images.display()
     )]
     DatabaseMissing {
         /// The database.
@@ -157,6 +158,15 @@ pub enum StartError {
     TwoStores {
         /// The file of SQLite.
         database: std::path::PathBuf,
+    },
+    /// The data base is empty, and the data folder has images of another one.
+    #[error(
+        "the data base is empty, but {} has images: name the data base that they belong to with --store, or move them \
+         away to begin empty", images.display()
+    )]
+    EmptyStore {
+        /// The folder that belongs to another data base.
+        images: std::path::PathBuf,
     },
     /// The vault does not open.
     #[error(transparent)]
@@ -305,7 +315,6 @@ impl Core {
     }
 }
 
-/// Refuses a folder without a database that had one: an empty one in its place would forget every device.
 /// Opens the store where the configuration says.
 async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     let database = config.data.join(DATABASE);
@@ -316,10 +325,26 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         }
         // Whoever was enrolled there would be unknown here, and nothing would say so.
         StoreAt::Postgres(_) if database.exists() => Err(StartError::TwoStores { database }),
-        StoreAt::Postgres(url) => Ok(Arc::new(PostgresStore::open(url.reveal()).await?)),
+        StoreAt::Postgres(url) => {
+            let store = Arc::new(PostgresStore::open(url.reveal()).await?);
+            refuse_empty(&config.data, &*store).await?;
+            Ok(store)
+        }
     }
 }
 
+/// Refuses an empty data base beside images: they belong to another one, and every device in it would be unknown.
+async fn refuse_empty(data: &std::path::Path, store: &dyn Store) -> Result<(), StartError> {
+    let images = data.join("images");
+    let any = std::fs::read_dir(&images).is_ok_and(|mut entries| entries.next().is_some());
+    // The first start draws it before there can be any image.
+    if any && store.setting(&Tenant::default(), DISTRIBUTOR_SETTING).await?.is_none() {
+        return Err(StartError::EmptyStore { images });
+    }
+    Ok(())
+}
+
+/// Refuses a folder without a database that had one: an empty one in its place would forget every device.
 fn refuse_remains(data: &std::path::Path, database: &std::path::Path) -> Result<(), StartError> {
     if database.exists() {
         return Ok(());
@@ -355,3 +380,25 @@ async fn distributor_key(
 }
 
 pub(crate) const DISTRIBUTOR_SETTING: &str = "distributor key";
+
+#[cfg(test)]
+mod tests {
+    use bellwether_store::settings::Settings;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn empty_data_base_beside_images_of_another_is_refused() {
+        let (data, elsewhere) =
+            (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+        let store = SqliteStore::open(&elsewhere.path().join("another.db")).await.expect("opened");
+        let images = Images::open_folder(&data.path().join("images")).expect("opened");
+        refuse_empty(data.path(), &store).await.expect("a first start that was cut short");
+        images.put(vec![1]).await.expect("kept");
+        let refused = refuse_empty(data.path(), &store).await.expect_err("its devices would be forgotten");
+        assert!(matches!(refused, StartError::EmptyStore { .. }), "{refused}");
+        let sealed = bellwether_store::sealed::Sealed::new(vec![1]);
+        store.put_setting(&Tenant::default(), DISTRIBUTOR_SETTING, &sealed).await.expect("kept");
+        refuse_empty(data.path(), &store).await.expect("theirs");
+    }
+}

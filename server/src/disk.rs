@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bellwether_store::StorageFault;
 
+use crate::config::StoreAt;
 use crate::core::Core;
 
 /// What is wrong with the disk.
@@ -88,7 +89,17 @@ impl Core {
 
     fn said(&self, fault: Fault) -> String {
         let folder = self.config.data.display();
+        let elsewhere = self.config.store != StoreAt::Folder;
         match fault {
+            Fault::Unwritable if elsewhere => format!(
+                "the data base, or {folder}, takes no writes: its disk is full, a quota is used up, or it is read-only. \
+                 Make room there; nothing that was acknowledged is lost, and the server goes on by itself"
+            ),
+            Fault::Damaged if elsewhere => {
+                "the data base is damaged, says PostgreSQL. Stop the server and restore a backup of it (pg_restore); see \
+                 \"PostgreSQL\" in docs/operating.md"
+                    .to_owned()
+            }
             Fault::Unwritable => format!(
                 "{folder} takes no writes: its disk is full, a quota is used up, or it is mounted read-only. Make room \
                  there; nothing that was acknowledged is lost, and the server goes on by itself"

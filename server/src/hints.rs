@@ -73,7 +73,9 @@ fn kind_of(gateway: &Endpoint, hint: &Hint<'_>) -> Option<EventKind> {
     match hint.what {
         HintKind::Pushed => None,
         HintKind::Unreached => {
-            let reason = match hint.detail {
+            // A gateway's own words go to the ledger and into tables; PostgreSQL takes no NUL.
+            let detail = hint.detail.replace(char::is_control, " ");
+            let reason = match &*detail {
                 "" => format!("the gateway {gateway} could not reach the device"),
                 detail => format!("the gateway {gateway} could not reach the device: {detail}"),
             };
@@ -126,6 +128,10 @@ mod tests {
             panic!("an offer that failed");
         };
         assert_eq!(reason, "the gateway gw-1 could not reach the device: no answer");
+        let Some(EventKind::OfferFailed { reason }) = kind(HintKind::Unreached, "no\0answer\n") else {
+            panic!("an offer that failed");
+        };
+        assert!(!reason.contains(char::is_control), "{reason:?}");
     }
 
     #[test]

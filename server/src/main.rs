@@ -74,7 +74,7 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
-    /// Reads every row as the server would, and every image of a release with its digest
+    /// Reads what must not be forgotten as the server would, and every image of a release with its digest
     ///
     /// Ends with 1 where something is wrong, and says what.
     Check {
@@ -223,8 +223,11 @@ async fn serve(flags: Flags) -> ExitCode {
 
 fn log(filter: &str, json: bool) {
     let builder = tracing_subscriber::fmt()
-        // What the broker's library says of each connection is for its own developers.
-        .with_env_filter(EnvFilter::new(format!("rumqttd=off,rumqttc=error,{filter}")))
+        // What the broker's library says of each connection is for its own developers. The data base's shows the lines of
+        // ~/.pgpass that it can't read.
+        .with_env_filter(EnvFilter::new(format!(
+            "rumqttd=off,rumqttc=error,sqlx_postgres::options=off,{filter}"
+        )))
         .with_ansi(std::io::stderr().is_terminal())
         // Told on the same stream, that a line can't be written would end the task that says it.
         .log_internal_errors(false)

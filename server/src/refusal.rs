@@ -87,9 +87,9 @@ impl Refusal {
 }
 
 const FAILED: &str = "the server failed; its log says why";
-const STORAGE_FULL: &str = "the server's data folder takes no writes: its disk is full, a quota is used up, or it is \
+const STORAGE_FULL: &str = "the server's store takes no writes: its disk is full, a quota is used up, or it is \
      read-only. This was not done; make room there, then send it again";
 const STORAGE_AWAY: &str = "the server's data base does not answer. This was not done, or it can't be told whether it \
      was: look, then send it again";
 const STORAGE_DAMAGED: &str =
-    "the server's database is damaged: stop the server and restore a backup (bellwether-server restore)";
+    "the server's database is damaged: stop the server and restore a backup; its log says how";

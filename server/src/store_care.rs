@@ -53,7 +53,7 @@ pub enum CareError {
     #[error(transparent)]
     Copy(#[from] CopyError),
     /// What is to be copied is not SQLite.
-    #[error("what is copied is the database in the data folder: leave --store out")]
+    #[error("what is copied is the database in the data folder: leave --store and BELLWETHER_STORE out")]
     NotAFile,
     /// Where it is to go is not PostgreSQL.
     #[error("--to takes the URL of an empty PostgreSQL data base: postgres://USER@HOST:PORT/NAME")]
@@ -72,7 +72,8 @@ pub enum CareError {
     },
 }
 
-/// Reads every row of the store as the server would, and every image of a release with its digest.
+/// Reads devices, gateways, campaigns, events, alarms, releases, anchors and bundles as the server would, and every image of
+/// a release with its digest.
 ///
 /// # Errors
 ///
@@ -93,6 +94,7 @@ pub async fn check(config: &Config) -> Result<Checked, CareError> {
     look.at_events().await?;
     look.at_alarms().await?;
     look.at_releases(&images).await?;
+    look.at_rest().await?;
     let checked = look.checked;
     store.close().await;
     Ok(checked)
@@ -248,6 +250,26 @@ impl Look<'_> {
                 self.note(&name, made)?;
             }
         }
+    }
+
+    /// Looks at the anchors, the bundles and what brokers were told.
+    async fn at_rest(&mut self) -> Result<(), CareError> {
+        let anchors = self.store.anchors_since(&self.tenant, 0, u32::MAX).await;
+        self.note("anchors", anchors)?;
+        let bundles = self.store.bundles(&self.tenant, None, 0).await;
+        self.note("bundles", bundles)?;
+        let published = self.store.published(&self.tenant).await;
+        let Some(published) = self.note("publication", published)? else { return Ok(()) };
+        let figures = self.store.figures(&self.tenant).await;
+        if let Some(figures) = self.note("tracks", figures)?
+            && published > figures.events
+        {
+            let kept = figures.events;
+            self.find(format!(
+                "events after {kept}: they were published up to {published}, and are not there"
+            ));
+        }
+        Ok(())
     }
 
     async fn at_image(&mut self, images: &Images, name: &str, digest: &Digest) -> Result<(), CareError> {

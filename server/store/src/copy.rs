@@ -63,11 +63,10 @@ pub async fn copy(path: &Path, url: &str, say: impl Fn(&Copied)) -> Result<Vec<C
     let target = PostgresStore::open(url).await?;
     let mut source = sqlite::reader(path).await?;
     let mut tx = target.begin().await.map_err(|cause| failed("event", cause))?;
-    // A table is read back by one statement, however long it is.
-    sqlx::query("SET LOCAL statement_timeout = 0")
-        .execute(&mut *tx)
-        .await
-        .map_err(|cause| failed("event", cause))?;
+    // A table is read back by one statement, however long it is; and a slow disk may keep the next one waiting.
+    for patient in ["SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"] {
+        sqlx::query(patient).execute(&mut *tx).await.map_err(|cause| failed("event", cause))?;
+    }
     let mut done = Vec::new();
     for table in &TABLES {
         let copied = copy_table(&mut source, &mut tx, table).await?;

@@ -182,7 +182,9 @@ pub enum OpenError {
         store: String,
     },
     /// PostgreSQL is there and does not let this user in.
-    #[error("{store} refuses the user or the password of the URL")]
+    #[error(
+        "{store} refuses the user or the password: that of the URL, or of ~/.pgpass, which must have mode 600"
+    )]
     Login {
         /// The data base and where it is.
         store: String,

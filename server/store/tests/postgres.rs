@@ -11,8 +11,10 @@ use bellwether_store::conformance::{
 };
 use bellwether_store::device::Devices;
 use bellwether_store::ledger::{Ledger, Scope};
+use bellwether_store::session::Sessions;
 use bellwether_store::settings::Settings;
 use bellwether_store::{OpenError, PostgresStore, StorageFault};
+use sqlx::{Connection, PgConnection};
 
 /// One PostgreSQL for all cases; it ends with the program.
 fn shared() -> &'static Instance {
@@ -143,4 +145,30 @@ async fn data_base_that_takes_no_writes_is_told_apart() {
     shared().sql(name, &format!("ALTER DATABASE {name} SET default_transaction_read_only = on"));
     let refused = PostgresStore::open(&url).await.unwrap_err();
     assert!(matches!(StorageFault::of(&refused), Some(StorageFault::Unwritable(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn session_that_another_server_is_putting_is_forgotten_too() {
+    let url = migrated().await;
+    let store = PostgresStore::open(&url).await.unwrap();
+    let (mut other, mut look) =
+        (PgConnection::connect(&url).await.unwrap(), PgConnection::connect(&url).await.unwrap());
+    for step in [
+        "BEGIN",
+        // "BWST", as every writer does.
+        "SELECT pg_advisory_xact_lock(1113019220)",
+        "INSERT INTO session VALUES ('default', '\\x0102030405060708', 'gw-1', 'a', 1, 1, 1, '\\x00', NULL)",
+    ] {
+        sqlx::query(step).execute(&mut other).await.unwrap();
+    }
+    let forgets = tokio::spawn(async move { store.forget_sessions_of(&tenant(), "gw-1").await });
+    let waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while !forgets.is_finished() {
+        if sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut look).await.unwrap() > 0 {
+            break;
+        }
+    }
+    sqlx::query("COMMIT").execute(&mut other).await.unwrap();
+    assert_eq!(forgets.await.unwrap().unwrap(), 1);
 }

@@ -36,6 +36,14 @@ async fn connected(name: &str, options: PgConnectOptions, connections_max: u32) 
 
 /// Reads the URL and adds what the store relies on.
 fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+    // The library leaves them out, and shows their values in the log: one that asks for more safety would be missed. It is
+    // not named, since what stands behind a question mark may be half of a password.
+    if parameters(url).any(|name| !PARAMETERS.contains(&name)) {
+        let known = PARAMETERS.join(", ");
+        return Err(OpenError::Url {
+            reason: format!("behind ? it may have {known}, and has another parameter"),
+        });
+    }
     // What is wrong with it is said without it: it may hold a password.
     let options = PgConnectOptions::from_str(url)
         .map_err(|cause| OpenError::Url { reason: cause.to_string().replace(url, "the URL") })?;
@@ -54,12 +62,30 @@ fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
 }
 
 fn names_ssl_mode(url: &str) -> bool {
-    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
-    parameters.split('&').any(|parameter| {
-        let name = parameter.split('=').next().unwrap_or_default();
-        matches!(name, "sslmode" | "ssl-mode")
-    })
+    parameters(url).any(|name| name == "sslmode")
 }
+
+/// Names the parameters of a URL.
+fn parameters(url: &str) -> impl Iterator<Item = &str> {
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    let named = parameters.split('&').map(|parameter| parameter.split('=').next().unwrap_or_default());
+    named.filter(|name| !name.is_empty())
+}
+
+/// Those of libpq's that are understood.
+const PARAMETERS: [&str; 11] = [
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "options",
+];
 
 /// Tells whether what is said to the data base stays on this machine.
 fn is_near(options: &PgConnectOptions) -> bool {
@@ -138,6 +164,14 @@ mod tests {
         {
             assert!(matches!(mode(near), PgSslMode::Prefer), "{near}");
         }
+    }
+
+    #[test]
+    fn parameter_that_would_be_left_out_is_refused_without_its_value() {
+        let refused =
+            options("postgres://b@db.example/b?sslmode=require&sslpassword=s3cret").unwrap_err().to_string();
+        assert!(refused.contains("another parameter") && !refused.contains("s3cret"), "{refused}");
+        assert!(options("postgres://b@db.example/b?").is_ok());
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl ResourceRow {
     }
 }
 
-/// Refuses a resource that contradicts its key; SQLite's own checks say the same, but not to the caller.
+/// Refuses a resource that contradicts its key; the data base's own checks say the same, but not to the caller.
 fn check_shape(key: &ResourceKey, resource: &Resource) -> Result<(), StoreError> {
     if (key.mode == Mode::Open) != resource.encryption.is_none() {
         return Err(StoreError::Contradiction { what: "encryption of a resource" });

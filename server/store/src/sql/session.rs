@@ -53,12 +53,15 @@ impl Sessions for SqlStore {
     }
 
     async fn forget_sessions_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError> {
+        // Behind whoever writes: a session that is being put now is to be forgotten, too.
+        let mut tx = self.begin().await?;
         let done = sqlx::query("DELETE FROM session WHERE tenant = $1 AND identity = $2")
             .bind(tenant.as_str())
             .bind(identity)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
             .map_err(backend)?;
+        tx.commit().await.map_err(backend)?;
         Ok(done.rows_affected())
     }
 
@@ -77,12 +80,15 @@ impl Sessions for SqlStore {
         }
         let forget = "UPDATE session SET registration = NULL \
                       WHERE tenant = $1 AND identity = $2 AND registration IS NOT NULL";
+        // It touches several rows, as others do: two that took them in another order would wait for each other.
+        let mut tx = self.begin().await?;
         let done = sqlx::query(forget)
             .bind(tenant.as_str())
             .bind(identity)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
             .map_err(backend)?;
+        tx.commit().await.map_err(backend)?;
         Ok(done.rows_affected())
     }
 
