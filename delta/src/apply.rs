@@ -305,7 +305,9 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         checkpoint::body(&mut saved, &mut patcher.words[..words], checkpoint).map_err(ApplyError::Base)?;
         let given =
             codec.settle_read().then(|| codec.made().checked_sub(patcher.out_length as u32)).flatten();
-        let is_sound = decoder.is_sound() && patcher.out_length < OUT_BYTES;
+        let is_sound = decoder.is_sound()
+            && patcher.out_length < OUT_BYTES
+            && patcher.out_length as u32 <= codec.made_of_block();
         patcher.given = given.filter(|_| is_sound).ok_or(PatchError::Checkpoint)?;
         patcher.stage = Stage::Body { decoder, codec, known };
         Ok((patcher, page))

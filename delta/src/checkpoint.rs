@@ -12,6 +12,7 @@ use crate::format::Profile;
 use crate::header::{Header, Tables};
 use crate::image::{Base, OUT_BYTES};
 use crate::order::Layout;
+use crate::outline::Outline;
 use crate::space::{REGIONS_MAX, Region, Space, WINDOWS_MAX, Window};
 
 /// Bytes that a checkpoint of a profile has: the state, [`CHECKPOINT_BESIDES_BYTES`], and no more.
@@ -192,14 +193,15 @@ pub(crate) fn head<R: Base>(read: &mut R) -> Result<Result<Head, PatchError>, R:
     Ok(if hash.finalize().starts_with(&check) { Ok(head) } else { Err(PatchError::Checkpoint) })
 }
 
-/// Returns how many bytes of the target were made when a checkpoint was written; `None` where it is torn. Of two
-/// checkpoints, the one with more is the newer.
+/// Returns how many bytes of the target were made when a checkpoint of `patch` was written; `None` where it is torn, or
+/// of another patch, such as the one before. Of two checkpoints, the one with more is the newer.
 ///
 /// # Errors
 ///
 /// Those of reading.
-pub fn checkpoint_made<C: Base>(checkpoint: &mut C) -> Result<Option<u32>, C::Error> {
-    if head(checkpoint)?.is_err() {
+pub fn checkpoint_made<C: Base>(checkpoint: &mut C, patch: &Outline) -> Result<Option<u32>, C::Error> {
+    // With what came of another patch, this one would spoil a slot that is whole.
+    if !head(checkpoint)?.is_ok_and(|head| head.is_of(patch)) {
         return Ok(None);
     }
     let mut made = [0; 4];
@@ -289,6 +291,17 @@ impl Head {
             record.u8(count)?;
         }
         Ok(())
+    }
+
+    /// Says whether a patch is the one that the checkpoint is of, as far as it knows that.
+    fn is_of(&self, patch: &Outline) -> bool {
+        self.header().is_some_and(|header| {
+            let known = (header.target_digest, header.base_size, header.target_size);
+            known == (patch.target_digest, patch.base_size, patch.target_size)
+                && header.layout == patch.layout
+                && header.architecture == patch.architecture
+                && header.tables.profile == patch.profile
+        })
     }
 
     /// The header that it was, as far as applying needs it.

@@ -33,7 +33,8 @@
 //!
 //! A patch that was made for it takes the place of its base, page by page ([`Slot`], [`PatcherOf::push_in_place`]): pages of
 //! the base are kept in a few spare ones as long as the patch may need them, and a checkpoint is saved before each page.
-//! Whatever write the power goes in, [`PatcherOf::resume_in_place`] goes on from the newest whole one.
+//! Whatever write the power goes in, [`PatcherOf::resume_in_place`] goes on from the newest whole one of this very patch
+//! ([`checkpoint_made`]): those of the patch before may still be there.
 //!
 //! # What is trusted
 //!

@@ -64,14 +64,12 @@ impl Flash {
         if is_last { Err(Cut) } else { Ok(()) }
     }
 
-    /// Starts after a power cut: from the newest whole checkpoint, or afresh.
-    fn started(&mut self, base: u32, target: u32) -> Patcher {
-        let newest = (0..2)
-            .filter_map(|at| {
-                let made = checkpoint_made(&mut Padded(&self.checkpoints[at])).expect("in memory")?;
-                Some((made, at))
-            })
-            .max();
+    /// Starts after a power cut: from the newest whole checkpoint of the patch, or afresh.
+    fn started(&mut self, patch: &[u8], [base, target]: [u32; 2]) -> Patcher {
+        let newest = Outline::parse(patch).ok().and_then(|outline| {
+            let made = |at: usize| checkpoint_made(&mut Padded(&self.checkpoints[at]), &outline);
+            (0..2).filter_map(|at| Some((made(at).expect("in memory")?, at))).max()
+        });
         let Some((_, at)) = newest else {
             return Patcher::new(-2, base, target, &[]).expect("known");
         };
@@ -142,7 +140,7 @@ impl Slot for Flash {
 
 /// Goes on from what is in flash with the patch, up to its end or the power's.
 fn go_on(flash: &mut Flash, patch: &[u8], sizes: [u32; 2]) -> Result<(), ApplyError<Cut, Cut>> {
-    let mut patcher = flash.started(sizes[0], sizes[1]);
+    let mut patcher = flash.started(patch, sizes);
     for piece in patch[patcher.patch_at() as usize..].chunks(40) {
         patcher.push_in_place(piece, flash)?;
     }
@@ -214,6 +212,29 @@ fn power_cut_at_every_operation_and_once_more_ends_with_the_target() {
         }
     }
     assert!(directions.iter().all(|count| *count > 0), "both directions were taken: {directions:?}");
+}
+
+#[test]
+fn checkpoints_of_the_patch_before_are_no_ones_to_go_on_from() {
+    let (first, second) = (program(24, false), program(24, true));
+    let third = [&second[..500], &first[200..]].concat();
+    let (patch, layout, sizes) = made(&first, &second, 2, PAGE);
+    let mut updated = Flash::new(&first, first.len().max(second.len()).max(third.len()), layout);
+    go_on(&mut updated, &patch, sizes).expect("no cut");
+    let (patch, _, sizes) = made(&second, &third, 2, PAGE);
+    let all = {
+        let mut whole = Flash { done: 0, ..updated.clone() };
+        go_on(&mut whole, &patch, sizes).expect("no cut");
+        assert_eq!(whole.slot[..third.len()], third);
+        whole.done
+    };
+    for first in 0..all {
+        let mut flash = Flash { left: first, ..updated.clone() };
+        assert!(go_on(&mut flash, &patch, sizes).is_err(), "{first} of {all}");
+        flash.left = usize::MAX;
+        go_on(&mut flash, &patch, sizes).expect("the newest checkpoint is whole");
+        assert_eq!(flash.slot[..third.len()], third, "cut at {first}");
+    }
 }
 
 /// Pieces of a few shapes in an order that a seed draws, each some bytes different from its shape.

@@ -38,13 +38,20 @@ impl Layout {
         let whole = |at: u32| sector > 0 && at.is_multiple_of(sector);
         let unit_fits =
             (1..=PROGRAM_BYTES_MAX).contains(&unit) && unit.is_power_of_two() && whole(sector / unit * unit);
+        // So that four documents of two copies each have a number of bytes.
+        if sector > SECTOR_BYTES_MAX {
+            return Err(BellwetherError::Layout);
+        }
         let parts =
             [(documents, DOCUMENTS * self.document_bytes()), (slots[0], slot_bytes), (slots[1], slot_bytes)];
+        let end = |part: (u32, u32)| u64::from(part.0) + u64::from(part.1);
         let apart = |one: (u32, u32), other: (u32, u32)| {
-            let end = |part: (u32, u32)| u64::from(part.0) + u64::from(part.1);
             end(one) <= u64::from(other.0) || end(other) <= u64::from(one.0)
         };
-        let all_whole = parts.iter().all(|(at, bytes)| whole(*at) && whole(*bytes) && *bytes > 0);
+        // The place behind a part has an address as well.
+        let all_whole = parts.iter().all(|part @ (at, bytes)| {
+            whole(*at) && whole(*bytes) && *bytes > 0 && u32::try_from(end(*part)).is_ok()
+        });
         let all_apart = (0..3).all(|one| (0..one).all(|other| apart(parts[one], parts[other])));
         if unit_fits && all_whole && all_apart { Ok(self) } else { Err(BellwetherError::Layout) }
     }
@@ -146,6 +153,9 @@ impl<C: Chip> Flash for Regions<C> {
     }
 }
 
+/// More than any chip erases at once.
+const SECTOR_BYTES_MAX: u32 = 1 << 24;
+
 /// Documents of two copies each.
 const DOCUMENTS: u32 = 4;
 
@@ -240,6 +250,10 @@ mod tests {
             Layout { slots: [0x1_0000, 0x1_f000], ..LAYOUT },
             Layout { slot_bytes: 0, ..LAYOUT },
             Layout { slot_bytes: u32::MAX - 4095, ..LAYOUT },
+            Layout { slots: [0x1_0000, u32::MAX - 4095], ..LAYOUT },
+            Layout { slots: [0x1_0000, u32::MAX - 0xffff], ..LAYOUT },
+            Layout { sector_bytes: 1 << 31, ..LAYOUT },
+            Layout { sector_bytes: 1 << 29, documents: 0, ..LAYOUT },
         ];
         for layout in wrong {
             assert!(layout.check().is_err(), "{layout:?}");

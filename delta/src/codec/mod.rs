@@ -222,6 +222,11 @@ impl Codec {
         self.made
     }
 
+    /// Bytes of the present block that are coded; what was not given out yet is of no block before it.
+    pub(crate) const fn made_of_block(&self) -> u32 {
+        self.position - self.block.start
+    }
+
     pub(crate) const fn order(&self) -> Order {
         self.order
     }

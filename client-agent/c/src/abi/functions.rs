@@ -28,7 +28,21 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 
 /// A device that runs.
-pub struct BellwetherDevice(Conversation<Regions<Callbacks>, Calls, Calls>);
+pub struct BellwetherDevice {
+    // Before the memory that it borrows: fields are dropped in this order.
+    conversation: Conversation<Regions<Callbacks>, Calls, Calls>,
+    _memory: Kept,
+}
+
+/// What the update core keeps, secrets among it: they are overwritten when the device ends.
+struct Kept(*mut Memory<[u8; ANCHORS_BYTES_MAX]>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box of this type, once, and the conversation, which alone borrowed it, is gone.
+        drop(unsafe { Box::from_raw(self.0) });
+    }
+}
 
 /// Starts a device: reads its flash, settles a trial. `memory` is `bytes` of memory for everything that it allocates, of
 /// any alignment, which it keeps until `bellwether_end`. The structs are copied; what they point to is not.
@@ -59,7 +73,7 @@ pub unsafe extern "C" fn bellwether_start(
         return BellwetherError::Memory;
     }
     let started = make(*flash, *port, settings).and_then(|mut made| {
-        made.0.read(Instant(Duration::from_millis(now_ms)))?;
+        made.conversation.read(Instant(Duration::from_millis(now_ms)))?;
         Ok(made)
     });
     done(started.map(|started| {
@@ -99,7 +113,7 @@ pub unsafe extern "C" fn bellwether_handle_datagram(
     let Some(device) = (unsafe { device.as_mut() }) else { return BellwetherError::Argument };
     // SAFETY: null, or that many bytes, as the header demands.
     let Some(datagram) = (unsafe { read_bytes(datagram, bytes) }) else { return BellwetherError::Argument };
-    device.0.handle_datagram(Instant(Duration::from_millis(now_ms)), datagram);
+    device.conversation.handle_datagram(Instant(Duration::from_millis(now_ms)), datagram);
     BellwetherError::Ok
 }
 
@@ -116,16 +130,20 @@ pub unsafe extern "C" fn bellwether_poll(
     step: *mut BellwetherStep,
     wait_ms: *mut u32,
 ) -> BellwetherError {
-    // SAFETY: each is null or points to what its type says, and nobody else has it in hand, as the header demands.
-    let (device, step, wait_ms) = unsafe { (device.as_mut(), step.as_mut(), wait_ms.as_mut()) };
-    let (Some(device), Some(step), Some(wait_ms)) = (device, step, wait_ms) else {
+    // SAFETY: null, or a device that runs and that nobody else has in hand, as the header demands.
+    let Some(device) = (unsafe { device.as_mut() }) else { return BellwetherError::Argument };
+    if step.is_null() || wait_ms.is_null() {
         return BellwetherError::Argument;
-    };
+    }
     let now = Instant(Duration::from_millis(now_ms));
-    done(device.0.poll(now).map(|(next, due)| {
+    done(device.conversation.poll(now).map(|(next, due)| {
         // Rounded up, so that what is due is due then.
         let wait = due.map_or(WAIT_MAX, |due| due.0.saturating_sub(now.0) + ROUNDED_UP).min(WAIT_MAX);
-        (*step, *wait_ms) = (next, u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
+        // SAFETY: not null; each points to room for its type, set or not, as the header demands.
+        unsafe {
+            step.write(next);
+            wait_ms.write(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX));
+        }
     }))
 }
 
@@ -138,7 +156,7 @@ pub unsafe extern "C" fn bellwether_poll(
 pub unsafe extern "C" fn bellwether_stop(device: *mut BellwetherDevice) -> BellwetherError {
     // SAFETY: null, or a device that runs and that nobody else has in hand, as the header demands.
     let Some(device) = (unsafe { device.as_mut() }) else { return BellwetherError::Argument };
-    device.0.stop();
+    device.conversation.stop();
     BellwetherError::Ok
 }
 
@@ -150,7 +168,7 @@ pub unsafe extern "C" fn bellwether_stop(device: *mut BellwetherDevice) -> Bellw
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn bellwether_is_updated(device: *const BellwetherDevice) -> bool {
     // SAFETY: null, or a device that runs, as the header demands.
-    unsafe { device.as_ref() }.is_some_and(|device| device.0.is_updated())
+    unsafe { device.as_ref() }.is_some_and(|device| device.conversation.is_updated())
 }
 
 /// For a boot loader: chooses the image to start, counts a start on trial, and checks digests. An image on trial that was
@@ -164,10 +182,13 @@ pub unsafe extern "C" fn bellwether_boot_select(
     flash: *const BellwetherFlash,
     image: *mut BellwetherImage,
 ) -> BellwetherError {
-    // SAFETY: each is null or points to what its type says, as the header demands.
-    let (flash, image) = unsafe { (flash.as_ref(), image.as_mut()) };
-    let (Some(flash), Some(image)) = (flash, image) else { return BellwetherError::Argument };
-    done(select(*flash).map(|selected| *image = selected))
+    // SAFETY: null or what its type says, as the header demands.
+    let Some(flash) = (unsafe { flash.as_ref() }) else { return BellwetherError::Argument };
+    if image.is_null() {
+        return BellwetherError::Argument;
+    }
+    // SAFETY: not null; it points to room for its type, set or not, as the header demands.
+    done(select(*flash).map(|selected| unsafe { image.write(selected) }))
 }
 
 /// Tells whether the image that runs is on trial: it must test itself, then call `bellwether_confirm` or
@@ -181,11 +202,14 @@ pub unsafe extern "C" fn bellwether_is_on_trial(
     flash: *const BellwetherFlash,
     on_trial: *mut bool,
 ) -> BellwetherError {
-    // SAFETY: each is null or points to what its type says, as the header demands.
-    let (flash, on_trial) = unsafe { (flash.as_ref(), on_trial.as_mut()) };
-    let (Some(flash), Some(on_trial)) = (flash, on_trial) else { return BellwetherError::Argument };
+    // SAFETY: null or what its type says, as the header demands.
+    let Some(flash) = (unsafe { flash.as_ref() }) else { return BellwetherError::Argument };
+    if on_trial.is_null() {
+        return BellwetherError::Argument;
+    }
     let state = board::flash(*flash).and_then(|mut flash| Ok(BootStore::new().load(&mut flash)?));
-    done(state.map(|state| *on_trial = matches!(state.trial, Trial::Pending { .. })))
+    // SAFETY: not null; it points to room for its type, set or not, as the header demands.
+    done(state.map(|state| unsafe { on_trial.write(matches!(state.trial, Trial::Pending { .. })) }))
 }
 
 /// Makes the image on trial the confirmed one; without a trial nothing changes.
@@ -315,9 +339,11 @@ fn assemble(
     config: Config,
     seed: [u8; 32],
 ) -> Box<BellwetherDevice> {
-    let memory = Box::leak(Box::new(Memory::<[u8; ANCHORS_BYTES_MAX]>::new()));
+    let kept = Kept(Box::into_raw(Box::new(Memory::new())));
+    // SAFETY: it was made just now, is borrowed this once, and is dropped after who borrows it.
+    let memory = unsafe { &mut *kept.0 };
     let agent = Agent::new(Updater::unread(flash, calls, facts, memory), config);
-    Box::new(BellwetherDevice(Conversation::new(agent, calls, seed)))
+    Box::new(BellwetherDevice { conversation: Conversation::new(agent, calls, seed), _memory: kept })
 }
 
 fn select(flash: BellwetherFlash) -> Result<BellwetherImage, BellwetherError> {
