@@ -177,9 +177,9 @@ fn device_that_went_on_since_a_backup_is_updated_by_the_server_that_was_restored
         // Between its image was verified and started: nobody would say to a campaign of the backup that it runs.
         vec![(Duration::from_secs(3), Happening::Backup), restore(90)],
         // After the next campaign, which has to be launched again for a device that it has updated.
-        vec![(Duration::from_secs(60), Happening::Backup), second(61), restore(180)],
+        vec![(Duration::from_mins(1), Happening::Backup), second(61), restore(180)],
     ] {
-        let outcome = run(&Plan { happenings, storm: Duration::from_secs(240), ..quiet(4_000) });
+        let outcome = run(&Plan { happenings, storm: Duration::from_mins(4), ..quiet(4_000) });
         assert_eq!((outcome.figures.restores, outcome.figures.updated), (1, 1));
     }
 }
