@@ -141,7 +141,7 @@ fn fill_with_devices(fleet: &Fleet) -> Vec<String> {
         let (status, message) = answer.refusal();
         assert_eq!(status, 507, "{answer:?}");
         assert!(answer.body.contains("\"storage_full\""), "{}", answer.body);
-        assert!(message.contains("data folder") && message.contains("make room"), "{message}");
+        assert!(message.contains("takes no writes") && message.contains("make room"), "{message}");
         Some(())
     };
     wait::until("a refusal for want of room", wait::LONG, look, || fleet.server.tail());
