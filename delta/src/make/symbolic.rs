@@ -177,7 +177,7 @@ impl Symbolic {
         pieces
     }
 
-    /// Writes the change: [`MAGIC`], the base's size, both digests, the target's size, then pieces with their values.
+    /// Writes the change: `MAGIC`, the base's size, both digests, the target's size, then pieces with their values.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = MAGIC.to_vec();
