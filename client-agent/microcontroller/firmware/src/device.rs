@@ -101,6 +101,10 @@ fn agent(
 
 /// Makes the session; by itself, as above.
 #[inline(never)]
+#[expect(
+    clippy::unnecessary_box_returns,
+    reason = "by value it would stand on the caller's stack for the whole run"
+)]
 fn session(agent: Box<DeviceAgent>, line: Box<Line>, clock: Clock) -> Box<Session> {
     Box::new(Session::new(agent, line, clock))
 }
