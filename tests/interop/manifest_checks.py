@@ -50,6 +50,7 @@ def check(rows, site, scratch):
     with rows.row("taylor-suit", known, "its manifest, signed by our tool, is verified"):
         path.write_bytes(taylor.build_envelope(manifest))
         signed = scratch / "taylor-signed.suit"
+        signed.unlink(missing_ok=True)
         site.cli("manifest", "sign", path, "--key", site.work_path() / "author.key", "--out", signed)
         shown = site.cli("manifest", "show", signed, "--anchors", anchors)
         check_shown(shown, path)
