@@ -17,18 +17,17 @@ MALFORMED = '_ws.malformed && !(coap.opt.name contains "Unknown Option")'
 
 
 class Capture:
-    """Listens on loopback to the site's ports alone."""
+    """Listens on loopback from before the site is there: a record to a connection ID can only be taken apart by who has
+    seen the handshake that says how long that is."""
 
-    def __init__(self, site, path):
+    def __init__(self, path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # What a run before has left would be taken for a sign that this one listens.
+        path.unlink(missing_ok=True)
         self.path = path
-        self.ports = {
-            "coap": port(site.coap), "coaps": port(site.coaps), "short": port(site.short["coaps"]),
-            "mqtt": site.mqtt["port"],
-        }
-        ports = self.ports
-        what = f"udp port {ports['coap']} or udp port {ports['coaps']} or tcp port {ports['mqtt']}"
+        self.ports = {}
         self.process = subprocess.Popen(
-            ["dumpcap", "-q", "-i", "lo", "-B", "64", "-f", what, "-w", path],
+            ["dumpcap", "-q", "-i", "lo", "-B", "64", "-f", "udp or tcp", "-w", path],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         )
         self.await_file()
@@ -39,6 +38,10 @@ class Capture:
             if self.process.poll() is not None or time.monotonic() > end:
                 raise SystemExit(f"dumpcap does not listen: {self.process.stderr.read().strip()}")
             time.sleep(0.05)
+
+    def knows(self, site):
+        """Takes the site's ports: nothing else is looked at."""
+        self.ports = {"coap": port(site.coap), "coaps": port(site.coaps), "mqtt": site.mqtt["port"]}
 
     def stop(self):
         self.process.terminate()

@@ -26,8 +26,10 @@ def main():
     words.add_argument("tools", type=pathlib.Path)
     asked = words.parse_args()
     scratch = asked.tools / "run"
+    capture = dissection.Capture(scratch / "run.pcapng") if dissection.may_capture() else None
     rows, site = Rows(), Site(asked.binaries, scratch)
-    capture = dissection.Capture(site, scratch / "run.pcapng") if dissection.may_capture() else None
+    if capture:
+        capture.knows(site)
     try:
         walked = site.walk()
         cose_checks.check(rows, walked)
