@@ -3,8 +3,6 @@
 use std::sync::Arc;
 
 use bellwether_decide::campaign::event::{Event, EventKind};
-use bellwether_decide::campaign::plan::put_back;
-use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
@@ -76,24 +74,6 @@ impl Core {
         });
     }
 
-    /// Puts a device that has nothing to start back to the start of campaigns of which an old backup says that its image
-    /// is there: its reports since are lost with what was there before, and it makes none again.
-    async fn put_back_what_is_old(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
-        for (campaign, track) in self.store.campaigns_for(&self.tenant, endpoint).await? {
-            let waits = campaign.state == CampaignState::Running && track.stage == Stage::Decrypted;
-            if !waits || self.is_known_since_the_start(&track) {
-                continue;
-            }
-            let back = put_back((campaign.id, endpoint), track.grant, self.now(), RESTORED);
-            let tracks = [(endpoint.clone(), track)].into();
-            let decided = Progress { campaign: campaign.id, state: campaign.state, tracks };
-            let appended = self.store.append_for_unmoved(&self.tenant, &decided, &back).await?;
-            self.metrics.recorded(&appended);
-            self.wake.notify_one();
-        }
-        Ok(())
-    }
-
     /// A device was heard of: what waited for it goes out.
     pub(crate) async fn contact(self: &Arc<Self>, endpoint: &Endpoint) -> Result<(), StoreError> {
         let campaigns = self.store.campaigns_for(&self.tenant, endpoint).await?;
@@ -156,9 +136,6 @@ impl Core {
         Ok(())
     }
 }
-
-/// Why a device is put back whose image an old backup knows of, and the device does not.
-const RESTORED: &str = "it has nothing to start of what it had when the backup was made";
 
 /// Whether devices may start the image of a campaign: not once it was ended early. What was about to be started then
 /// stays in the spare slot until the next manifest replaces it.

@@ -32,6 +32,7 @@ mod quiet;
 pub mod refusal;
 pub mod registry;
 pub mod resolver;
+mod restored;
 pub mod secret_file;
 pub mod sessions;
 pub mod shell;

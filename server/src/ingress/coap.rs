@@ -132,6 +132,7 @@ async fn answer(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
                 // Beside the requests at work: it waits for a device, and they wait for the store at most.
                 let acquaintance = async move {
                     core.get_to_know(&endpoint).await;
+                    unread(&endpoint, core.count_what_it_runs(&endpoint).await);
                     unread(&endpoint, core.welcome(&endpoint).await);
                 };
                 tokio::spawn(acquaintance.in_current_span());

@@ -21,7 +21,7 @@ use super::grant::Terms;
 use super::turn::{details, resolved_event};
 use super::{CONFLICTS_MAX, RequestError, event, failed};
 use crate::answers::Answers;
-use crate::book::Page;
+use crate::book::{Page, Target};
 use crate::core::Core;
 use crate::descriptors::{Described, Times};
 
@@ -98,25 +98,22 @@ impl Core {
             let open = identity.state.open_grant().filter(|grant| grant.manifest == *manifest);
             return Ok(open.map(|grant| Predicted { selector: grant.selector, answers: Answers::default() }));
         };
-        let Some(definition) = &page.summary.definition else { return Ok(None) };
-        let definition = Definition::parse(definition).map_err(failed)?;
-        let told = StableAnswers::decode(&told).map_err(failed)?;
-        // Told by number: a manifest for some of the components only may count them otherwise.
-        let components = told.scopes.iter().filter(|scope| scope.component.is_some()).count();
-        if components != page.summary.components.len() {
-            return Ok(None);
-        }
-        let encoded = match predict::selector(&definition, &told, manifest) {
-            Ok(encoded) => encoded,
-            Err(error @ (PredictError::Missing { .. } | PredictError::Signed)) => {
-                tracing::info!(device = %identity.endpoint, %error, "has to ask for itself");
-                return Ok(None);
-            }
-            Err(error) => return Err(failed(error)),
-        };
-        let selector = Selector::decode(&encoded).map_err(failed)?;
-        let answers = Answers::of(&selector);
-        Ok(answers.map(|answers| Predicted { selector: Sha256::digest(&encoded).into(), answers }))
+        let foretold = foretold(page, &identity.endpoint, &told)?;
+        Ok(foretold
+            .map(|(encoded, answers)| Predicted { selector: Sha256::digest(&encoded).into(), answers }))
+    }
+
+    /// Tells whether a device has told that it runs everything that a manifest brings it.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Failed`] where what it told can't be put as the answer to the manifest.
+    pub(crate) fn runs(&self, page: &Page, endpoint: &Endpoint) -> Result<bool, RequestError> {
+        let Some(told) = self.registry.stable_answers(endpoint, self.steady()) else { return Ok(false) };
+        let Some((_, answers)) = foretold(page, endpoint, &told)? else { return Ok(false) };
+        let targets = answers.class.map(|class| page.targets(&class)).unwrap_or_default();
+        let runs = |target: &Target| answers.running.contains(&(target.component.into(), target.digest));
+        Ok(!targets.is_empty() && targets.iter().all(runs))
     }
 
     async fn held_ahead(&self, grant: &Grant) -> Result<Option<Ahead>, RequestError> {
@@ -173,6 +170,33 @@ impl Core {
         let terms = Terms { new, manifest, selector, not_after, shares: None, go };
         Ok((self.grant_message(identity, &keys, &terms, described)?, not_after))
     }
+}
+
+/// Puts what a device told of itself as the answer to a manifest: the encoded selector, and what it says.
+fn foretold(
+    page: &Page,
+    endpoint: &Endpoint,
+    told: &[u8],
+) -> Result<Option<(Vec<u8>, Answers)>, RequestError> {
+    let manifest = &page.summary.digest;
+    let Some(definition) = &page.summary.definition else { return Ok(None) };
+    let definition = Definition::parse(definition).map_err(failed)?;
+    let told = StableAnswers::decode(told).map_err(failed)?;
+    // Told by number: a manifest for some of the components only may count them otherwise.
+    let components = told.scopes.iter().filter(|scope| scope.component.is_some()).count();
+    if components != page.summary.components.len() {
+        return Ok(None);
+    }
+    let encoded = match predict::selector(&definition, &told, manifest) {
+        Ok(encoded) => encoded,
+        Err(error @ (PredictError::Missing { .. } | PredictError::Signed)) => {
+            tracing::info!(device = %endpoint, %error, "has to ask for itself");
+            return Ok(None);
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let answers = Answers::of(&Selector::decode(&encoded).map_err(failed)?);
+    Ok(answers.map(|answers| (encoded, answers)))
 }
 
 /// What became of a new grant.

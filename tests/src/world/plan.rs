@@ -96,7 +96,7 @@ pub enum Happening {
     ServerClock(i64),
     /// That of a gateway does.
     GatewayClock(usize, i64),
-    /// The server's data base is backed up. This and a restore are in plans that are written by hand alone.
+    /// The server's data base is backed up.
     Backup,
     /// The server's disk is lost, and after a while it is started on the backup.
     Restore(Duration),
@@ -253,8 +253,23 @@ impl Plan {
                 });
             });
         }
+        self.draw_restore(dice, &mut happenings);
         happenings.sort_by_key(|(at, _)| *at);
         self.happenings = happenings;
+    }
+
+    /// A restore lets a copy pass for its device, as SECURITY.md says; and numbers of grants come of the clock, so that
+    /// one which goes back as well may give one twice. Neither is drawn with it.
+    fn draw_restore(&self, dice: &mut Dice, happenings: &mut Vec<(Duration, Happening)>) {
+        let has_copy = self.devices.iter().any(|device| matches!(device.role, Role::Copied(_)));
+        let goes_back = happenings.iter().any(|(_, one)| matches!(one, Happening::ServerClock(..0)));
+        if !dice.happens(250) || has_copy || goes_back {
+            return;
+        }
+        let backup = moment(dice, self.storm);
+        let restore = backup + moment(dice, self.storm.saturating_sub(backup));
+        happenings.push((backup, Happening::Backup));
+        happenings.push((restore, Happening::Restore(seconds(dice, 1, 120))));
     }
 
     fn draw_for_device(&self, dice: &mut Dice, device: usize, happenings: &mut Vec<(Duration, Happening)>) {
@@ -476,6 +491,7 @@ mod tests {
         assert!(happens(|one| matches!(one, Happening::ServerCrash(Crash::Before(_), _))));
         assert!(happens(|one| matches!(one, Happening::ServerCrash(Crash::After(_), _))));
         assert!(happens(|one| matches!(one, Happening::ServerCrash(Crash::Stop, _))));
+        assert!(happens(|one| matches!(one, Happening::Restore(_))));
         assert!(happens(|one| matches!(one, Happening::GatewayCrash(..))));
         let longest = Duration::from_mins(40);
         assert!(plans.iter().any(|plan| plan.storm > longest), "a world is idle for a while");

@@ -275,8 +275,10 @@ impl<'p> World<'p> {
         }
         let alarms =
             self.server.look(async |store| store.alarms(&self.tenant, None, 100).await.expect("the store"));
+        let restores = self.server.with(async |core| core.restores().count).await.unwrap_or_default();
         let end = End {
             plan: self.plan,
+            restores,
             subjects,
             campaigns,
             watch: &self.watch,

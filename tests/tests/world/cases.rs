@@ -184,6 +184,23 @@ fn device_that_went_on_since_a_backup_is_updated_by_the_server_that_was_restored
     }
 }
 
+// The campaign of the backup waited for the end of a grant that the device had used long ago, and one that was cancelled
+// said for good that the device was at work.
+#[test]
+fn restored_campaign_counts_a_device_that_tells_that_it_runs_the_image_already() {
+    let happenings = vec![
+        (Duration::from_millis(1_500), Happening::Backup),
+        (Duration::from_secs(90), Happening::Restore(Duration::from_secs(30))),
+    ];
+    let running = Plan { happenings, storm: Duration::from_mins(4), ..quiet(4_000) };
+    let outcome = run(&running);
+    assert_eq!((outcome.figures.restores, outcome.figures.updated), (1, 1));
+    assert!(outcome.figures.seconds < 1_800, "it waited for the end of the grant: {:?}", outcome.figures);
+    let mut cancelled = running;
+    cancelled.happenings.push((Duration::from_mins(3), Happening::Operator(Act::Cancel)));
+    assert_eq!(run(&cancelled).figures.restores, 1);
+}
+
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Time that a run looks on once all has ended.
