@@ -24,6 +24,7 @@ mod counters;
 mod endpoint;
 mod event;
 mod generator;
+mod map;
 mod message;
 mod option;
 mod request;
@@ -34,7 +35,9 @@ mod slice;
 #[cfg(test)]
 mod tests;
 mod time;
+mod timers;
 mod transfer;
+#[cfg(any(not(target_os = "none"), test))]
 mod wheel;
 
 pub use code::{Code, Method};

@@ -1,9 +1,9 @@
-//! One message on the wire (RFC 7252 §3), coded by coap-lite.
+//! One message on the wire (RFC 7252 §3).
 
 use crate::code::Code;
 use crate::option::set::{OptionError, OptionSet};
+use crate::option::wire::{OptionWriter, Options, PAYLOAD_MARKER};
 use alloc::vec::Vec;
-use coap_lite::{MessageClass, MessageType, Packet};
 
 /// The four bytes that every message starts with, token length aside.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,9 +67,13 @@ impl Header {
 
     /// Writes a message that is nothing but this header.
     pub(crate) fn alone(self) -> Vec<u8> {
-        let first = 0b0100_0000 | self.kind.bits() << 4;
+        self.before_token(0).to_vec()
+    }
+
+    fn before_token(self, token_bytes: u8) -> [u8; HEADER_BYTES] {
+        let first = 0b0100_0000 | self.kind.bits() << 4 | token_bytes;
         let [high, low] = self.message_id.to_be_bytes();
-        [first, self.code.0, high, low].to_vec()
+        [first, self.code.0, high, low]
     }
 }
 
@@ -82,21 +86,12 @@ impl Kind {
             Self::Rst => 3,
         }
     }
-
-    fn of_codec(self) -> MessageType {
-        match self {
-            Self::Con => MessageType::Confirmable,
-            Self::Non => MessageType::NonConfirmable,
-            Self::Ack => MessageType::Acknowledgement,
-            Self::Rst => MessageType::Reset,
-        }
-    }
 }
 
 impl Token {
     const BYTES_MAX: usize = 8; // RFC 7252 §3
 
-    /// Takes at most eight bytes; the codec refuses a message with more.
+    /// Takes at most eight bytes; the reader refuses a message with more.
     pub(crate) fn new(value: &[u8]) -> Self {
         let mut token = Self::default();
         for (byte, value) in token.bytes.iter_mut().zip(value) {
@@ -114,21 +109,22 @@ impl Token {
 impl Received {
     /// Reads a datagram whose header was read; `None` is a message format error.
     pub(crate) fn parse(header: Header, datagram: &[u8], critical_options: &[u16]) -> Option<Self> {
-        let packet = Packet::from_bytes(datagram).ok()?;
-        // RFC 7252 §3: a payload marker followed by a zero-length payload MUST be processed as a
-        // message format error. The codec lets it pass; every other byte is accounted for.
-        if encoded_bytes(&packet) != datagram.len() {
+        let token_bytes = usize::from(datagram.first()? & 0x0f);
+        if token_bytes > Token::BYTES_MAX {
             return None;
         }
-        // RFC 7252 §4.1: an Empty message with bytes after the Message ID is one too.
+        let (token, rest) = datagram.get(HEADER_BYTES..)?.split_at_checked(token_bytes)?;
+        let options = Options::new(rest);
+        let payload = options.clone().payload().ok()?;
+        // RFC 7252 §4.1: an Empty message with bytes after the Message ID is a message format error.
         if header.code == Code::EMPTY && datagram.len() > HEADER_BYTES {
             return None;
         }
         Some(Self {
             header,
-            token: Token::new(packet.get_token()),
-            options: OptionSet::read(&packet, critical_options),
-            payload: packet.payload,
+            token: Token::new(token),
+            options: OptionSet::read(options, critical_options),
+            payload: payload.to_vec(),
         })
     }
 }
@@ -136,39 +132,15 @@ impl Received {
 impl Message<'_> {
     /// Writes the message, or nothing if it is longer than `bytes_max`.
     pub(crate) fn to_bytes(&self, bytes_max: usize) -> Option<Vec<u8>> {
-        let mut packet = Packet::new();
-        packet.header.set_version(1);
-        packet.header.set_type(self.header.kind.of_codec());
-        packet.header.code = MessageClass::from(self.header.code.0);
-        packet.header.message_id = self.header.message_id;
-        packet.set_token(self.token.as_bytes().to_vec());
-        self.options.write(&mut packet);
-        packet.payload = self.payload.to_vec();
-        packet.to_bytes_with_limit(bytes_max).ok()
-    }
-}
-
-/// Returns the length of a message on the wire; the encoding of a message is unique.
-fn encoded_bytes(packet: &Packet) -> usize {
-    let mut last = 0;
-    let mut options = 0;
-    for (number, values) in packet.options() {
-        for value in values {
-            options += 1 + extended_bytes(usize::from(number - last));
-            options += extended_bytes(value.len()) + value.len();
-            last = *number;
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&self.header.before_token(self.token.length));
+        bytes.extend_from_slice(self.token.as_bytes());
+        self.options.write(&mut OptionWriter::new(&mut bytes));
+        if !self.payload.is_empty() {
+            bytes.push(PAYLOAD_MARKER);
+            bytes.extend_from_slice(self.payload);
         }
-    }
-    let marker = usize::from(!packet.payload.is_empty());
-    HEADER_BYTES + packet.get_token().len() + options + marker + packet.payload.len()
-}
-
-// RFC 7252 §3.1: up to 12 in the nibble, up to 268 in one byte more, else in two.
-fn extended_bytes(number: usize) -> usize {
-    match number {
-        0..=12 => 0,
-        13..=268 => 1,
-        _ => 2,
+        (bytes.len() <= bytes_max).then_some(bytes)
     }
 }
 

@@ -6,6 +6,7 @@
 //! ahead, and the first slot of the lowest occupied level is the next one to come.
 
 use crate::time::Instant;
+use crate::timers::{ticks_down, ticks_up};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -184,15 +185,6 @@ impl<T> Wheel<T> {
         self.free = index;
         entry.value.take()
     }
-}
-
-fn ticks_down(at: Instant) -> u64 {
-    u64::try_from(at.0.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn ticks_up(at: Instant) -> u64 {
-    let part = !at.0.subsec_nanos().is_multiple_of(1_000_000);
-    ticks_down(at).saturating_add(u64::from(part))
 }
 
 fn bits(level: usize) -> u32 {

@@ -73,7 +73,7 @@ pub(crate) enum Meaning {
 pub(crate) fn read_request(shown: &Shown<'_>, request: &Request) -> Meaning {
     let refused = |code| Meaning::Answer(Response::new(code));
     let Ok(path) = Path::from_segments(&request.path) else { return refused(Code::NOT_FOUND) };
-    if !exists(shown, path) {
+    if !exists(path) {
         return refused(Code::NOT_FOUND);
     }
     let command = match (request.method, path) {
@@ -94,31 +94,54 @@ pub(crate) fn read_request(shown: &Shown<'_>, request: &Request) -> Meaning {
 pub(crate) const REGISTERED_OBJECTS: &str =
     "</>;rt=\"oma.lwm2m\";ct=\"0 40 42 11542\",</1/0>,</3/0>,</5/0>,</26250/0>";
 
-fn values(shown: &Shown<'_>) -> Vec<(Path, Value)> {
+/// Resources with a value to read, in the order of their paths.
+const READ: [Path; 16] = [
+    Path::Resource(1, 0, server::SHORT_SERVER_ID),
+    Path::Resource(1, 0, server::LIFETIME),
+    Path::Resource(1, 0, server::NOTIFICATION_STORING_WHEN_DISABLED_OR_OFFLINE),
+    Path::Resource(1, 0, server::BINDING),
+    Path::Resource(3, 0, device::MANUFACTURER),
+    Path::Resource(3, 0, device::MODEL_NUMBER),
+    Path::Resource(3, 0, device::SERIAL_NUMBER),
+    Path::Resource(3, 0, device::FIRMWARE_VERSION),
+    Path::ResourceInstance(3, 0, device::ERROR_CODE, 0),
+    Path::Resource(3, 0, device::SUPPORTED_BINDING_AND_MODES),
+    Path::Resource(5, 0, firmware::PACKAGE_URI),
+    Path::Resource(5, 0, firmware::STATE),
+    Path::Resource(5, 0, firmware::UPDATE_RESULT),
+    Path::Resource(5, 0, firmware::FIRMWARE_UPDATE_DELIVERY_METHOD),
+    Path::Resource(OURS, 0, private::ANCHORS_EDITION),
+    Path::Resource(OURS, 0, private::STABLE_ANSWERS),
+];
+
+/// The value of a resource that can be read.
+fn value(shown: &Shown<'_>, path: Path) -> Value {
     let text = |value: &str| Value::String(value.to_string());
-    let one = |resource, value| (Path::Resource(1, 0, resource), value);
-    let three = |resource, value| (Path::Resource(3, 0, resource), value);
-    let five = |resource, value| (Path::Resource(5, 0, resource), value);
-    let ours = |resource, value| (Path::Resource(OURS, 0, resource), value);
-    let edition = i64::try_from(shown.anchors_edition).unwrap_or(i64::MAX);
-    alloc::vec![
-        one(server::SHORT_SERVER_ID, Value::Integer(SHORT_SERVER_ID)),
-        one(server::LIFETIME, Value::Integer(i64::from(shown.lifetime_s))),
-        one(server::NOTIFICATION_STORING_WHEN_DISABLED_OR_OFFLINE, Value::Boolean(false)),
-        one(server::BINDING, text(BINDING)),
-        three(device::MANUFACTURER, text(shown.manufacturer)),
-        three(device::MODEL_NUMBER, text(shown.model)),
-        three(device::SERIAL_NUMBER, text(shown.serial)),
-        three(device::FIRMWARE_VERSION, text(shown.version)),
-        (Path::ResourceInstance(3, 0, device::ERROR_CODE, 0), Value::Integer(0)),
-        three(device::SUPPORTED_BINDING_AND_MODES, text(BINDING)),
-        five(firmware::PACKAGE_URI, text("")),
-        five(firmware::STATE, Value::Integer(shown.state.into())),
-        five(firmware::UPDATE_RESULT, Value::Integer(shown.result.into())),
-        five(firmware::FIRMWARE_UPDATE_DELIVERY_METHOD, Value::Integer(DELIVERY_PUSH)),
-        ours(private::ANCHORS_EDITION, Value::Integer(edition)),
-        ours(private::STABLE_ANSWERS, Value::Opaque(shown.stable_answers.to_vec())),
-    ]
+    match (path.object(), path.resource().unwrap_or_default()) {
+        (1, server::SHORT_SERVER_ID) => Value::Integer(SHORT_SERVER_ID),
+        (1, server::LIFETIME) => Value::Integer(shown.lifetime_s.into()),
+        (1, server::NOTIFICATION_STORING_WHEN_DISABLED_OR_OFFLINE) => Value::Boolean(false),
+        (3, device::MANUFACTURER) => text(shown.manufacturer),
+        (3, device::MODEL_NUMBER) => text(shown.model),
+        (3, device::SERIAL_NUMBER) => text(shown.serial),
+        (3, device::FIRMWARE_VERSION) => text(shown.version),
+        (3, device::ERROR_CODE) => Value::Integer(0),
+        (5, firmware::PACKAGE_URI) => text(""),
+        (5, firmware::STATE) => Value::Integer(shown.state.into()),
+        (5, firmware::UPDATE_RESULT) => Value::Integer(shown.result.into()),
+        (5, firmware::FIRMWARE_UPDATE_DELIVERY_METHOD) => Value::Integer(DELIVERY_PUSH),
+        (OURS, private::ANCHORS_EDITION) => {
+            Value::Integer(i64::try_from(shown.anchors_edition).unwrap_or(i64::MAX))
+        }
+        (OURS, private::STABLE_ANSWERS) => Value::Opaque(shown.stable_answers.to_vec()),
+        // The two that name the binding.
+        _ => text(BINDING),
+    }
+}
+
+/// What is read at a path and below.
+fn values(shown: &Shown<'_>, at: Path) -> Vec<(Path, Value)> {
+    READ.iter().filter(|known| is_within(at, **known)).map(|known| (*known, value(shown, *known))).collect()
 }
 
 /// Resources without a value to read.
@@ -132,9 +155,8 @@ const NOT_READ: [Path; 7] = [
     Path::Resource(OURS, 0, private::ANCHORS),
 ];
 
-fn exists(shown: &Shown<'_>, path: Path) -> bool {
-    let known = values(shown);
-    known.iter().map(|(known, _)| known).chain(&NOT_READ).any(|known| is_within(path, *known))
+fn exists(path: Path) -> bool {
+    READ.iter().chain(&NOT_READ).any(|known| is_within(path, *known))
 }
 
 fn is_within(outer: Path, inner: Path) -> bool {
@@ -145,8 +167,7 @@ fn is_within(outer: Path, inner: Path) -> bool {
 }
 
 fn read(shown: &Shown<'_>, path: Path, accept: Option<ContentFormat>) -> Response {
-    let mut found = values(shown);
-    found.retain(|(known, _)| is_within(path, *known));
+    let found = values(shown, path);
     if found.is_empty() {
         return Response::new(Code::METHOD_NOT_ALLOWED);
     }
@@ -180,23 +201,11 @@ fn discover(path: Path) -> Response {
     if is_within(path, instance) {
         add(instance, &[]);
     }
-    let empty = Shown {
-        lifetime_s: 0,
-        manufacturer: "",
-        model: "",
-        serial: "",
-        version: "",
-        state: State::Idle,
-        result: UpdateResult::Initial,
-        anchors_edition: 0,
-        stable_answers: &[],
-    };
-    let mut resources: Vec<Path> =
-        values(&empty).into_iter().map(|(known, _)| known).chain(NOT_READ).collect();
-    resources.retain(|known| matches!(known, Path::Resource(..)) && is_within(path, *known));
+    let is_listed = |known: &&Path| matches!(known, Path::Resource(..)) && is_within(path, **known);
+    let resources = || READ.iter().chain(&NOT_READ).filter(is_listed);
     // One after the other, in their order: they are few, and the library's sort would cost 3 KiB of flash.
     let mut last = None;
-    while let Some(next) = resources.iter().filter(|one| last.is_none_or(|last| **one > last)).min() {
+    while let Some(next) = resources().filter(|one| last.is_none_or(|last| **one > last)).min() {
         add(*next, &[]);
         last = Some(*next);
     }
@@ -327,8 +336,7 @@ mod tests {
             let response = answer(Method::Get, path, None);
             assert_eq!(response.content_format, Some(ContentFormat::TLV.0));
             let at: Path = path.parse().unwrap();
-            let mut shown = values(&SHOWN);
-            shown.retain(|(known, _)| is_within(at, *known));
+            let shown = values(&SHOWN, at);
             assert_eq!(codec::decode(ContentFormat::TLV, at, &response.payload).unwrap(), shown);
         }
     }

@@ -5,7 +5,7 @@ use crate::code::Code;
 use crate::option::block::Block;
 use crate::response::Response;
 use crate::time::Instant;
-use crate::wheel::TimerKey;
+use crate::timers::TimerKey;
 use alloc::vec::Vec;
 use core::hash::{Hash, Hasher};
 

@@ -9,8 +9,8 @@ use crate::request::Request;
 use crate::response::Response;
 use crate::retransmission::Retransmission;
 use crate::time::Instant;
+use crate::timers::TimerKey;
 use crate::transfer::{Step, Transfer, TransferBounds};
-use crate::wheel::TimerKey;
 use alloc::vec::Vec;
 use core::hash::Hash;
 

@@ -10,16 +10,16 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::event::{Event, ExchangeId, Failure, RequestError, RequestId, UnknownExchange};
 use crate::generator::Generator;
+use crate::map::Map;
 use crate::request::Request;
 use crate::response::Response;
 use crate::seen::SeenBounds;
 use crate::time::Instant;
-use crate::wheel::Wheel;
+use crate::timers::Timers;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use client::Outgoing;
 use core::hash::Hash;
-use hashbrown::HashMap;
 use peer::Peer;
 use server::Exchange;
 
@@ -58,10 +58,10 @@ pub struct Endpoint<P> {
     config: Config,
     counters: Counters,
     generator: Generator,
-    peers: HashMap<P, Peer>,
-    requests: HashMap<RequestId, Outgoing<P>>,
-    exchanges: HashMap<ExchangeId, Exchange<P>>,
-    wheel: Wheel<Timer<P>>,
+    peers: Map<P, Peer>,
+    requests: Map<RequestId, Outgoing<P>>,
+    exchanges: Map<ExchangeId, Exchange<P>>,
+    wheel: Timers<Timer<P>>,
     events: VecDeque<Event<P>>,
     transmits: VecDeque<Transmit<P>>,
     held_bytes: usize,
@@ -97,10 +97,10 @@ impl<P: Copy + Eq + Hash> Endpoint<P> {
             config,
             counters: Counters::default(),
             generator: Generator::new(seed),
-            peers: HashMap::new(),
-            requests: HashMap::new(),
-            exchanges: HashMap::new(),
-            wheel: Wheel::new(),
+            peers: Map::new(),
+            requests: Map::new(),
+            exchanges: Map::new(),
+            wheel: Timers::new(),
             events: VecDeque::new(),
             transmits: VecDeque::new(),
             held_bytes: 0,

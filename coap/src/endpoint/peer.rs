@@ -5,7 +5,7 @@ use super::server::Separate;
 use crate::event::{ExchangeId, RequestId};
 use crate::seen::Seen;
 use crate::time::Instant;
-use crate::wheel::TimerKey;
+use crate::timers::TimerKey;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 

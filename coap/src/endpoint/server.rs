@@ -13,7 +13,7 @@ use crate::response::Response;
 use crate::retransmission::Retransmission;
 use crate::slice::{number_at, slice};
 use crate::time::Instant;
-use crate::wheel::TimerKey;
+use crate::timers::TimerKey;
 use alloc::vec::Vec;
 use core::hash::Hash;
 

@@ -6,6 +6,7 @@ pub(crate) mod block;
 pub(crate) mod etag;
 pub(crate) mod set;
 pub(crate) mod uint;
+pub(crate) mod wire;
 
 /// An option that this crate has no field for, as it stands on the wire.
 #[derive(Clone, Debug, Eq, PartialEq)]

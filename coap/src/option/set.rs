@@ -2,10 +2,11 @@
 
 use super::block::{Block, BlockError};
 use super::etag::ETag;
+use super::wire::{OptionWriter, Options};
 use super::{RawOption, number, uint};
 use alloc::string::String;
 use alloc::vec::Vec;
-use coap_lite::{CoapOption, Packet};
+use core::ops::RangeInclusive;
 use thiserror::Error;
 
 /// The options of one message, each read once.
@@ -50,15 +51,15 @@ enum Taken {
 
 impl OptionSet {
     /// Reads the options of a message; `critical_options` are those the application reads.
-    pub(crate) fn read(packet: &Packet, critical_options: &[u16]) -> Result<Self, OptionError> {
+    ///
+    /// It ends where they are malformed, which whoever reads the message asks before.
+    pub(crate) fn read(mut options: Options<'_>, critical_options: &[u16]) -> Result<Self, OptionError> {
         let mut set = Self::default();
-        for (number, values) in packet.options() {
-            for value in values {
-                match set.take(*number, value) {
-                    Taken::Yes => {}
-                    Taken::Refused(error) => return Err(error),
-                    Taken::No => set.take_unrecognised(*number, value, critical_options)?,
-                }
+        while let Ok(Some((number, value))) = options.next() {
+            match set.take(number, value) {
+                Taken::Yes => {}
+                Taken::Refused(error) => return Err(error),
+                Taken::No => set.take_unrecognised(number, value, critical_options)?,
             }
         }
         Ok(set)
@@ -112,40 +113,64 @@ impl OptionSet {
         Ok(())
     }
 
-    /// Adds the options to a message; the codec orders them.
-    pub(crate) fn write(&self, packet: &mut Packet) {
-        let mut add = |number, value| packet.add_option(CoapOption::from(number), value);
-        for (number, texts) in [
-            (number::URI_PATH, &self.path),
-            (number::URI_QUERY, &self.query),
-            (number::LOCATION_PATH, &self.location_path),
-            (number::LOCATION_QUERY, &self.location_query),
-        ] {
-            for text in texts {
-                add(number, text.as_bytes().to_vec());
+    /// Writes the options in the order of their numbers.
+    pub(crate) fn write(&self, writer: &mut OptionWriter<'_>) {
+        let mut from = 0;
+        for number in HAS_FIELD {
+            self.write_other(writer, from..=number - 1);
+            self.write_field(writer, number);
+            from = number;
+        }
+        self.write_other(writer, from..=u16::MAX);
+    }
+
+    fn write_field(&self, writer: &mut OptionWriter<'_>, number: u16) {
+        let texts = match number {
+            number::URI_PATH => &self.path,
+            number::URI_QUERY => &self.query,
+            number::LOCATION_PATH => &self.location_path,
+            number::LOCATION_QUERY => &self.location_query,
+            _ => return self.write_number(writer, number),
+        };
+        for text in texts {
+            writer.add(number, text.as_bytes());
+        }
+    }
+
+    fn write_number(&self, writer: &mut OptionWriter<'_>, number: u16) {
+        let value = match number {
+            number::CONTENT_FORMAT => self.content_format.map(u32::from),
+            number::ACCEPT => self.accept.map(u32::from),
+            number::MAX_AGE => self.max_age,
+            number::SIZE1 => self.size1,
+            number::SIZE2 => self.size2,
+            number::BLOCK1 => self.block1.map(Block::to_bits),
+            number::BLOCK2 => self.block2.map(Block::to_bits),
+            _ => {
+                for etag in &self.etags {
+                    writer.add(number, etag.as_bytes());
+                }
+                None
             }
+        };
+        if let Some(value) = value {
+            let (bytes, zeros) = uint::encode(value);
+            writer.add(number, bytes.get(zeros..).unwrap_or_default());
         }
-        for etag in &self.etags {
-            add(number::ETAG, etag.as_bytes().to_vec());
-        }
-        for (number, value) in [
-            (number::CONTENT_FORMAT, self.content_format.map(u32::from)),
-            (number::ACCEPT, self.accept.map(u32::from)),
-            (number::MAX_AGE, self.max_age),
-            (number::SIZE1, self.size1),
-            (number::SIZE2, self.size2),
-        ] {
-            if let Some(value) = value {
-                add(number, uint::encode(value));
+    }
+
+    /// Writes those without a field whose numbers are in `numbers`. They are few, and need no sorted copy.
+    fn write_other(&self, writer: &mut OptionWriter<'_>, numbers: RangeInclusive<u16>) {
+        let mut last = None;
+        let next = |last: Option<u16>| {
+            let found = self.other.iter().map(|option| option.number);
+            found.filter(|number| numbers.contains(number) && last.is_none_or(|last| *number > last)).min()
+        };
+        while let Some(number) = next(last) {
+            for option in self.other.iter().filter(|option| option.number == number) {
+                writer.add(number, &option.value);
             }
-        }
-        for (number, block) in [(number::BLOCK1, self.block1), (number::BLOCK2, self.block2)] {
-            if let Some(block) = block {
-                add(number, block.to_value());
-            }
-        }
-        for option in &self.other {
-            add(option.number, option.value.clone());
+            last = Some(number);
         }
     }
 }
@@ -191,7 +216,7 @@ fn uint16(value: &[u8]) -> Option<u16> {
 /// RFC 7252 §5.10, table 4: the longest text option.
 const TEXT_BYTES_MAX: usize = 255;
 
-/// Options with a field of their own: they never go to `other`.
+/// Options with a field of their own, in the order of their numbers: they never go to `other`.
 const HAS_FIELD: [u16; 12] = [
     number::ETAG,
     number::LOCATION_PATH,
@@ -219,12 +244,17 @@ mod tests {
     use alloc::vec;
     use proptest::prelude::*;
 
-    fn read(options: &[(u16, &[u8])]) -> Result<OptionSet, OptionError> {
-        let mut packet = Packet::new();
+    fn on_the_wire(options: &[(u16, &[u8])]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = OptionWriter::new(&mut bytes);
         for (number, value) in options {
-            packet.add_option(CoapOption::from(*number), value.to_vec());
+            writer.add(*number, value);
         }
-        OptionSet::read(&packet, &[])
+        bytes
+    }
+
+    fn read(options: &[(u16, &[u8])]) -> Result<OptionSet, OptionError> {
+        OptionSet::read(Options::new(&on_the_wire(options)), &[])
     }
 
     #[test]
@@ -236,10 +266,10 @@ mod tests {
 
     #[test]
     fn critical_option_of_the_application_is_kept() {
-        let mut packet = Packet::new();
-        packet.add_option(CoapOption::IfNoneMatch, vec![]);
-        assert_eq!(OptionSet::read(&packet, &[]), Err(OptionError::Critical(number::IF_NONE_MATCH)));
-        let set = OptionSet::read(&packet, &[number::IF_NONE_MATCH]).unwrap();
+        let bytes = on_the_wire(&[(number::IF_NONE_MATCH, &[])]);
+        let read = |critical: &[u16]| OptionSet::read(Options::new(&bytes), critical);
+        assert_eq!(read(&[]), Err(OptionError::Critical(number::IF_NONE_MATCH)));
+        let set = read(&[number::IF_NONE_MATCH]).unwrap();
         assert_eq!(set.other[0].number, number::IF_NONE_MATCH);
     }
 
@@ -274,6 +304,34 @@ mod tests {
         assert_eq!(proxied, Err(OptionError::Proxy));
     }
 
+    #[test]
+    fn options_without_a_field_stand_where_their_numbers_belong() {
+        let other = |number, byte| RawOption { number, value: vec![byte] };
+        let set = OptionSet {
+            path: vec!["u".to_string()],
+            accept: Some(60),
+            other: vec![
+                other(65_000, 1),
+                other(7, 2),
+                other(11, 3),
+                other(3, 4),
+                other(65_000, 5),
+                other(61, 6),
+            ],
+            ..OptionSet::default()
+        };
+        let mut bytes = Vec::new();
+        set.write(&mut OptionWriter::new(&mut bytes));
+        let mut options = Options::new(&bytes);
+        let mut written = Vec::new();
+        while let Ok(Some((number, value))) = options.next() {
+            written.push((number, value[0]));
+        }
+        // One with the number of a field comes after the field.
+        let wanted = [(3, 4), (7, 2), (11, b'u'), (11, 3), (17, 60), (61, 6), (65_000, 1), (65_000, 5)];
+        assert_eq!(written, wanted);
+    }
+
     proptest! {
         #[test]
         fn options_come_back_from_the_wire(
@@ -294,10 +352,9 @@ mod tests {
                 other: vec![RawOption { number: 65_000, value: vec![1; 300] }],
                 ..OptionSet::default()
             };
-            let mut packet = Packet::new();
-            set.write(&mut packet);
-            let packet = Packet::from_bytes(&packet.to_bytes_unlimited().unwrap()).unwrap();
-            prop_assert_eq!(OptionSet::read(&packet, &[]), Ok(set));
+            let mut bytes = Vec::new();
+            set.write(&mut OptionWriter::new(&mut bytes));
+            prop_assert_eq!(OptionSet::read(Options::new(&bytes), &[]), Ok(set));
         }
     }
 }

@@ -101,7 +101,7 @@ const PARTS: [(&str, &[&str]); 8] = [
         &["p256", "primeorder", "primefield", "elliptic_curve", "crypto_bigint", "ecdsa", "ff::", "wnaf"],
     ),
     ("  LwM2M agent", &["bellwether_agent::agent", "lwm2m_rs"]),
-    ("  CoAP", &["bellwether_coap", "coap_lite", "hashbrown"]),
+    ("  CoAP", &["bellwether_coap"]),
     (
         "  network, board, shell",
         &["smoltcp", "managed::", "heapless", "bellwether_board", "bellwether_firmware"],

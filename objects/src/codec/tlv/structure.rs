@@ -96,7 +96,7 @@ pub fn encode(nodes: &[Node<'_>]) -> Result<Vec<u8>, TlvError> {
 
 /// Bits 7 and 6 of the type byte.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     ObjectInstance,
     ResourceInstance,
     Multiple,
@@ -209,7 +209,8 @@ fn write_resource(out: &mut Vec<u8>, resource: &ResourceNode<'_>) -> Result<(), 
     }
 }
 
-fn write_node(out: &mut Vec<u8>, kind: Kind, id: u16, value: &[u8]) -> Result<(), TlvError> {
+/// Writes one node around the bytes of its value, or of the nodes in it.
+pub(super) fn write_node(out: &mut Vec<u8>, kind: Kind, id: u16, value: &[u8]) -> Result<(), TlvError> {
     let length = u32::try_from(value.len()).map_err(|_| TlvError::TooLong)?;
     let length_bytes: u8 = match length {
         0..=0b111 => 0,

@@ -1,12 +1,12 @@
 //! Paths and values of a TLV body, by the object tables.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::mem;
 
 use super::TlvError;
-use super::structure::{self, Node, ResourceNode};
+use super::structure::{self, Kind, Node, ResourceNode};
 use crate::path::Path;
 use crate::table;
 use crate::value::{ObjectLink, Value, ValueType};
@@ -61,16 +61,27 @@ pub fn decode_values(at: Path, body: &[u8]) -> Result<Vec<(Path, Value)>, TlvErr
 
 /// Finds a path that stands twice, or a resource that stands both as single and with instances.
 pub(in crate::codec) fn repeated(values: &[(Path, Value)]) -> Option<Path> {
-    let place = |path: &Path| (path.instance(), path.resource(), path.resource_instance());
-    let mut paths: Vec<Path> = values.iter().map(|(path, _)| *path).collect();
-    sort_by_key(&mut paths, place);
+    clash(&sorted(values))
+}
+
+/// The values in the order of their paths below the object.
+fn sorted(values: &[(Path, Value)]) -> Vec<&(Path, Value)> {
+    let mut sorted: Vec<_> = values.iter().collect();
+    sort_by_key(&mut sorted, |(path, _)| place(*path));
+    sorted
+}
+
+fn place(path: Path) -> (Option<u16>, Option<u16>, Option<u16>) {
+    (path.instance(), path.resource(), path.resource_instance())
+}
+
+fn clash(sorted: &[&(Path, Value)]) -> Option<Path> {
     // The single one sorts before its instances.
-    let clash = |one: &Path, next: &Path| {
-        let (instance, resource, index) = place(one);
-        let other = place(next);
+    let clash = |one: Path, next: Path| {
+        let ((instance, resource, index), other) = (place(one), place(next));
         (instance, resource) == (other.0, other.1) && (index.is_none() || index == other.2)
     };
-    paths.iter().zip(paths.iter().skip(1)).find(|(one, next)| clash(one, next)).map(|(_, next)| *next)
+    sorted.iter().zip(sorted.iter().skip(1)).find(|(one, next)| clash(one.0, next.0)).map(|(_, next)| next.0)
 }
 
 /// Sorts by the heap. The library's own sorts are faster, and cost a device 3 KiB of flash.
@@ -103,79 +114,57 @@ fn sort_by_key<T, K: Ord>(items: &mut [T], key: impl Fn(&T) -> K) {
 /// [`TlvError::Outside`] when a path does not lie below `at` or names no resource,
 /// [`TlvError::NotAsDefined`] when a resource is given both as single and with instances.
 pub fn encode_values(at: Path, values: &[(Path, Value)]) -> Result<Vec<u8>, TlvError> {
-    let mut instances = BTreeMap::<u16, BTreeMap<u16, Held>>::new();
-    for (path, value) in values {
-        let (Some(instance), Some(resource), true) = (path.instance(), path.resource(), is_within(at, *path))
-        else {
-            return Err(TlvError::Outside { at });
-        };
-        let held = instances.entry(instance).or_default().entry(resource);
-        hold(*path, held, value_bytes(value))?;
+    let fits = |path: Path| path.resource().is_some() && is_within(at, path);
+    if !values.iter().all(|(path, _)| fits(*path)) {
+        return Err(TlvError::Outside { at });
     }
-    if let Path::ResourceInstance(..) = at {
-        return encode_resource_instances(&instances);
+    let sorted = sorted(values);
+    if let Some(path) = clash(&sorted) {
+        return Err(TlvError::NotAsDefined { path });
     }
-    let mut nodes = Vec::new();
-    for (id, resources) in &instances {
-        let resources: Vec<_> = resources.iter().map(|(id, held)| held.node(*id)).collect();
-        match at {
-            Path::Object(_) => nodes.push(Node::ObjectInstance { id: *id, resources }),
-            _ => nodes.extend(resources.into_iter().map(Node::Resource)),
-        }
+    let mut body = Body::default();
+    for (number, (path, value)) in sorted.iter().enumerate() {
+        body.add(at, *path, &value_bytes(value), sorted.get(number + 1).map(|(path, _)| *path))?;
     }
-    structure::encode(&nodes)
+    Ok(match at {
+        Path::Object(_) => body.instances,
+        Path::ResourceInstance(..) => body.resource_instances,
+        _ => body.resources,
+    })
 }
 
-/// Bytes of one resource while a body is put together.
-enum Held {
-    Single(Vec<u8>),
-    Multiple(BTreeMap<u16, Vec<u8>>),
+/// A body while it is written in the order of its paths: what is open at each level.
+#[derive(Default)]
+struct Body {
+    instances: Vec<u8>,
+    resources: Vec<u8>,
+    resource_instances: Vec<u8>,
 }
 
-impl Held {
-    fn node(&self, id: u16) -> ResourceNode<'_> {
-        match self {
-            Self::Single(value) => ResourceNode::Single { id, value },
-            Self::Multiple(instances) => {
-                let instances = instances.iter().map(|(index, value)| (*index, value.as_slice())).collect();
-                ResourceNode::Multiple { id, instances }
+impl Body {
+    /// Writes one value, and closes what `next` does not lie in.
+    fn add(&mut self, at: Path, path: Path, bytes: &[u8], next: Option<Path>) -> Result<(), TlvError> {
+        let (instance, resource, index) = place(path);
+        let (next_instance, next_resource, _) = next.map(place).unwrap_or_default();
+        let is_last_of_instance = next_instance != instance;
+        let id = resource.unwrap_or_default();
+        if let Some(index) = index {
+            structure::write_node(&mut self.resource_instances, Kind::ResourceInstance, index, bytes)?;
+            let is_last = is_last_of_instance || next_resource != resource;
+            if is_last && !matches!(at, Path::ResourceInstance(..)) {
+                let inner = mem::take(&mut self.resource_instances);
+                structure::write_node(&mut self.resources, Kind::Multiple, id, &inner)?;
             }
+        } else {
+            structure::write_node(&mut self.resources, Kind::Resource, id, bytes)?;
         }
+        if is_last_of_instance && matches!(at, Path::Object(_)) {
+            let inner = mem::take(&mut self.resources);
+            let id = instance.unwrap_or_default();
+            structure::write_node(&mut self.instances, Kind::ObjectInstance, id, &inner)?;
+        }
+        Ok(())
     }
-}
-
-fn hold(
-    path: Path,
-    entry: alloc::collections::btree_map::Entry<'_, u16, Held>,
-    bytes: Vec<u8>,
-) -> Result<(), TlvError> {
-    use alloc::collections::btree_map::Entry;
-    match (entry, path.resource_instance()) {
-        (Entry::Vacant(vacant), None) => {
-            vacant.insert(Held::Single(bytes));
-        }
-        (Entry::Vacant(vacant), Some(index)) => {
-            vacant.insert(Held::Multiple(BTreeMap::from([(index, bytes)])));
-        }
-        (Entry::Occupied(mut occupied), Some(index)) => match occupied.get_mut() {
-            Held::Multiple(instances) if !instances.contains_key(&index) => {
-                instances.insert(index, bytes);
-            }
-            _ => return Err(TlvError::NotAsDefined { path }),
-        },
-        (Entry::Occupied(_), None) => return Err(TlvError::NotAsDefined { path }),
-    }
-    Ok(())
-}
-
-fn encode_resource_instances(instances: &BTreeMap<u16, BTreeMap<u16, Held>>) -> Result<Vec<u8>, TlvError> {
-    let mut nodes = Vec::new();
-    for held in instances.values().flat_map(BTreeMap::values) {
-        if let Held::Multiple(values) = held {
-            nodes.extend(values.iter().map(|(id, value)| Node::ResourceInstance { id: *id, value }));
-        }
-    }
-    structure::encode(&nodes)
 }
 
 fn read_resource(
