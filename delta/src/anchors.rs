@@ -37,11 +37,11 @@ impl Anchors {
     }
 
     /// Passes what changes to or from a checkpoint.
-    pub(crate) fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
+    pub(crate) fn pass(&mut self, record: &mut Record<'_>) {
         let mut count = self.count as u16;
-        record.u16(&mut count)?;
+        record.u16(&mut count);
         self.count = count.into();
-        record.u32(&mut self.clock)
+        record.u32(&mut self.clock);
     }
 
     /// Whether the numbers are ones that insertions leave behind, of which there are fewer than 2^30.

@@ -3,16 +3,16 @@
 use core::fmt;
 use core::ops::Range;
 
-use sha2::{Digest, Sha256};
-
+use crate::chance::Chances;
 use crate::checkpoint::{self, Saved};
-use crate::codec::{Codec, Source, Unknown, View};
+use crate::codec::{Codec, Desk, Origin, Source, Unknown, View};
 use crate::coder::{Decoder, Reading, START_BYTES};
-use crate::digest::ImageDigest;
+use crate::digest::{Hash, ImageDigest};
 use crate::error::{ApplyError, PatchError};
 use crate::format::{Algorithm, IMAGE_BYTES_MAX};
 use crate::header::{Header, Tables};
 use crate::image::{Base, OUT_BYTES, Sink, Window};
+#[cfg(feature = "one-slot")]
 use crate::one_slot::Progress;
 use crate::order::Order;
 use crate::store::{Store, Stored, TwoSlots};
@@ -26,16 +26,17 @@ pub struct PatcherOf<const WORDS: usize> {
     /// Input that is not used yet.
     input: [u8; INPUT_BYTES],
     input_length: usize,
-    base_window: Window,
-    target_window: Window,
+    /// Pieces of base and target that were read last.
+    windows: [Window; 2],
     out: [u8; OUT_BYTES],
     out_length: usize,
     /// Bytes that the sink has taken.
     given: u32,
     /// Bytes of the patch that were used.
     taken: u32,
+    #[cfg(feature = "one-slot")]
     pub(crate) progress: Progress,
-    hash: Sha256,
+    hash: Hash,
     words: [u16; WORDS],
 }
 
@@ -104,14 +105,14 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             target_size: 0,
             input: [0; INPUT_BYTES],
             input_length: 0,
-            base_window: Window::EMPTY,
-            target_window: Window::EMPTY,
+            windows: [Window::EMPTY; 2],
             out: [0; OUT_BYTES],
             out_length: 0,
             given: 0,
             taken: 0,
+            #[cfg(feature = "one-slot")]
             progress: Progress::default(),
-            hash: Sha256::new(),
+            hash: Hash::new(),
             words: [0; WORDS],
         }
     }
@@ -137,10 +138,13 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         self.stage = Stage::Header;
         (self.base_size, self.target_size) = (base_size, target_size);
         (self.input_length, self.out_length, self.given, self.taken) = (0, 0, 0, 0);
-        self.progress = Progress::default();
-        (self.base_window, self.target_window) = (Window::EMPTY, Window::EMPTY);
+        #[cfg(feature = "one-slot")]
+        {
+            self.progress = Progress::default();
+        }
+        self.windows = [Window::EMPTY; 2];
         // The words are set once the header has been read.
-        Digest::reset(&mut self.hash);
+        self.hash = Hash::new();
         Ok(())
     }
 
@@ -390,10 +394,13 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         self.steps(is_end, pause, store)
     }
 
-    /// Reads the header and the start of the coder, and checks the base; false where input is missing.
+    /// Reads the header and the start of the coder, and checks the base; false where input is missing. By itself, so that
+    /// its stack is free when the steps come.
+    #[inline(never)]
     fn start<S: Store>(&mut self, is_end: bool, store: &mut S) -> Stored<bool, S> {
         let input = &self.input[..self.input_length];
-        let Some((header, length)) = Header::parse(input)? else {
+        let mut header = Header::empty();
+        let Some(length) = header.read_from(input)? else {
             return Ok(false);
         };
         if !is_end && input.len() < length + START_BYTES {
@@ -429,7 +436,7 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             let length = (self.base_size - at).min(OUT_BYTES as u32);
             let piece = &mut self.out[..length as usize];
             store.base(at, piece).map_err(ApplyError::Base)?;
-            self.hash.update(&*piece);
+            self.hash.take(piece);
             at += length;
         }
         Ok(())
@@ -443,12 +450,13 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             let length = (end - at).min(piece.len() as u32);
             let piece = &mut piece[..length as usize];
             store.back(at, piece).map_err(ApplyError::Sink)?;
-            self.hash.update(&*piece);
+            self.hash.take(piece);
             at += length;
         }
         Ok(())
     }
 
+    #[inline(never)]
     fn steps<S: Store>(&mut self, is_end: bool, pause: Pause, store: &mut S) -> Stored<bool, S> {
         let mut used = 0;
         let mut is_paused = false;
@@ -469,14 +477,21 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             let mut reading = Reading { decoder, input, taken: 0 };
             let mut images = Images {
                 store,
-                base_window: &mut self.base_window,
-                target_window: &mut self.target_window,
+                windows: &mut self.windows,
                 out: &self.out[..self.out_length],
                 out_at: order.place(self.given).0,
+                failed: None,
             };
-            let unit = codec.step(&mut self.words, &mut reading, &mut images, &Unknown)?;
+            let chances = Chances { words: &mut self.words, coder: &mut reading };
+            let step = codec.step(&mut Desk { chances, source: &mut images, truth: &Unknown });
+            if let Some(error) = images.failed {
+                return Err(error);
+            }
+            let length = step.map_err(|outside| outside.error(codec.made()))?;
             used += reading.taken;
-            for byte in unit.bytes.into_iter().take(unit.length) {
+            let latest = codec.latest();
+            for at in (0..length).rev() {
+                let byte = (latest >> (8 * at)) as u8;
                 is_paused |= self.put(byte, pause, &order, store).map_err(ApplyError::Sink)?;
             }
         }
@@ -501,7 +516,7 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             return Ok(false);
         }
         self.give_out(at, order, store)?;
-        Ok(match (pause, order.layout) {
+        Ok(match (pause, order.layout()) {
             (Pause::Never, _) => false,
             (Pause::Page, Some(layout)) => end.is_multiple_of(layout.page_bytes()) || end == block.end,
             (Pause::Piece, _) | (Pause::Page, None) => true,
@@ -510,8 +525,8 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
 
     fn give_out<S: Store>(&mut self, at: u32, order: &Order, store: &mut S) -> Result<(), S::Write> {
         let bytes = &self.out[..self.out_length];
-        if order.layout.is_none() {
-            self.hash.update(bytes);
+        if order.layout().is_none() {
+            self.hash.take(bytes);
         }
         store.put(at, bytes)?;
         self.given += bytes.len() as u32;
@@ -520,7 +535,7 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
     }
 
     fn end<S: Store>(&mut self, expected: ImageDigest, order: &Order, store: &mut S) -> Stored<(), S> {
-        if order.layout.is_some() {
+        if order.layout().is_some() {
             self.hash_target(order.target_size, store)?;
         }
         if !expected.ends(&mut self.hash) {
@@ -538,39 +553,49 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
 }
 
 /// Both images, as far as they are there.
-struct Images<'a, S> {
+struct Images<'a, S: Store> {
     store: &'a mut S,
-    base_window: &'a mut Window,
-    target_window: &'a mut Window,
+    windows: &'a mut [Window; 2],
     /// Bytes of the target that were not given out yet, and the place of the first.
     out: &'a [u8],
     out_at: u32,
+    /// Why an image could not be read.
+    failed: Option<ApplyError<S::Read, S::Write>>,
 }
 
 impl<S: Store> Source for Images<'_, S> {
-    type Error = ApplyError<S::Read, S::Write>;
-
-    fn base(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error> {
-        let view = self.base_window.view(at, &there, |from, bytes| self.store.base(from, bytes));
-        view.map_err(ApplyError::Base)
-    }
-
-    fn target(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error> {
+    fn view(&mut self, from: Origin, at: u32, there: Range<u32>) -> View {
         // What is made above the present block was given out.
         let is_below = there.start <= self.out_at && self.out_at <= there.end;
         let given = if is_below { self.out_at } else { there.end };
-        let view = self.target_window.view(at, &there, |from, bytes| {
-            let split = bytes.len().min(given.saturating_sub(from) as usize);
-            let (old, new) = bytes.split_at_mut(split);
-            if !old.is_empty() {
-                self.store.back(from, old)?;
-            }
-            let from = from.saturating_sub(given) as usize;
-            new.copy_from_slice(&self.out[from..from + new.len()]);
-            Ok(())
-        });
-        view.map_err(ApplyError::Sink)
+        let (store, out) = (&mut *self.store, self.out);
+        let failed = &mut self.failed;
+        self.windows[from as usize].view(at, &there, |place, bytes| {
+            let read = match from {
+                Origin::Base => store.base(place, bytes).map_err(ApplyError::Base),
+                Origin::Target => made(store, (out, given), place, bytes).map_err(ApplyError::Sink),
+            };
+            read.map_err(|error| *failed = Some(error)).is_ok()
+        })
     }
+}
+
+/// Reads the target, of which what is before `given` was given out, and what comes then is `out`.
+fn made<S: Store>(
+    store: &mut S,
+    (out, given): (&[u8], u32),
+    from: u32,
+    bytes: &mut [u8],
+) -> Result<(), S::Write> {
+    let (old, new) = bytes.split_at_mut(bytes.len().min(given.saturating_sub(from) as usize));
+    if !old.is_empty() {
+        store.back(from, old)?;
+    }
+    let from = from.saturating_sub(given) as usize;
+    if let Some(out) = out.get(from..from + new.len()) {
+        new.copy_from_slice(out);
+    }
+    Ok(())
 }
 
 impl<const WORDS: usize> fmt::Debug for PatcherOf<WORDS> {

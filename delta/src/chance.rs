@@ -4,21 +4,85 @@
 //! first lessons count most, so that a rare context is of use early. All of it is whole numbers, so that every
 //! device reads what every server writes.
 
-use crate::coder::Coder;
+use crate::coder::{Coder, Subject};
 
 /// An even chance without a lesson.
 pub(crate) const EVEN: u16 = 2048 << 4;
 
 /// Returns the probability of a one in 4096ths, 1 ..= 4095.
-pub(crate) const fn one(chance: u16) -> u32 {
+const fn one(chance: u16) -> u32 {
     (chance >> 4) as u32
 }
 
+/// The words of a state, and the coder of the decisions that are made under them.
+pub(crate) struct Chances<'a, C> {
+    pub(crate) words: &'a mut [u16],
+    pub(crate) coder: &'a mut C,
+}
+
+impl<C: Coder> Chances<'_, C> {
+    pub(crate) fn turn_to(&mut self, subject: Subject) {
+        self.coder.turn_to(subject);
+    }
+
+    /// Codes a decision under one chance alone; after `lessons_max` lessons its rate stays.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn code(&mut self, slot: usize, bit: bool, lessons_max: u16) -> bool {
+        let chance = &mut self.words[slot];
+        let bit = self.coder.code(one(*chance) << 4 | 8, bit);
+        learn(chance, bit, lessons_max);
+        bit
+    }
+
+    /// Codes a decision under a fine chance: two words, the probability of a one in the high 22 bits, the number of
+    /// lessons in the low ten. For decisions that nearly always go one way.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn code_fine(&mut self, slot: usize, bit: bool, lessons_max: u32) -> bool {
+        let one = u32::from(self.words[slot]).clamp(FINE_MIN, 65_536 - FINE_MIN);
+        let bit = self.coder.code(one, bit);
+        learn_fine(&mut self.words[slot..], bit, lessons_max);
+        bit
+    }
+
+    /// Codes a decision under several chances, mixed, at most [`INPUTS_MAX`]; all of them learn. With `fine_lessons` the
+    /// first one is fine, and has so many lessons at most.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn code_mixed(
+        &mut self,
+        slots: &[usize],
+        weights: &mut [i16],
+        (rate, fine_lessons): (i32, Option<u32>),
+        bit: bool,
+    ) -> bool {
+        let mut stretched = [0; INPUTS_MAX];
+        let (mut sum, mut trust_of_first) = (0, fine_lessons.map(|_| FULL_TRUST));
+        for ((&slot, weight), stretched) in slots.iter().zip(&*weights).zip(&mut stretched) {
+            let chance = self.words[slot];
+            let trust = trust_of_first.take().unwrap_or(TRUST[usize::from(chance & 15)]);
+            *stretched = (stretch(one(chance).clamp(1, 4095)) * i32::from(trust)) >> 3;
+            sum += *stretched * i32::from(*weight);
+        }
+        let probability = squash((sum / WEIGHT_ONE).clamp(-2047, 2047));
+        let bit = self.coder.code(probability, bit);
+        let error = ((i32::from(bit) << 16) - probability.cast_signed()) >> 4;
+        let mut lessons_of_first = fine_lessons;
+        for ((&slot, weight), stretched) in slots.iter().zip(weights).zip(&stretched) {
+            let step = (stretched * error * rate + (1 << 16)) >> 17;
+            *weight = (i32::from(*weight) + step).clamp(-32_768, 32_767) as i16;
+            match lessons_of_first.take() {
+                Some(lessons_max) => learn_fine(&mut self.words[slot..], bit, lessons_max),
+                None => learn(&mut self.words[slot], bit, MIXED_LESSONS),
+            }
+        }
+        bit
+    }
+}
+
 /// Learns the outcome of a decision; after `lessons_max` lessons the rate stays.
-#[inline]
-pub(crate) fn learn(chance: &mut u16, bit: bool, lessons_max: u16) {
+#[cfg_attr(target_os = "none", inline(never))]
+fn learn(chance: &mut u16, bit: bool, lessons_max: u16) {
     let lessons = *chance & 15;
-    let rate = RATES[usize::from(lessons)];
+    let rate = i32::from(RATES[usize::from(lessons)]);
     let now = i32::from(*chance >> 4);
     let goal = if bit { 4095 } else { 0 };
     let step = ((goal - now) * rate + 0x8000) >> 16;
@@ -26,27 +90,10 @@ pub(crate) fn learn(chance: &mut u16, bit: bool, lessons_max: u16) {
     *chance = next << 4 | if lessons < lessons_max { lessons + 1 } else { lessons };
 }
 
-/// Codes a decision under one chance alone.
-#[inline]
-pub(crate) fn code<C: Coder>(coder: &mut C, chance: &mut u16, bit: bool, lessons_max: u16) -> bool {
-    let bit = coder.code(one(*chance) << 4 | 8, bit);
-    learn(chance, bit, lessons_max);
-    bit
-}
-
-/// Codes a decision under a fine chance: two words, the probability of a one in the high 22 bits, the number of lessons
-/// in the low ten. For decisions that nearly always go one way.
-#[inline]
-pub(crate) fn code_fine<C: Coder>(coder: &mut C, words: &mut [u16], bit: bool, lessons_max: u32) -> bool {
-    let bit = coder.code(u32::from(words[0]).clamp(FINE_MIN, 65_536 - FINE_MIN), bit);
-    learn_fine(words, bit, lessons_max);
-    bit
-}
-
 /// Learns the outcome of a decision under a fine chance.
-#[inline]
-pub(crate) fn learn_fine(words: &mut [u16], bit: bool, lessons_max: u32) {
-    let fine = u32::from(words[0]) << 16 | u32::from(words[1]);
+fn learn_fine(words: &mut [u16], bit: bool, lessons_max: u32) {
+    let [high, low, ..] = words else { return };
+    let fine = u32::from(*high) << 16 | u32::from(*low);
     let (now, lessons) = ((fine >> 10).cast_signed(), fine & 0x3ff);
     let goal = if bit { (1 << 22) - 1 } else { 0 };
     let share = 2 * lessons.cast_signed() + 3;
@@ -54,8 +101,8 @@ pub(crate) fn learn_fine(words: &mut [u16], bit: bool, lessons_max: u32) {
     let round = if bit { share - 1 } else { 1 - share };
     let next = now + ((goal - now) * 2 + round) / share;
     let fine = next.cast_unsigned() << 10 | if lessons < lessons_max { lessons + 1 } else { lessons };
-    words[0] = (fine >> 16) as u16;
-    words[1] = fine as u16;
+    *high = (fine >> 16) as u16;
+    *low = fine as u16;
 }
 
 /// Fine chances from 1 / 32768 on, so that no decision takes more than 15 bits.
@@ -65,18 +112,16 @@ const FINE_MIN: u32 = 2;
 pub(crate) const FINE_WORDS: usize = 2;
 
 /// Share of the distance, in 65536ths, that the n-th lesson moves: 1 / (n + 1.5), slower at the end.
-const RATES: [i32; 16] = [
+const RATES: [u16; 16] = [
     43_690, 26_214, 18_724, 14_563, 11_915, 10_082, 8738, 7710, 6898, 6241, 5461, 4369, 3640, 2978, 2340,
     1820,
 ];
 
 /// Returns ln(p / (1 - p)) * 256 of a chance: -2047 ..= 2047.
-#[inline]
-pub(crate) const fn stretch(one: u32) -> i32 {
+const fn stretch(one: u32) -> i32 {
     if one >= 2048 { -stretched_low(4095 - one) } else { stretched_low(one) }
 }
 
-#[inline]
 const fn stretched_low(one: u32) -> i32 {
     if one < 128 {
         STRETCHED[one as usize] as i32
@@ -88,8 +133,7 @@ const fn stretched_low(one: u32) -> i32 {
 }
 
 /// Returns 65536 / (1 + exp(-at / 256)) for -2047 ..= 2047, in between straight lines.
-#[inline]
-pub(crate) const fn squash(at: i32) -> u32 {
+const fn squash(at: i32) -> u32 {
     let shifted = (at + 2048).cast_unsigned();
     let (index, part) = ((shifted >> 6) as usize, shifted & 63);
     (SQUASHED[index] as u32 * (64 - part) + SQUASHED[index + 1] as u32 * part) >> 6
@@ -120,8 +164,8 @@ const STRETCHED: [i16; 249] = {
     table
 };
 
-/// Inputs of a mixer at most.
-pub(crate) const INPUTS_MAX: usize = 5;
+/// Inputs of a mix at most.
+const INPUTS_MAX: usize = 5;
 
 /// Weights of one set of so many inputs, [`WEIGHT_ONE`] each for a weight of one.
 pub(crate) type Weights<const INPUTS: usize> = [i16; INPUTS];
@@ -129,75 +173,12 @@ pub(crate) type Weights<const INPUTS: usize> = [i16; INPUTS];
 /// A weight of one.
 pub(crate) const WEIGHT_ONE: i32 = 8192;
 
-/// Several predictions of one decision.
-pub(crate) struct Mix {
-    stretched: [i32; INPUTS_MAX],
-    count: usize,
-}
-
-impl Mix {
-    pub(crate) const fn new() -> Self {
-        Self { stretched: [0; INPUTS_MAX], count: 0 }
-    }
-
-    /// Adds what a chance says, the less the fewer lessons it had.
-    #[inline]
-    pub(crate) fn add(&mut self, chance: u16) {
-        let trust = TRUST[usize::from(chance & 15)];
-        self.stretched[self.count] = (stretch(one(chance)) * trust) >> 3;
-        self.count += 1;
-    }
-
-    /// Adds what a fine chance says, by its first word.
-    #[inline]
-    fn add_fine(&mut self, high: u16) {
-        self.stretched[self.count] = stretch(u32::from(high >> 4).clamp(1, 4095));
-        self.count += 1;
-    }
-
-    /// Codes a decision, and teaches the weights which predictions were right.
-    #[inline]
-    pub(crate) fn code<C: Coder>(&self, coder: &mut C, weights: &mut [i16], bit: bool, rate: i32) -> bool {
-        let inputs = || self.stretched.iter().take(self.count);
-        let sum: i32 = inputs().zip(weights.iter()).map(|(input, weight)| input * i32::from(*weight)).sum();
-        let probability = squash((sum / WEIGHT_ONE).clamp(-2047, 2047));
-        let bit = coder.code(probability, bit);
-        let error = (i32::from(bit) << 16) - probability.cast_signed();
-        for (input, weight) in inputs().zip(weights.iter_mut()) {
-            let step = ((input * (error >> 4)) * rate + (1 << 16)) >> 17;
-            *weight = (i32::from(*weight) + step).clamp(-32_768, 32_767) as i16;
-        }
-        bit
-    }
-}
-
-/// Codes a decision under a fine chance and two others, by where they stand, mixed; all of them learn.
-#[inline]
-pub(crate) fn code_mixed<C: Coder>(
-    words: &mut [u16],
-    coder: &mut C,
-    (fine, others): (usize, [usize; 2]),
-    weights: &mut Weights<3>,
-    (rate, lessons_max): (i32, u32),
-    bit: bool,
-) -> bool {
-    let mut mix = Mix::new();
-    mix.add_fine(words[fine]);
-    for slot in others {
-        mix.add(words[slot]);
-    }
-    let bit = mix.code(coder, weights, bit, rate);
-    learn_fine(&mut words[fine..fine + FINE_WORDS], bit, lessons_max);
-    for slot in others {
-        learn(&mut words[slot], bit, MIXED_LESSONS);
-    }
-    bit
-}
-
 const MIXED_LESSONS: u16 = 15;
 
 /// Eighths of a prediction that count after 0 ..= 15 lessons.
-const TRUST: [i32; 16] = [0, 3, 4, 5, 6, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8];
+const TRUST: [u8; 16] = [0, 3, 4, 5, 6, 7, 8, 8, 8, 8, 8, 8, 8, 8, 8, 8];
+/// Eighths of a fine chance that count.
+const FULL_TRUST: u8 = 8;
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,9 @@
 //! What a patcher writes down of itself, so that it goes on after a power cut.
 
-use sha2::{Digest, Sha256};
-
 use crate::apply::Known;
 use crate::codec::Codec;
 use crate::coder::Decoder;
-use crate::digest::{DIGEST_BYTES_MAX, ImageDigest};
+use crate::digest::{DIGEST_BYTES_MAX, Hash, ImageDigest};
 use crate::error::PatchError;
 use crate::fields::Architecture;
 use crate::format::Profile;
@@ -37,109 +35,98 @@ const CHECK_BYTES: usize = 8;
 const VERSION: u8 = 1;
 
 /// Gives out the numbers of a checkpoint, or takes them in: the same walk for both.
-pub(crate) trait Record {
-    /// Why a piece could not be written or read.
-    type Error;
+pub(crate) struct Record<'a> {
+    /// Passes bytes over; false where that failed.
+    pass: &'a mut dyn FnMut(&mut [u8]) -> bool,
+    /// Whether nothing failed. What comes after it is not passed.
+    is_whole: bool,
+}
 
-    /// Passes bytes over.
-    fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error>;
-
-    fn u8(&mut self, value: &mut u8) -> Result<(), Self::Error> {
-        let mut bytes = [*value];
-        self.bytes(&mut bytes)?;
-        [*value] = bytes;
-        Ok(())
+impl Record<'_> {
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn bytes(&mut self, bytes: &mut [u8]) {
+        self.is_whole = self.is_whole && (self.pass)(bytes);
     }
 
-    fn u16(&mut self, value: &mut u16) -> Result<(), Self::Error> {
+    pub(crate) fn u8(&mut self, value: &mut u8) {
+        self.bytes(core::slice::from_mut(value));
+    }
+
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn u16(&mut self, value: &mut u16) {
         let mut bytes = value.to_le_bytes();
-        self.bytes(&mut bytes)?;
+        self.bytes(&mut bytes);
         *value = u16::from_le_bytes(bytes);
-        Ok(())
     }
 
-    fn u32(&mut self, value: &mut u32) -> Result<(), Self::Error> {
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn u32(&mut self, value: &mut u32) {
         let mut bytes = value.to_le_bytes();
-        self.bytes(&mut bytes)?;
+        self.bytes(&mut bytes);
         *value = u32::from_le_bytes(bytes);
-        Ok(())
     }
 
-    fn i32(&mut self, value: &mut i32) -> Result<(), Self::Error> {
+    pub(crate) fn i32(&mut self, value: &mut i32) {
         let mut unsigned = value.cast_unsigned();
-        self.u32(&mut unsigned)?;
+        self.u32(&mut unsigned);
         *value = unsigned.cast_signed();
-        Ok(())
     }
 
-    fn u64(&mut self, value: &mut u64) -> Result<(), Self::Error> {
+    pub(crate) fn u64(&mut self, value: &mut u64) {
         let mut bytes = value.to_le_bytes();
-        self.bytes(&mut bytes)?;
+        self.bytes(&mut bytes);
         *value = u64::from_le_bytes(bytes);
-        Ok(())
     }
 }
 
 /// Writes a checkpoint in pieces.
-struct Writing<W> {
+struct Writing<W, E> {
     write: W,
     piece: [u8; PIECE_BYTES],
     length: usize,
     at: u32,
-    hash: Sha256,
+    hash: Hash,
+    failed: Option<E>,
 }
 
 /// A piece of a checkpoint: what small flash writes at once.
 const PIECE_BYTES: usize = 64;
 
-impl<E, W: FnMut(u32, &[u8]) -> Result<(), E>> Record for Writing<W> {
-    type Error = E;
-
-    fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), E> {
-        self.hash.update(&*bytes);
-        self.put(bytes)
-    }
-}
-
-impl<E, W: FnMut(u32, &[u8]) -> Result<(), E>> Writing<W> {
-    fn put(&mut self, mut bytes: &[u8]) -> Result<(), E> {
-        while !bytes.is_empty() {
+impl<E, W: FnMut(u32, &[u8]) -> Result<(), E>> Writing<W, E> {
+    /// Takes bytes; says whether they were written, as far as that had to be.
+    fn put(&mut self, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() && self.failed.is_none() {
             let room = &mut self.piece[self.length..];
             let (head, rest) = bytes.split_at(room.len().min(bytes.len()));
             room[..head.len()].copy_from_slice(head);
             self.length += head.len();
             bytes = rest;
             if self.length == PIECE_BYTES {
-                self.flush()?;
+                self.flush();
             }
         }
-        Ok(())
+        self.failed.is_none()
     }
 
-    fn flush(&mut self) -> Result<(), E> {
-        if self.length > 0 {
-            (self.write)(self.at, &self.piece[..self.length])?;
+    fn flush(&mut self) {
+        if self.length > 0 && self.failed.is_none() {
+            self.failed = (self.write)(self.at, &self.piece[..self.length]).err();
             self.at += self.length as u32;
             self.length = 0;
         }
-        Ok(())
     }
 }
 
-/// Reads a checkpoint.
-struct Taking<'a, R> {
-    read: &'a mut R,
-    at: u32,
-}
-
-impl<R: Base> Record for Taking<'_, R> {
-    type Error = R::Error;
-
-    fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), R::Error> {
-        self.read.read(self.at, bytes)?;
-        self.at += bytes.len() as u32;
-        Ok(())
-    }
+/// Reads bytes from `at` on into whatever `walk` passes.
+fn taken<R: Base>(read: &mut R, mut at: u32, walk: impl FnOnce(&mut Record<'_>)) -> Result<(), R::Error> {
+    let mut failed = None;
+    let mut pass = |bytes: &mut [u8]| {
+        failed = read.read(at, bytes).err();
+        at += bytes.len() as u32;
+        failed.is_none()
+    };
+    walk(&mut Record { pass: &mut pass, is_whole: true });
+    failed.map_or(Ok(()), Err)
 }
 
 /// Everything that a checkpoint holds besides the words of the state.
@@ -160,37 +147,41 @@ pub(crate) fn write<E>(
     words: &mut [u16],
     write: impl FnMut(u32, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
-    let mut record = Writing { write, piece: [0; PIECE_BYTES], length: 0, at: 0, hash: Sha256::new() };
+    let (piece, hash) = ([0; PIECE_BYTES], Hash::new());
+    let mut writing = Writing { write, piece, length: 0, at: 0, hash, failed: None };
     let mut head = Head::of(saved);
-    head.pass(&mut record)?;
-    saved.pass(&mut record)?;
-    for word in words {
-        record.u16(word)?;
-    }
-    let check = record.hash.finalize_reset();
-    record.put(&check[..CHECK_BYTES])?;
-    record.flush()
+    let mut pass = |bytes: &mut [u8]| {
+        writing.hash.take(bytes);
+        writing.put(bytes)
+    };
+    let mut record = Record { pass: &mut pass, is_whole: true };
+    head.pass(&mut record);
+    saved.pass(&mut record, words);
+    let check = writing.hash.end();
+    writing.put(&check[..CHECK_BYTES]);
+    writing.flush();
+    writing.failed.map_or(Ok(()), Err)
 }
 
 /// Reads what stands at the start of a checkpoint, once its check was found right.
 pub(crate) fn head<R: Base>(read: &mut R) -> Result<Result<Head, PatchError>, R::Error> {
     let mut head = Head::default();
-    head.pass(&mut Taking { read, at: 0 })?;
+    taken(read, 0, |record| head.pass(record))?;
     let Some(profile) = Profile::numbered(head.tables >> 6).filter(|_| head.version == VERSION) else {
         return Ok(Err(PatchError::Checkpoint));
     };
     let end = (checkpoint_bytes(profile) - CHECK_BYTES) as u32;
-    let (mut hash, mut piece, mut at) = (Sha256::new(), [0; PIECE_BYTES], 0);
+    let (mut hash, mut piece, mut at) = (Hash::new(), [0; PIECE_BYTES], 0);
     while at < end {
         let length = (end - at).min(PIECE_BYTES as u32);
         let piece = &mut piece[..length as usize];
         read.read(at, piece)?;
-        hash.update(&*piece);
+        hash.take(piece);
         at += length;
     }
     let mut check = [0; CHECK_BYTES];
     read.read(end, &mut check)?;
-    Ok(if hash.finalize().starts_with(&check) { Ok(head) } else { Err(PatchError::Checkpoint) })
+    Ok(if hash.end().starts_with(&check) { Ok(head) } else { Err(PatchError::Checkpoint) })
 }
 
 /// Returns how many bytes of the target were made when a checkpoint of `patch` was written; `None` where it is torn, or
@@ -211,24 +202,23 @@ pub fn checkpoint_made<C: Base>(checkpoint: &mut C, patch: &Outline) -> Result<O
 
 /// Reads what follows the head, and the words; the caller checks what it holds.
 pub(crate) fn body<R: Base>(saved: &mut Saved<'_>, words: &mut [u16], read: &mut R) -> Result<(), R::Error> {
-    let mut record = Taking { read, at: HEADER_BYTES as u32 };
-    saved.pass(&mut record)?;
-    for word in words {
-        record.u16(word)?;
-    }
-    Ok(())
+    taken(read, HEADER_BYTES as u32, |record| saved.pass(record, words))
 }
 
 impl Saved<'_> {
-    fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
-        self.codec.pass(record)?;
-        self.decoder.pass(record)?;
-        record.u32(self.taken)?;
-        record.bytes(self.out)?;
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn pass(&mut self, record: &mut Record<'_>, words: &mut [u16]) {
+        self.codec.pass(record);
+        self.decoder.pass(record);
+        record.u32(self.taken);
+        record.bytes(self.out);
         let mut length = *self.out_length as u16;
-        record.u16(&mut length)?;
+        record.u16(&mut length);
         *self.out_length = length.into();
-        record.u64(self.page)
+        record.u64(self.page);
+        for word in words {
+            record.u16(word);
+        }
     }
 }
 
@@ -275,22 +265,22 @@ impl Head {
         head
     }
 
-    fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn pass(&mut self, record: &mut Record<'_>) {
         for byte in [&mut self.version, &mut self.architecture, &mut self.tables, &mut self.has_layout] {
-            record.u8(byte)?;
+            record.u8(byte);
         }
-        record.bytes(&mut self.layout)?;
-        record.u8(&mut self.has_full_digest)?;
-        record.bytes(&mut self.digest)?;
-        self.sizes.iter_mut().try_for_each(|size| record.u32(size))?;
-        record.u8(&mut self.pointers_first)?;
-        record.bytes(&mut self.counts)?;
-        self.regions.as_flattened_mut().iter_mut().try_for_each(|number| record.u32(number))?;
+        record.bytes(&mut self.layout);
+        record.u8(&mut self.has_full_digest);
+        record.bytes(&mut self.digest);
+        self.sizes.iter_mut().for_each(|size| record.u32(size));
+        record.u8(&mut self.pointers_first);
+        record.bytes(&mut self.counts);
+        self.regions.as_flattened_mut().iter_mut().for_each(|number| record.u32(number));
         for (start, count) in &mut self.windows {
-            record.u16(start)?;
-            record.u8(count)?;
+            record.u16(start);
+            record.u8(count);
         }
-        Ok(())
     }
 
     /// Says whether a patch is the one that the checkpoint is of, as far as it knows that.
@@ -327,13 +317,12 @@ impl Head {
         for (window, &(start, count)) in space.windows.iter_mut().zip(&self.windows) {
             *window = Window { start, count };
         }
-        let digest = if self.has_full_digest == 0 {
-            ImageDigest::short(*self.digest.first_chunk()?)
-        } else {
-            ImageDigest::full(self.digest)
-        };
+        let mut digest = ImageDigest::none(self.has_full_digest != 0);
+        for (place, byte) in digest.bytes_mut().iter_mut().zip(self.digest) {
+            *place = byte;
+        }
         is_bounded.then_some(Header {
-            architecture: Architecture::ALL.get(usize::from(self.architecture)).copied()?,
+            architecture: Architecture::numbered(self.architecture)?,
             tables: Tables::unpacked(self.tables)?,
             base_digest: digest,
             target_digest: digest,

@@ -53,9 +53,9 @@ impl Decoder {
 
 impl Decoder {
     /// Passes both numbers to or from a checkpoint.
-    pub(crate) fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
-        record.u32(&mut self.range)?;
-        record.u32(&mut self.code)
+    pub(crate) fn pass(&mut self, record: &mut Record<'_>) {
+        record.u32(&mut self.range);
+        record.u32(&mut self.code);
     }
 
     /// Whether the range is one that steps leave behind: a smaller one would never grow.
@@ -75,7 +75,8 @@ pub(crate) struct Reading<'a> {
 impl Coder for Reading<'_> {
     const WRITES: bool = false;
 
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     fn code(&mut self, one: u32, _: bool) -> bool {
         let decoder = &mut *self.decoder;
         let bound = split(decoder.range, one);

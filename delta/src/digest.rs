@@ -14,23 +14,17 @@ pub(crate) const DIGEST_BYTES_MAX: usize = 32;
 const SHORT_BYTES: usize = 8;
 
 impl ImageDigest {
-    pub(crate) const fn full(bytes: [u8; DIGEST_BYTES_MAX]) -> Self {
-        Self { bytes, is_full: true }
-    }
-
-    pub(crate) fn short(first: [u8; SHORT_BYTES]) -> Self {
-        let mut bytes = [0; DIGEST_BYTES_MAX];
-        bytes[..SHORT_BYTES].copy_from_slice(&first);
-        Self { bytes, is_full: false }
+    /// A digest of zeros, to be filled.
+    pub(crate) const fn none(is_full: bool) -> Self {
+        Self { bytes: [0; DIGEST_BYTES_MAX], is_full }
     }
 
     /// Digest of an image.
     #[cfg(any(test, feature = "make"))]
     pub(crate) fn of(image: &[u8], is_full: bool) -> Self {
-        let mut digest = Self::full(Sha256::digest(image).into());
+        let mut digest = Self { bytes: Sha256::digest(image).into(), is_full };
         if !is_full {
             digest.bytes[SHORT_BYTES..].fill(0);
-            digest.is_full = false;
         }
         digest
     }
@@ -42,12 +36,38 @@ impl ImageDigest {
         if self.is_full { &self.bytes } else { short }
     }
 
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        let known = if self.is_full { DIGEST_BYTES_MAX } else { SHORT_BYTES };
+        self.bytes.split_at_mut(known).0
+    }
+
     pub(crate) const fn is_full(&self) -> bool {
         self.is_full
     }
 
     /// Says whether what was hashed has this digest, and starts the hash anew.
-    pub(crate) fn ends(&self, hash: &mut Sha256) -> bool {
-        hash.finalize_reset().starts_with(self.bytes())
+    pub(crate) fn ends(&self, hash: &mut Hash) -> bool {
+        hash.end().starts_with(self.bytes())
+    }
+}
+
+/// SHA-256 of what it takes, piece by piece.
+#[derive(Clone)]
+pub(crate) struct Hash(Sha256);
+
+impl Hash {
+    pub(crate) fn new() -> Self {
+        Self(Sha256::new())
+    }
+
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn take(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Returns the digest of all that was taken, and starts anew.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn end(&mut self) -> [u8; DIGEST_BYTES_MAX] {
+        self.0.finalize_reset().into()
     }
 }

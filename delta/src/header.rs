@@ -71,48 +71,58 @@ impl Tables {
     }
 }
 
-/// Reads bytes in order; what is missing at the end is `None`.
-struct Bytes<'a>(&'a [u8]);
+/// Reads bytes in order. What is missing at the end reads as 0, and is remembered.
+struct Bytes<'a> {
+    rest: &'a [u8],
+    is_short: bool,
+}
 
 impl Bytes<'_> {
-    fn array<const LENGTH: usize>(&mut self) -> Option<[u8; LENGTH]> {
-        let (head, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(*head)
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn byte(&mut self) -> u8 {
+        let first = self.rest.split_first();
+        self.is_short |= first.is_none();
+        let (&byte, rest) = first.unwrap_or((&0, &[]));
+        self.rest = rest;
+        byte
     }
 
-    fn byte(&mut self) -> Option<u8> {
-        self.array().map(|[byte]| byte)
+    fn half(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
+    fn word(&mut self) -> u32 {
+        u32::from(self.half()) | u32::from(self.half()) << 16
     }
 
     /// A number in groups of seven bits, lowest first; bits past the 32nd are dropped.
-    fn number(&mut self) -> Option<u32> {
-        let mut value = 0;
-        for at in 0..5 {
-            let byte = self.byte()?;
-            value |= u32::from(byte & 0x7f) << (7 * at);
+    fn number(&mut self) -> u32 {
+        let (mut value, mut shift) = (0, 0);
+        while shift < 35 {
+            let byte = self.byte();
+            value |= u32::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 break;
             }
+            shift += 7;
         }
-        Some(value)
+        value
     }
 
-    fn signed(&mut self) -> Option<i32> {
-        self.number().map(crate::numbers::unzigzag)
+    fn signed(&mut self) -> i32 {
+        crate::numbers::unzigzag(self.number())
     }
 
     /// The first bytes of a SHA-256, or all of them.
-    fn digest(&mut self, is_full: bool) -> Option<ImageDigest> {
-        if is_full { self.array().map(ImageDigest::full) } else { self.array().map(ImageDigest::short) }
+    fn digest(&mut self, is_full: bool) -> ImageDigest {
+        let mut digest = ImageDigest::none(is_full);
+        digest.bytes_mut().iter_mut().for_each(|byte| *byte = self.byte());
+        digest
     }
 
-    /// Sizes of base and target; the base's is only there where it is another.
-    fn sizes(&mut self) -> Option<(u32, u32)> {
-        let number = self.number()?;
-        let target = number >> 1;
-        let more = if number & 1 == 0 { 0 } else { self.signed()? };
-        Some((target.wrapping_add_signed(more), target))
+    /// Refuses what was read, if it was there.
+    fn refused(&self, error: PatchError) -> Result<(), PatchError> {
+        if self.is_short { Ok(()) } else { Err(error) }
     }
 }
 
@@ -127,57 +137,101 @@ impl Header {
     /// # Errors
     ///
     /// [`PatchError::Header`], [`PatchError::ImageTooLarge`].
+    #[cfg(any(test, feature = "make"))]
     pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, PatchError> {
-        let mut rest = Bytes(bytes);
-        let Some(parsed) = Self::read(&mut rest) else {
-            return if bytes.len() < HEADER_BYTES_MAX { Ok(None) } else { Err(PatchError::Header) };
-        };
-        parsed.map(|header| Some((header, bytes.len() - rest.0.len())))
+        let mut header = Self::empty();
+        let length = header.read_from(bytes)?;
+        Ok(length.map(|length| (header, length)))
     }
 
-    fn read(rest: &mut Bytes<'_>) -> Option<Result<Self, PatchError>> {
-        let [first, tables] = rest.array()?;
-        let options = if first & HAS_OPTIONS == 0 { 0 } else { rest.byte()? };
-        let architecture = Architecture::ALL.get(usize::from(first & 7)).copied();
-        let (Some(architecture), Some(tables), VERSION, 0) =
-            (architecture, Tables::unpacked(tables), first >> 5, options & !(FULL_DIGESTS | IN_PLACE))
-        else {
-            return Some(Err(PatchError::Header));
+    /// What a header is read into.
+    pub(crate) fn empty() -> Self {
+        Self {
+            architecture: Architecture::Plain,
+            tables: Tables { profile: Profile::Kib4, literals: 0, substitution_bits: 0, anchors: 0 },
+            base_digest: ImageDigest::none(false),
+            target_digest: ImageDigest::none(false),
+            base_size: 0,
+            target_size: 0,
+            space: Space::default(),
+            layout: None,
+        }
+    }
+
+    /// Reads a header into an empty one; `None` where `bytes` end before it does, else how many bytes it has.
+    ///
+    /// # Errors
+    ///
+    /// [`PatchError::Header`], [`PatchError::ImageTooLarge`].
+    pub(crate) fn read_from(&mut self, bytes: &[u8]) -> Result<Option<usize>, PatchError> {
+        let mut rest = Bytes { rest: bytes, is_short: false };
+        self.read(&mut rest)?;
+        match rest.is_short {
+            false => Ok(Some(bytes.len() - rest.rest.len())),
+            true if bytes.len() < HEADER_BYTES_MAX => Ok(None),
+            true => Err(PatchError::Header),
+        }
+    }
+
+    fn read(&mut self, rest: &mut Bytes<'_>) -> Result<(), PatchError> {
+        let (first, tables) = (rest.byte(), rest.byte());
+        let options = if first & HAS_OPTIONS == 0 { 0 } else { rest.byte() };
+        let (Some(architecture), Some(tables), VERSION, 0) = (
+            Architecture::numbered(first & 7),
+            Tables::unpacked(tables),
+            first >> 5,
+            options & !(FULL_DIGESTS | IN_PLACE),
+        ) else {
+            return rest.refused(PatchError::Header);
         };
-        let layout = if options & IN_PLACE == 0 {
-            None
-        } else {
-            match Layout::unpacked(rest.array()?) {
-                None => return Some(Err(PatchError::Header)),
-                layout => layout,
-            }
-        };
-        let is_full = options & FULL_DIGESTS != 0;
-        let (base_digest, target_digest) = (rest.digest(is_full)?, rest.digest(is_full)?);
-        let (base_size, target_size) = rest.sizes()?;
-        for bytes in [base_size, target_size] {
-            if bytes > IMAGE_BYTES_MAX {
-                return Some(Err(PatchError::ImageTooLarge { bytes }));
+        (self.architecture, self.tables) = (architecture, tables);
+        if options & IN_PLACE != 0 {
+            self.layout = Layout::unpacked([rest.byte(), rest.byte()]);
+            if self.layout.is_none() {
+                return rest.refused(PatchError::Header);
             }
         }
-        let space = if architecture == Architecture::Plain {
-            Space::default()
-        } else {
-            match read_space(rest, base_size)? {
-                Ok(space) => Space { pointers_first: first & POINTERS_FIRST != 0, ..space },
-                Err(error) => return Some(Err(error)),
-            }
+        let is_full = options & FULL_DIGESTS != 0;
+        self.base_digest = rest.digest(is_full);
+        self.target_digest = rest.digest(is_full);
+        // The base's size is only there where it is another.
+        let number = rest.number();
+        let more = if number & 1 == 0 { 0 } else { rest.signed() };
+        self.target_size = number >> 1;
+        self.base_size = self.target_size.wrapping_add_signed(more);
+        let bytes = self.base_size.max(self.target_size);
+        if bytes > IMAGE_BYTES_MAX {
+            return rest.refused(PatchError::ImageTooLarge { bytes });
+        }
+        if architecture == Architecture::Plain {
+            return Ok(());
+        }
+        self.space.pointers_first = first & POINTERS_FIRST != 0;
+        self.read_space(rest)
+    }
+
+    fn read_space(&mut self, rest: &mut Bytes<'_>) -> Result<(), PatchError> {
+        let (counts, space) = (rest.byte(), &mut self.space);
+        (space.regions_count, space.windows_count) = (usize::from(counts & 15), usize::from(counts >> 4));
+        let (Some(regions), Some(windows)) =
+            (space.regions.get_mut(..space.regions_count), space.windows.get_mut(..space.windows_count))
+        else {
+            return rest.refused(PatchError::Header);
         };
-        Some(Ok(Self {
-            architecture,
-            tables,
-            base_digest,
-            target_digest,
-            base_size,
-            target_size,
-            space,
-            layout,
-        }))
+        let mut before = None;
+        for region in regions {
+            if let Some(start) = before {
+                region.base_start = rest.number().saturating_add(start);
+                region.target_start = region.base_start.saturating_add_signed(rest.signed());
+            }
+            before = Some(region.base_start);
+            region.address = rest.word();
+        }
+        for window in windows {
+            *window = Window { start: rest.half(), count: rest.byte() };
+        }
+        space.settle(self.base_size);
+        Ok(())
     }
 }
 
@@ -201,29 +255,6 @@ impl Tables {
 const LITERALS: [usize; 8] = [128, 256, 384, 512, 768, 1024, 2048, 4096];
 /// Three bits of 1 say a table of substitutions with 128 entries.
 const SUBSTITUTION_BITS_LESS: u8 = 6;
-
-fn read_space(rest: &mut Bytes<'_>, base_size: u32) -> Option<Result<Space, PatchError>> {
-    let counts = rest.byte()?;
-    let (regions_count, windows_count) = (usize::from(counts & 15), usize::from(counts >> 4));
-    if regions_count > REGIONS_MAX || windows_count > WINDOWS_MAX {
-        return Some(Err(PatchError::Header));
-    }
-    let mut space = Space { regions_count, windows_count, ..Space::default() };
-    let mut before = None;
-    for region in space.regions.iter_mut().take(regions_count) {
-        if let Some(start) = before {
-            region.base_start = rest.number()?.saturating_add(start);
-            region.target_start = region.base_start.saturating_add_signed(rest.signed()?);
-        }
-        before = Some(region.base_start);
-        region.address = u32::from_le_bytes(rest.array()?);
-    }
-    for window in space.windows.iter_mut().take(windows_count) {
-        let [low, high, count] = rest.array()?;
-        *window = Window { start: u16::from_le_bytes([low, high]), count };
-    }
-    Some(Ok(space.settled(base_size)))
-}
 
 #[cfg(any(test, feature = "make"))]
 mod write {

@@ -87,21 +87,25 @@ pub(crate) struct Window {
 impl Window {
     pub(crate) const EMPTY: Self = Self { start: 0, length: 0, bytes: [0; WINDOW_BYTES] };
 
-    /// Returns what surrounds `at`; zeros stand outside of `there`.
-    pub(crate) fn view<E>(
+    /// Returns what surrounds `at`; zeros stand outside of `there`. `read` fills bytes of the image from a place on, and
+    /// says whether it could.
+    pub(crate) fn view(
         &mut self,
         at: u32,
         there: &Range<u32>,
-        read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
-    ) -> Result<View, E> {
+        read: impl FnOnce(u32, &mut [u8]) -> bool,
+    ) -> View {
         let mut view = [0; VIEW_BYTES];
         let first = at.saturating_sub(VIEW_BEFORE as u32).max(there.start);
         let end = there.end.min(at.saturating_add((VIEW_BYTES - VIEW_BEFORE) as u32));
         if first >= end {
-            return Ok(view);
+            return View::default();
         }
         if first < self.start || end > self.start + self.length {
-            self.fill(first, there.end, read)?;
+            self.start = first;
+            let length = (there.end - first).min(WINDOW_BYTES as u32);
+            let bytes = self.bytes.get_mut(..length as usize).unwrap_or_default();
+            self.length = if read(first, bytes) { length } else { 0 };
         }
         let from = (first - self.start) as usize;
         let into = (first + VIEW_BEFORE as u32 - at) as usize;
@@ -111,22 +115,6 @@ impl Window {
         {
             to.copy_from_slice(bytes);
         }
-        Ok(view)
-    }
-
-    fn fill<E>(
-        &mut self,
-        first: u32,
-        end: u32,
-        mut read: impl FnMut(u32, &mut [u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.length = 0;
-        self.start = first;
-        let length = (end - first).min(WINDOW_BYTES as u32);
-        if let Some(bytes) = self.bytes.get_mut(..length as usize) {
-            read(first, bytes)?;
-        }
-        self.length = length;
-        Ok(())
+        View::of(view)
     }
 }

@@ -36,6 +36,16 @@
 //! Whatever write the power goes in, [`PatcherOf::resume_in_place`] goes on from the newest whole one of this very patch
 //! ([`checkpoint_made`]): those of the patch before may still be there.
 //!
+//! # Dry run
+//!
+//! The header of a patch and its base are checked before anything is given out. To know that the whole patch gives its target,
+//! push it with [`HashOnly`] in place of a slot: nothing is written.
+//!
+//! # What a device builds in
+//!
+//! Each architecture is a feature, and so is one slot for both images; all are on by default. Without its architecture a
+//! patch is refused as [`PatchError::Header`], and one for a single slot as [`PatchError::InPlace`].
+//!
 //! # What is trusted
 //!
 //! Nothing. A malformed patch ends in an error; it never reads outside the base, never gives out more than
@@ -58,6 +68,7 @@ mod checkpoint;
 mod codec;
 mod coder;
 mod digest;
+mod dry;
 mod error;
 mod fields;
 pub mod format;
@@ -66,6 +77,7 @@ mod image;
 #[cfg(any(test, feature = "make"))]
 pub mod make;
 mod numbers;
+#[cfg(feature = "one-slot")]
 mod one_slot;
 mod order;
 mod outline;
@@ -77,10 +89,12 @@ pub use apply::PatcherOf;
 pub use checkpoint::{CHECKPOINT_BESIDES_BYTES, checkpoint_bytes, checkpoint_made};
 pub use coder::Subject;
 pub use digest::ImageDigest;
+pub use dry::{HashOnly, NotKept};
 pub use error::{ApplyError, PatchError};
 pub use fields::Architecture;
 pub use format::{Algorithm, IMAGE_BYTES_MAX, Profile, ram_bytes};
 pub use image::{Base, OUT_BYTES, OutsideSlice, Sink};
+#[cfg(feature = "one-slot")]
 pub use one_slot::{Area, Room, Slot};
 pub use order::Layout;
 pub use outline::Outline;

@@ -1,6 +1,6 @@
 //! Numbers of any size, as decisions.
 
-use crate::chance;
+use crate::chance::Chances;
 use crate::coder::Coder;
 
 /// Words of the state for the chances of one kind of number.
@@ -13,14 +13,12 @@ const WIDTHS: usize = 24;
 const WIDTH_MAX: u32 = 31;
 
 /// Codes `value` below 2^31 - 1: how many bits value + 1 has in unary, then those below the highest one. The
-/// upper two of them are learned per length; the others are taken for even.
-pub(crate) fn code<C: Coder>(coder: &mut C, chances: &mut [u16], value: u32) -> u32 {
+/// upper two of them are learned per length, from the word `start` on; the others are taken for even.
+pub(crate) fn code<C: Coder>(chances: &mut Chances<'_, C>, start: usize, value: u32) -> u32 {
     let value = value.wrapping_add(1);
     let width = if C::WRITES { value.max(1).ilog2() } else { 0 };
     let mut at = 0;
-    while at < WIDTH_MAX
-        && chance::code(coder, &mut chances[(at as usize).min(WIDTHS - 1)], at < width, LESSONS_MAX)
-    {
+    while at < WIDTH_MAX && chances.code(start + (at as usize).min(WIDTHS - 1), at < width, LESSONS_MAX) {
         at += 1;
     }
     let mut read = 1_u32;
@@ -30,9 +28,9 @@ pub(crate) fn code<C: Coder>(coder: &mut C, chances: &mut [u16], value: u32) -> 
         let bit = if below < 2 {
             let slot =
                 WIDTHS + (at - 1).min(7) as usize * 3 + (read & ((1 << below) - 1)) as usize + below as usize;
-            chance::code(coder, &mut chances[slot], bit, LESSONS_MAX)
+            chances.code(start + slot, bit, LESSONS_MAX)
         } else {
-            coder.code(1 << 15, bit)
+            chances.coder.code(1 << 15, bit)
         };
         read = read << 1 | u32::from(bit);
     }

@@ -5,9 +5,8 @@
 //! is whole, or its copy is, and the checkpoint says by a digest how it was: whatever write the power goes in, the
 //! newest whole checkpoint finds all that its next page needs.
 
-use sha2::{Digest, Sha256};
-
 use crate::apply::{PatcherOf, Pause};
+use crate::digest::Hash;
 use crate::error::{ApplyError, PatchError};
 use crate::image::{Base, OUT_BYTES};
 use crate::order::{Layout, Order};
@@ -122,15 +121,15 @@ impl<D: Slot> OneSlot<'_, D> {
 
     /// First bytes of the SHA-256 of what the base has in a page, or of its copy.
     fn digest(&mut self, area: Area, at: u32, mut bytes: u32) -> Result<u64, D::Error> {
-        let (mut hash, mut piece, mut at) = (Sha256::new(), [0; 64], at);
+        let (mut hash, mut piece, mut at) = (Hash::new(), [0; 64], at);
         while bytes > 0 {
             let length = bytes.min(piece.len() as u32);
             let piece = &mut piece[..length as usize];
             self.device.read(area, at, piece)?;
-            hash.update(&*piece);
+            hash.take(piece);
             (at, bytes) = (at + length, bytes - length);
         }
-        Ok(hash.finalize().first_chunk().map_or(0, |first| u64::from_le_bytes(*first)))
+        Ok(hash.end().first_chunk().map_or(0, |first| u64::from_le_bytes(*first)))
     }
 
     /// Place of the page that is begun next, which starts where the target goes on.

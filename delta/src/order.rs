@@ -92,6 +92,11 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// How both images share a slot, if they do. Builds for devices with a slot for each have no code for it.
+    pub(crate) const fn layout(&self) -> Option<Layout> {
+        if cfg!(feature = "one-slot") { self.layout } else { None }
+    }
+
     /// The piece that is made from low to high and has byte number `made` of what is made: where it starts and ends.
     pub(crate) fn block(&self, made: u32) -> Range<u32> {
         let Some(bits) = self.block_bits() else {
@@ -118,7 +123,7 @@ impl Order {
 
     /// Binary logarithm of the bytes of a block.
     fn block_bits(&self) -> Option<u32> {
-        self.layout.and_then(|layout| layout.block_bits.map(|bits| u32::from(bits + layout.page_bits)))
+        self.layout().and_then(|layout| layout.block_bits.map(|bits| u32::from(bits + layout.page_bits)))
     }
 
     /// Bytes of a block, where there are several.
@@ -129,12 +134,12 @@ impl Order {
 
     /// Pages that the target takes the place of.
     pub(crate) fn pages(&self) -> u32 {
-        self.layout.map_or(0, |layout| self.target_size.div_ceil(layout.page_bytes()))
+        self.layout().map_or(0, |layout| self.target_size.div_ceil(layout.page_bytes()))
     }
 
     /// How many pages are made before a page of the target.
     pub(crate) fn index(&self, page: u32) -> u32 {
-        let Some(bits) = self.layout.and_then(|layout| layout.block_bits) else {
+        let Some(bits) = self.layout().and_then(|layout| layout.block_bits) else {
             return page;
         };
         let pages = self.pages();
@@ -143,8 +148,9 @@ impl Order {
     }
 
     /// How many pages are begun once `made` bytes are written, which end a page; `None` where they do not.
+    #[cfg(feature = "one-slot")]
     pub(crate) fn begun(&self, made: u32) -> Option<u32> {
-        let layout = self.layout?;
+        let layout = self.layout()?;
         if made == self.target_size {
             return Some(self.pages());
         }
@@ -154,7 +160,7 @@ impl Order {
 
     /// Says whether a page of the base is there while byte `position` of the target is made.
     pub(crate) fn is_kept(&self, page: u32, position: u32) -> bool {
-        self.layout.is_none_or(|layout| {
+        self.layout().is_none_or(|layout| {
             let now = self.index(position >> layout.page_bits);
             page >= self.pages() || self.index(page) + layout.spare_pages() > now
         })
@@ -163,12 +169,12 @@ impl Order {
     /// Says whether a byte of the base is there while byte `position` of the target is made.
     #[cfg(any(test, feature = "make"))]
     pub(crate) fn is_byte_kept(&self, at: u32, position: u32) -> bool {
-        self.layout.is_none_or(|layout| self.is_kept(at >> layout.page_bits, position))
+        self.layout().is_none_or(|layout| self.is_kept(at >> layout.page_bits, position))
     }
 
     /// What is there of the base in the pages around a place, while byte `position` of the target is made.
     pub(crate) fn readable(&self, at: u32, position: u32) -> Range<u32> {
-        let Some(layout) = self.layout else {
+        let Some(layout) = self.layout() else {
             return 0..self.base_size;
         };
         let bits = layout.page_bits;

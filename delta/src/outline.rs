@@ -37,7 +37,8 @@ impl Outline {
     ///
     /// [`PatchError::Header`], [`PatchError::ImageTooLarge`], [`PatchError::Incomplete`] where the patch ends in it.
     pub fn parse(patch: &[u8]) -> Result<Self, PatchError> {
-        let (header, header_bytes) = Header::parse(patch)?.ok_or(PatchError::Incomplete { produced: 0 })?;
+        let mut header = Header::empty();
+        let header_bytes = header.read_from(patch)?.ok_or(PatchError::Incomplete { produced: 0 })?;
         Ok(Self {
             version: VERSION,
             profile: header.tables.profile,

@@ -48,12 +48,17 @@ impl Space {
     }
 
     /// Sets how long each region is: up to the next one.
-    pub(crate) fn settled(mut self, base_size: u32) -> Self {
+    pub(crate) fn settle(&mut self, base_size: u32) {
         let mut end = base_size;
         for region in self.regions.iter_mut().take(self.regions_count).rev() {
             region.length = end.saturating_sub(region.base_start);
             end = region.base_start;
         }
+    }
+
+    /// The same, with the length of each region set.
+    pub(crate) fn settled(mut self, base_size: u32) -> Self {
+        self.settle(base_size);
         self
     }
 

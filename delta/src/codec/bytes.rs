@@ -1,7 +1,7 @@
 //! Literals, and bytes of copies that are not the base's.
 
-use super::{BYTE_SETS, Codec, Source, Truth, Unit, VIEW_BEFORE};
-use crate::chance::{self, Mix};
+use super::{BYTE_SETS, Codec, Desk, Origin, Source, Truth};
+use crate::chance::Chances;
 use crate::coder::{Coder, Subject};
 
 /// What is known of a byte before it is coded.
@@ -18,46 +18,36 @@ pub(super) struct Surroundings {
 }
 
 impl Codec {
-    /// Codes one unit of a literal: a byte, or an aligned instruction with its highest byte first.
-    pub(super) fn literal<C: Coder, S: Source, T: Truth>(
-        &mut self,
-        words: &mut [u16],
-        coder: &mut C,
-        source: &mut S,
-        truth: &T,
-    ) -> Result<Unit, S::Error> {
-        coder.turn_to(Subject::Literal);
+    /// Codes one unit of a literal: a byte, or an aligned instruction with its highest byte first. Returns its bytes.
+    pub(super) fn literal<C: Coder, S: Source, T: Truth>(&mut self, desk: &mut Desk<'_, C, S, T>) -> u32 {
+        desk.chances.turn_to(Subject::Literal);
         let unit_bytes = self.architecture.literal_bytes();
         let is_whole = self.position.is_multiple_of(unit_bytes) && self.remaining() >= unit_bytes;
-        let length = if is_whole { unit_bytes as usize } else { 1 };
+        let length = if is_whole { unit_bytes } else { 1 };
         let beside_at = self.position.wrapping_add_signed(self.alignments[0]);
-        let beside = if beside_at < self.order.base_size {
-            source.base(beside_at, self.order.readable(beside_at, self.position))?
-        } else {
-            [0; _]
-        };
+        let beside =
+            if beside_at < self.order.base_size { self.view(desk, Origin::Base, beside_at).bytes } else { 0 };
         let mut before = if is_whole { in_coding_order(self.latest, unit_bytes) } else { self.latest };
-        let known = truth.bytes(self.position);
-        let mut unit = Unit { bytes: [0; 8], length };
+        let known = desk.truth.bytes(self.position);
+        let mut unit = 0;
         for at in (0..length).rev() {
             let surroundings = Surroundings {
                 is_difference: false,
-                beside: beside[VIEW_BEFORE + at],
-                lane: (self.position + at as u32) & 3,
+                beside: (beside >> (8 * at)) as u8,
+                lane: (self.position + at) & 3,
                 before,
             };
-            let byte = self.byte(words, coder, &surroundings, known[at]);
-            unit.bytes[at] = byte;
+            let byte = self.byte(&mut desk.chances, &surroundings, (known >> (8 * at)) as u8);
+            unit |= u64::from(byte) << (8 * (length - 1 - at));
             before = before << 8 | u64::from(byte);
         }
-        Ok(unit)
+        self.give(unit, length)
     }
 
     /// Codes one byte.
     pub(super) fn byte<C: Coder>(
         &mut self,
-        words: &mut [u16],
-        coder: &mut C,
+        chances: &mut Chances<'_, C>,
         surroundings: &Surroundings,
         known: u8,
     ) -> u8 {
@@ -73,17 +63,11 @@ impl Codec {
                 let hash = (context ^ spread).wrapping_mul(0x85eb_ca6b);
                 *slot = self.slots.tables + (((hash >> 16) * self.literal_slots) >> 16) as usize;
             }
-            let mut mix = Mix::new();
-            for slot in slots {
-                mix.add(words[slot]);
-            }
-            let bit = mix.code(coder, &mut self.byte_weights[set], known >> place & 1 != 0, BYTE_RATE);
-            for slot in slots {
-                chance::learn(&mut words[slot], bit, BYTE_LESSONS);
-            }
+            let weights = &mut self.byte_weights[set];
+            let bit = chances.code_mixed(&slots, weights, (BYTE_RATE, None), known >> place & 1 != 0);
             node = node << 1 | usize::from(bit);
         }
-        (node & 0xff) as u8
+        node as u8
     }
 }
 
@@ -122,5 +106,4 @@ const fn in_coding_order(latest: u64, unit_bytes: u32) -> u64 {
 }
 
 const CONTEXTS: usize = 4;
-const BYTE_LESSONS: u16 = 15;
 const BYTE_RATE: i32 = 6;

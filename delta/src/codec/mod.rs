@@ -15,7 +15,7 @@ use core::ops::Range;
 
 use crate::PatchError;
 use crate::anchors::Anchors;
-use crate::chance::{EVEN, FINE_WORDS, WEIGHT_ONE, Weights};
+use crate::chance::{Chances, EVEN, FINE_WORDS, WEIGHT_ONE, Weights};
 use crate::coder::Coder;
 use crate::fields::{Architecture, KINDS};
 use crate::header::Header;
@@ -25,21 +25,51 @@ use crate::substitutions::Substitutions;
 
 /// Where copies come from.
 pub(crate) trait Source {
-    /// Why a byte cannot be had.
-    type Error: From<PatchError>;
-
-    /// Returns what surrounds a place of the base; zeros stand outside of `there`.
-    fn base(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error>;
-
-    /// Returns what surrounds a place of the target; zeros stand outside of `there`, which is made.
-    fn target(&mut self, at: u32, there: Range<u32>) -> Result<View, Self::Error>;
+    /// Returns what surrounds a place of an image; zeros stand outside of `there`. What can't be read is whatever it is:
+    /// who implements this tells after the step.
+    fn view(&mut self, from: Origin, at: u32, there: Range<u32>) -> View;
 }
 
-/// Sixteen bytes: four before a place, and twelve from it on. Zeros stand outside the image.
-pub(crate) type View = [u8; VIEW_BYTES];
-pub(crate) const VIEW_BYTES: usize = 16;
+/// What surrounds a place of an image, the first byte lowest; zeros stand outside the image.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct View {
+    /// Four bytes before the place.
+    pub(crate) before: u32,
+    /// Eight bytes from it on.
+    pub(crate) bytes: u64,
+}
+
+pub(crate) const VIEW_BYTES: usize = 12;
 /// Bytes of a view before its place.
 pub(crate) const VIEW_BEFORE: usize = 4;
+
+impl View {
+    /// The view that these bytes are.
+    pub(crate) const fn of([a, b, c, d, bytes @ ..]: [u8; VIEW_BYTES]) -> Self {
+        Self { before: u32::from_le_bytes([a, b, c, d]), bytes: u64::from_le_bytes(bytes) }
+    }
+}
+
+/// What a step works with.
+pub(crate) struct Desk<'a, C, S, T> {
+    pub(crate) chances: Chances<'a, C>,
+    pub(crate) source: &'a mut S,
+    pub(crate) truth: &'a T,
+}
+
+/// Says that a copy starts outside of its image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Outside(pub(crate) Origin);
+
+impl Outside {
+    /// What is wrong with the patch, after so many bytes of the target.
+    pub(crate) const fn error(self, produced: u32) -> PatchError {
+        match self.0 {
+            Origin::Base => PatchError::OutsideBase { produced },
+            Origin::Target => PatchError::OutsideTarget { produced },
+        }
+    }
+}
 
 /// What is to be written. A reading coder needs none: see [`Unknown`].
 pub(crate) trait Truth {
@@ -49,8 +79,8 @@ pub(crate) trait Truth {
     /// Bytes that a copy still has from `at` on, after `length` bytes of it.
     fn left(&self, at: u32, length: u32) -> u32;
 
-    /// The target's bytes from `at` on.
-    fn bytes(&self, at: u32) -> [u8; 8];
+    /// The target's bytes from `at` on, the first one lowest.
+    fn bytes(&self, at: u32) -> u64;
 }
 
 /// What the next bytes of the target are.
@@ -76,20 +106,9 @@ impl Truth for Unknown {
         0
     }
 
-    fn bytes(&self, _: u32) -> [u8; 8] {
-        [0; 8]
+    fn bytes(&self, _: u32) -> u64 {
+        0
     }
-}
-
-/// Bytes that one step gives.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Unit {
-    pub(crate) bytes: [u8; 8],
-    pub(crate) length: usize,
-}
-
-impl Unit {
-    const NOTHING: Self = Self { bytes: [0; 8], length: 0 };
 }
 
 /// State between two steps, besides the words of the state that are passed to each.
@@ -147,7 +166,7 @@ enum Place {
 
 /// Image that a copy comes from.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Origin {
+pub(crate) enum Origin {
     Base,
     Target,
 }
@@ -235,34 +254,49 @@ impl Codec {
         self.made == self.order.target_size
     }
 
-    /// Codes the next unit of a target that is not complete. It may be empty, but not twice in succession.
+    /// Codes the next unit of a target that is not complete. Returns its bytes: it may be empty, but not twice in
+    /// succession; they are the latest ones.
     pub(crate) fn step<C: Coder, S: Source, T: Truth>(
         &mut self,
-        words: &mut [u16],
-        coder: &mut C,
-        source: &mut S,
-        truth: &T,
-    ) -> Result<Unit, S::Error> {
-        let unit = match self.place {
-            Place::Open { literals } => self.open(words, coder, source, truth, literals)?,
-            Place::Copying { from, at, length } => {
-                if at == self.end_of(from) {
-                    self.end_copy(from, at);
-                    self.open(words, coder, source, truth, 0)?
-                } else {
-                    self.copy(words, coder, source, truth, (from, at, length))?
-                }
+        desk: &mut Desk<'_, C, S, T>,
+    ) -> Result<u32, Outside> {
+        let given = match self.place {
+            Place::Copying { from, at, length } if at != self.end_of(from) => {
+                self.copy(desk, (from, at, length))
             }
+            Place::Copying { from, at, .. } => {
+                let literals = self.end_copy(from, at);
+                self.open(desk, literals)?
+            }
+            Place::Open { literals } => self.open(desk, literals)?,
         };
-        for byte in unit.bytes.into_iter().take(unit.length) {
-            self.latest = self.latest << 8 | u64::from(byte);
-        }
-        self.position += unit.length as u32;
-        self.made += unit.length as u32;
         if self.position == self.block.end && !self.is_complete() {
             self.begin_block();
         }
-        Ok(unit)
+        Ok(given)
+    }
+
+    /// The latest eight bytes of the target, the newest lowest.
+    pub(crate) const fn latest(&self) -> u64 {
+        self.latest
+    }
+
+    /// What surrounds a place of an image, as far as it is there.
+    fn view<C, S: Source, T>(&self, desk: &mut Desk<'_, C, S, T>, from: Origin, at: u32) -> View {
+        let there = match from {
+            Origin::Base => self.order.readable(at, self.position),
+            Origin::Target => self.made_around(at),
+        };
+        desk.source.view(from, at, there)
+    }
+
+    /// Takes the bytes of a unit, the latest one lowest. Returns how many they are.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn give(&mut self, bytes: u64, length: u32) -> u32 {
+        self.latest = if length == 8 { 0 } else { self.latest << (8 * length) } | bytes;
+        self.position += length;
+        self.made += length;
+        length
     }
 
     pub(crate) const fn space(&self) -> &Space {

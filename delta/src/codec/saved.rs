@@ -13,7 +13,7 @@ impl Codec {
         4 + 9 + 8 + 8 + 4 * ALIGNMENTS + 17 + 4 * MOVEMENTS + KINDS + 4 * DIFFERENCES + 2 * WEIGHTS + 6;
 
     /// Passes all that changes to or from a checkpoint. What the header says stays as it is.
-    pub(crate) fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
+    pub(crate) fn pass(&mut self, record: &mut Record<'_>) {
         // Named one by one, so that none is forgotten when one comes in.
         let Self {
             architecture: _,
@@ -43,27 +43,31 @@ impl Codec {
             field_weights,
             anchors,
         } = self;
-        record.u32(made)?;
-        place.pass(record)?;
-        record.u64(latest)?;
-        record.u32(base_end)?;
-        record.u32(copy_end)?;
-        alignments.iter_mut().try_for_each(|number| record.i32(number))?;
-        for number in [instruction_at, instruction_start, run, misses] {
-            record.u32(number)?;
+        record.u32(made);
+        place.pass(record);
+        record.u64(latest);
+        record.u32(base_end);
+        record.u32(copy_end);
+        for number in alignments {
+            record.i32(number);
         }
-        record.u8(operation)?;
-        movements.iter_mut().try_for_each(|number| record.i32(number))?;
-        record.bytes(field_misses)?;
-        record.bytes(differences.as_flattened_mut())?;
+        for number in [instruction_at, instruction_start, run, misses] {
+            record.u32(number);
+        }
+        record.u8(operation);
+        for number in movements {
+            record.i32(number);
+        }
+        record.bytes(field_misses);
+        record.bytes(differences.as_flattened_mut());
         let weights = byte_weights.as_flattened_mut().iter_mut();
         let weights = weights.chain(hit_weights.as_flattened_mut()).chain(field_weights.as_flattened_mut());
         for weight in weights {
             let mut unsigned = weight.cast_unsigned();
-            record.u16(&mut unsigned)?;
+            record.u16(&mut unsigned);
             *weight = unsigned.cast_signed();
         }
-        anchors.pass(record)
+        anchors.pass(record);
     }
 
     /// Finds the block of a codec that was read, and says whether steps can have left it as it is.
@@ -88,20 +92,19 @@ impl Codec {
 }
 
 impl Place {
-    fn pass<R: Record>(&mut self, record: &mut R) -> Result<(), R::Error> {
+    fn pass(&mut self, record: &mut Record<'_>) {
         let (mut kind, mut first, mut second) = match *self {
             Self::Open { literals } => (0, literals, 0),
             Self::Copying { from: Origin::Base, at, length } => (1, at, length),
             Self::Copying { from: Origin::Target, at, length } => (2, at, length),
         };
-        record.u8(&mut kind)?;
-        record.u32(&mut first)?;
-        record.u32(&mut second)?;
+        record.u8(&mut kind);
+        record.u32(&mut first);
+        record.u32(&mut second);
         *self = match kind {
             0 => Self::Open { literals: first },
             1 => Self::Copying { from: Origin::Base, at: first, length: second },
             _ => Self::Copying { from: Origin::Target, at: first, length: second },
         };
-        Ok(())
     }
 }

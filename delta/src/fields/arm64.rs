@@ -2,7 +2,7 @@
 //!
 //! Source: Arm Architecture Reference Manual for A-profile, C4.1.
 
-use super::{Field, bits, signed, with_word, word};
+use super::form::{Form, Origin, Pair, Piece, Twist};
 
 const BRANCH: u8 = 1;
 /// ADRP and the instruction after it that adds the lower twelve bits.
@@ -13,82 +13,48 @@ const NEAR: u8 = 4;
 const TEST: u8 = 5;
 const ADDRESS: u8 = 6;
 
-pub(super) const fn unit(kind: u8) -> i32 {
-    if kind == BRANCH || kind == NEAR || kind == TEST { 4 } else { 1 }
+pub(super) static FORMS: &[Form] = &[
+    Form::new([0x7c00_0000, 0x1400_0000], [BRANCH, 4, 4], HERE, &[Piece::new(0, 26, 2)]).signed(28),
+    Form::new(
+        [0x9f00_0000, 0x1000_0000],
+        [ADDRESS, 4, 1],
+        HERE,
+        &[Piece::new(29, 2, 0), Piece::new(5, 19, 2)],
+    )
+    .signed(21),
+    page_pair(&ADD, &[HIGH, LOW, Piece::new(42, 12, 0)]),
+    page_pair(&ACCESS_128, &[HIGH, LOW, Piece::new(42, 12, 4)]),
+    page_pair(&ACCESS_8, &[HIGH, LOW, Piece::new(42, 12, 0)]),
+    page_pair(&ACCESS_16, &[HIGH, LOW, Piece::new(42, 12, 1)]),
+    page_pair(&ACCESS_32, &[HIGH, LOW, Piece::new(42, 12, 2)]),
+    page_pair(&ACCESS_64, &[HIGH, LOW, Piece::new(42, 12, 3)]),
+    Form::new(ADRP, [PAGE, 4, 1], PAGE_START, &[HIGH, LOW]),
+    Form::new([0xff00_0010, 0x5400_0000], [NEAR, 4, 4], HERE, &[Piece::new(5, 19, 2)]).signed(21),
+    Form::new([0x7e00_0000, 0x3400_0000], [NEAR, 4, 4], HERE, &[Piece::new(5, 19, 2)]).signed(21),
+    Form::new([0x3b00_0000, 0x1800_0000], [NEAR, 4, 4], HERE, &[Piece::new(5, 19, 2)]).signed(21),
+    Form::new([0x7e00_0000, 0x3600_0000], [TEST, 4, 4], HERE, &[Piece::new(5, 14, 2)]).signed(16),
+];
+
+const HERE: Origin = Origin::after(0, 0);
+const PAGE_START: Origin = Origin::after(0, 12);
+
+const ADRP: [u32; 2] = [0x9f00_0000, 0x9000_0000];
+/// immhi and immlo of ADRP.
+const HIGH: Piece = Piece::new(5, 19, 14);
+const LOW: Piece = Piece::new(29, 2, 12);
+
+const fn page_pair(pair: &'static Pair, pieces: &'static [Piece]) -> Form {
+    Form::new(ADRP, [PAGE_PAIR, 8, 1], PAGE_START, pieces).followed_by(pair).twisted(Twist::Pages)
 }
 
-pub(super) const fn recognise(bytes: [u8; 8], address: u32) -> Option<Field> {
-    if !address.is_multiple_of(4) {
-        return None;
-    }
-    let first = word(bytes, 0);
-    if first & 0x7c00_0000 == 0x1400_0000 {
-        return Field::new(BRANCH, 4, address.wrapping_add(signed(first & 0x03ff_ffff, 26) << 2));
-    }
-    if first & 0x1f00_0000 == 0x1000_0000 {
-        return page(bytes, address);
-    }
-    let is_near = first & 0xff00_0010 == 0x5400_0000
-        || first & 0x7e00_0000 == 0x3400_0000
-        || first & 0x3b00_0000 == 0x1800_0000;
-    if is_near {
-        return Field::new(NEAR, 4, address.wrapping_add(signed(bits(first, 5, 19), 19) << 2));
-    }
-    if first & 0x7e00_0000 == 0x3600_0000 {
-        return Field::new(TEST, 4, address.wrapping_add(signed(bits(first, 5, 14), 14) << 2));
-    }
-    None
-}
+static ADD: Pair = same_register(0xffc0_0000, 0x9100_0000);
+/// LDR and STR, by the bits of what they access; the first is told from that of eight by its vector's size.
+static ACCESS_128: Pair = same_register(0x3f80_0000, 0x3d80_0000);
+static ACCESS_8: Pair = same_register(0xfb00_0000, 0x3900_0000);
+static ACCESS_16: Pair = same_register(0xfb00_0000, 0x7900_0000);
+static ACCESS_32: Pair = same_register(0xfb00_0000, 0xb900_0000);
+static ACCESS_64: Pair = same_register(0xfb00_0000, 0xf900_0000);
 
-const fn page(bytes: [u8; 8], address: u32) -> Option<Field> {
-    let first = word(bytes, 0);
-    let distance = signed(bits(first, 5, 19) << 2 | bits(first, 29, 2), 21);
-    if first >> 31 == 0 {
-        return Field::new(ADDRESS, 4, address.wrapping_add(distance));
-    }
-    let start = (address & !0xfff).wrapping_add(distance << 12);
-    match scale(word(bytes, 4), first & 31) {
-        Some(scale) => Field::new(PAGE_PAIR, 8, start.wrapping_add(bits(word(bytes, 4), 10, 12) << scale)),
-        None => Field::new(PAGE, 4, start),
-    }
-}
-
-/// Scale of the twelve bits of an ADD, LDR or STR that goes on from `register`.
-const fn scale(second: u32, register: u32) -> Option<u32> {
-    if bits(second, 5, 5) != register {
-        None
-    } else if second & 0xffc0_0000 == 0x9100_0000 {
-        Some(0)
-    } else if second & 0x3b00_0000 == 0x3900_0000 {
-        Some(if second & 0x0480_0000 == 0x0480_0000 { 4 } else { second >> 30 })
-    } else {
-        None
-    }
-}
-
-pub(super) const fn relocated(kind: u8, bytes: [u8; 8], target: u32, address: u32) -> [u8; 8] {
-    let first = word(bytes, 0);
-    let words = target.wrapping_sub(address) >> 2;
-    match kind {
-        BRANCH => with_word(bytes, 0, first & 0xfc00_0000 | words & 0x03ff_ffff),
-        NEAR => with_word(bytes, 0, first & 0xff00_001f | (words & 0x7_ffff) << 5),
-        TEST => with_word(bytes, 0, first & 0xfff8_001f | (words & 0x3fff) << 5),
-        ADDRESS => with_word(bytes, 0, with_split(first, target.wrapping_sub(address))),
-        _ => {
-            let pages = (target >> 12).wrapping_sub(address >> 12);
-            let bytes = with_word(bytes, 0, with_split(first, pages));
-            let second = word(bytes, 4);
-            match scale(second, first & 31) {
-                Some(scale) if kind == PAGE_PAIR => {
-                    with_word(bytes, 4, second & !(0xfff << 10) | ((target & 0xfff) >> scale) << 10)
-                }
-                _ => bytes,
-            }
-        }
-    }
-}
-
-/// Puts the 21 bits of an ADR or ADRP.
-const fn with_split(first: u32, value: u32) -> u32 {
-    first & 0x9f00_001f | (value & 3) << 29 | bits(value, 2, 19) << 5
+const fn same_register(mask: u32, value: u32) -> Pair {
+    Pair { mask, value, registers: [0, 37], register_mask: 31, register_step: 0, but_zero: false }
 }

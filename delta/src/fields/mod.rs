@@ -2,13 +2,19 @@
 //!
 //! A field's bytes depend on where it stands and on what it points to; both move between versions. The coder
 //! therefore says where the target went, once, and the bytes of all fields that point there follow.
+//!
+//! What each architecture's fields look like is in tables: one short function reads all of them, which is less code
+//! on a device than one for each.
 
 mod arm64;
 mod avr;
+mod form;
 mod riscv;
 mod thumb;
 mod x86;
 mod xtensa;
+
+pub(crate) use form::Form;
 
 use crate::space::Space;
 
@@ -38,6 +44,38 @@ impl Architecture {
     pub const ALL: [Self; 7] =
         [Self::Plain, Self::Thumb, Self::Avr, Self::RiscV, Self::Xtensa, Self::Arm64, Self::X86];
 
+    /// The architecture with this number, if its fields are in this build.
+    pub(crate) fn numbered(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied().filter(|architecture| architecture.is_built())
+    }
+
+    /// Says whether patches for it can be made and applied by this build: each but [`Self::Plain`] is a feature.
+    #[must_use]
+    pub const fn is_built(self) -> bool {
+        match self {
+            Self::Plain => true,
+            Self::Thumb => cfg!(feature = "thumb"),
+            Self::Avr => cfg!(feature = "avr"),
+            Self::RiscV => cfg!(feature = "riscv"),
+            Self::Xtensa => cfg!(feature = "xtensa"),
+            Self::Arm64 => cfg!(feature = "arm64"),
+            Self::X86 => cfg!(feature = "x86"),
+        }
+    }
+
+    /// What its instructions with fields look like: the first that fits counts.
+    const fn forms(self) -> &'static [Form] {
+        match self {
+            Self::Thumb if Self::Thumb.is_built() => thumb::FORMS,
+            Self::Avr if Self::Avr.is_built() => avr::FORMS,
+            Self::RiscV if Self::RiscV.is_built() => riscv::FORMS,
+            Self::Xtensa if Self::Xtensa.is_built() => xtensa::FORMS,
+            Self::Arm64 if Self::Arm64.is_built() => arm64::FORMS,
+            Self::X86 if Self::X86.is_built() => x86::FORMS,
+            _ => &[],
+        }
+    }
+
     /// Bytes of a literal unit, which is coded highest byte first.
     pub(crate) const fn literal_bytes(self) -> u32 {
         match self {
@@ -48,24 +86,52 @@ impl Architecture {
     }
 
     /// What the instruction that starts with `bytes` does, as far as eight bits tell.
-    pub(crate) const fn operation(self, bytes: [u8; 8]) -> u8 {
-        match self {
-            Self::Thumb | Self::Avr => bytes[1],
-            Self::RiscV if bytes[0] & 3 == 3 => bytes[0] & 0x7c | bytes[1] >> 4 & 3 | bytes[1] << 1 & 0x80,
-            Self::RiscV => bytes[0] & 3 | bytes[1] & 0xe0 | bytes[1] << 2 & 0x10,
-            Self::Arm64 => bytes[3],
-            Self::Xtensa => bytes[0] & 15 | bytes[1] & 0xf0,
-            Self::Plain | Self::X86 => bytes[0],
-        }
+    pub(crate) const fn operation(self, bytes: u64) -> u8 {
+        let word = bytes as u32;
+        let (first, second) = (word, word >> 8);
+        let operation = match self {
+            Self::Thumb | Self::Avr => second,
+            Self::RiscV if first & 3 == 3 => first & 0x7c | second >> 4 & 3 | second << 1 & 0x80,
+            Self::RiscV => first & 3 | second & 0xe0 | second << 2 & 0x10,
+            Self::Arm64 => word >> 24,
+            Self::Xtensa => first & 15 | second & 0xf0,
+            Self::Plain | Self::X86 => first,
+        };
+        operation as u8
     }
 
     /// Bytes of the instruction that starts with `bytes`, as far as the walk along them needs it.
-    pub(crate) const fn instruction_bytes(self, bytes: [u8; 8]) -> u32 {
+    pub(crate) const fn instruction_bytes(self, bytes: u64) -> u32 {
+        let first = bytes as u32 & 0xffff;
         match self {
-            Self::Thumb => thumb::instruction_bytes(bytes),
-            Self::Avr => avr::instruction_bytes(bytes),
-            Self::RiscV => riscv::instruction_bytes(bytes),
-            Self::Xtensa => xtensa::instruction_bytes(bytes),
+            Self::Thumb => {
+                if first >> 11 >= 0x1d {
+                    4
+                } else {
+                    2
+                }
+            }
+            Self::Avr => {
+                if first & 0xfe0c == 0x940c || first & 0xfc0f == 0x9000 {
+                    4
+                } else {
+                    2
+                }
+            }
+            Self::RiscV => {
+                if first & 3 == 3 {
+                    4
+                } else {
+                    2
+                }
+            }
+            Self::Xtensa => {
+                if first & 15 >= 8 && first & 15 < 14 {
+                    2
+                } else {
+                    3
+                }
+            }
             Self::Arm64 => 4,
             Self::Plain | Self::X86 => 1,
         }
@@ -75,18 +141,30 @@ impl Architecture {
 /// One field, as the source of a copy has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Field {
-    /// Number of the kind within its architecture, below [`KINDS`].
-    pub(crate) kind: u8,
-    /// Bytes of the field, at most 8.
-    pub(crate) length: u8,
+    pub(crate) form: &'static Form,
     /// Address that it points to.
     pub(crate) target: u32,
 }
 
 impl Field {
-    #[expect(clippy::unnecessary_wraps, reason = "what every arm of a match gives")]
-    const fn new(kind: u8, length: u8, target: u32) -> Option<Self> {
-        Some(Self { kind, length, target })
+    /// Number of the kind within its architecture, below [`KINDS`].
+    pub(crate) const fn kind(&self) -> usize {
+        self.form.kind as usize
+    }
+
+    /// Bytes of the field, at most 8.
+    pub(crate) const fn length(&self) -> u32 {
+        self.form.length as u32
+    }
+
+    /// Bytes that all movements of its kind are multiples of.
+    pub(crate) const fn unit(&self) -> i32 {
+        self.form.unit as i32
+    }
+
+    /// Whether it holds the address itself, not the distance to it.
+    pub(crate) const fn is_absolute(&self, architecture: Architecture) -> bool {
+        self.form.is_absolute() && !(self.kind() == POINTER && matches!(architecture, Architecture::Avr))
     }
 }
 
@@ -94,132 +172,47 @@ impl Field {
 pub(crate) const KINDS: usize = 8;
 
 /// Kind of a whole address in data, in every architecture.
-pub(crate) const POINTER: u8 = 0;
+pub(crate) const POINTER: usize = 0;
 
-/// Recognises the field that starts with `bytes` at `offset` and `address`; `is_instruction` says that an
-/// instruction starts here as well.
+/// Recognises the field that starts with `bytes`, the first one lowest, at `offset` and `address`; `is_instruction` says
+/// that an instruction starts here as well.
 pub(crate) fn recognise(
     architecture: Architecture,
-    bytes: [u8; 8],
+    bytes: u64,
     offset: u32,
     address: u32,
     space: &Space,
     is_instruction: bool,
 ) -> Option<Field> {
-    let value = word(bytes, 0);
-    let is_pointer = offset.is_multiple_of(4) && space.holds(value);
-    if is_instruction && !(is_pointer && space.pointers_first) {
-        let found = match architecture {
-            Architecture::Plain => None,
-            Architecture::Thumb => thumb::recognise(bytes, address),
-            Architecture::Avr => avr::recognise(bytes, address),
-            Architecture::RiscV => riscv::recognise(bytes, address),
-            Architecture::Xtensa => xtensa::recognise(bytes, address),
-            Architecture::Arm64 => arm64::recognise(bytes, address),
-            Architecture::X86 => x86::recognise(bytes, address),
+    let value = bytes as u32;
+    for is_pointers_turn in [space.pointers_first, !space.pointers_first] {
+        let found = if is_pointers_turn {
+            let is_pointer = offset.is_multiple_of(4) && space.holds(value);
+            is_pointer.then_some(Field { form: &form::WORD, target: value })
+        } else if is_instruction {
+            instruction(architecture, bytes, address)
+        } else {
+            None
         };
         if found.is_some() {
             return found;
         }
     }
-    if is_pointer { Field::new(POINTER, 4, value) } else { None }
+    None
+}
+
+/// Recognises the field of an instruction.
+fn instruction(architecture: Architecture, bytes: u64, address: u32) -> Option<Field> {
+    if matches!(architecture, Architecture::Arm64) && !address.is_multiple_of(4) {
+        return None;
+    }
+    let form = architecture.forms().iter().find(|form| form.fits(bytes))?;
+    form.target(bytes, address).map(|target| Field { form, target })
 }
 
 /// Writes a field of the source with these bytes so that it points to `target` from `address`.
-pub(crate) fn relocated(
-    architecture: Architecture,
-    kind: u8,
-    bytes: [u8; 8],
-    target: u32,
-    address: u32,
-) -> [u8; 8] {
-    if kind == POINTER {
-        return with_word(bytes, 0, target);
-    }
-    match architecture {
-        Architecture::Plain => bytes,
-        Architecture::Thumb => thumb::relocated(kind, bytes, target, address),
-        Architecture::Avr => avr::relocated(kind, bytes, target, address),
-        Architecture::RiscV => riscv::relocated(kind, bytes, target, address),
-        Architecture::Xtensa => xtensa::relocated(kind, bytes, target, address),
-        Architecture::Arm64 => arm64::relocated(kind, bytes, target, address),
-        Architecture::X86 => x86::relocated(bytes, target, address),
-    }
-}
-
-/// Whether fields of the kind hold the address itself, not the distance to it.
-pub(crate) const fn is_absolute(architecture: Architecture, kind: u8) -> bool {
-    match architecture {
-        Architecture::Thumb => kind == POINTER || kind == thumb::MOVE,
-        Architecture::Avr => kind == avr::CALL || kind == avr::DATA || kind == avr::LOAD_PAIR,
-        Architecture::RiscV => kind == POINTER || kind == riscv::LUI,
-        Architecture::Plain | Architecture::Xtensa | Architecture::Arm64 | Architecture::X86 => {
-            kind == POINTER
-        }
-    }
-}
-
-/// Bytes that all movements of a kind are multiples of.
-pub(crate) const fn unit(architecture: Architecture, kind: u8) -> i32 {
-    if kind == POINTER || is_absolute(architecture, kind) && !matches!(architecture, Architecture::Avr) {
-        return 1;
-    }
-    match architecture {
-        Architecture::Thumb => thumb::unit(kind),
-        Architecture::Avr => {
-            if kind == avr::CALL {
-                2
-            } else {
-                avr::unit(kind)
-            }
-        }
-        Architecture::RiscV => {
-            if kind == riscv::AUIPC {
-                1
-            } else {
-                2
-            }
-        }
-        Architecture::Xtensa => {
-            if kind <= xtensa::LITERAL {
-                4
-            } else {
-                1
-            }
-        }
-        Architecture::Arm64 => arm64::unit(kind),
-        Architecture::Plain | Architecture::X86 => 1,
-    }
-}
-
-const fn half(bytes: [u8; 8], at: usize) -> u32 {
-    bytes[at] as u32 | (bytes[at + 1] as u32) << 8
-}
-
-const fn word(bytes: [u8; 8], at: usize) -> u32 {
-    half(bytes, at) | half(bytes, at + 2) << 16
-}
-
-const fn with_half(mut bytes: [u8; 8], at: usize, value: u32) -> [u8; 8] {
-    let [low, high, _, _] = value.to_le_bytes();
-    bytes[at] = low;
-    bytes[at + 1] = high;
-    bytes
-}
-
-const fn with_word(bytes: [u8; 8], at: usize, value: u32) -> [u8; 8] {
-    with_half(with_half(bytes, at, value & 0xffff), at + 2, value >> 16)
-}
-
-/// Extends the sign of the lowest `bits` of a value, modulo 2^32.
-const fn signed(value: u32, bits: u32) -> u32 {
-    let unused = 32 - bits;
-    ((value << unused).cast_signed() >> unused).cast_unsigned()
-}
-
-/// Bits of `value`, from bit `at` on.
-const fn bits(value: u32, at: u32, count: u32) -> u32 {
-    value >> at & ((1 << count) - 1)
+pub(crate) fn relocated(field: Field, bytes: u64, target: u32, address: u32) -> u64 {
+    field.form.with_target(bytes, target, address)
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use super::bits;
 use super::parse::{BIT, Costs, HITS};
-use crate::codec::Unit;
 use crate::coder::Subject;
 
 /// Sum and number of costs of one kind.
@@ -46,11 +45,11 @@ pub(crate) struct Census {
 }
 
 impl Census {
-    /// Counts a step of the codec: what each subject took in it, and how many bytes of its unit are not the source's.
-    pub(crate) fn count(&mut self, spent: [u64; 7], unit: &Unit, differing: usize) {
+    /// Counts a step of the codec: what each subject took in it, and how many bytes of its unit of `unit` are not the source's.
+    pub(crate) fn count(&mut self, spent: [u64; 7], unit: u32, differing: usize) {
         let of = |subject: Subject| spent[subject as usize];
         let all: u64 = spent.iter().sum();
-        let length = unit.length as u64;
+        let length = u64::from(unit);
         if of(Subject::Literal) > 0 {
             self.literal.add(all, length);
             return;
@@ -66,10 +65,10 @@ impl Census {
             self.end.add(copy, 1);
         } else if length > 1 && differing > 0 {
             self.field.add(copy, differing as u64);
-            self.run += unit.length;
+            self.run += unit as usize;
         } else if length > 1 || of(Subject::Difference) == 0 {
             self.hit[self.run.min(HITS - 1)].add(copy, length);
-            self.run += unit.length;
+            self.run += unit as usize;
         } else {
             if self.run == 0 { &mut self.again } else { &mut self.miss }.add(copy, 1);
             self.run = 0;

@@ -7,13 +7,13 @@ use std::vec::Vec;
 use crate::fields::{self, Architecture, Field, POINTER};
 use crate::space::{REGIONS_MAX, Region, Space, WINDOWS_MAX, Window};
 
-/// Returns the bytes from `at` on, zeros past the end.
-pub(crate) fn bytes_at(image: &[u8], at: usize) -> [u8; 8] {
-    let mut bytes = [0; 8];
+/// Returns the bytes from `at` on, the first one lowest, zeros past the end.
+pub(crate) fn bytes_at(image: &[u8], at: usize) -> u64 {
     let rest = &image[at.min(image.len())..];
-    let count = rest.len().min(8);
-    bytes[..count].copy_from_slice(&rest[..count]);
-    bytes
+    if let Some(bytes) = rest.first_chunk() {
+        return u64::from_le_bytes(*bytes);
+    }
+    rest.iter().rev().fold(0, |bytes, &byte| bytes << 8 | u64::from(byte))
 }
 
 /// Walks along all instructions and fields of an image, from its start on.
@@ -33,11 +33,11 @@ pub(crate) fn walk(
         }
         let place = address(at as u32);
         let field = fields::recognise(architecture, bytes, at as u32, place, space, is_instruction)
-            .filter(|field| at + usize::from(field.length) <= image.len());
+            .filter(|field| at + field.length() as usize <= image.len());
         match field {
             Some(field) => {
                 visit(at, field);
-                at += usize::from(field.length);
+                at += field.length() as usize;
                 instruction_at = instruction_at.max(at);
             }
             None => at += 1,
@@ -59,7 +59,7 @@ pub(crate) fn architecture(image: &[u8]) -> Architecture {
             |at| at,
             |at, field| {
                 let is_far = (field.target as usize).abs_diff(at) > 64;
-                if field.kind == CALL && is_far {
+                if field.kind() == CALL && is_far {
                     count += 1;
                     if (field.target as usize) < image.len() {
                         *targets.entry(field.target).or_default() += 1;
@@ -77,7 +77,7 @@ pub(crate) fn architecture(image: &[u8]) -> Architecture {
 }
 
 /// Kind of a call or jump in every architecture.
-const CALL: u8 = 1;
+const CALL: usize = 1;
 /// Score of an image of which a few functions are known to be called twice.
 const CALLS_MIN: f64 = 1.0;
 
@@ -145,7 +145,7 @@ fn load_address(image: &[u8], architecture: Architecture) -> Option<u32> {
         &Space::default(),
         |at| at,
         |_, field| {
-            if field.kind == CALL
+            if field.kind() == CALL
                 && let Some(seen) = seen.get_mut(field.target as usize)
                 && !*seen
             {
@@ -231,21 +231,21 @@ pub(crate) fn masked(
         return masked;
     }
     walk(image, architecture, space, &address, |at, field| {
-        let length = usize::from(field.length);
+        let length = field.length() as usize;
         let place = address(at as u32);
-        let is_absolute = fields::is_absolute(architecture, field.kind);
+        let is_absolute = field.is_absolute(architecture);
         // What is near moves along, and a distance that changed tells of other code.
         if !is_absolute && place.wrapping_add(NEAR_BYTES).wrapping_sub(field.target) < 2 * NEAR_BYTES {
             return;
         }
         // A distance of zero, or a target of zero: the same bytes wherever the field stands.
         let goal = if is_absolute { 0 } else { place & !0xfff };
-        let cleared = if field.kind == POINTER {
-            [0; 8]
+        let cleared = if field.kind() == POINTER {
+            0
         } else {
-            fields::relocated(architecture, field.kind, bytes_at(image, at), goal, place & !0xfff)
+            fields::relocated(field, bytes_at(image, at), goal, place & !0xfff)
         };
-        masked[at..at + length].copy_from_slice(&cleared[..length]);
+        masked[at..at + length].copy_from_slice(&cleared.to_le_bytes()[..length]);
     });
     masked
 }

@@ -3,7 +3,8 @@
 use std::vec;
 
 use crate::PatchError;
-use crate::codec::{Codec, Unknown};
+use crate::chance::Chances;
+use crate::codec::{Codec, Desk, Unknown};
 use crate::coder::{Coder, Decoder, Reading, START_BYTES, Subject};
 use crate::digest::ImageDigest;
 use crate::header::Header;
@@ -47,8 +48,12 @@ pub fn explain(base: &[u8], patch: &[u8]) -> Result<Explanation, PatchError> {
     let mut target = vec![0; header.target_size as usize];
     while !codec.is_complete() {
         let at = codec.position() as usize;
-        let unit = codec.step(&mut words, &mut counting, &mut Slices { base, target: &target }, &Unknown)?;
-        target[at..at + unit.length].copy_from_slice(&unit.bytes[..unit.length]);
+        let chances = Chances { words: &mut words, coder: &mut counting };
+        let source = &mut Slices { base, target: &target };
+        let step = codec.step(&mut Desk { chances, source, truth: &Unknown });
+        let length = step.map_err(|outside| outside.error(codec.made()))? as usize;
+        let bytes = codec.latest().to_be_bytes();
+        target[at..at + length].copy_from_slice(&bytes[8 - length..]);
     }
     if counting.reading.taken < input.len() {
         return Err(PatchError::TrailingInput);

@@ -13,7 +13,8 @@ use super::parse::Piece;
 use super::writer::Slices;
 use super::{MakeError, Maker, Options, Pair, Patch, Watch, make_with};
 use crate::PatchError;
-use crate::codec::{Codec, Source, Unknown, View};
+use crate::chance::Chances;
+use crate::codec::{Codec, Desk, Origin, Source, Unknown, View};
 use crate::coder::{Coder, Decoder, Reading, START_BYTES, Subject};
 use crate::digest::ImageDigest;
 use crate::fields::Architecture;
@@ -340,14 +341,17 @@ impl<'a> Walk<'a> {
             let at = self.codec.position() as usize;
             reading.is_literal = false;
             let mut images = Noted { images: Slices { base: self.base, target: &self.target }, from: None };
-            let unit = self.codec.step(&mut self.words, &mut reading, &mut images, &Unknown)?;
+            let chances = Chances { words: &mut self.words, coder: &mut reading };
+            let step = self.codec.step(&mut Desk { chances, source: &mut images, truth: &Unknown });
+            let length = step.map_err(|outside| outside.error(self.codec.made()))? as usize;
+            let bytes = self.codec.latest().to_be_bytes();
             let from = images.from.filter(|_| !reading.is_literal);
-            for (more, byte) in unit.bytes.into_iter().take(unit.length).enumerate() {
+            for (more, &byte) in bytes[8 - length..].iter().enumerate() {
                 self.target[at + more] = byte;
                 self.sources[at + more] = match from {
                     None => NEW,
-                    Some(From::Base(place)) => place + more as u32,
-                    Some(From::Target(place)) => self.sources[place as usize + more],
+                    Some((Origin::Base, place)) => place + more as u32,
+                    Some((Origin::Target, place)) => self.sources[place as usize + more],
                 };
             }
         }
@@ -355,30 +359,17 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Image that a unit was copied from, and the place.
-#[derive(Clone, Copy)]
-enum From {
-    Base(u32),
-    Target(u32),
-}
-
 /// Notes what is looked at.
 struct Noted<'a> {
     images: Slices<'a>,
-    from: Option<From>,
+    /// Image that a unit was copied from, and the place.
+    from: Option<(Origin, u32)>,
 }
 
 impl Source for Noted<'_> {
-    type Error = PatchError;
-
-    fn base(&mut self, at: u32, there: Range<u32>) -> Result<View, PatchError> {
-        self.from = Some(From::Base(at));
-        self.images.base(at, there)
-    }
-
-    fn target(&mut self, at: u32, there: Range<u32>) -> Result<View, PatchError> {
-        self.from = Some(From::Target(at));
-        self.images.target(at, there)
+    fn view(&mut self, from: Origin, at: u32, there: Range<u32>) -> View {
+        self.from = Some((from, at));
+        self.images.view(from, at, there)
     }
 }
 

@@ -4,8 +4,8 @@ use core::ops::Range;
 use std::vec;
 use std::vec::Vec;
 
-use crate::PatchError;
-use crate::codec::{Codec, Part, Source, Truth, Unit, VIEW_BEFORE, VIEW_BYTES, View};
+use crate::chance::Chances;
+use crate::codec::{Codec, Desk, Origin, Part, Source, Truth, VIEW_BEFORE, VIEW_BYTES, View};
 use crate::coder::Encoder;
 use crate::fields::Architecture;
 use crate::header::Header;
@@ -47,16 +47,17 @@ pub(crate) fn write(
         steps += 1;
         plan.reach(codec.position());
         let (position, before) = (codec.position(), encoder.bits);
-        let step = codec.step(&mut words, &mut encoder, &mut images, &plan);
+        let chances = Chances { words: &mut words, coder: &mut encoder };
+        let step = codec.step(&mut Desk { chances, source: &mut images, truth: &plan });
         debug_assert!(step.is_ok(), "a division lies inside both images");
-        let Ok(unit) = step else {
+        let Ok(length) = step else {
             break;
         };
         let mut spent = encoder.bits;
         for (spent, before) in spent.iter_mut().zip(before) {
             *spent -= before;
         }
-        census.count(spent, &unit, if unit.length > 1 { plan.differing(base, position, &unit) } else { 0 });
+        census.count(spent, length, if length > 1 { plan.differing(base, position, length) } else { 0 });
     }
     let spent = encoder.bits.map(bits::bytes);
     let mut bytes = header.write();
@@ -122,7 +123,7 @@ struct Plan<'a> {
 
 impl Plan<'_> {
     /// Bytes of a unit that are not those of the copy's source.
-    fn differing(&self, base: &[u8], position: u32, unit: &Unit) -> usize {
+    fn differing(&self, base: &[u8], position: u32, length: u32) -> usize {
         let piece = self.pieces.get(self.at).filter(|piece| piece.target_at <= position);
         let Some(source) = piece.and_then(|piece| Some(piece.source? + (position - piece.target_at))) else {
             return 0;
@@ -131,7 +132,8 @@ impl Plan<'_> {
             None => bytes_at(base, source as usize),
             Some(own) => bytes_at(self.target, own as usize),
         };
-        old.iter().zip(unit.bytes).take(unit.length).filter(|&(old, new)| *old != new).count()
+        let differing = (old ^ self.bytes(position)).to_le_bytes();
+        differing.iter().take(length as usize).filter(|&&byte| byte != 0).count()
     }
 
     fn reach(&mut self, position: u32) {
@@ -161,7 +163,7 @@ impl Truth for Plan<'_> {
         self.pieces.get(self.at).filter(is_this).map_or(0, |piece| piece.length - length)
     }
 
-    fn bytes(&self, at: u32) -> [u8; 8] {
+    fn bytes(&self, at: u32) -> u64 {
         bytes_at(self.target, at as usize)
     }
 }
@@ -173,25 +175,27 @@ pub(super) struct Slices<'a> {
 }
 
 impl Source for Slices<'_> {
-    type Error = PatchError;
-
-    fn base(&mut self, at: u32, there: Range<u32>) -> Result<View, PatchError> {
-        Ok(view(self.base, at, &there))
-    }
-
-    fn target(&mut self, at: u32, there: Range<u32>) -> Result<View, PatchError> {
-        Ok(view(self.target, at, &there))
+    fn view(&mut self, from: Origin, at: u32, there: Range<u32>) -> View {
+        let image = match from {
+            Origin::Base => self.base,
+            Origin::Target => self.target,
+        };
+        view(image, at as usize, &there)
     }
 }
 
-fn view(image: &[u8], at: u32, there: &Range<u32>) -> View {
+fn view(image: &[u8], at: usize, there: &Range<u32>) -> View {
+    let (start, end) = (there.start as usize, image.len().min(there.end as usize));
+    let first = at.wrapping_sub(VIEW_BEFORE);
+    if let Some(bytes) = image.get(first..end).and_then(<[u8]>::first_chunk).filter(|_| first >= start) {
+        return View::of(*bytes);
+    }
     let mut view = [0; VIEW_BYTES];
-    let (start, end, at) = (there.start as usize, there.end as usize, at as usize);
     let first = at.saturating_sub(VIEW_BEFORE).max(start);
-    let end = image.len().min(at + VIEW_BYTES - VIEW_BEFORE).min(end);
+    let end = (at + VIEW_BYTES - VIEW_BEFORE).min(end);
     if first < end {
         let into = first + VIEW_BEFORE - at;
         view[into..into + end - first].copy_from_slice(&image[first..end]);
     }
-    view
+    View::of(view)
 }

@@ -53,9 +53,10 @@ pub(crate) enum Command {
     /// Applies a patch as a device does, and writes the image that it makes
     ///
     /// The image is written whole or not at all. Nothing is made of another image than the patch is for, and nothing of
-    /// a patch that was cut or altered.
+    /// a patch that was cut or altered. OLD may go on after the image, as a copy of a whole slot does.
     ///
     ///   bellwether delta apply lamp-1.0.bin lamp.patch lamp-1.1.bin
+    ///   bellwether delta apply --dry-run lamp-1.0.bin lamp.patch
     #[command(verbatim_doc_comment)]
     Apply {
         /// What the device runs; - for standard input
@@ -63,7 +64,11 @@ pub(crate) enum Command {
         /// From `delta make`; - for standard input
         patch: PathBuf,
         /// Where the image goes; - for standard output
-        new: PathBuf,
+        #[arg(required_unless_present = "dry_run")]
+        new: Option<PathBuf>,
+        /// Write nothing: say what the patch makes of the image, and whether that is what it should
+        #[arg(long, conflicts_with = "new")]
+        dry_run: bool,
         #[command(flatten)]
         reading: Reading,
     },
@@ -191,15 +196,19 @@ pub(crate) fn run(command: Command, output: Output) -> Result<(), Failure> {
         }
         Command::Merge(merge) => merge::run(&merge, output),
         Command::Bench(bench) => bench::run(&bench, output),
-        Command::Apply { old, patch, new, reading } => {
+        Command::Apply { old, patch, new, reading, dry_run: _ } => {
             only_one_pipe(&[&old, &patch])?;
             let base = read_image(&old, reading)?;
             let target = apply(&old, &base, &patch, &read_patch(&patch)?)?;
-            file::write_output(&new, &target, Access::Public)?;
-            if !file::is_pipe(&new) {
+            if let Some(new) = &new {
+                file::write_output(new, &target, Access::Public)?;
+            }
+            if !new.as_deref().is_some_and(file::is_pipe) {
                 let applied = Applied { size: target.len(), digest: hex::encode(Sha256::digest(&target)) };
+                let place = new
+                    .map_or_else(|| "nowhere, as this was a dry run".into(), |new| new.display().to_string());
                 output.print(&applied, |applied| {
-                    format!("{} to {}\nSHA-256 {}", bytes(applied.size as u64), new.display(), applied.digest)
+                    format!("{} to {place}\nSHA-256 {}", bytes(applied.size as u64), applied.digest)
                 });
             }
             Ok(())
@@ -300,7 +309,7 @@ fn percent(patch: usize, image: usize) -> f64 {
 /// Applies a patch in memory.
 fn apply(old: &Path, base: &[u8], file: &Path, patch: &[u8]) -> Result<Vec<u8>, Failure> {
     let outline = outline(file, patch)?;
-    check_base(old, base, &outline)?;
+    let base = base_of(old, base, &outline)?;
     let malformed = |error: PatchError| refused(file, error);
     let mut patcher = Box::new(
         PatcherOf::<WORDS_16>::new(Algorithm::FIELDS.0, outline.base_size, outline.target_size, &[])
@@ -364,11 +373,13 @@ fn outline(file: &Path, patch: &[u8]) -> Result<Outline, Failure> {
     Ok(outline)
 }
 
-/// Says which of two images is the wrong one, before anything is made of it.
-fn check_base(path: &Path, base: &[u8], outline: &Outline) -> Result<(), Failure> {
+/// Returns the image that a patch is for, without what stands behind it; says which of two images is the wrong one, before
+/// anything is made of it.
+fn base_of<'a>(path: &Path, old: &'a [u8], outline: &Outline) -> Result<&'a [u8], Failure> {
+    let base = old.get(..outline.base_size as usize).unwrap_or(old);
     let digest = Sha256::digest(base);
     if base.len() == outline.base_size as usize && digest.starts_with(outline.base_digest.bytes()) {
-        return Ok(());
+        return Ok(base);
     }
     let wanted = hex::encode(outline.base_digest.bytes());
     let have = &hex::encode(digest)[..wanted.len()];
@@ -377,7 +388,7 @@ fn check_base(path: &Path, base: &[u8], outline: &Outline) -> Result<(), Failure
         format!(
             "is not the image that the patch is for: it has {} and SHA-256 {have}, the patch is for {} and {wanted}\n\
              Take the image that the device runs, or the patch that starts from this one",
-            bytes(base.len() as u64),
+            bytes(old.len() as u64),
             bytes(outline.base_size.into())
         ),
     ))

@@ -6,7 +6,7 @@ use bellwether_delta::make::{Explanation, explain};
 use bellwether_delta::{Layout, Outline, Subject};
 use serde::Serialize;
 
-use super::{architecture_name, check_base, outline, percent, refused};
+use super::{architecture_name, base_of, outline, percent, refused};
 use crate::failure::Failure;
 use crate::output::{bytes, table};
 
@@ -74,7 +74,7 @@ pub(super) fn explained(
     file: &Path,
     patch: &[u8],
 ) -> Result<Explanation, Failure> {
-    check_base(base_path, base, &outline(file, patch)?)?;
+    let base = base_of(base_path, base, &outline(file, patch)?)?;
     explain(base, patch).map_err(|error| refused(file, error))
 }
 
