@@ -8,7 +8,7 @@ use bellwether_net::{Machine, ThisMachine};
 use bellwether_store::device::Restores;
 use bellwether_store::error::{OpenError, StoreError};
 use bellwether_store::images::{ImageError, Images};
-use bellwether_store::{PostgresStore, SqliteStore, Store, Tenant};
+use bellwether_store::{PostgresStore, Schema, SqliteStore, Store, Tenant};
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
@@ -321,15 +321,25 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
     match &config.store {
         StoreAt::Folder => {
             refuse_remains(&config.data, &database)?;
-            Ok(Arc::new(SqliteStore::open(&database).await?))
+            let store = SqliteStore::open(&database).await?;
+            tell_steps(store.found());
+            Ok(Arc::new(store))
         }
         // Whoever was enrolled there would be unknown here, and nothing would say so.
         StoreAt::Postgres(_) if database.exists() => Err(StartError::TwoStores { database }),
         StoreAt::Postgres(url) => {
             let store = Arc::new(PostgresStore::open(url.reveal()).await?);
+            tell_steps(store.found());
             refuse_empty(&config.data, &*store).await?;
             Ok(store)
         }
+    }
+}
+
+/// Says that a store of an earlier version was brought up to date.
+fn tell_steps(schema: Schema) {
+    if let Some(found) = schema.found.filter(|found| *found < schema.known) {
+        tracing::info!("the database was brought from schema {found} to {}", schema.known);
     }
 }
 

@@ -130,6 +130,24 @@ pub enum UpdateError {
     Store(#[from] StoreError),
 }
 
+/// Which schema a store has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Schema {
+    /// The one that is there; `None` where there is none yet.
+    pub found: Option<i64>,
+    /// The last one that this program knows.
+    pub known: i64,
+}
+
+/// What a step of the schema says of the program that took it, behind the step's own description.
+pub(crate) const TAKEN_BY: &str = concat!(" (bellwether-server ", env!("CARGO_PKG_VERSION"), ")");
+
+/// Reads which program took a step.
+pub(crate) fn taken_by(description: &str) -> Option<String> {
+    let (_, by) = description.rsplit_once(" (")?;
+    by.strip_suffix(')').map(ToOwned::to_owned)
+}
+
 /// Why a store was not opened; it was left as it is.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -149,7 +167,11 @@ pub enum OpenError {
         store: String,
     },
     /// A later version of the server has written this file. Use that version.
-    #[error("{store} has schema {found}, this server knows schemas up to {known}; use the later server")]
+    #[error(
+        "{store} has schema {found}{}, this server ({}) knows schemas up to {known}; use the later server",
+        by.as_ref().map(|by| format!(", made by {by}")).unwrap_or_default(),
+        env!("CARGO_PKG_VERSION")
+    )]
     Newer {
         /// The file, or the data base and where it is.
         store: String,
@@ -157,6 +179,8 @@ pub enum OpenError {
         found: i64,
         /// The last schema this program knows.
         known: i64,
+        /// Which program made that schema, where that is written down.
+        by: Option<String>,
     },
     /// The schema could not be brought up to date.
     #[error("{store} could not be migrated")]

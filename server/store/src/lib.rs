@@ -35,7 +35,7 @@ pub mod sqlite;
 pub mod tenant;
 
 pub use bellwether_decide::identity::Digest;
-pub use error::{AddError, OpenError, StorageFault, StoreError, UpdateError};
+pub use error::{AddError, OpenError, Schema, StorageFault, StoreError, UpdateError};
 pub use postgres::PostgresStore;
 pub use sealed::Sealed;
 pub use sqlite::SqliteStore;

@@ -122,9 +122,13 @@ async fn data_base_of_a_later_server_is_refused() {
     shared().sql(
         name,
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-         VALUES (99, 'later', TRUE, '', 0)",
+         VALUES (99, 'later (bellwether-server 9.8.7)', TRUE, '', 0)",
     );
-    assert!(matches!(PostgresStore::open(&url).await, Err(OpenError::Newer { found: 99, .. })));
+    let refused = PostgresStore::open(&url).await;
+    assert!(
+        matches!(refused, Err(OpenError::Newer { found: 99, by: Some(by), .. }) if by == "bellwether-server 9.8.7")
+    );
+    assert!(matches!(PostgresStore::schema(&url).await, Err(OpenError::Newer { found: 99, .. })));
 }
 
 #[tokio::test]

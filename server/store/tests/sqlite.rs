@@ -14,7 +14,7 @@ use bellwether_store::device::{Devices, EnrolledDevice, EpochKeys, KeyStep, Secu
 use bellwether_store::gateway::Gateways;
 use bellwether_store::ledger::{Ledger, Scope};
 use bellwether_store::settings::Settings;
-use bellwether_store::{OpenError, SqliteStore, Tenant};
+use bellwether_store::{OpenError, Schema, SqliteStore, Tenant};
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 
 macro_rules! run {
@@ -353,6 +353,41 @@ async fn file_of_a_later_server_is_refused_with_both_schema_numbers() {
     .await;
     let refused = SqliteStore::open(&path).await;
     assert!(matches!(refused, Err(OpenError::Newer { found: 99, known, .. }) if known == newest()));
+}
+
+#[tokio::test]
+async fn file_of_a_later_server_is_refused_with_the_version_that_made_it() {
+    let (_folder, path) = filled().await;
+    // As the server of now writes it down: the later one is this one with another step.
+    run_raw(
+        &path,
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         SELECT 99, description, 1, x'00', 0 FROM _sqlx_migrations ORDER BY version DESC LIMIT 1",
+    )
+    .await;
+    let refused = SqliteStore::open(&path).await.unwrap_err().to_string();
+    let by = concat!("has schema 99, made by bellwether-server ", env!("CARGO_PKG_VERSION"));
+    assert!(refused.contains(by) && refused.contains("use the later server"), "{refused}");
+}
+
+#[tokio::test]
+async fn store_says_which_schema_it_found_and_the_program_that_takes_a_step_signs_it_once() {
+    let (_folder, path) = filled().await;
+    let known = newest();
+    let signed = async || {
+        let mut connection = raw(&path).await;
+        let last = "SELECT description FROM _sqlx_migrations ORDER BY version DESC LIMIT 1";
+        let description: String = sqlx::query_scalar(last).fetch_one(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        description.matches("(bellwether-server ").count()
+    };
+    for _ in 0..2 {
+        let store = SqliteStore::open(&path).await.unwrap();
+        assert_eq!(store.found(), Schema { found: Some(known), known });
+        store.close().await;
+        assert_eq!(signed().await, 1);
+    }
+    assert_eq!(SqliteStore::schema(&path).await.unwrap(), Schema { found: Some(known), known });
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ mod track;
 
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
-use crate::error::{OpenError, StoreError};
+use crate::error::{OpenError, Schema, StoreError};
 use failed::backend;
 
 // What the statements in `sql/` call the things of their data base.
@@ -94,6 +94,7 @@ use PostgresStore as SqlStore;
 pub struct PostgresStore {
     writer: PgPool,
     readers: PgPool,
+    found: Schema,
 }
 
 impl PostgresStore {
@@ -107,6 +108,30 @@ impl PostgresStore {
     /// See [`OpenError`]; errors name the data base without its password.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         open::open(url).await
+    }
+
+    /// Reads a URL without connecting.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::Url`] says what is wrong with it, without it.
+    pub fn check_url(url: &str) -> Result<(), OpenError> {
+        open::options(url).map(drop)
+    }
+
+    /// Connects, and tells the schema of a data base without changing it; servers may be at work on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStore::open`].
+    pub async fn schema(url: &str) -> Result<Schema, OpenError> {
+        open::schema(url).await
+    }
+
+    /// Tells the schema that was there when the store was opened; it is the one that is known now.
+    #[must_use]
+    pub fn found(&self) -> Schema {
+        self.found
     }
 
     /// Waits for running calls and closes the connections. Dropping the store instead loses nothing that was

@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgPool};
 
 use super::{PostgresStore, fault};
 use crate::bounds::{CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, READERS_MAX, STATEMENT_WAIT_MS, WRITERS_MAX};
-use crate::error::OpenError;
+use crate::error::{OpenError, Schema, TAKEN_BY, taken_by};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
@@ -18,11 +18,23 @@ pub(super) async fn open(url: &str) -> Result<PostgresStore, OpenError> {
     let name = shown(&options);
     let writer = connected(&name, options.clone(), WRITERS_MAX).await?;
     let mut connection = writer.acquire().await.map_err(|cause| unreachable(&name, cause))?;
-    check(&name, &mut connection).await?;
-    migrate(&name, &mut connection).await?;
+    let found = check(&name, &mut connection).await?;
+    migrate(&name, &mut connection, found.found).await?;
     drop(connection);
     let readers = connected(&name, options, READERS_MAX).await?;
-    Ok(PostgresStore { writer, readers })
+    Ok(PostgresStore { writer, readers, found })
+}
+
+/// Connects and looks which schema is there.
+pub(super) async fn schema(url: &str) -> Result<Schema, OpenError> {
+    let options = options(url)?;
+    let name = shown(&options);
+    let pool = connected(&name, options, 1).await?;
+    let mut connection = pool.acquire().await.map_err(|cause| unreachable(&name, cause))?;
+    let schema = check(&name, &mut connection).await;
+    drop(connection);
+    pool.close().await;
+    schema
 }
 
 async fn connected(name: &str, options: PgConnectOptions, connections_max: u32) -> Result<PgPool, OpenError> {
@@ -35,7 +47,7 @@ async fn connected(name: &str, options: PgConnectOptions, connections_max: u32) 
 }
 
 /// Reads the URL and adds what the store relies on.
-fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
+pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
     // The library leaves them out, and shows their values in the log: one that asks for more safety would be missed. It is
     // not named, since what stands behind a question mark may be half of a password.
     if parameters(url).any(|name| !PARAMETERS.contains(&name)) {
@@ -105,7 +117,8 @@ fn shown(options: &PgConnectOptions) -> String {
 }
 
 /// Refuses a data base that another program or a later server uses, before anything is written to it.
-async fn check(name: &str, connection: &mut PgConnection) -> Result<(), OpenError> {
+async fn check(name: &str, connection: &mut PgConnection) -> Result<Schema, OpenError> {
+    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let (ours, tables): (bool, i64) = sqlx::query_as(
         "SELECT to_regclass('_sqlx_migrations') IS NOT NULL, \
          (SELECT count(*) FROM pg_tables WHERE schemaname = current_schema())",
@@ -114,23 +127,26 @@ async fn check(name: &str, connection: &mut PgConnection) -> Result<(), OpenErro
     .await
     .map_err(|cause| unreachable(name, cause))?;
     match (ours, tables) {
-        (false, 0) => return Ok(()),
+        (false, 0) => return Ok(Schema { found: None, known }),
         (false, _) => return Err(OpenError::Foreign { store: name.into() }),
         (true, _) => {}
     }
-    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-        .fetch_one(connection)
-        .await
-        .map_err(|cause| unreachable(name, cause))?;
-    let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    match found {
-        Some(found) if found > known => Err(OpenError::Newer { store: name.into(), found, known }),
-        _ => Ok(()),
+    let last: Option<(i64, String)> =
+        sqlx::query_as("SELECT version, description FROM _sqlx_migrations ORDER BY version DESC LIMIT 1")
+            .fetch_optional(connection)
+            .await
+            .map_err(|cause| unreachable(name, cause))?;
+    match last {
+        Some((found, description)) if found > known => {
+            let by = taken_by(&description);
+            Err(OpenError::Newer { store: name.into(), found, known, by })
+        }
+        last => Ok(Schema { found: last.map(|(found, _)| found), known }),
     }
 }
 
-async fn migrate(name: &str, connection: &mut PgConnection) -> Result<(), OpenError> {
-    MIGRATIONS.run(connection).await.map_err(|cause| match cause {
+async fn migrate(name: &str, connection: &mut PgConnection, found: Option<i64>) -> Result<(), OpenError> {
+    MIGRATIONS.run(&mut *connection).await.map_err(|cause| match cause {
         // Another program's steps, in a table of the same name.
         MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => {
             OpenError::Foreign { store: name.into() }
@@ -139,7 +155,19 @@ async fn migrate(name: &str, connection: &mut PgConnection) -> Result<(), OpenEr
             OpenError::Migrate { store: name.into(), source: fault::fault(cause) }
         }
         cause => OpenError::Migrate { store: name.into(), source: cause.into() },
-    })
+    })?;
+    // A server that is too old for this schema says which one it needs. Another server may have taken the steps, and
+    // said so, since this one looked.
+    sqlx::query(
+        "UPDATE _sqlx_migrations SET description = description || $1 \
+         WHERE version > $2 AND description NOT LIKE '% (bellwether-server %'",
+    )
+    .bind(TAKEN_BY)
+    .bind(found.unwrap_or(0))
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(|cause| OpenError::Migrate { store: name.into(), source: fault::fault(cause) })
 }
 
 fn unreachable(name: &str, cause: sqlx::Error) -> OpenError {

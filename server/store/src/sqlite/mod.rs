@@ -78,7 +78,7 @@ use std::path::Path;
 
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use crate::error::{OpenError, StoreError};
+use crate::error::{OpenError, Schema, StoreError};
 use failed::backend;
 
 pub(crate) use open::reader;
@@ -96,6 +96,7 @@ use SqliteStore as SqlStore;
 pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
+    found: Schema,
 }
 
 impl SqliteStore {
@@ -109,6 +110,21 @@ impl SqliteStore {
     /// See [`OpenError`]; an existing file that is not whole is never replaced or repaired.
     pub async fn open(path: &Path) -> Result<Self, OpenError> {
         open::open(path).await
+    }
+
+    /// Tells the schema of a file without changing it; a server may be at work on it.
+    ///
+    /// # Errors
+    ///
+    /// As [`SqliteStore::open`], but for damage, of which it sees little.
+    pub async fn schema(path: &Path) -> Result<Schema, OpenError> {
+        open::schema(path).await
+    }
+
+    /// Tells the schema that was there when the store was opened; it is the one that is known now.
+    #[must_use]
+    pub fn found(&self) -> Schema {
+        self.found
     }
 
     /// Waits for running calls and closes the file; the last connection brings the log into it and takes the log away.

@@ -11,7 +11,7 @@ use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
 use super::{SqliteStore, fault, wal};
 use crate::bounds::{BUSY_WAIT_MS, READERS_MAX};
-use crate::error::{OpenError, StorageFault};
+use crate::error::{OpenError, Schema, StorageFault, TAKEN_BY, taken_by};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
 
@@ -31,8 +31,8 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
     if !has_whole_pages(path).map_err(|cause| unreachable_file(path, cause))? {
         return Err(damaged(path, "its last page is cut short"));
     }
-    check(path).await?;
-    let writer = connect_writer(path).await?;
+    let found = check(path).await?;
+    let writer = connect_writer(path, found.found).await?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .idle_timeout(None)
@@ -40,7 +40,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
         .connect_with(options(path).read_only(true))
         .await
         .map_err(|cause| classified(path, cause))?;
-    Ok(SqliteStore { writer, readers })
+    Ok(SqliteStore { writer, readers, found })
 }
 
 /// Makes the file under another name and renames it, so that a half-made one is never taken for a store.
@@ -60,12 +60,12 @@ async fn make(path: &Path) -> Result<(), OpenError> {
         .connect()
         .await
         .map_err(|cause| classified(path, cause))?;
-    migrate(path, &mut connection).await?;
+    migrate(path, &mut connection, None).await?;
     connection.close().await.map_err(|cause| classified(path, cause))?;
     publish(&new, path).map_err(|cause| unreachable_file(path, cause))
 }
 
-async fn connect_writer(path: &Path) -> Result<SqlitePool, OpenError> {
+async fn connect_writer(path: &Path, found: Option<i64>) -> Result<SqlitePool, OpenError> {
     let writer = SqlitePoolOptions::new()
         .max_connections(1)
         .idle_timeout(None)
@@ -77,7 +77,7 @@ async fn connect_writer(path: &Path) -> Result<SqlitePool, OpenError> {
         .await
         .map_err(|cause| classified(path, cause))?;
     let mut connection = writer.acquire().await.map_err(|cause| classified(path, cause))?;
-    migrate(path, &mut connection).await?;
+    migrate(path, &mut connection, found).await?;
     drop(connection);
     Ok(writer)
 }
@@ -114,7 +114,7 @@ fn has_whole_pages(path: &Path) -> io::Result<bool> {
 }
 
 /// Refuses a file that is damaged, foreign or newer, before anything is written to it: not even the journal mode.
-async fn check(path: &Path) -> Result<(), OpenError> {
+async fn check(path: &Path) -> Result<Schema, OpenError> {
     let connection = &mut reader(path).await?;
     let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(1)")
         .fetch_all(&mut *connection)
@@ -142,25 +142,45 @@ pub(crate) async fn reader(path: &Path) -> Result<SqliteConnection, OpenError> {
     }
 }
 
-async fn check_schema(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let found: Option<i64> = sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations")
-        .fetch_one(connection)
-        .await
-        .map_err(|cause| classified(path, cause))?;
+/// Tells the schema of a file of ours, which may be at work.
+pub(super) async fn schema(path: &Path) -> Result<Schema, OpenError> {
+    let mut connection = reader(path).await?;
+    let schema = check_schema(path, &mut connection).await?;
+    connection.close().await.map_err(|cause| classified(path, cause))?;
+    Ok(schema)
+}
+
+async fn check_schema(path: &Path, connection: &mut SqliteConnection) -> Result<Schema, OpenError> {
+    let last: Option<(i64, String)> =
+        sqlx::query_as("SELECT version, description FROM _sqlx_migrations ORDER BY version DESC LIMIT 1")
+            .fetch_optional(connection)
+            .await
+            .map_err(|cause| classified(path, cause))?;
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
-    match found {
-        Some(found) if found > known => {
-            Err(OpenError::Newer { store: path.display().to_string(), found, known })
+    match last {
+        Some((found, description)) if found > known => {
+            let by = taken_by(&description);
+            Err(OpenError::Newer { store: path.display().to_string(), found, known, by })
         }
-        _ => Ok(()),
+        last => Ok(Schema { found: last.map(|(found, _)| found), known }),
     }
 }
 
-async fn migrate(path: &Path, connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    MIGRATIONS
-        .run(connection)
+async fn migrate(
+    path: &Path,
+    connection: &mut SqliteConnection,
+    found: Option<i64>,
+) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Migrate { store: path.display().to_string(), source };
+    MIGRATIONS.run(&mut *connection).await.map_err(|cause| failed(cause.into()))?;
+    // A server that is too old for this schema says which one it needs.
+    sqlx::query("UPDATE _sqlx_migrations SET description = description || $1 WHERE version > $2")
+        .bind(TAKEN_BY)
+        .bind(found.unwrap_or(0))
+        .execute(connection)
         .await
-        .map_err(|cause| OpenError::Migrate { store: path.display().to_string(), source: cause.into() })
+        .map(drop)
+        .map_err(|cause| failed(fault::fault(cause)))
 }
 
 /// Tells damage from a file that cannot be reached.
