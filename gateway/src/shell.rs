@@ -10,7 +10,7 @@ use std::time::Duration;
 use bellwether_manifests::link::GatewayUnit;
 use bellwether_manifests::message::MessageError;
 use bellwether_net::{
-    DtlsConfig, Event, Machine, PskTable, Secret, Security, ShardConfig, ShardHandle, ThisMachine,
+    DtlsConfig, Event, Machine, PskTable, Secret, Security, ShardConfig, ShardHandle, ThisMachine, supervisor,
 };
 use serde::Serialize;
 use thiserror::Error;
@@ -98,7 +98,10 @@ pub async fn run(mut config: Config, stop: impl Future<Output = ()>) -> Result<(
         let (gateway, shard) = (Arc::clone(&running.gateway), running.shard.clone());
         running.tasks.spawn(metrics::run(gateway, shard, listener));
     }
+    supervisor::ready();
+    running.tasks.spawn(supervisor::alive());
     stop.await;
+    supervisor::stopping();
     running.stop().await;
     Ok(())
 }

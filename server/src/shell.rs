@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bellwether_net::{
     Event, Machine, NoService, Secret, Security, Service, Shard, ShardConfig, ShardHandle, ThisMachine,
+    supervisor,
 };
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -76,11 +77,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
         mqtt: mqtt.as_ref().map(|running| running.address.clone()),
     };
     announce(&core, &listening)?;
+    supervisor::ready();
+    let alive = tokio::spawn(supervisor::alive());
 
     let contacts = tokio::spawn(contacts::run(Arc::clone(&core)));
     let open = http::Openness::of(http_address);
     let router = http::router(Arc::clone(&core), http::Token::new(token), open);
     let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+    supervisor::stopping();
     campaigns.abort();
     watch.abort();
     sweeper.abort();
@@ -102,6 +106,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     if tokio::time::timeout(CLOSE_AT_MOST, core.store.close()).await.is_err() {
         tracing::warn!("a call to the database does not end; its log stays beside it until the next start");
     }
+    alive.abort();
     served.map_err(|source| bind_error(http_address, source))
 }
 

@@ -10,6 +10,7 @@ mod entropy;
 mod machine;
 mod psk;
 mod shard;
+pub mod supervisor;
 mod wire;
 
 pub use bellwether_coap as coap;
