@@ -1,18 +1,25 @@
 //! What an operator can set: command line over environment over one TOML file over these defaults.
 //!
 //! Every key's doc says its unit and what raising it costs. Nonsense is refused with the key's name.
-
+pub mod check;
+mod file;
+mod key;
 mod mqtt;
+mod number;
 mod store;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Parser;
-use serde::Deserialize;
 use thiserror::Error;
 
+use file::File;
+
+pub use file::{Position, keys};
+pub use key::Key;
 pub use mqtt::{Mqtt, MqttBroker, MqttVersion, Password};
+pub use number::{NUMBERS, Number};
 pub use store::{StoreAt, StoreUrl};
 
 /// Everything that the server is told, resolved.
@@ -49,7 +56,7 @@ pub struct Config {
 /// The command line; each flag has an environment variable, and a key of the same name in the file.
 #[derive(Clone, Debug, Default, Parser)]
 pub struct Flags {
-    /// Folder of the database, images and keys; made when it is not there
+    /// Folder of the database, images and keys; made when it is not there [default: bellwether-data]
     #[arg(long, env = "BELLWETHER_DATA")]
     data: Option<PathBuf>,
     /// The database: `sqlite`, a file in the data folder, or a URL `postgres://USER@HOST:PORT/NAME` [default: sqlite]
@@ -75,7 +82,7 @@ pub struct Flags {
     #[arg(long, env = "BELLWETHER_PUBLIC_URI")]
     public_uri: Option<String>,
     /// Command whose standard output is the master key in hexadecimal [default: the file DATA/master.key]
-    #[arg(long, env = "BELLWETHER_MASTER_KEY_COMMAND")]
+    #[arg(long, env = "BELLWETHER_MASTER_KEY_COMMAND", hide_env_values = true)]
     master_key_command: Option<String>,
     /// Seconds that a grant can be used [default: 604800]
     #[arg(long, env = "BELLWETHER_GRANT_LIFETIME_S")]
@@ -94,20 +101,22 @@ pub struct Flags {
     mqtt: mqtt::MqttFlags,
 }
 
-/// Where a command finds the data of a server.
+/// Where a command finds the data of a server. The variables of the environment are read with the flags before the
+/// command's name, and count less than what stands behind it.
 #[derive(Clone, Debug, Default, Parser)]
 pub struct Place {
-    /// Folder of the database, images and keys
-    #[arg(long, env = "BELLWETHER_DATA")]
+    /// Folder of the database, images and keys [env: `BELLWETHER_DATA`] [default: bellwether-data]
+    #[arg(long)]
     data: Option<PathBuf>,
-    /// The database: `sqlite`, a file in the data folder, or a URL of PostgreSQL [default: sqlite]
-    #[arg(long, env = "BELLWETHER_STORE", value_name = "URL", hide_env_values = true)]
+    /// The database: `sqlite`, a file in the data folder, or a URL of PostgreSQL [env: `BELLWETHER_STORE`] [default: sqlite]
+    #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// TOML file of the server, for its `data`, `store` and `master_key_command`
-    #[arg(long, env = "BELLWETHER_CONFIG")]
+    /// TOML file of the server [env: `BELLWETHER_CONFIG`]
+    #[arg(long)]
     config: Option<PathBuf>,
-    /// Command whose standard output is the master key in hexadecimal [default: the file DATA/master.key]
-    #[arg(long, env = "BELLWETHER_MASTER_KEY_COMMAND")]
+    /// Command whose standard output is the master key in hexadecimal [env: `BELLWETHER_MASTER_KEY_COMMAND`] [default: the
+    /// file DATA/master.key]
+    #[arg(long)]
     master_key_command: Option<String>,
 }
 
@@ -123,27 +132,6 @@ impl Flags {
             ..self
         }
     }
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "the fields are named as the keys in the file")]
-struct File {
-    data: Option<PathBuf>,
-    store: Option<String>,
-    coaps: Option<SocketAddr>,
-    coap: Option<SocketAddr>,
-    http: Option<SocketAddr>,
-    public_uri: Option<String>,
-    master_key_command: Option<String>,
-    grant_lifetime_s: Option<u64>,
-    mqtt: Option<String>,
-    mqtt_listen: Option<SocketAddr>,
-    mqtt_version: Option<MqttVersion>,
-    mqtt_password_file: Option<PathBuf>,
-    sessions_max: Option<u64>,
-    hibernate_after_s: Option<u64>,
-    ack_timeout_ms: Option<u64>,
 }
 
 /// Why the configuration was refused.
@@ -194,87 +182,68 @@ impl Config {
     ///
     /// [`ConfigError`] names the file or the key.
     pub fn resolve(flags: Flags) -> Result<Self, ConfigError> {
-        let file = flags.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        let file = flags.config.as_deref().map(file::read).transpose()?.unwrap_or_default();
+        let (config, refused) = Self::gather(flags, file);
+        refused.into_iter().next().map_or(Ok(config), Err)
+    }
+
+    /// Resolves flags, environment and file; what is refused has its default in the result.
+    fn gather(flags: Flags, file: File) -> (Self, Vec<ConfigError>) {
+        let mut refused = Vec::new();
+        let mqtt = mqtt::Keys {
+            mqtt: file.mqtt,
+            listen: file.mqtt_listen,
+            version: file.mqtt_version,
+            password_file: file.mqtt_password_file,
+        };
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),
-            store: store::resolve(flags.store.or(file.store))?,
+            store: or_refused(store::resolve(flags.store.or(file.store)), StoreAt::Folder, &mut refused),
             coaps: flags.coaps.or(file.coaps).unwrap_or(SocketAddr::from(([0, 0, 0, 0], COAPS_PORT))),
             coap: flags.coap.or(file.coap),
             http: flags.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], HTTP_PORT))),
-            public_uri: flags.public_uri.or(file.public_uri),
+            public_uri: or_refused(checked_uri(flags.public_uri.or(file.public_uri)), None, &mut refused),
             master_key_command: flags.master_key_command.or(file.master_key_command),
-            grant_lifetime_s: flags.grant_lifetime_s.or(file.grant_lifetime_s).unwrap_or(GRANT_LIFETIME_S),
-            mqtt: mqtt::resolve(
-                flags.mqtt,
-                mqtt::Keys {
-                    mqtt: file.mqtt,
-                    listen: file.mqtt_listen,
-                    version: file.mqtt_version,
-                    password_file: file.mqtt_password_file,
-                },
-            )?,
-            sessions_max: flags.sessions_max.or(file.sessions_max).unwrap_or(SESSIONS_MAX),
-            hibernate_after_s: flags
-                .hibernate_after_s
-                .or(file.hibernate_after_s)
-                .unwrap_or(HIBERNATE_AFTER_S),
-            ack_timeout_ms: flags.ack_timeout_ms.or(file.ack_timeout_ms).unwrap_or(ACK_TIMEOUT_MS),
+            grant_lifetime_s: number::GRANT_LIFETIME_S
+                .resolve(flags.grant_lifetime_s.or(file.grant_lifetime_s), &mut refused),
+            mqtt: or_refused(mqtt::resolve(flags.mqtt, mqtt), Mqtt::Off, &mut refused),
+            sessions_max: number::SESSIONS_MAX
+                .resolve(flags.sessions_max.or(file.sessions_max), &mut refused),
+            hibernate_after_s: number::HIBERNATE_AFTER_S
+                .resolve(flags.hibernate_after_s.or(file.hibernate_after_s), &mut refused),
+            ack_timeout_ms: number::ACK_TIMEOUT_MS
+                .resolve(flags.ack_timeout_ms.or(file.ack_timeout_ms), &mut refused),
         };
-        config.checked()
-    }
-
-    fn checked(self) -> Result<Self, ConfigError> {
-        within("grant_lifetime_s", self.grant_lifetime_s, 60, GRANT_LIFETIME_S_MAX)?;
-        within("sessions_max", self.sessions_max, 1, 10_000_000)?;
-        within("hibernate_after_s", self.hibernate_after_s, 1, 366 * 86_400)?;
-        within("ack_timeout_ms", self.ack_timeout_ms, 10, 60_000)?;
-        if let Some(uri) = &self.public_uri
-            && !uri.starts_with("coaps://")
-        {
-            let text = format!("must begin with coaps://, not {uri:?}");
-            return Err(ConfigError::Bounds { key: "public_uri", text });
-        }
-        Ok(self)
+        (config, refused)
     }
 }
 
-fn read(path: &Path) -> Result<File, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-    toml::from_str(&text).map_err(|error| ConfigError::Invalid {
-        path: path.to_owned(),
-        text: without_the_line(&text, &error),
+fn or_refused<T>(resolved: Result<T, ConfigError>, otherwise: T, refused: &mut Vec<ConfigError>) -> T {
+    resolved.unwrap_or_else(|error| {
+        refused.push(error);
+        otherwise
     })
 }
 
-/// Says what is wrong and where. The line itself, which the library would show, may hold a password.
-fn without_the_line(text: &str, error: &toml::de::Error) -> String {
-    let before = error.span().and_then(|place| text.get(..place.start)).unwrap_or_default();
-    format!("line {}: {}", before.matches('\n').count() + 1, error.message())
-}
-
-fn within(key: &'static str, value: u64, least: u64, most: u64) -> Result<(), ConfigError> {
-    if (least..=most).contains(&value) {
-        return Ok(());
+/// Takes `coaps://HOST:PORT`: devices would find out about anything else, one by one.
+fn checked_uri(uri: Option<String>) -> Result<Option<String>, ConfigError> {
+    let Some(uri) = uri else { return Ok(None) };
+    let place = uri.strip_prefix("coaps://").map(|place| place.strip_suffix('/').unwrap_or(place));
+    let (host, port) = place.map_or(("", None), |place| match place.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, port.parse::<u16>().ok()),
+        _ => (place, Some(COAPS_PORT)),
+    });
+    if host.is_empty() || host.contains(['/', '?', '#', '@']) || port.is_none() {
+        let text = format!("must be coaps://HOST:PORT, not {uri:?}");
+        return Err(ConfigError::Bounds { key: "public_uri", text });
     }
-    Err(ConfigError::Bounds { key, text: format!("must be {least} to {most}, not {value}") })
+    Ok(Some(uri))
 }
 
 const DATA: &str = "bellwether-data";
 /// RFC 7252 §6.2.
 const COAPS_PORT: u16 = 5684;
 const HTTP_PORT: u16 = 8080;
-/// A week: longer than most devices sleep, short enough that a stolen grant dies soon.
-const GRANT_LIFETIME_S: u64 = 7 * 86_400;
-/// A year: beyond it a grant outlives the reasons it was given for.
-const GRANT_LIFETIME_S_MAX: u64 = 366 * 86_400;
-/// A fleet of 100,000 devices that are all online; 0.8 GiB of memory when they are.
-const SESSIONS_MAX: u64 = 100_000;
-/// Longer than the 247 s for which a message may come twice (RFC 7252 §4.8.2), shorter than any device sleeps.
-const HIBERNATE_AFTER_S: u64 = 600;
-/// RFC 7252 §4.8.
-const ACK_TIMEOUT_MS: u64 = 2_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -347,5 +316,22 @@ mod tests {
     fn public_uri_without_security_is_refused() {
         let flags = Flags { public_uri: Some("coap://a".to_owned()), ..Flags::default() };
         assert!(Config::resolve(flags).is_err());
+    }
+
+    #[test]
+    fn public_uri_names_host_and_port_that_a_device_can_call() {
+        let resolve = |uri: &str| {
+            Config::resolve(Flags { public_uri: Some(uri.to_owned()), ..Flags::default() }).is_ok()
+        };
+        for good in
+            ["coaps://a.example", "coaps://192.0.2.1:5684", "coaps://[2001:db8::1]:5684/", "coaps://[::1]"]
+        {
+            assert!(resolve(good), "{good}");
+        }
+        for bad in
+            ["coaps://", "coaps://:5684", "coaps://a:port", "coaps://a:99999", "coaps://a/b", "coaps://u@a"]
+        {
+            assert!(!resolve(bad), "{bad}");
+        }
     }
 }

@@ -1,102 +1,28 @@
 //! `bellwether-server`: one process, no set-up.
 
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use bellwether_api::CheckState;
 use bellwether_net::ThisMachine;
 use bellwether_server::backup::{self, BackupError, Wish};
-use bellwether_server::config::{Config, Flags, Place, StoreAt};
-use bellwether_server::shell;
+use bellwether_server::cli::{Cli, Command, StoreCommand};
+use bellwether_server::config::check::{self, Told};
+use bellwether_server::config::{Config, Flags, StoreAt};
 use bellwether_server::store_care::{self, CareError, FINDINGS_MAX};
+use bellwether_server::{probe, shell};
 use bellwether_store::copy::Copied;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// The Bellwether server: LwM2M devices come in by CoAP over DTLS, fleet managers by HTTP on loopback
-///
-/// It needs no set-up: the first start makes its data folder with a database, a master key and a token. Back the
-/// master key up (DATA/master.key); without it, what is sealed in the database is lost. Then see `bellwether --help`
-/// for the way to a first campaign. Without a command it serves.
-#[derive(Debug, Parser)]
-#[command(name = "bellwether-server", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-    #[command(flatten)]
-    flags: Flags,
-    /// What to log: error, warn, info, debug, or per module
-    #[arg(long, env = "BELLWETHER_LOG", default_value = "info")]
-    log: String,
-    /// Log as JSON, a line an entry
-    #[arg(long, env = "BELLWETHER_LOG_JSON")]
-    log_json: bool,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Backs the data folder up to one file, while the server runs
-    ///
-    /// The file is a tar archive, its owner's alone: database, images, the token of HTTP and the broker's login, with
-    /// the SHA-256 of each, sealed under the master key. That key is not in it, nor is the configuration file: keep those
-    /// elsewhere.
-    Backup {
-        #[command(flatten)]
-        place: Place,
-        /// The backup; a file that is not there yet
-        file: PathBuf,
-    },
-    /// Makes a data folder from a backup, while no server runs on it
-    ///
-    /// Put the master key into the folder first (DATA/master.key). Every digest is verified, and the seal, before anything
-    /// is changed. Devices that went on since the backup are challenged once and taken where they prove to stand.
-    Restore {
-        #[command(flatten)]
-        place: Place,
-        /// The backup
-        file: PathBuf,
-        /// Move a server's data that is in the folder aside, into a folder beside it
-        #[arg(long)]
-        replace: bool,
-        /// Days for which devices are taken where they prove to stand; 0: only after `bellwether device resync`
-        #[arg(long, default_value_t = RESYNC_DAYS)]
-        resync_days: u32,
-    },
-    /// Looks through the database, or takes it to PostgreSQL, while no server runs on it
-    Store {
-        #[command(subcommand)]
-        what: StoreCommand,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum StoreCommand {
-    /// Reads what must not be forgotten as the server would, and every image of a release with its digest
-    ///
-    /// Ends with 1 where something is wrong, and says what.
-    Check {
-        #[command(flatten)]
-        place: Place,
-    },
-    /// Copies the database of a data folder into an empty PostgreSQL, compares it, and moves the file aside
-    ///
-    /// Everything goes over in one transaction, or nothing. Images and keys stay in the data folder. Then start the server
-    /// with --store and the same URL. DTLS sessions of sleeping devices stay behind: those devices shake hands once.
-    Copy {
-        #[command(flatten)]
-        place: Place,
-        /// Where it goes: `postgres://USER@HOST:PORT/NAME`
-        #[arg(long, env = "BELLWETHER_COPY_TO", value_name = "URL", hide_env_values = true)]
-        to: String,
-    },
-}
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     log(&cli.log, cli.log_json);
     let done = match cli.command {
         Some(Command::Backup { place, file }) => match Config::resolve(cli.flags.at(place)) {
@@ -109,6 +35,10 @@ async fn main() -> ExitCode {
                 Err(error) => return fail(&error),
             }
         }
+        Some(Command::CheckConfig { place, attempt, json }) => {
+            return check_config(cli.flags.at(place), &Told::of(&matches), attempt, json).await;
+        }
+        Some(Command::Health { place }) => return health(cli.flags.at(place)),
         Some(Command::Store { what }) => return care(what, cli.flags).await,
         None => return serve(cli.flags).await,
     };
@@ -116,6 +46,43 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
+}
+
+async fn check_config(flags: Flags, told: &Told, attempt: bool, json: bool) -> ExitCode {
+    let mut checked = check::check(flags, told);
+    if attempt {
+        checked.findings.extend(check::attempt(&checked.config).await);
+    }
+    if json {
+        println!("{}", checked.json());
+    } else {
+        for finding in &checked.findings {
+            eprintln!("{finding}");
+        }
+        print!("{}", checked.toml());
+        eprintln!("{}", checked.verdict());
+    }
+    if checked.is_sound() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn health(flags: Flags) -> ExitCode {
+    let asked = match Config::resolve(flags) {
+        Ok(config) => probe::ask(&config.data),
+        Err(error) => return fail(&error),
+    };
+    let readiness = match asked {
+        Ok(readiness) => readiness,
+        Err(error) => return fail(&error),
+    };
+    for check in &readiness.checks {
+        let state = match check.state {
+            CheckState::Ok => "ok",
+            CheckState::Degraded => "degraded",
+            CheckState::Failing => "failing",
+        };
+        println!("{}: {state}: {}", check.name, check.reason);
+    }
+    if readiness.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 async fn back_up(config: &Config, file: &Path) -> Result<(), BackupError> {
@@ -275,6 +242,3 @@ fn fail(error: &dyn std::error::Error) -> ExitCode {
     eprintln!("bellwether-server: {text}");
     ExitCode::FAILURE
 }
-
-/// Devices that sleep for weeks have asked by then; whoever copied a device's flash gains no more by it than one update.
-const RESYNC_DAYS: u32 = 30;

@@ -299,6 +299,17 @@ fn spaced_bytes(seed: &Seed, length: ChainLength) -> Zeroizing<Vec<u8>> {
     links
 }
 
+/// Runs the command for the master key and looks whether it prints one.
+///
+/// # Errors
+///
+/// [`VaultError::Command`], [`VaultError::Malformed`].
+pub fn try_command(command: &str) -> Result<(), VaultError> {
+    let text = from_command(command)?;
+    let right = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if right { Ok(()) } else { Err(VaultError::Malformed) }
+}
+
 fn from_command(command: &str) -> Result<Zeroizing<String>, VaultError> {
     let output = Command::new("sh").arg("-c").arg(command).output();
     let output = output.map_err(|error| VaultError::Command(format!("can't be run: {error}")))?;
