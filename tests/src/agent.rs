@@ -96,6 +96,11 @@ impl Agent {
         agent
     }
 
+    /// Takes a device whose flash is in a folder already; it stays off.
+    pub fn kept(folder: &Path, name: &str) -> Self {
+        Self::named(folder, name)
+    }
+
     /// Copies its flash into another device, as a thief would; it stays off.
     ///
     /// # Panics

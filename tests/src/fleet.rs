@@ -89,6 +89,17 @@ impl Fleet {
         fleet
     }
 
+    /// Starts a server on the data that is in a folder already, with the author's key beside it.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not become ready.
+    pub fn resume(folder: TempDir, flags: &[&str]) -> Self {
+        let server = Server::start_with(folder.path(), flags);
+        let cli = Cli::new(folder.path(), server.data());
+        Self { server, cli, folder }
+    }
+
     /// The folder of everything.
     pub fn folder(&self) -> &Path {
         self.folder.path()

@@ -157,7 +157,9 @@ pub fn command(data: &Path) -> Command {
 fn command_at(data: &Path, coaps: SocketAddr, http: SocketAddr, extra: &[String]) -> Command {
     let mut command = program::command("bellwether-server");
     command.arg("--data").arg(data);
-    command.args(["--coaps", &coaps.to_string()]);
+    if extra.iter().all(|flag| flag != "--coaps") {
+        command.args(["--coaps", &coaps.to_string()]);
+    }
     if extra.iter().all(|flag| flag != "--http") {
         command.args(["--http", &http.to_string()]);
     }
