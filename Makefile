@@ -14,11 +14,15 @@ CUTS ?= 20
 # Time of `make fuzz` for all targets together, in seconds.
 SECONDS ?= 600
 
+# Profile and machine of `make dist`.
+PROFILE ?= release
+TARGET ?=
+
 # Folder with a pairs.tsv, and which of its pairs `make bench-delta` takes.
 CORPUS ?=
 PAIRS ?=
 
-.PHONY: help run test bench bench-delta fuzz interop microcontroller soak build fmt clean
+.PHONY: help run test dist bench bench-delta fuzz interop microcontroller soak build fmt clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,6 +60,10 @@ microcontroller: ## Updates an emulated Cortex-M4, M3 and M33 from the real serv
 build: ## Builds the release binaries.
 	@scripts/tools.sh build
 	cargo build --release --locked $(SHOWN)
+
+dist: ## Builds the release archive dist/bellwether-VERSION-TARGET.tar.gz, unpacks it elsewhere and tries it. PROFILE=dev is fast to build; TARGET=TRIPLE for another machine.
+	@scripts/tools.sh build
+	@PROFILE=$(PROFILE) TARGET=$(TARGET) scripts/dist.sh
 
 fmt: ## Formats the sources.
 	cargo fmt --all

@@ -12,7 +12,14 @@ use clap::Parser;
 /// `bellwether gateway add NAME --uri coaps://HOST:PORT` makes the unit file. DATA holds the keys of the links to the
 /// devices and is its owner's alone; it holds no key of a device.
 #[derive(Clone, Debug, Eq, Parser, PartialEq)]
-#[command(name = "bellwether-gateway", version)]
+#[command(
+    name = "bellwether-gateway",
+    version,
+    after_help = "Examples:\n  \
+                  bellwether gateway add site-1 --uri coaps://192.0.2.7:5684    # on the server: writes site-1.unit\n  \
+                  bellwether-gateway --unit site-1.unit --data site-1\n  \
+                  bellwether-gateway --unit site-1.unit --data site-1 --listen 192.0.2.7:5684 --metrics 127.0.0.1:9100"
+)]
 pub struct Config {
     /// Unit file of this gateway, which holds the key of its link to the server
     #[arg(long, env = "BELLWETHER_GATEWAY_UNIT")]
