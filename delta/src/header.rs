@@ -87,6 +87,7 @@ impl Bytes<'_> {
         byte
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn half(&mut self) -> u16 {
         u16::from_le_bytes([self.byte(), self.byte()])
     }
@@ -96,6 +97,7 @@ impl Bytes<'_> {
     }
 
     /// A number in groups of seven bits, lowest first; bits past the 32nd are dropped.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn number(&mut self) -> u32 {
         let (mut value, mut shift) = (0, 0);
         while shift < 35 {

@@ -191,7 +191,13 @@ impl<'a> Maker<'a> {
 
     fn written(&self, pieces: &[Piece]) -> Written {
         self.watch.step();
-        writer::write(&self.header, self.base, self.target, pieces, self.watch)
+        writer::write(&self.header, [self.base, self.target], pieces, self.watch, None).unwrap_or_default()
+    }
+
+    /// Writes a division, unless it takes so much more than another on the way that it won't be shorter in the end.
+    fn written_against(&self, pieces: &[Piece], other: &Written) -> Option<Written> {
+        self.watch.step();
+        writer::write(&self.header, [self.base, self.target], pieces, self.watch, Some(other))
     }
 }
 
@@ -213,16 +219,21 @@ impl<'a> Division<'a> {
         let mut best = Self::new(of((guess, false)), Vec::new());
         if matches!(guess, Architecture::Thumb | Architecture::RiscV) {
             let maker = of((guess, true));
-            if maker.written(&best.pieces).bytes.len() < best.written.bytes.len() {
-                // What the other masks showed alike counts as well: the two disagree where code is new.
-                best = Self::new(maker, best.seeds);
+            let other = maker.written_against(&best.pieces, &best.written);
+            if other.is_some_and(|other| other.bytes.len() < best.written.bytes.len()) {
+                // What the other masks showed alike counts as well: the two disagree where code is new. The rest is
+                // let go of first, as it is a tenth of all memory.
+                let seeds = best.seeds;
+                drop((best.masked, best.pieces, best.written));
+                best = Self::new(maker, seeds);
             }
         }
         if guess != Architecture::Plain {
             let maker = of((Architecture::Plain, false));
             let most = best.written.bytes.len() * 105 / 100;
             // Where nothing was recognised, the masks did harm as well.
-            if maker.written(&best.pieces).bytes.len() < most {
+            let other = maker.written_against(&best.pieces, &best.written);
+            if other.is_some_and(|other| other.bytes.len() < most) {
                 let plain = Self::new(maker, Vec::new());
                 best = if plain.written.bytes.len() < best.written.bytes.len() { plain } else { best };
             }
@@ -260,11 +271,9 @@ impl<'a> Division<'a> {
         for tables in &tables_of(self.maker.header.tables.profile)[1..] {
             let kept = self.maker.header.tables;
             self.maker.header.tables = *tables;
-            let other = self.maker.written(&self.pieces);
-            if other.bytes.len() < self.written.bytes.len() {
-                self.written = other;
-            } else {
-                self.maker.header.tables = kept;
+            match self.maker.written_against(&self.pieces, &self.written) {
+                Some(other) if other.bytes.len() < self.written.bytes.len() => self.written = other,
+                _ => self.maker.header.tables = kept,
             }
         }
         (self.maker.header.architecture, self.written)
@@ -275,12 +284,14 @@ impl<'a> Division<'a> {
         let (base, target, order) = (self.maker.base, self.maker.target, self.maker.header.order());
         let images = Images { base, target, masked: &self.masked, order, watch: self.maker.watch };
         let pieces = parse::parse(&images, &self.seeds, &costs);
-        let written = self.maker.written(&pieces);
-        let is_shorter = written.bytes.len() < self.written.bytes.len();
-        if is_shorter {
-            (self.costs, self.pieces, self.written) = (costs, pieces, written);
+        let written = self.maker.written_against(&pieces, &self.written);
+        match written {
+            Some(written) if written.bytes.len() < self.written.bytes.len() => {
+                (self.costs, self.pieces, self.written) = (costs, pieces, written);
+                true
+            }
+            _ => false,
         }
-        is_shorter
     }
 
     /// Divides the target as if there were no base: what is unrelated must not cost more than a full image.

@@ -23,28 +23,57 @@ pub(crate) struct Written {
     pub(crate) bytes: Vec<u8>,
     pub(crate) spent: [f32; 7],
     pub(crate) census: Census,
+    /// What all of it took up to each of [`STAGES`] equal parts of the target.
+    trail: Vec<u64>,
 }
 
-/// Writes the patch of a division.
+/// Parts of a target at whose ends two divisions are held against each other.
+const STAGES: usize = 16;
+/// Parts that are written in any case: a model that learns slowly may be the better one.
+const STAGES_MIN: usize = 4;
+/// By how much a division may be behind another and still come out shorter: so many bytes, and a part of what the other took,
+/// which is smaller in the second half.
+const BEHIND_BYTES: u64 = 256;
+const BEHIND_PART: [u64; 2] = [12, 24];
+
+impl Written {
+    /// Says whether a division that took `spent` up to the end of `stage` may still be shorter than this one.
+    fn is_reached_by(&self, stage: usize, spent: u64) -> bool {
+        let Some(taken) = self.trail.get(stage).filter(|_| stage >= STAGES_MIN) else {
+            return true;
+        };
+        let part = BEHIND_PART[usize::from(stage >= STAGES / 2)];
+        spent <= taken + taken / part + 8 * BEHIND_BYTES * bits::BIT
+    }
+}
+
+/// Writes the patch of a division; `None` where it falls too far behind another one.
 pub(crate) fn write(
     header: &Header,
-    base: &[u8],
-    target: &[u8],
+    [base, target]: [&[u8]; 2],
     pieces: &[Piece],
     watch: &Watch<'_>,
-) -> Written {
+    other: Option<&Written>,
+) -> Option<Written> {
     let mut words = vec![0; header.tables.profile.words()];
-    let (mut encoder, mut census) = (Encoder::new(), Census::default());
+    let (mut encoder, mut census, mut trail) = (Encoder::new(), Census::default(), Vec::new());
     let mut codec = Codec::new(header, &mut words);
     let pieces = fitting(&split(pieces, header.order()), header.architecture);
     let mut images = Slices { base, target };
     let mut plan = Plan { target, base_size: base.len() as u32, pieces: &pieces, at: 0 };
-    let mut steps = 0;
+    let (mut steps, stage_bytes) = (0, target.len().div_ceil(STAGES));
     while !codec.is_complete() {
         if steps % LOOK_STEPS == 0 && !watch.look() {
             break;
         }
         steps += 1;
+        if codec.made() as usize > (trail.len() + 1) * stage_bytes {
+            let spent = encoder.bits.iter().sum();
+            if other.is_some_and(|other| !other.is_reached_by(trail.len(), spent)) {
+                return None;
+            }
+            trail.push(spent);
+        }
         plan.reach(codec.position());
         let (position, before) = (codec.position(), encoder.bits);
         let chances = Chances { words: &mut words, coder: &mut encoder };
@@ -62,7 +91,7 @@ pub(crate) fn write(
     let spent = encoder.bits.map(bits::bytes);
     let mut bytes = header.write();
     bytes.extend(encoder.finish());
-    Written { bytes, spent, census }
+    Some(Written { bytes, spent, census, trail })
 }
 
 /// Cuts pieces where blocks end.

@@ -31,8 +31,8 @@ use crate::output::{Output, bytes};
 pub(crate) enum Command {
     /// Makes the patch that turns one image into another
     ///
-    /// The same images always give the same patch. It takes about a second for a MiB, and thirty times the images' size
-    /// in memory. A device applies it with the RAM of the profile, whatever the images' sizes.
+    /// The same images always give the same patch. It takes about two seconds for a MiB, and twenty times the image's
+    /// size in memory. A device applies it with the RAM of the profile, whatever the images' sizes.
     ///
     ///   bellwether delta make lamp-1.0.bin lamp-1.1.bin lamp.patch
     ///   bellwether delta make --profile 16 lamp-1.0.hex lamp-1.1.hex lamp.patch
