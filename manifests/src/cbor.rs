@@ -12,7 +12,7 @@ mod write;
 
 #[cfg(feature = "alloc")]
 pub use write::to_vec;
-pub use write::{EncodeError, Raw, digest_of, encoded_len, write_into};
+pub use write::{EncodeError, Full, Raw, Sink, digest_of, encoded_len, write_into};
 pub(crate) use write::{write_embedded, write_raw};
 
 use float::{fits_half, fits_single};
@@ -153,6 +153,15 @@ impl<'b> Reader<'b> {
     /// [`CborError::Range`] if it does not fit; [`CborError`] if the next item is something else.
     pub fn u32(&mut self) -> Result<u32, CborError> {
         u32::try_from(self.uint()?).map_err(|_| CborError::Range)
+    }
+
+    /// Reads an unsigned integer that fits a `u8`.
+    ///
+    /// # Errors
+    ///
+    /// [`CborError::Range`] if it does not fit; [`CborError`] if the next item is something else.
+    pub fn u8(&mut self) -> Result<u8, CborError> {
+        u8::try_from(self.uint()?).map_err(|_| CborError::Range)
     }
 
     /// Reads an unsigned integer that fits a `u16`.

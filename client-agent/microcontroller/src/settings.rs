@@ -3,9 +3,8 @@
 //! `length (2, big-endian) ‖ [version 1, unit file, vendor, class, vendor id, class id, built, whether it takes patches,
 //! server's address (4), server's port]`. The seed is taken out of the unit file: it goes into the record alone.
 
-use bellwether_agent::manifests::cbor::{CborError, Reader};
+use bellwether_agent::manifests::cbor::{CborError, Full, Reader, Sink};
 use minicbor::Encoder;
-use minicbor::encode::write::{Cursor, EndOfSlice};
 use thiserror::Error;
 
 /// The factory's settings.
@@ -80,13 +79,13 @@ impl<'a> Settings<'a> {
     /// # Errors
     ///
     /// Where they do not fit.
-    pub fn encode(&self, into: &mut [u8]) -> Result<usize, minicbor::encode::Error<EndOfSlice>> {
+    pub fn encode(&self, into: &mut [u8]) -> Result<usize, minicbor::encode::Error<Full>> {
         let (head, body) = into.split_at_mut_checked(HEAD_BYTES).ok_or_else(too_long)?;
-        let mut e = Encoder::new(Cursor::new(body));
+        let mut e = Encoder::new(Sink::new(body));
         e.array(ELEMENTS as u64)?.u64(VERSION)?.bytes(self.unit)?.str(self.vendor)?.str(self.class)?;
         e.bytes(&self.vendor_id)?.bytes(&self.class_id)?.u64(self.built)?;
         e.bool(self.patches)?.bytes(&self.server)?.u16(self.port)?;
-        let length = e.writer().position();
+        let length = e.writer().written();
         head.copy_from_slice(&u16::try_from(length).map_err(|_| too_long())?.to_be_bytes());
         Ok(HEAD_BYTES + length)
     }
@@ -104,7 +103,7 @@ fn body_bytes(bytes: &[u8]) -> Option<usize> {
     Some(usize::from(u16::from_be_bytes(head))).filter(|length| *length != usize::from(u16::MAX))
 }
 
-fn too_long() -> minicbor::encode::Error<EndOfSlice> {
+fn too_long() -> minicbor::encode::Error<Full> {
     minicbor::encode::Error::message("the settings are too long")
 }
 

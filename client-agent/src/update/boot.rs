@@ -8,8 +8,8 @@ use super::bounded::Bounded;
 use super::facts::COMPONENTS_MAX;
 use super::journal::{BODY_AT, Journal, JournalError};
 use crate::platform::{Flash, Region};
-use minicbor::encode::write::{Cursor, EndOfSlice};
-use minicbor::{Decoder, Encoder};
+use bellwether_manifests::cbor::{Full, Reader, Sink};
+use minicbor::Encoder;
 use thiserror::Error;
 
 /// Which slot of each component runs, and whether the others are on trial.
@@ -230,9 +230,9 @@ impl BootStore {
     /// See [`BootError`].
     pub fn save<F: Flash>(&mut self, flash: &mut F, state: &BootState) -> Result<(), BootError<F::Error>> {
         let mut copy = [0; BOOT_COPY_BYTES];
-        let mut e = Encoder::new(Cursor::new(&mut copy[BODY_AT..]));
+        let mut e = Encoder::new(Sink::new(&mut copy[BODY_AT..]));
         encode(&mut e, state).map_err(|_| BootError::TooLong)?;
-        let length = e.writer().position();
+        let length = e.writer().written();
         Ok(self.journal.store_in_place(flash, &mut copy, length)?)
     }
 }
@@ -252,9 +252,9 @@ impl<E> From<JournalError<E>> for BootError<E> {
     }
 }
 
-type EncodeResult = Result<(), minicbor::encode::Error<EndOfSlice>>;
+type EncodeResult = Result<(), minicbor::encode::Error<Full>>;
 
-fn encode(e: &mut Encoder<Cursor<&mut [u8]>>, state: &BootState) -> EncodeResult {
+fn encode(e: &mut Encoder<Sink<'_>>, state: &BootState) -> EncodeResult {
     e.array(3)?.u8(VERSION)?;
     // Slots that were never filled are left out, so that one component needs no more room than it did before.
     let filled = |slots: &Slots| *slots != Slots::EMPTY;
@@ -283,55 +283,51 @@ fn encode(e: &mut Encoder<Cursor<&mut [u8]>>, state: &BootState) -> EncodeResult
 
 /// Reads what [`encode`] wrote, of this version or of the first, which had one component.
 fn decode(bytes: &[u8]) -> Option<BootState> {
-    let d = &mut Decoder::new(bytes);
+    let d = &mut Reader::new(bytes);
     let mut components = [const { Slots::EMPTY }; COMPONENTS_MAX];
-    match (d.array().ok()??, d.u8().ok()?) {
+    match (d.array().ok()?, d.u8().ok()?) {
         (5, VERSION_1) => components[0] = decode_slots(d)?,
         (3, VERSION) => {
-            let count = usize::try_from(d.array().ok()??).ok()?;
+            let count = d.array().ok()?;
             for slots in components.get_mut(..count)? {
-                if d.array().ok()?? != 3 {
-                    return None;
-                }
+                d.array_of(3).ok()?;
                 *slots = decode_slots(d)?;
             }
         }
         _ => return None,
     }
-    let trial = match d.array().ok()?? {
+    let trial = match d.array().ok()? {
         0 => Trial::None,
-        1 => Trial::Failed { grant: d.u64().ok()? },
+        1 => Trial::Failed { grant: d.uint().ok()? },
         // Of the first version.
         2 => Trial::Pending {
-            grant: d.u64().ok()?,
+            grant: d.uint().ok()?,
             attempts: d.u8().ok()?,
             components: ComponentSet::NONE.with(0),
         },
         3 => Trial::Pending {
-            grant: d.u64().ok()?,
+            grant: d.uint().ok()?,
             attempts: d.u8().ok()?,
             components: ComponentSet(d.u8().ok()?),
         },
         _ => return None,
     };
-    (d.position() == bytes.len()).then_some(BootState { components, trial })
+    d.finish().ok()?;
+    Some(BootState { components, trial })
 }
 
-fn decode_slots(d: &mut Decoder<'_>) -> Option<Slots> {
+fn decode_slots(d: &mut Reader<'_>) -> Option<Slots> {
     let active = if d.bool().ok()? { Slot::B } else { Slot::A };
     Some(Slots { active, images: [decode_image(d)?, decode_image(d)?] })
 }
 
 #[expect(clippy::option_option, reason = "the outer tells of damage, the inner of an empty slot")]
-fn decode_image(d: &mut Decoder<'_>) -> Option<Option<Image>> {
-    if d.datatype().ok()? == minicbor::data::Type::Null {
-        d.null().ok()?;
+fn decode_image(d: &mut Reader<'_>) -> Option<Option<Image>> {
+    if d.nil().ok()? {
         return Some(None);
     }
-    if d.array().ok()?? != 3 {
-        return None;
-    }
-    let digest = d.bytes().ok()?.try_into().ok()?;
+    d.array_of(3).ok()?;
+    let digest = *d.bytes_exact().ok()?;
     let bytes = d.u32().ok()?;
     Some(Some(Image { digest, bytes, version: Bounded::copy_of(d.bytes().ok()?)? }))
 }

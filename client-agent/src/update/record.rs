@@ -15,9 +15,9 @@ use crate::platform::{Flash, Region};
 use bellwether_keys::fork::{self, ForkHead};
 use bellwether_keys::share::PrivateShare;
 use bellwether_keys::{ChainLength, Secret, Seed};
+use bellwether_manifests::cbor::Sink;
 use bellwether_manifests::message::{self, Moment};
 use minicbor::Encoder;
-use minicbor::encode::write::Cursor;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -369,9 +369,9 @@ impl RecordStore {
     #[inline(never)]
     pub fn save<F: Flash>(&mut self, flash: &mut F, record: &Record) -> Result<(), RecordError<F::Error>> {
         let mut copy = Zeroizing::new([0; COPY_BYTES_MAX]);
-        let mut e = Encoder::new(Cursor::new(&mut copy[BODY_AT..BODY_AT + BODY_BYTES_MAX]));
+        let mut e = Encoder::new(Sink::new(&mut copy[BODY_AT..BODY_AT + BODY_BYTES_MAX]));
         codec::encode(&mut e, record).map_err(|_| RecordError::TooLong)?;
-        let length = e.writer().position();
+        let length = e.writer().written();
         Ok(self.journal.store_in_place(flash, &mut copy[..], length)?)
     }
 }

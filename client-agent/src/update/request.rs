@@ -8,7 +8,7 @@
 use super::boot::Image;
 use super::bounded::Bounded;
 use super::facts::{COMPONENTS_MAX, Facts};
-use bellwether_manifests::cbor::{self, EncodeError};
+use bellwether_manifests::cbor::{self, EncodeError, Full, Sink};
 use bellwether_manifests::definition::{self, DEFINITION_BYTES_MAX, Item, Method};
 use bellwether_manifests::message::selector::salted_digest;
 use bellwether_manifests::message::{Answers, Digest, List, ScopeAnswers, Selector, StableAnswers};
@@ -16,7 +16,6 @@ use bellwether_manifests::report::Reason;
 use bellwether_manifests::run::ComponentPlan;
 use bellwether_manifests::version;
 use minicbor::Encoder;
-use minicbor::encode::write::{Cursor, EndOfSlice};
 
 /// Answers of this device, by scope.
 #[derive(Debug)]
@@ -185,7 +184,7 @@ impl Collected {
         };
         let value = match item.method {
             Method::Raw => Some(value),
-            Method::Digest => encoded(|e| {
+            Method::Digest => encoded(&|e| {
                 e.bytes(&salted_digest(manifest, item.id, value.as_slice()))?;
                 Ok(())
             }),
@@ -248,11 +247,11 @@ fn answer(component: Option<u32>, id: i64, source: &Source<'_>) -> Option<Bounde
 fn answer_of_device(id: i64, source: &Source<'_>) -> Option<Bounded<VALUE_BYTES_MAX>> {
     let facts = source.facts;
     match id {
-        definition::VENDOR_ID => encoded(|e| e.bytes(&facts.vendor).map(drop)),
-        definition::CLASS_ID => encoded(|e| e.bytes(&facts.class).map(drop)),
-        definition::FREE_STAGING_BYTES => encoded(|e| e.u32(source.slot_bytes_max()).map(drop)),
-        BLOCK_BYTES => encoded(|e| e.u16(BLOCK_BYTES_MAX).map(drop)),
-        definition::PATCH_ALGORITHMS if !facts.patch_algorithms.is_empty() => wrapped(|e| {
+        definition::VENDOR_ID => encoded(&|e| e.bytes(&facts.vendor).map(drop)),
+        definition::CLASS_ID => encoded(&|e| e.bytes(&facts.class).map(drop)),
+        definition::FREE_STAGING_BYTES => encoded(&|e| e.u32(source.slot_bytes_max()).map(drop)),
+        BLOCK_BYTES => encoded(&|e| e.u16(BLOCK_BYTES_MAX).map(drop)),
+        definition::PATCH_ALGORITHMS if !facts.patch_algorithms.is_empty() => wrapped(&|e| {
             e.array(facts.patch_algorithms.len() as u64)?;
             facts.patch_algorithms.iter().try_for_each(|algorithm| e.i32(*algorithm).map(drop))
         }),
@@ -263,32 +262,32 @@ fn answer_of_device(id: i64, source: &Source<'_>) -> Option<Bounded<VALUE_BYTES_
 fn answer_of_component(id: i64, held: &Held<'_>) -> Option<Bounded<VALUE_BYTES_MAX>> {
     let running = held.running;
     match id {
-        definition::IMAGE_DIGEST => wrapped(|e| e.array(2)?.i64(SHA_256)?.bytes(&running.digest).map(drop)),
-        IMAGE_SIZE => encoded(|e| e.u32(running.bytes).map(drop)),
-        definition::FREE_STAGING_BYTES => encoded(|e| e.u32(held.slot_bytes).map(drop)),
+        definition::IMAGE_DIGEST => wrapped(&|e| e.array(2)?.i64(SHA_256)?.bytes(&running.digest).map(drop)),
+        IMAGE_SIZE => encoded(&|e| e.u32(running.bytes).map(drop)),
+        definition::FREE_STAGING_BYTES => encoded(&|e| e.u32(held.slot_bytes).map(drop)),
         definition::VERSION => {
             let numbers = version::numbers(running.version_text())?;
-            wrapped(|e| version::write_stated(e, numbers))
+            wrapped(&|e| version::write_stated(e, numbers.clone()))
         }
         _ => None,
     }
 }
 
-type Out<'b> = Encoder<Cursor<&'b mut [u8]>>;
-type Written = Result<(), minicbor::encode::Error<EndOfSlice>>;
+type Out<'b> = Encoder<Sink<'b>>;
+type Written = Result<(), minicbor::encode::Error<Full>>;
 
-fn encoded(write: impl FnOnce(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_BYTES_MAX>> {
+fn encoded(write: &dyn Fn(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_BYTES_MAX>> {
     let mut bytes = [0; VALUE_BYTES_MAX];
-    let mut encoder = Encoder::new(Cursor::new(&mut bytes[..]));
+    let mut encoder = Encoder::new(Sink::new(&mut bytes));
     write(&mut encoder).ok()?;
-    let length = encoder.writer().position();
+    let length = encoder.writer().written();
     Bounded::copy_of(&bytes[..length])
 }
 
 /// Encodes a byte string that holds what `write` writes.
-fn wrapped(write: impl FnOnce(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_BYTES_MAX>> {
+fn wrapped(write: &dyn Fn(&mut Out<'_>) -> Written) -> Option<Bounded<VALUE_BYTES_MAX>> {
     let inner = encoded(write)?;
-    encoded(|e| e.bytes(inner.as_slice()).map(drop))
+    encoded(&|e| e.bytes(inner.as_slice()).map(drop))
 }
 
 /// Scopes of what is stable: the device, then each component.

@@ -24,9 +24,7 @@ pub enum EncodeError {
 ///
 /// [`EncodeError::Invalid`] if it cannot be encoded.
 pub fn encoded_len(value: &impl Encode<()>) -> Result<usize, EncodeError> {
-    let mut count = Count(0);
-    minicbor::encode(value, &mut count).map_err(|_| EncodeError::Invalid)?;
-    Ok(count.0)
+    write_to(value, Sink { to: To::Nowhere, written: 0 })
 }
 
 /// Writes `value` to the start of `buffer` and returns the number of bytes.
@@ -35,10 +33,13 @@ pub fn encoded_len(value: &impl Encode<()>) -> Result<usize, EncodeError> {
 ///
 /// [`EncodeError::Space`] if it does not fit, [`EncodeError::Invalid`] if it cannot be encoded.
 pub fn write_into(value: &impl Encode<()>, buffer: &mut [u8]) -> Result<usize, EncodeError> {
-    let space = buffer.len();
-    let mut rest = buffer;
-    match minicbor::encode(value, &mut rest) {
-        Ok(()) => Ok(space - rest.len()),
+    write_to(value, Sink::new(buffer))
+}
+
+fn write_to(value: &impl Encode<()>, sink: Sink<'_>) -> Result<usize, EncodeError> {
+    let mut encoder = Encoder::new(sink);
+    match value.encode(&mut encoder, &mut ()) {
+        Ok(()) => Ok(encoder.writer().written()),
         Err(error) if error.is_write() => Err(EncodeError::Space),
         Err(_) => Err(EncodeError::Invalid),
     }
@@ -60,9 +61,9 @@ pub fn to_vec(value: &impl Encode<()>) -> Result<Vec<u8>, EncodeError> {
 ///
 /// [`EncodeError::Invalid`] if it cannot be encoded.
 pub fn digest_of(value: &impl Encode<()>) -> Result<[u8; 32], EncodeError> {
-    let mut digest = Sink(Sha256::new());
-    minicbor::encode(value, &mut digest).map_err(|_| EncodeError::Invalid)?;
-    Ok(digest.0.finalize().into())
+    let mut digest = Sha256::new();
+    write_to(value, Sink { to: To::Digest(&mut digest), written: 0 })?;
+    Ok(digest.finalize().into())
 }
 
 /// Bytes that are encoded already and are written as they are.
@@ -90,24 +91,51 @@ pub(crate) fn write_embedded<W: Write>(
     value.encode(encoder, &mut ())
 }
 
-struct Count(usize);
+/// Where an encoding goes: into a buffer, into a digest, or nowhere, so that its bytes are counted.
+///
+/// It is one type for all three, since encoders are generic over it: a device would have the code of each message three
+/// times.
+pub struct Sink<'a> {
+    to: To<'a>,
+    written: usize,
+}
 
-impl Write for Count {
-    type Error = core::convert::Infallible;
+enum To<'a> {
+    Nowhere,
+    Buffer(&'a mut [u8]),
+    Digest(&'a mut Sha256),
+}
 
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
-        self.0 += bytes.len();
-        Ok(())
+/// The buffer has no room for more.
+#[derive(Clone, Copy, Debug, Error)]
+#[error("buffer is full")]
+pub struct Full;
+
+impl<'a> Sink<'a> {
+    /// Writes to the start of `buffer`.
+    #[must_use]
+    pub const fn new(buffer: &'a mut [u8]) -> Self {
+        Self { to: To::Buffer(buffer), written: 0 }
+    }
+
+    /// Number of bytes that were written.
+    #[must_use]
+    pub const fn written(&self) -> usize {
+        self.written
     }
 }
 
-struct Sink(Sha256);
+impl Write for Sink<'_> {
+    type Error = Full;
 
-impl Write for Sink {
-    type Error = core::convert::Infallible;
-
-    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
-        self.0.update(bytes);
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Full> {
+        let end = self.written.checked_add(bytes.len()).ok_or(Full)?;
+        match &mut self.to {
+            To::Nowhere => {}
+            To::Buffer(buffer) => buffer.get_mut(self.written..end).ok_or(Full)?.copy_from_slice(bytes),
+            To::Digest(digest) => digest.update(bytes),
+        }
+        self.written = end;
         Ok(())
     }
 }

@@ -11,12 +11,12 @@ use crate::update::bounded::Bounded;
 use crate::update::facts::COMPONENTS_MAX;
 use bellwether_keys::share::PrivateShare;
 use bellwether_keys::{ChainLength, Secret, Seed};
+use bellwether_manifests::cbor::{Full, Kind, Reader, Sink};
 use bellwether_manifests::message::Moment;
-use minicbor::encode::write::{Cursor, EndOfSlice};
-use minicbor::{Decoder, Encoder};
+use minicbor::Encoder;
 
-pub(super) type Out<'a> = Encoder<Cursor<&'a mut [u8]>>;
-type EncodeResult = Result<(), minicbor::encode::Error<EndOfSlice>>;
+pub(super) type Out<'a> = Encoder<Sink<'a>>;
+type EncodeResult = Result<(), minicbor::encode::Error<Full>>;
 
 pub(super) fn encode(e: &mut Out<'_>, record: &Record) -> EncodeResult {
     e.array(14)?.u8(VERSION)?;
@@ -114,8 +114,8 @@ fn encode_report(e: &mut Out<'_>, report: &PendingReport) -> EncodeResult {
 /// Reads what [`encode`] wrote, of this version or one before, in place; the CRC has been checked, so anything odd means a
 /// later version, and the record is then of no use.
 pub(super) fn decode_into(record: &mut Record, bytes: &[u8]) -> Option<()> {
-    let d = &mut Decoder::new(bytes);
-    let elements = d.array().ok()??;
+    let d = &mut Reader::new(bytes);
+    let elements = d.array().ok()?;
     let version = match (d.u8().ok()?, elements) {
         (VERSION, 14) => Version::Current,
         (VERSION_2, 14) => Version::Second,
@@ -123,14 +123,14 @@ pub(super) fn decode_into(record: &mut Record, bytes: &[u8]) -> Option<()> {
         _ => return None,
     };
     record.place = decode_place(d)?;
-    record.seed = Seed::new(d.bytes().ok()?.try_into().ok()?);
-    record.chain_length = ChainLength::try_from(d.u64().ok()?).ok()?;
-    record.fork = d.bytes().ok()?.try_into().ok()?;
+    record.seed = Seed::new(*d.bytes_exact().ok()?);
+    record.chain_length = ChainLength::try_from(d.uint().ok()?).ok()?;
+    record.fork = *d.bytes_exact().ok()?;
     record.manifest_sequences = decode_sequences(d, version)?;
-    record.grant_highest = d.u64().ok()?;
-    record.counter_reserved = d.u64().ok()?;
-    record.time_floor = d.u64().ok()?;
-    record.anchors_edition = d.u64().ok()?;
+    record.grant_highest = d.uint().ok()?;
+    record.counter_reserved = d.uint().ok()?;
+    record.time_floor = d.uint().ok()?;
+    record.anchors_edition = d.uint().ok()?;
     record.share = match version {
         Version::First => None,
         Version::Second | Version::Current => match decode_secret(d)? {
@@ -141,7 +141,7 @@ pub(super) fn decode_into(record: &mut Record, bytes: &[u8]) -> Option<()> {
     decode_state(d, version, record)?;
     decode_reports(d, version, record)?;
     record.outcome = decode_outcome(d)?;
-    (d.position() == bytes.len()).then_some(())
+    d.finish().ok()
 }
 
 /// Which layout is read.
@@ -154,50 +154,45 @@ enum Version {
 
 /// Reads an array with an element for each component; a program that has more of them wrote more.
 fn by_component<T>(
-    d: &mut Decoder<'_>,
+    d: &mut Reader<'_>,
     into: &mut [T; COMPONENTS_MAX],
-    mut read: impl FnMut(&mut Decoder<'_>) -> Option<T>,
+    mut read: impl FnMut(&mut Reader<'_>) -> Option<T>,
 ) -> Option<()> {
-    let count = usize::try_from(d.array().ok()??).ok()?;
+    let count = d.array().ok()?;
     for element in into.get_mut(..count)? {
         *element = read(d)?;
     }
     Some(())
 }
 
-fn decode_sequences(d: &mut Decoder<'_>, version: Version) -> Option<[u64; COMPONENTS_MAX]> {
+fn decode_sequences(d: &mut Reader<'_>, version: Version) -> Option<[u64; COMPONENTS_MAX]> {
     let mut sequences = [0; COMPONENTS_MAX];
     match version {
-        Version::First | Version::Second => sequences[0] = d.u64().ok()?,
-        Version::Current => by_component(d, &mut sequences, |d| d.u64().ok())?,
+        Version::First | Version::Second => sequences[0] = d.uint().ok()?,
+        Version::Current => by_component(d, &mut sequences, |d| d.uint().ok())?,
     }
     Some(sequences)
 }
 
-fn is_null(d: &Decoder<'_>) -> Option<bool> {
-    Some(d.datatype().ok()? == minicbor::data::Type::Null)
-}
-
 #[expect(clippy::option_option, reason = "the outer tells of a later version, the inner of no secret")]
-fn decode_secret(d: &mut Decoder<'_>) -> Option<Option<Secret<32>>> {
-    if is_null(d)? {
-        d.null().ok()?;
+fn decode_secret(d: &mut Reader<'_>) -> Option<Option<Secret<32>>> {
+    if d.nil().ok()? {
         return Some(None);
     }
-    Some(Some(Secret::new(d.bytes().ok()?.try_into().ok()?)))
+    Some(Some(Secret::new(*d.bytes_exact().ok()?)))
 }
 
-fn array(d: &mut Decoder<'_>, length: u64) -> Option<()> {
-    (d.array().ok()?? == length).then_some(())
+fn array(d: &mut Reader<'_>, length: usize) -> Option<()> {
+    d.array_of(length).ok()
 }
 
-fn decode_place(d: &mut Decoder<'_>) -> Option<Place> {
+fn decode_place(d: &mut Reader<'_>) -> Option<Place> {
     array(d, 2)?;
     Some(Place { epoch: d.u16().ok()?, index: d.u16().ok()? })
 }
 
-fn decode_state(d: &mut Decoder<'_>, version: Version, record: &mut Record) -> Option<()> {
-    let elements = d.array().ok()??;
+fn decode_state(d: &mut Reader<'_>, version: Version, record: &mut Record) -> Option<()> {
+    let elements = d.array().ok()?;
     record.state = match elements {
         0 => State::None,
         _ => State::Stored(decode_manifest(d, version)?),
@@ -212,9 +207,9 @@ fn decode_state(d: &mut Decoder<'_>, version: Version, record: &mut Record) -> O
 }
 
 /// Reads what a grant has beside its manifest.
-fn decode_granted(d: &mut Decoder<'_>, version: Version, granted: &mut Granted) -> Option<()> {
+fn decode_granted(d: &mut Reader<'_>, version: Version, granted: &mut Granted) -> Option<()> {
     granted.place = decode_place(d)?;
-    granted.number = d.u64().ok()?;
+    granted.number = d.uint().ok()?;
     granted.grant.set(d.bytes().ok()?)?;
     granted.descriptor.set(d.bytes().ok()?)?;
     granted.stage = decode_stage(d, version)?;
@@ -226,7 +221,7 @@ fn decode_granted(d: &mut Decoder<'_>, version: Version, granted: &mut Granted) 
 }
 
 #[expect(clippy::option_option, reason = "the outer tells of a later version, the inner of no keys")]
-fn decode_keys(d: &mut Decoder<'_>) -> Option<Option<PassedKeys>> {
+fn decode_keys(d: &mut Reader<'_>) -> Option<Option<PassedKeys>> {
     Some(match (decode_secret(d)?, decode_secret(d)?) {
         (None, None) => None,
         (Some(up), Some(down)) => Some(PassedKeys { up, down }),
@@ -234,20 +229,20 @@ fn decode_keys(d: &mut Decoder<'_>) -> Option<Option<PassedKeys>> {
     })
 }
 
-fn decode_manifest(d: &mut Decoder<'_>, version: Version) -> Option<ManifestRef> {
+fn decode_manifest(d: &mut Reader<'_>, version: Version) -> Option<ManifestRef> {
     array(d, 7)?;
     Some(ManifestRef {
         half: d.u8().ok()?,
         bytes: d.u32().ok()?,
-        digest: d.bytes().ok()?.try_into().ok()?,
-        sequence: d.u64().ok()?,
+        digest: *d.bytes_exact().ok()?,
+        sequence: d.uint().ok()?,
         reference: Bounded::copy_of(d.bytes().ok()?)?,
         path: Bounded::copy_of(d.bytes().ok()?)?,
         parts: decode_parts(d, version)?,
     })
 }
 
-fn decode_parts(d: &mut Decoder<'_>, version: Version) -> Option<[Option<Part>; COMPONENTS_MAX]> {
+fn decode_parts(d: &mut Reader<'_>, version: Version) -> Option<[Option<Part>; COMPONENTS_MAX]> {
     let mut parts = [const { None }; COMPONENTS_MAX];
     match version {
         Version::First | Version::Second => {
@@ -262,17 +257,16 @@ fn decode_parts(d: &mut Decoder<'_>, version: Version) -> Option<[Option<Part>; 
     clippy::option_option,
     reason = "the outer tells of a later version, the inner of nothing for a component"
 )]
-fn decode_part(d: &mut Decoder<'_>) -> Option<Option<Part>> {
-    if is_null(d)? {
-        d.null().ok()?;
+fn decode_part(d: &mut Reader<'_>) -> Option<Option<Part>> {
+    if d.nil().ok()? {
         return Some(None);
     }
     array(d, 2)?;
     Some(Some(Part { index: d.u32().ok()?, version: Bounded::copy_of(d.bytes().ok()?)? }))
 }
 
-fn decode_stage(d: &mut Decoder<'_>, version: Version) -> Option<Stage> {
-    if d.datatype().ok()? == minicbor::data::Type::U8 {
+fn decode_stage(d: &mut Reader<'_>, version: Version) -> Option<Stage> {
+    if d.kind().ok()? == Kind::Uint {
         return match d.u8().ok()? {
             STAGE_DECRYPTED => Some(Stage::Decrypted),
             STAGE_EXECUTED => Some(Stage::Executed),
@@ -290,17 +284,16 @@ fn decode_stage(d: &mut Decoder<'_>, version: Version) -> Option<Stage> {
             d.u8().ok()?
         }
     };
-    let (frame, expected) = (d.u32().ok()?, d.bytes().ok()?.try_into().ok()?);
+    let (frame, expected) = (d.u32().ok()?, *d.bytes_exact().ok()?);
     Some(Stage::Accepted(Progress { resource, frame, expected }))
 }
 
-fn decode_reports(d: &mut Decoder<'_>, version: Version, record: &mut Record) -> Option<()> {
-    array(d, REPORTS_MAX as u64)?;
+fn decode_reports(d: &mut Reader<'_>, version: Version, record: &mut Record) -> Option<()> {
+    array(d, REPORTS_MAX)?;
     record.reports = [const { None }; REPORTS_MAX];
     let mut is_last = false;
     for _ in 0..REPORTS_MAX {
-        if is_null(d)? {
-            d.null().ok()?;
+        if d.nil().ok()? {
             is_last = true;
         } else if is_last {
             // They are kept without gaps.
@@ -312,12 +305,12 @@ fn decode_reports(d: &mut Decoder<'_>, version: Version, record: &mut Record) ->
     Some(())
 }
 
-fn decode_report(d: &mut Decoder<'_>, version: Version, report: &mut PendingReport) -> Option<()> {
+fn decode_report(d: &mut Reader<'_>, version: Version, report: &mut PendingReport) -> Option<()> {
     array(d, if matches!(version, Version::First) { 7 } else { 8 })?;
     report.bytes.set(d.bytes().ok()?)?;
     report.place = decode_place(d)?;
-    report.grant = d.u64().ok()?;
-    report.manifest = d.bytes().ok()?.try_into().ok()?;
+    report.grant = d.uint().ok()?;
+    report.manifest = *d.bytes_exact().ok()?;
     report.path.set(d.bytes().ok()?)?;
     report.moment = Moment::try_from(d.u8().ok()?).ok()?;
     report.led_to = decode_led_to(d, version, report.place)?;
@@ -330,29 +323,21 @@ fn decode_report(d: &mut Decoder<'_>, version: Version, report: &mut PendingRepo
 
 /// A program that wrote version 1 did not re-seed: its confirming reports led to the next index.
 #[expect(clippy::option_option, reason = "the outer tells of a later version, the inner of no place")]
-fn decode_led_to(d: &mut Decoder<'_>, version: Version, from: Place) -> Option<Option<Place>> {
+fn decode_led_to(d: &mut Reader<'_>, version: Version, from: Place) -> Option<Option<Place>> {
     Some(match version {
         Version::First => {
             let next = Place { index: from.index.saturating_add(1), ..from };
             d.bool().ok()?.then_some(next)
         }
-        Version::Second | Version::Current if is_null(d)? => {
-            d.null().ok()?;
-            None
-        }
+        Version::Second | Version::Current if d.nil().ok()? => None,
         Version::Second | Version::Current => Some(decode_place(d)?),
     })
 }
 
-fn decode_outcome(d: &mut Decoder<'_>) -> Option<Outcome> {
+fn decode_outcome(d: &mut Reader<'_>) -> Option<Outcome> {
     array(d, 2)?;
     let result = d.u8().ok()?;
-    let refused = if is_null(d)? {
-        d.null().ok()?;
-        None
-    } else {
-        Some(d.i64().ok()?)
-    };
+    let refused = if d.nil().ok()? { None } else { Some(d.int().ok()?) };
     Some(Outcome { result, refused })
 }
 
