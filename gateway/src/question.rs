@@ -5,7 +5,7 @@
 
 use bellwether_manifests::cbor;
 use bellwether_manifests::message::peek::attached_payload;
-use bellwether_manifests::message::{Answer, Digest, MessageError, UpdateRequest};
+use bellwether_manifests::message::{Answer, Digest, MessageError, Part, UpdateRequest};
 
 use crate::held::{GrantKey, HeldDescriptor, HeldGrant};
 
@@ -31,7 +31,7 @@ impl Question {
     /// [`MessageError`] if it is none.
     pub fn read(message: &[u8]) -> Result<Self, MessageError> {
         let request = UpdateRequest::decode(attached_payload(message)?)?;
-        let selector = request.selector.hash().map_err(|_| MessageError::Bound("selector"))?;
+        let selector = request.selector.hash().map_err(|_| MessageError::Bound(Part::Selector))?;
         let options = &request.options;
         let fresh = options.echo.is_some()
             || options.wrap_to.is_some()

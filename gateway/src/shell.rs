@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_manifests::link::GatewayUnit;
-use bellwether_manifests::message::MessageError;
+use bellwether_manifests::message::{MessageError, Part};
 use bellwether_net::{
     DtlsConfig, Event, Machine, PskTable, Secret, Security, ShardConfig, ShardHandle, ThisMachine, supervisor,
 };
@@ -173,7 +173,7 @@ fn read_unit(config: &Config) -> Result<Zeroizing<Vec<u8>>, StartError> {
 }
 
 fn credential(unit: &GatewayUnit<'_>) -> Result<Credential, StartError> {
-    let key = Secret::new(unit.psk.to_vec()).ok_or(MessageError::Bound("key"))?;
+    let key = Secret::new(unit.psk.to_vec()).ok_or(MessageError::Bound(Part::Key))?;
     let servers = unit.servers.iter().map(str::to_owned).collect();
     Ok(Credential { name: unit.name.to_owned(), key, servers })
 }

@@ -2,6 +2,7 @@
 //!
 //! `K_N` is the seed, `K_i = SHA-256("bw1" ‖ K_(i+1))`; index i is 0 to N - 1.
 
+use bellwether_manifests::cbor::told;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -25,7 +26,7 @@ pub struct Link {
 pub enum ChainError {
     /// A chain has 1 to 4096 links.
     #[error("a chain has 1 to 4096 links, not {0}")]
-    Length(u64),
+    Length(u16),
     /// The index is past the end of the chain: the identity must be re-seeded.
     #[error("index {0} is past the end of the chain")]
     PastEnd(u16),
@@ -78,7 +79,7 @@ impl TryFrom<u64> for ChainLength {
     fn try_from(length: u64) -> Result<Self, ChainError> {
         match u16::try_from(length) {
             Ok(links @ 1..=Self::MAX) => Ok(Self(links)),
-            _ => Err(ChainError::Length(length)),
+            _ => Err(ChainError::Length(told(length))),
         }
     }
 }
@@ -181,8 +182,8 @@ mod tests {
 
     #[test]
     fn length_zero_and_past_4096_are_refused() {
-        for length in [0, 4097, 65537] {
-            assert_eq!(ChainLength::try_from(length), Err(ChainError::Length(length)));
+        for (length, told) in [(0, 0), (4097, 4097), (65537, u16::MAX)] {
+            assert_eq!(ChainLength::try_from(length), Err(ChainError::Length(told)));
         }
         assert_eq!(ChainLength::try_from(4096).unwrap().last_index(), 4095);
     }

@@ -9,7 +9,7 @@ use core::fmt;
 use bellwether_manifests::cbor;
 use bellwether_manifests::message::algorithm::{A128GCM, A128KW, A256KW, HMAC_256};
 use bellwether_manifests::message::place::NAME_BYTES_MAX;
-use bellwether_manifests::message::{MessageError, Place};
+use bellwether_manifests::message::{MessageError, Part, Place};
 use hkdf::Hkdf;
 use minicbor::encode::{Encode, Encoder, Error as EncoderError, Write};
 use sha2::Sha256;
@@ -253,9 +253,9 @@ impl TryFrom<Place<'_>> for KeyPlace {
     fn try_from(place: Place<'_>) -> Result<Self, MessageError> {
         place.check()?;
         let mut id = [0; NAME_BYTES_MAX];
-        let room = id.get_mut(..place.id.len()).ok_or(MessageError::Bound("name"))?;
+        let room = id.get_mut(..place.id.len()).ok_or(MessageError::Bound(Part::Name))?;
         room.copy_from_slice(place.id.as_bytes());
-        let id_bytes = u8::try_from(place.id.len()).map_err(|_| MessageError::Bound("name"))?;
+        let id_bytes = u8::try_from(place.id.len()).map_err(|_| MessageError::Bound(Part::Name))?;
         Ok(Self { id, id_bytes, epoch: place.epoch, index: place.index })
     }
 }

@@ -12,7 +12,7 @@ use core::fmt;
 use bellwether_manifests::cbor;
 use bellwether_manifests::cbor::{CborError, Reader};
 use bellwether_manifests::message::list::{Element, LOCATION_BYTES_MAX, List};
-use bellwether_manifests::message::{MessageError, Place};
+use bellwether_manifests::message::{MessageError, Part, Place};
 #[cfg(feature = "alloc")]
 use minicbor::encode::Encode;
 use minicbor::encode::{Encoder, Error as EncoderError, Write};
@@ -101,9 +101,9 @@ impl<'a> UnitData<'a> {
             anchors: reader.bytes()?,
             dtls_identity: reader.text()?,
             dtls_psk: reader.bytes_exact()?,
-            servers: List::read(&mut reader, SERVERS, "number of servers")?,
+            servers: List::read(&mut reader, SERVERS, Part::NumberOfServers)?,
             gateways: if has_gateways {
-                List::read(&mut reader, GATEWAYS, "number of gateways")?
+                List::read(&mut reader, GATEWAYS, Part::NumberOfGateways)?
             } else {
                 List::default()
             },
@@ -177,8 +177,8 @@ impl<'a> Element<'a> for GatewayLink<'a> {
     }
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), EncoderError<W::Error>> {
-        if let Some(name) = self.bound() {
-            return Err(EncoderError::message(name));
+        if self.bound().is_some() {
+            return Err(EncoderError::message("gateway is out of its bounds"));
         }
         encoder.array(3)?.str(self.uri)?.str(self.identity)?.bytes(self.psk)?.ok()
     }
@@ -186,12 +186,12 @@ impl<'a> Element<'a> for GatewayLink<'a> {
 
 impl GatewayLink<'_> {
     /// Names what is out of its bounds.
-    fn bound(&self) -> Option<&'static str> {
+    fn bound(&self) -> Option<Part> {
         let identity = (1..=DTLS_IDENTITY_BYTES_MAX).contains(&self.identity.len());
         match (self.uri.starts_with(SCHEME) && self.uri.len() <= LOCATION_BYTES_MAX, identity) {
             (true, true) => None,
-            (false, _) => Some("gateway"),
-            _ => Some("DTLS identity of a gateway's link"),
+            (false, _) => Some(Part::Gateway),
+            _ => Some(Part::DTLSIdentityOfAGatewaysLink),
         }
     }
 }

@@ -420,6 +420,12 @@ impl KeyOrder {
     }
 }
 
+/// A number as errors tell it: 65,535 for all that are larger.
+#[must_use]
+pub fn told(number: u64) -> u16 {
+    u16::try_from(number).unwrap_or(u16::MAX)
+}
+
 /// Compares two integer keys as their encoded bytes compare: 0, 1, 2, …, then -1, -2, ….
 #[must_use]
 pub fn key_order(left: i64, right: i64) -> Ordering {

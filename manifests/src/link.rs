@@ -11,13 +11,13 @@ use minicbor::encode::{Encode, Encoder, Error, Write};
 #[cfg(feature = "alloc")]
 use zeroize::Zeroizing;
 
-use crate::cbor::Reader;
 #[cfg(feature = "alloc")]
 use crate::cbor::{self, EncodeError};
+use crate::cbor::{Reader, told};
 use crate::message::bundle::{BUNDLE_GRANTS_MAX, CAMPAIGN_BYTES_MAX};
 use crate::message::list::{Element, List};
 use crate::message::place::NAME_BYTES_MAX;
-use crate::message::{MessageError, bound, read_version, refuse, whole};
+use crate::message::{MessageError, Part, bound, read_version, refuse, whole};
 
 /// What a gateway is personalised with: `[1, name, psk, [+ server uri], anchors]`.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -91,7 +91,7 @@ impl<'a> GatewayUnit<'a> {
             Ok(Self {
                 name: reader.text()?,
                 psk: reader.bytes_exact()?,
-                servers: List::read(reader, SERVERS, "number of servers")?,
+                servers: List::read(reader, SERVERS, Part::NumberOfServers)?,
                 anchors: reader.bytes()?,
             })
         })?;
@@ -111,8 +111,8 @@ impl<'a> GatewayUnit<'a> {
 
     fn check(&self) -> Result<(), MessageError> {
         check_name(self.name)?;
-        bound((1..=ANCHORS_BYTES_MAX).contains(&self.anchors.len()), "anchors")?;
-        bound(self.servers.iter().all(|server| server.starts_with("coaps://")), "server")
+        bound((1..=ANCHORS_BYTES_MAX).contains(&self.anchors.len()), Part::Anchors)?;
+        bound(self.servers.iter().all(|server| server.starts_with("coaps://")), Part::Server)
     }
 }
 
@@ -137,7 +137,7 @@ impl<'a> Children<'a> {
             read_version(reader)?;
             Ok(Self {
                 edition: reader.uint()?,
-                children: List::read(reader, CHILDREN, "number of children")?,
+                children: List::read(reader, CHILDREN, Part::NumberOfChildren)?,
             })
         })?;
         children.check()?;
@@ -158,7 +158,7 @@ impl<'a> Children<'a> {
     fn check(&self) -> Result<(), MessageError> {
         let mut last: Option<&str> = None;
         for child in &self.children {
-            bound(last.is_none_or(|last| last < child.endpoint), "order of the children")?;
+            bound(last.is_none_or(|last| last < child.endpoint), Part::OrderOfTheChildren)?;
             last = Some(child.endpoint);
         }
         Ok(())
@@ -192,7 +192,7 @@ impl<'a> Hints<'a> {
     ///
     /// [`MessageError`] with what is wrong about it.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        whole(bytes, |reader| List::read(reader, HINTS, "number of hints").map(Self))
+        whole(bytes, |reader| List::read(reader, HINTS, Part::NumberOfHints).map(Self))
     }
 }
 
@@ -204,9 +204,9 @@ impl<C> Encode<C> for Hints<'_> {
 
 impl Hint<'_> {
     fn check(&self) -> Result<(), MessageError> {
-        bound((1..=CAMPAIGN_BYTES_MAX).contains(&self.campaign.len()), "campaign")?;
+        bound((1..=CAMPAIGN_BYTES_MAX).contains(&self.campaign.len()), Part::Campaign)?;
         check_name(self.endpoint)?;
-        bound(self.detail.len() <= DETAIL_BYTES_MAX, "detail")
+        bound(self.detail.len() <= DETAIL_BYTES_MAX, Part::Detail)
     }
 }
 
@@ -232,13 +232,13 @@ impl HintKind {
             1 => Ok(Self::Pushed),
             2 => Ok(Self::Refused),
             3 => Ok(Self::Unreached),
-            other => Err(MessageError::Kind(other)),
+            other => Err(MessageError::Kind(told(other))),
         }
     }
 }
 
 fn check_name(name: &str) -> Result<(), MessageError> {
-    bound((1..=NAME_BYTES_MAX).contains(&name.len()), "name")
+    bound((1..=NAME_BYTES_MAX).contains(&name.len()), Part::Name)
 }
 
 /// One allocation of the right size, or the vector leaves copies of the keys behind as it grows.
@@ -356,7 +356,7 @@ mod tests {
                 bytes.extend([0x82, 0x61, endpoint.as_bytes()[0], 0x58, 32]);
                 bytes.extend([0; 32]);
             }
-            assert_eq!(Children::decode(&bytes), Err(MessageError::Bound("order of the children")));
+            assert_eq!(Children::decode(&bytes), Err(MessageError::Bound(Part::OrderOfTheChildren)));
         }
     }
 

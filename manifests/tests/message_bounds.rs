@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use bellwether_manifests::cbor::{self, EncodeError};
 use bellwether_manifests::message::{
     Answer, Answers, Bundle, Confirm, Descriptor, Detail, Grant, GrantOptions, GrantedResource, List,
-    MessageError, Moment, Place, Receipt, Report, RequestOptions, Resource, ScopeAnswers, Selector,
+    MessageError, Moment, Part, Place, Receipt, Report, RequestOptions, Resource, ScopeAnswers, Selector,
     StableAnswers, UpdateRequest, Verdict, Wrapped, peek,
 };
 use proptest::prelude::*;
@@ -127,7 +127,7 @@ fn name_of_no_or_65_bytes_is_refused() {
     let mut bytes = file("receipt-failed.cbor");
     // [1, "urn:dev:bw-0001", …] with an empty name in its place.
     bytes.splice(2..18, [0x60]);
-    assert_eq!(Receipt::decode(&bytes), Err(MessageError::Bound("name")));
+    assert_eq!(Receipt::decode(&bytes), Err(MessageError::Bound(Part::Name)));
 }
 
 fn granted(bytes: &[u8]) -> GrantedResource<'_> {
@@ -167,7 +167,7 @@ fn component_that_comes_twice_is_refused() {
     let mut bytes = bytes.clone();
     let at = bytes.windows(3).rposition(|window| window == [0x8a, 1, 1]).unwrap();
     bytes[at + 1] = 0;
-    assert_eq!(Descriptor::decode(&bytes), Err(MessageError::Bound("component that comes twice")));
+    assert_eq!(Descriptor::decode(&bytes), Err(MessageError::Bound(Part::ComponentThatComesTwice)));
 }
 
 #[test]
@@ -242,13 +242,13 @@ fn stable_answers_come_back_and_hold_neither_a_volatile_answer_nor_a_scope_twice
     }
     assert_eq!(
         StableAnswers::decode(&[0x81, 0x82, 0xf6, 0xa1, 0x39, 0x01, 0x34, 0]),
-        Err(MessageError::Bound("volatile answer in the selector"))
+        Err(MessageError::Bound(Part::VolatileAnswerInTheSelector))
     );
 }
 
 #[test]
 fn answer_twice_or_with_a_value_that_is_not_deterministic_is_refused() {
-    assert_eq!(Answers::new(&[(1, &[0]), (1, &[1])]), Err(MessageError::Bound("answer that comes twice")));
+    assert_eq!(Answers::new(&[(1, &[0]), (1, &[1])]), Err(MessageError::Bound(Part::AnswerThatComesTwice)));
     assert!(matches!(Answers::new(&[(1, &[0x18, 0])]), Err(MessageError::Cbor(_))));
     assert!(matches!(Answers::new(&[(1, &[])]), Err(MessageError::Cbor(_))));
 }
@@ -262,8 +262,8 @@ fn scope_that_comes_twice_is_refused() {
 
 #[test]
 fn numbers_past_the_known_ones_are_refused() {
-    assert_eq!(Confirm::try_from(4), Err(MessageError::Bound("confirm")));
-    assert_eq!(Moment::try_from(0), Err(MessageError::Bound("moment")));
+    assert_eq!(Confirm::try_from(4), Err(MessageError::Bound(Part::Confirm)));
+    assert_eq!(Moment::try_from(0), Err(MessageError::Bound(Part::Moment)));
     let mut verdict = file("verdict-1.cbor");
     verdict[2] = 9;
     assert_eq!(Verdict::decode(&verdict), Err(MessageError::Kind(9)));

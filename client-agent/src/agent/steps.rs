@@ -5,13 +5,13 @@ use super::route::Step;
 use super::{Agent, Event, Mode, News, Purpose, Route, gateway, registration};
 use crate::platform::{Flash, Random};
 use crate::update::fetch::frames_path;
+use crate::update::request::OWN_REQUEST_BYTES_MAX;
 use crate::update::{UpdateError, Work};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use bellwether_coap::{Block, BlockSize, Instant, Method, Request};
 use bellwether_manifests::message::content_format;
-use bellwether_manifests::message::request::REQUEST_BYTES_MAX;
 
 /// What is sent next: over which link, what for.
 type Next = Option<(Route, Purpose, Request)>;
@@ -169,7 +169,7 @@ impl<F: Flash, R: Random> Agent<'_, F, R> {
         let Some(path) = self.updater.request_path().map(String::from) else {
             return Ok(None);
         };
-        let mut out = vec![0; REQUEST_BYTES_MAX];
+        let mut out = vec![0; OWN_REQUEST_BYTES_MAX];
         let mut scratch = self.scratch();
         let Some(length) = self.updater.ask(now.0, &mut scratch, &mut out)? else {
             self.events.push_back(Event::GivenUp);

@@ -39,7 +39,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
 
     /// Writes an update request into `out` and gives its length; a request before it is answered no more.
     ///
-    /// `scratch` holds the manifest meanwhile, see [`Updater::manifest_bytes_max`]. `None` where there is nothing to
+    /// `scratch` holds the manifest meanwhile, see [`Updater::manifest_bytes_max`]; a request has no more than
+    /// [`request::OWN_REQUEST_BYTES_MAX`] bytes. `None` where there is nothing to
     /// ask for, also since the manifest is not followed any more; the record tells.
     ///
     /// # Errors

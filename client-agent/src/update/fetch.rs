@@ -17,7 +17,7 @@ use bellwether_keys::content::ContentCipher;
 use bellwether_keys::wrap::{self, WrapAlgorithm};
 use bellwether_keys::{ContentKey, derive};
 use bellwether_manifests::frame::{DIGEST_BYTES, FrameError, Layout, Resume};
-use bellwether_manifests::message::{GrantedResource, MessageError, Resource};
+use bellwether_manifests::message::{GrantedResource, MessageError, Part, Resource};
 use bellwether_manifests::report::Reason;
 
 /// What became of a frame.
@@ -85,7 +85,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let (Some(resource), Some(key)) = (descriptor.resources.get(turn), grant.resources.get(turn)) else {
             return Ok(Fetched::Unasked);
         };
-        let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
+        let component = granted.component(resource.component).ok_or(MessageError::Bound(Part::Component))?;
         let layout = layout(&resource)?;
         let number = progress.frame;
         let mut resume = Resume { root: *resource.chain.root, frame: number, expected: progress.expected };
@@ -100,8 +100,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let at = layout.block_offset(number);
         let opened = self.opened_key(granted, progress.resource, &key)?;
         let mut cipher = ContentCipher::new(&opened.key, key.iv)
-            .map_err(|_| MessageError::Bound("initialisation vector"))?;
-        cipher.apply_at(at, plain).map_err(|_| MessageError::Bound("content"))?;
+            .map_err(|_| MessageError::Bound(Part::InitialisationVector))?;
+        cipher.apply_at(at, plain).map_err(|_| MessageError::Bound(Part::Content))?;
         let offset =
             u32::try_from(at).unwrap_or(u32::MAX).saturating_add(self.staging_start(component, &resource));
         let spare = self.spare(component);
@@ -177,7 +177,7 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
             return Ok(opened.clone());
         }
         // It was tried before the grant was accepted.
-        let key = self.content_key(granted.place, resource)?.ok_or(MessageError::Bound("wrapped key"))?;
+        let key = self.content_key(granted.place, resource)?.ok_or(MessageError::Bound(Part::WrappedKey))?;
         Ok(OpenedKey { grant: granted.number, resource: turn, key })
     }
 
@@ -223,7 +223,8 @@ fn digit(value: u8) -> u8 {
 }
 
 pub(super) fn layout(resource: &Resource<'_>) -> Result<Layout, MessageError> {
-    Layout::new(resource.content_bytes, resource.chain.block_bytes).map_err(|_| MessageError::Bound("chain"))
+    Layout::new(resource.content_bytes, resource.chain.block_bytes)
+        .map_err(|_| MessageError::Bound(Part::Chain))
 }
 
 /// Times that one frame may come altered before the grant is given up: a proxy that always serves the same wrong

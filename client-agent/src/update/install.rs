@@ -12,7 +12,7 @@ use super::updater::{NO_IMAGE, UpdateError, Updater};
 use super::verify::{RESULT_FAILED, RESULT_INTEGRITY, RESULT_SUCCESS};
 use crate::platform::{Flash, Random, Region};
 use bellwether_delta::{ApplyError, Base, PatcherOf, Sink};
-use bellwether_manifests::message::{Confirm, MessageError, Moment, Patch, Resource};
+use bellwether_manifests::message::{Confirm, MessageError, Moment, Part, Patch, Resource};
 use bellwether_manifests::report::{Outcome as SuitOutcome, Reason};
 use core::cell::RefCell;
 
@@ -108,7 +108,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
     ) -> Result<bool, UpdateError<F::Error>> {
         let State::Granted(granted) = &self.record.state else { return Ok(false) };
         for resource in granted.descriptor()?.resources {
-            let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
+            let component =
+                granted.component(resource.component).ok_or(MessageError::Bound(Part::Component))?;
             let mut slots = Slots {
                 flash: &mut self.flash,
                 running: self.boot.running(component).unwrap_or(&NO_IMAGE),
@@ -212,7 +213,8 @@ impl<F: Flash, R: Random> Updater<'_, F, R> {
         let descriptor = granted.descriptor()?;
         let mut images = [const { None }; COMPONENTS_MAX];
         for resource in descriptor.resources {
-            let component = granted.component(resource.component).ok_or(MessageError::Bound("component"))?;
+            let component =
+                granted.component(resource.component).ok_or(MessageError::Bound(Part::Component))?;
             let part = granted.manifest.parts[component].as_ref();
             if self.running_of(component).digest != *resource.installed {
                 images[component] = Some(Image {

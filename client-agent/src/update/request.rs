@@ -316,6 +316,10 @@ const ANSWERS_MAX: usize = 8 + 4 * COMPONENTS_MAX;
 /// Bytes of one encoded answer: a digest with its wrapping has 38.
 const VALUE_BYTES_MAX: usize = 64;
 
+/// Bytes of a request of this device: all answers with their ids, heads of the scopes, and what stands around them, which
+/// is a name, counter, nonce, fork head and digest, every option, and the MAC.
+pub const OWN_REQUEST_BYTES_MAX: usize = ANSWERS_MAX * (VALUE_BYTES_MAX + 3) + SCOPES_MAX * 8 + 640;
+
 /// COSE number of SHA-256.
 const SHA_256: i64 = -16;
 
@@ -334,9 +338,13 @@ mod tests {
     use super::*;
     use crate::testing::{Author, facts};
     use bellwether_manifests::author::{ManifestDraft, default_definition};
+    use bellwether_manifests::cose::mac0;
     use bellwether_manifests::definition::{Definition, ScopeDraft, encode};
     use bellwether_manifests::envelope::Envelope;
+    use bellwether_manifests::message::place::NAME_BYTES_MAX;
     use bellwether_manifests::message::predict::{self, PredictError};
+    use bellwether_manifests::message::request::{ECHO_BYTES_MAX, Unconfirmed};
+    use bellwether_manifests::message::{self, RequestOptions, UpdateRequest};
     use bellwether_manifests::run::{Identity, update};
     use std::vec;
     use std::vec::Vec;
@@ -360,6 +368,41 @@ mod tests {
 
     fn version_answer(version: &str) -> Option<Bounded<VALUE_BYTES_MAX>> {
         with_source(version, |source| answer(Some(0), definition::VERSION, source))
+    }
+
+    #[test]
+    fn request_with_everything_at_its_bound_fits_what_is_meant_for_it() {
+        let value: Vec<u8> = [&[0x58, 62][..], &[7; VALUE_BYTES_MAX - 2]].concat();
+        let entries: Vec<(i64, &[u8])> =
+            (-400..-340).rev().take(ANSWERS_MAX).map(|id| (id, &value[..])).collect();
+        let scope = |component, entries| ScopeAnswers { component, answers: Answers::new(entries).unwrap() };
+        let (first, second) = entries.split_at(ANSWERS_MAX / 2);
+        let mut scopes = vec![scope(None, first), scope(Some(0), second)];
+        scopes.extend((1..).take(SCOPES_MAX - 2).map(|component: u32| scope(Some(component << 8), &[])));
+        let (digest, key) = ([7; 32], [&[0xa1, 0x20, 0x58, 80][..], &[7; 80]].concat());
+        let held = [&digest; COMPONENTS_MAX];
+        let options = RequestOptions {
+            echo: Some(&[7; ECHO_BYTES_MAX]),
+            resume: Some((&digest, u32::MAX)),
+            held: Some(List::new(&held)),
+            go: Some(u64::MAX),
+            share: Some(&key),
+            unconfirmed: Some(Unconfirmed { grant: u64::MAX, report: &digest }),
+            clock: Some(u64::MAX),
+            ..RequestOptions::default()
+        };
+        let name = "n".repeat(NAME_BYTES_MAX);
+        let request = UpdateRequest {
+            place: message::Place { id: &name, epoch: u16::MAX, index: u16::MAX },
+            counter: u64::MAX,
+            fork: &[7; 8],
+            nonce: &[7; 8],
+            selector: Selector { manifest: &digest, scopes: List::new(&scopes) },
+            volatile: List::new(&[]),
+            options,
+        };
+        let bytes = mac0::encoded_len(cbor::encoded_len(&request).unwrap());
+        assert!(bytes <= OWN_REQUEST_BYTES_MAX, "{bytes}");
     }
 
     #[test]

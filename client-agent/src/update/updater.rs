@@ -18,6 +18,7 @@ use bellwether_keys::derive::DeriveError;
 use bellwether_keys::mac::SealError;
 use bellwether_keys::share::ShareError;
 use bellwether_keys::{ContentKey, Seed};
+use bellwether_manifests::cbor::told;
 use bellwether_manifests::message::peek::attached_payload;
 use bellwether_manifests::message::request::ECHO_BYTES_MAX;
 use bellwether_manifests::message::verdict::TEXT_BYTES_MAX;
@@ -138,6 +139,8 @@ pub enum Work {
 }
 
 /// Why the update core cannot go on. Restart the device; the record tells where to go on.
+///
+/// Of eight bytes where the flash's errors are small, so that it comes back in registers.
 #[derive(Debug, Error)]
 pub enum UpdateError<E> {
     /// The flash failed.
@@ -152,10 +155,10 @@ pub enum UpdateError<E> {
     /// The anchors are older than those that were believed before.
     #[error("the anchors have edition {found}, edition {kept} was believed before")]
     OldAnchors {
-        /// Edition of the anchors.
-        found: u64,
-        /// Edition in the record.
-        kept: u64,
+        /// Edition of the anchors; 65,535 for a later one.
+        found: u16,
+        /// Edition in the record; 65,535 for a later one.
+        kept: u16,
     },
     /// The components that the shell names are more than are kept, or come twice, or the flash was prepared with fewer.
     /// Prepare it for this device.
@@ -451,7 +454,7 @@ impl<'a, F: Flash, R: Random> Updater<'a, F, R> {
     fn compare_anchors(&mut self) -> Result<(), UpdateError<F::Error>> {
         let (found, kept) = (self.anchors_edition(), self.record.anchors_edition);
         if found < kept {
-            return Err(UpdateError::OldAnchors { found, kept });
+            return Err(UpdateError::OldAnchors { found: told(found), kept: told(kept) });
         }
         if found > kept && self.record.state == State::None {
             self.record.anchors_edition = found;

@@ -27,7 +27,7 @@ pub enum Mac0Error {
     Cbor(#[from] CborError),
     /// Another COSE structure, or none.
     #[error("tag is {0}, not {MAC0_TAG}")]
-    Tag(u64),
+    Tag(u16),
     /// The protected header is not exactly {1: 5}.
     #[error("protected header is not HMAC 256/256 alone")]
     Protected,
@@ -46,7 +46,7 @@ impl<'a> Mac0<'a> {
         let mut reader = Reader::new(bytes);
         let tag = reader.tag()?;
         if tag != MAC0_TAG {
-            return Err(Mac0Error::Tag(tag));
+            return Err(Mac0Error::Tag(cbor::told(tag)));
         }
         reader.array_of(4)?;
         if reader.bytes()? != PROTECTED {

@@ -2,7 +2,7 @@
 
 use minicbor::encode::{Encode, Encoder, Error, Write};
 
-use super::{MessageError, Peek, bound, peek, refuse, whole};
+use super::{MessageError, Part, Peek, bound, peek, refuse, whole};
 
 /// Answer to an update request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -20,10 +20,10 @@ impl<'a> Answer<'a> {
     ///
     /// [`MessageError`] with what is wrong about it.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        bound(bytes.len() <= ANSWER_BYTES_MAX, "answer")?;
+        bound(bytes.len() <= ANSWER_BYTES_MAX, Part::Answer)?;
         whole(bytes, |reader| {
             let elements = reader.array()?;
-            bound((1..=2).contains(&elements), "number of elements in an answer")?;
+            bound((1..=2).contains(&elements), Part::NumberOfElementsInAnAnswer)?;
             let message = reader.bytes()?;
             let descriptor = if elements == 2 { Some(reader.bytes()?) } else { None };
             Ok(Self { message, descriptor })
@@ -43,7 +43,7 @@ impl<'a> Answer<'a> {
 impl<C> Encode<C> for Answer<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
         let together = self.message.len() + self.descriptor.map_or(0, <[u8]>::len);
-        bound(together + HEADS_BYTES <= ANSWER_BYTES_MAX, "answer").map_err(refuse)?;
+        bound(together + HEADS_BYTES <= ANSWER_BYTES_MAX, Part::Answer).map_err(refuse)?;
         encoder.array(if self.descriptor.is_some() { 2 } else { 1 })?.bytes(self.message)?;
         match self.descriptor {
             Some(descriptor) => encoder.bytes(descriptor)?.ok(),

@@ -5,9 +5,9 @@ use thiserror::Error as ThisError;
 
 use super::list::Element;
 use super::place::NAME_BYTES_MAX;
-use super::{List, MessageError, Skipped, Window, bound, read_version, refuse, whole, word};
+use super::{List, MessageError, Part, Skipped, Window, bound, read_version, refuse, whole, word};
 use crate::anchors::Anchors;
-use crate::cbor::{KeyOrder, Reader};
+use crate::cbor::{KeyOrder, Reader, told};
 use crate::cose::{CoseError, Sign1, SignatureError};
 
 /// Bundle: signed by a distributor key of the anchors. What is in it stays unread.
@@ -73,7 +73,7 @@ impl<'a> Bundle<'a> {
     ///
     /// [`MessageError`] with what is wrong about it.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        bound(bytes.len() <= BUNDLE_BYTES_MAX, "bundle")?;
+        bound(bytes.len() <= BUNDLE_BYTES_MAX, Part::Bundle)?;
         whole(bytes, |reader| {
             reader.array_of(8)?;
             read_version(reader)?;
@@ -81,8 +81,8 @@ impl<'a> Bundle<'a> {
                 edition: reader.uint()?,
                 campaign: read_campaign(reader)?,
                 envelope: reader.bytes()?,
-                descriptors: List::read(reader, DESCRIPTORS, "number of descriptors")?,
-                grants: List::read(reader, GRANTS, "number of grants")?,
+                descriptors: List::read(reader, DESCRIPTORS, Part::NumberOfDescriptors)?,
+                grants: List::read(reader, GRANTS, Part::NumberOfGrants)?,
                 policy: Policy::read(reader)?,
                 not_after: reader.uint()?,
             })
@@ -122,7 +122,7 @@ impl<'a> Bundle<'a> {
 
 impl<C> Encode<C> for Bundle<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, _: &mut C) -> Result<(), Error<W::Error>> {
-        bound((1..=CAMPAIGN_BYTES_MAX).contains(&self.campaign.len()), "campaign").map_err(refuse)?;
+        bound((1..=CAMPAIGN_BYTES_MAX).contains(&self.campaign.len()), Part::Campaign).map_err(refuse)?;
         encoder.array(8)?.u64(super::VERSION)?.u64(self.edition)?.str(self.campaign)?.bytes(self.envelope)?;
         self.descriptors.write(encoder, DESCRIPTORS)?;
         self.grants.write(encoder, GRANTS)?;
@@ -135,20 +135,20 @@ impl<'a> Policy<'a> {
     // Not through `options::read`: that one skips every negative key, and -1 is known here.
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         let count = reader.map()?;
-        bound(count <= super::options::OPTIONS_MAX, "number of options")?;
+        bound(count <= super::options::OPTIONS_MAX, Part::NumberOfOptions)?;
         let (mut policy, mut order) = (Self::default(), KeyOrder::default());
         for left in (1..=count).rev() {
             let start = reader.position();
             match order.next(reader)? {
                 1 => policy.bytes_per_s = Some(reader.uint()?),
                 2 => policy.devices_at_a_time = Some(reader.uint()?),
-                3 => policy.windows = Some(List::read(reader, WINDOWS, "number of windows")?),
-                PUSH => policy.push = Some(List::read(reader, PUSHES, "number of endpoints")?),
+                3 => policy.windows = Some(List::read(reader, WINDOWS, Part::NumberOfWindows)?),
+                PUSH => policy.push = Some(List::read(reader, PUSHES, Part::NumberOfEndpoints)?),
                 key if key < 0 => {
                     policy.skipped = skip_rest(reader, &mut order, (start, left))?;
                     break;
                 }
-                key => return Err(MessageError::UnknownOption(key.unsigned_abs())),
+                key => return Err(MessageError::UnknownOption(told(key.unsigned_abs()))),
             }
         }
         Ok(policy)
@@ -191,7 +191,7 @@ fn skip_rest<'a>(
 
 fn read_campaign<'a>(reader: &mut Reader<'a>) -> Result<&'a str, MessageError> {
     let campaign = reader.text()?;
-    bound((1..=CAMPAIGN_BYTES_MAX).contains(&campaign.len()), "campaign")?;
+    bound((1..=CAMPAIGN_BYTES_MAX).contains(&campaign.len()), Part::Campaign)?;
     Ok(campaign)
 }
 
@@ -209,12 +209,12 @@ impl<'a> Element<'a> for &'a [u8] {
 impl<'a> Element<'a> for Name<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         let name = reader.text()?;
-        bound((1..=NAME_BYTES_MAX).contains(&name.len()), "name")?;
+        bound((1..=NAME_BYTES_MAX).contains(&name.len()), Part::Name)?;
         Ok(Self(name))
     }
 
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
-        bound((1..=NAME_BYTES_MAX).contains(&self.0.len()), "name").map_err(refuse)?;
+        bound((1..=NAME_BYTES_MAX).contains(&self.0.len()), Part::Name).map_err(refuse)?;
         encoder.str(self.0)?.ok()
     }
 }

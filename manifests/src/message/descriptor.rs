@@ -4,8 +4,8 @@ use minicbor::encode::{Encode, Encoder, Error, Write};
 
 use super::algorithm::SHA_256;
 use super::list::Element;
-use super::{Digest, List, MessageError, Skipped, bound, options, read_version, refuse, whole};
-use crate::cbor::{Kind, Reader};
+use super::{Digest, List, MessageError, Part, Skipped, bound, options, read_version, refuse, whole};
+use crate::cbor::{Kind, Reader, told};
 use crate::frame::Layout;
 
 /// Descriptor: signed by a distributor key of the anchors.
@@ -104,7 +104,7 @@ impl<'a> Descriptor<'a> {
                 selector: reader.bytes_exact()?,
                 issued: reader.uint()?,
                 expires: reader.uint()?,
-                resources: List::read(reader, RESOURCES, "number of resources")?,
+                resources: List::read(reader, RESOURCES, Part::NumberOfResources)?,
                 skipped: options::read(reader, |_, _| Ok(false))?,
             })
         })?;
@@ -118,7 +118,7 @@ impl<'a> Descriptor<'a> {
         self.resources.iter().find(|resource| resource.component == component)
     }
     fn check(&self) -> Result<(), MessageError> {
-        bound(once(&self.resources.iter().map(|resource| resource.component)), "component that comes twice")
+        bound(once(&self.resources.iter().map(|resource| resource.component)), Part::ComponentThatComesTwice)
     }
 }
 
@@ -135,21 +135,22 @@ impl<C> Encode<C> for Descriptor<'_> {
 
 impl Resource<'_> {
     fn check(&self) -> Result<(), MessageError> {
-        Layout::new(self.content_bytes, self.chain.block_bytes).map_err(|_| MessageError::Bound("chain"))?;
+        Layout::new(self.content_bytes, self.chain.block_bytes)
+            .map_err(|_| MessageError::Bound(Part::Chain))?;
         match self.kind {
-            ResourceKind::Full => bound(self.patch.is_none(), "patch of a full image")?,
-            ResourceKind::Delta => bound(self.patch.is_some(), "patch that a delta must have")?,
+            ResourceKind::Full => bound(self.patch.is_none(), Part::PatchOfAFullImage)?,
+            ResourceKind::Delta => bound(self.patch.is_some(), Part::PatchThatADeltaMustHave)?,
             ResourceKind::Manifest => {}
         }
         if let Some(patch) = self.patch {
-            bound(patch.parameters.len() <= PARAMETERS_BYTES_MAX, "patch parameters")?;
+            bound(patch.parameters.len() <= PARAMETERS_BYTES_MAX, Part::PatchParameters)?;
         }
         match self.inline {
             Some(inline) => bound(
                 inline.len() as u64 == self.content_bytes && inline.len() <= INLINE_BYTES_MAX,
-                "inline content",
+                Part::InlineContent,
             ),
-            None => bound(!self.locations.is_empty(), "number of locations"),
+            None => bound(!self.locations.is_empty(), Part::NumberOfLocations),
         }
     }
 }
@@ -157,7 +158,7 @@ impl Resource<'_> {
 impl<'a> Element<'a> for Resource<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         let elements = reader.array()?;
-        bound((10..=12).contains(&elements), "number of elements in a resource")?;
+        bound((10..=12).contains(&elements), Part::NumberOfElementsInAResource)?;
         let mut resource = Self {
             component: reader.u32()?,
             kind: ResourceKind::read(reader)?,
@@ -168,7 +169,7 @@ impl<'a> Element<'a> for Resource<'a> {
             installed: reader.bytes_exact()?,
             installed_bytes: reader.uint()?,
             chain: Chain::read(reader)?,
-            locations: List::read(reader, LOCATIONS, "number of locations")?,
+            locations: List::read(reader, LOCATIONS, Part::NumberOfLocations)?,
             patch: None,
             inline: None,
         };
@@ -181,7 +182,7 @@ impl<'a> Element<'a> for Resource<'a> {
             resource.inline = Some(reader.bytes()?);
             left -= 1;
         }
-        bound(left == 0, "number of elements in a resource")?;
+        bound(left == 0, Part::NumberOfElementsInAResource)?;
         resource.check()?;
         Ok(resource)
     }
@@ -212,7 +213,7 @@ impl ResourceKind {
             1 => Ok(Self::Full),
             2 => Ok(Self::Delta),
             3 => Ok(Self::Manifest),
-            other => Err(MessageError::Kind(other)),
+            other => Err(MessageError::Kind(told(other))),
         }
     }
 }
@@ -220,7 +221,7 @@ impl ResourceKind {
 impl<'a> Chain<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         reader.array_of(3)?;
-        bound(reader.int()? == SHA_256, "digest algorithm of the chain")?;
+        bound(reader.int()? == SHA_256, Part::DigestAlgorithmOfTheChain)?;
         Ok(Self { block_bytes: reader.u16()?, root: reader.bytes_exact()? })
     }
 }

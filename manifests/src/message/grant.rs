@@ -6,10 +6,10 @@ use super::algorithm::{A128KW, A256KW, ECDH_ES_A128KW, ECDH_ES_A256KW, iv_bytes}
 use super::descriptor::{RESOURCES, once};
 use super::list::Element;
 use super::{
-    Digest, List, MessageError, Place, Skipped, bound, options, read_key, read_version, refuse, whole,
+    Digest, List, MessageError, Part, Place, Skipped, bound, options, read_key, read_version, refuse, whole,
     write_key,
 };
-use crate::cbor::{self, EncodeError, Reader};
+use crate::cbor::{self, EncodeError, Reader, told};
 
 /// Grant: for one identity, one manifest, one place; with a MAC under the down key, or signed by a distributor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -106,15 +106,15 @@ impl<'a> Grant<'a> {
             let elements = reader.array()?;
             read_version(reader)?;
             match reader.uint()? {
-                KIND => bound(elements == ELEMENTS, "number of elements in a grant")?,
-                other => return Err(MessageError::Kind(other)),
+                KIND => bound(elements == ELEMENTS, Part::NumberOfElementsInAGrant)?,
+                other => return Err(MessageError::Kind(told(other))),
             }
             Ok(Self {
                 place: Place::read(reader)?,
                 grant: reader.uint()?,
                 manifest: reader.bytes_exact()?,
                 selector: reader.bytes_exact()?,
-                resources: List::read(reader, RESOURCES, "number of resources")?,
+                resources: List::read(reader, RESOURCES, Part::NumberOfResources)?,
                 not_after: reader.uint()?,
                 confirm: Confirm::read(reader)?,
                 options: GrantOptions::read(reader)?,
@@ -141,8 +141,8 @@ impl<'a> Grant<'a> {
 
     fn check(&self) -> Result<(), MessageError> {
         let asks_too_late = self.options.ask_go == Some(true) && self.confirm == Confirm::Decrypted;
-        bound(!asks_too_late, "option 2 with confirm 1")?;
-        bound(once(&self.resources.iter().map(|resource| resource.component)), "component that comes twice")
+        bound(!asks_too_late, Part::Option2WithConfirm1)?;
+        bound(once(&self.resources.iter().map(|resource| resource.component)), Part::ComponentThatComesTwice)
     }
 }
 
@@ -164,13 +164,13 @@ impl GrantedResource<'_> {
             Some(bytes) => self.iv.len() == bytes,
             None => self.iv.len() <= IV_BYTES_MAX,
         };
-        bound(iv, "initialisation vector")?;
+        bound(iv, Part::InitialisationVector)?;
         let form = match self.key.algorithm {
             A128KW | A256KW => self.key.ephemeral.is_none(),
             ECDH_ES_A128KW | ECDH_ES_A256KW => self.key.ephemeral.is_some(),
             _ => true,
         };
-        bound(form && self.key.wrapped.len() <= WRAPPED_BYTES_MAX, "wrapped key")
+        bound(form && self.key.wrapped.len() <= WRAPPED_BYTES_MAX, Part::WrappedKey)
     }
 }
 
@@ -204,7 +204,7 @@ impl<'a> Element<'a> for GrantedResource<'a> {
 impl<'a> Wrapped<'a> {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         let elements = reader.array()?;
-        bound((2..=3).contains(&elements), "wrapped key")?;
+        bound((2..=3).contains(&elements), Part::WrappedKey)?;
         let algorithm = reader.int()?;
         let ephemeral = if elements == 3 { Some(read_key(reader)?) } else { None };
         Ok(Self { algorithm, ephemeral, wrapped: reader.bytes()? })
@@ -217,7 +217,7 @@ impl Confirm {
             1 => Ok(Self::Decrypted),
             2 => Ok(Self::Installed),
             3 => Ok(Self::Both),
-            _ => Err(MessageError::Bound("confirm")),
+            _ => Err(MessageError::Bound(Part::Confirm)),
         }
     }
 }

@@ -4,7 +4,7 @@ use core::fmt;
 
 use minicbor::encode::{Encoder, Error, Write};
 
-use super::{Digest, MessageError, bound};
+use super::{Digest, MessageError, Part, bound};
 use crate::cbor::{Reader, write_raw};
 
 /// What can stand in a [`List`].
@@ -81,14 +81,10 @@ impl<'a, T: Element<'a>> List<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`MessageError::Bound`] with `name` for another number; what the elements are refused for.
-    pub fn read(
-        reader: &mut Reader<'a>,
-        limits: (usize, usize),
-        name: &'static str,
-    ) -> Result<Self, MessageError> {
+    /// [`MessageError::Bound`] with `part` for another number; what the elements are refused for.
+    pub fn read(reader: &mut Reader<'a>, limits: (usize, usize), part: Part) -> Result<Self, MessageError> {
         let count = reader.array()?;
-        bound((limits.0..=limits.1).contains(&count), name)?;
+        bound((limits.0..=limits.1).contains(&count), part)?;
         let start = reader.position();
         for _ in 0..count {
             T::read(reader)?;
@@ -195,7 +191,7 @@ impl<'a> Element<'a> for &'a Digest {
 impl<'a> Element<'a> for &'a str {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         let text = reader.text()?;
-        bound((1..=LOCATION_BYTES_MAX).contains(&text.len()), "location")?;
+        bound((1..=LOCATION_BYTES_MAX).contains(&text.len()), Part::Location)?;
         Ok(text)
     }
 

@@ -12,6 +12,7 @@ pub mod descriptor;
 pub mod grant;
 pub mod list;
 pub mod options;
+mod part;
 pub mod peek;
 pub mod place;
 #[cfg(feature = "alloc")]
@@ -25,7 +26,7 @@ pub mod verdict;
 use minicbor::encode::{Encoder, Error, Write};
 use thiserror::Error;
 
-use crate::cbor::{self, CborError, Kind, Reader};
+use crate::cbor::{self, CborError, Kind, Reader, told};
 
 pub use answer::Answer;
 pub use bundle::{Bundle, Policy};
@@ -33,6 +34,7 @@ pub use descriptor::{Chain, Descriptor, Patch, Resource, ResourceKind};
 pub use grant::{Confirm, Grant, GrantOptions, GrantedResource, Wrapped};
 pub use list::List;
 pub use options::Skipped;
+pub use part::Part;
 pub use peek::Peek;
 pub use place::Place;
 pub use receipt::Receipt;
@@ -45,6 +47,8 @@ pub use verdict::{Detail, Later, Verdict, Window};
 pub type Digest = [u8; 32];
 
 /// Why bytes are not a message of this version, or a message must not be written.
+///
+/// Of four bytes, since it goes through many hands on a small device: a number past 65,535 is told as that.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum MessageError {
@@ -53,23 +57,23 @@ pub enum MessageError {
     Cbor(#[from] CborError),
     /// The sender speaks another version.
     #[error("version {0} is not known")]
-    Version(u64),
+    Version(u16),
     /// Another kind of message, or a kind that is not known.
     #[error("kind {0} is not expected")]
-    Kind(u64),
+    Kind(u16),
     /// An option that must be understood is not.
     #[error("option {0} is not known")]
-    UnknownOption(u64),
-    /// A value is outside what the structure allows; the text names it.
+    UnknownOption(u16),
+    /// A value is outside what the structure allows.
     #[error("{0} is out of its bounds")]
-    Bound(&'static str),
+    Bound(Part),
 }
 
 /// Reads the version, the first element of every message.
 pub(crate) fn read_version(reader: &mut Reader<'_>) -> Result<(), MessageError> {
     match reader.uint()? {
         VERSION => Ok(()),
-        other => Err(MessageError::Version(other)),
+        other => Err(MessageError::Version(told(other))),
     }
 }
 
@@ -90,7 +94,7 @@ pub(crate) fn read_key<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], MessageE
         return Err(CborError::Type.into());
     }
     let key = reader.item()?;
-    if key.len() > KEY_BYTES_MAX { Err(MessageError::Bound("key")) } else { Ok(key) }
+    if key.len() > KEY_BYTES_MAX { Err(MessageError::Bound(Part::Key)) } else { Ok(key) }
 }
 
 /// Writes a `COSE_Key` that is encoded already, if it would be read back.
@@ -106,9 +110,9 @@ pub(crate) fn refuse<E>(_: MessageError) -> Error<E> {
     Error::message("value breaks a bound of its structure")
 }
 
-/// `Ok` if `holds`, else the named bound is broken.
-pub(crate) const fn bound(holds: bool, name: &'static str) -> Result<(), MessageError> {
-    if holds { Ok(()) } else { Err(MessageError::Bound(name)) }
+/// `Ok` if `holds`, else the bound of `part` is broken.
+pub(crate) const fn bound(holds: bool, part: Part) -> Result<(), MessageError> {
+    if holds { Ok(()) } else { Err(MessageError::Bound(part)) }
 }
 
 /// Version of all messages here.

@@ -2,8 +2,8 @@
 
 use minicbor::encode::{Encoder, Error, Write};
 
-use super::{MessageError, bound};
-use crate::cbor::{KeyOrder, Reader, write_raw};
+use super::{MessageError, Part, bound};
+use crate::cbor::{KeyOrder, Reader, told, write_raw};
 
 /// Options with negative keys, which a reader may skip: kept as received, so that they are written back.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -45,7 +45,7 @@ pub(crate) fn read<'a>(
     mut known: impl FnMut(i64, &mut Reader<'a>) -> Result<bool, MessageError>,
 ) -> Result<Skipped<'a>, MessageError> {
     let count = reader.map()?;
-    bound(count <= OPTIONS_MAX, "number of options")?;
+    bound(count <= OPTIONS_MAX, Part::NumberOfOptions)?;
     let mut order = KeyOrder::default();
     let mut skipped = Skipped::default();
     let mut skipped_from = None;
@@ -56,7 +56,7 @@ pub(crate) fn read<'a>(
             continue;
         }
         if let Ok(key) = u64::try_from(key) {
-            return Err(MessageError::UnknownOption(key));
+            return Err(MessageError::UnknownOption(told(key)));
         }
         // The order of keys puts all negative ones after the positive ones, so they are one piece.
         skipped_from.get_or_insert(start);

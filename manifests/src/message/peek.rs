@@ -1,7 +1,7 @@
 //! What a message says about its key, before anything is verified.
 
 use super::{MessageError, Place, read_version, whole};
-use crate::cbor::{CborError, Kind, Reader};
+use crate::cbor::{CborError, Kind, Reader, told};
 
 /// What stands at the beginning of a message. **Not verified**: good for choosing the key and nothing else.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,7 +43,7 @@ pub fn attached_payload(message: &[u8]) -> Result<&[u8], MessageError> {
     whole(message, |reader| {
         match reader.tag()? {
             MAC0_TAG | SIGN1_TAG => {}
-            other => return Err(MessageError::Kind(other)),
+            other => return Err(MessageError::Kind(told(other))),
         }
         reader.array_of(4)?;
         reader.bytes()?;

@@ -2,7 +2,7 @@
 
 use minicbor::encode::{Encoder, Error, Write};
 
-use super::{MessageError, bound};
+use super::{MessageError, Part, bound};
 use crate::cbor::Reader;
 
 /// Place in a key chain: name of the identity, epoch of its seed, index in the chain.
@@ -29,7 +29,7 @@ impl<'a> Place<'a> {
     ///
     /// [`MessageError::Bound`] for a name that is empty or longer than [`NAME_BYTES_MAX`].
     pub const fn check(&self) -> Result<(), MessageError> {
-        bound(!self.id.is_empty() && self.id.len() <= NAME_BYTES_MAX, "name")
+        bound(!self.id.is_empty() && self.id.len() <= NAME_BYTES_MAX, Part::Name)
     }
 
     /// Reads the three elements.

@@ -2,7 +2,7 @@
 
 use minicbor::encode::{Encode, Encoder, Error, Write};
 
-use super::{Digest, MessageError, Place, bound, read_version, refuse, whole};
+use super::{Digest, MessageError, Part, Place, bound, read_version, refuse, whole};
 use crate::cbor::{self, EncodeError, Reader};
 
 /// Report: an authenticated `SUIT_Report` and what binds it to its grant.
@@ -67,7 +67,7 @@ impl<'a> Report<'a> {
                 random: reader.bytes_exact()?,
                 report: reader.bytes()?,
             };
-            bound(report.report.len() <= REPORT_BYTES_MAX, "report")?;
+            bound(report.report.len() <= REPORT_BYTES_MAX, Part::Report)?;
             Ok(report)
         })
     }
@@ -95,7 +95,7 @@ impl<'a> Report<'a> {
 
 impl<C> Encode<C> for Report<'_> {
     fn encode<W: Write>(&self, encoder: &mut Encoder<W>, context: &mut C) -> Result<(), Error<W::Error>> {
-        bound(self.report.len() <= REPORT_BYTES_MAX, "report").map_err(refuse)?;
+        bound(self.report.len() <= REPORT_BYTES_MAX, Part::Report).map_err(refuse)?;
         Head(self).encode(encoder, context)?;
         encoder.bytes(self.report)?.ok()
     }
@@ -117,7 +117,7 @@ impl Moment {
             1 => Ok(Self::Decrypted),
             2 => Ok(Self::Installed),
             3 => Ok(Self::Failed),
-            _ => Err(MessageError::Bound("moment")),
+            _ => Err(MessageError::Bound(Part::Moment)),
         }
     }
 }

@@ -4,7 +4,7 @@ use minicbor::encode::{Encode, Encoder, Error, Write};
 
 use super::selector::VOLATILE;
 use super::{
-    Digest, List, MessageError, Place, ScopeAnswers, Selector, Skipped, bound, options, read_key,
+    Digest, List, MessageError, Part, Place, ScopeAnswers, Selector, Skipped, bound, options, read_key,
     read_version, whole, write_key,
 };
 use crate::cbor::{self, EncodeError, Reader};
@@ -67,7 +67,7 @@ impl<'a> UpdateRequest<'a> {
     ///
     /// [`MessageError`] with what is wrong about it.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        bound(bytes.len() <= REQUEST_BYTES_MAX, "request")?;
+        bound(bytes.len() <= REQUEST_BYTES_MAX, Part::Request)?;
         let request = whole(bytes, |reader| {
             reader.array_of(10)?;
             read_version(reader)?;
@@ -77,7 +77,7 @@ impl<'a> UpdateRequest<'a> {
                 fork: reader.bytes_exact()?,
                 nonce: reader.bytes_exact()?,
                 selector: Selector::decode(reader.bytes()?)?,
-                volatile: List::read(reader, VOLATILE_SCOPES, "number of volatile scopes")?,
+                volatile: List::read(reader, VOLATILE_SCOPES, Part::NumberOfVolatileScopes)?,
                 options: RequestOptions::read(reader)?,
             })
         })?;
@@ -106,9 +106,9 @@ impl<'a> UpdateRequest<'a> {
     fn check(&self) -> Result<(), MessageError> {
         for (at, scope) in self.volatile.iter().enumerate() {
             let twice = self.volatile.iter().take(at).any(|earlier| earlier.component == scope.component);
-            bound(!twice, "volatile scope that comes twice")?;
+            bound(!twice, Part::VolatileScopeThatComesTwice)?;
             let stable = scope.answers.iter().any(|(id, _)| !VOLATILE.contains(&id));
-            bound(!stable, "stable answer outside of the selector")?;
+            bound(!stable, Part::StableAnswerOutsideOfTheSelector)?;
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ impl<'a> RequestOptions<'a> {
                     reader.array_of(2)?;
                     options.resume = Some((reader.bytes_exact()?, reader.u32()?));
                 }
-                3 => options.held = Some(List::read(reader, HELD, "number of held contents")?),
+                3 => options.held = Some(List::read(reader, HELD, Part::NumberOfHeldContents)?),
                 4 => options.wrap_to = Some(read_key(reader)?),
                 5 => options.go = Some(reader.uint()?),
                 6 => options.share = Some(read_key(reader)?),
@@ -156,7 +156,7 @@ impl<'a> RequestOptions<'a> {
     fn write<W: Write>(&self, encoder: &mut Encoder<W>) -> Result<(), Error<W::Error>> {
         encoder.map(self.len() as u64)?;
         if let Some(echo) = self.echo {
-            bound(echo.len() <= ECHO_BYTES_MAX, "echo").map_err(super::refuse)?;
+            bound(echo.len() <= ECHO_BYTES_MAX, Part::Echo).map_err(super::refuse)?;
             encoder.u8(1)?.bytes(echo)?;
         }
         if let Some((root, frame)) = self.resume {
@@ -202,7 +202,7 @@ impl<'a> RequestOptions<'a> {
 
 pub(super) fn read_echo<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], MessageError> {
     let echo = reader.bytes()?;
-    bound(echo.len() <= ECHO_BYTES_MAX, "echo")?;
+    bound(echo.len() <= ECHO_BYTES_MAX, Part::Echo)?;
     Ok(echo)
 }
 

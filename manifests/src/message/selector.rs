@@ -6,7 +6,7 @@ use minicbor::encode::{Encode, Encoder, Error, Write};
 use sha2::{Digest as _, Sha256};
 
 use super::list::Element;
-use super::{Digest, List, MessageError, bound, whole};
+use super::{Digest, List, MessageError, Part, bound, whole};
 use crate::cbor::{self, EncodeError, KeyOrder, Reader, key_order, write_raw};
 
 /// Stable answers of a device; equal selectors get equal descriptors.
@@ -55,11 +55,11 @@ impl<'a> Selector<'a> {
     ///
     /// [`MessageError`], also for an answer that is volatile and for a scope that comes twice.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        bound(bytes.len() <= SELECTOR_BYTES_MAX, "selector")?;
+        bound(bytes.len() <= SELECTOR_BYTES_MAX, Part::Selector)?;
         let selector = whole(bytes, |reader| {
             reader.array_of(2)?;
             let manifest = reader.bytes_exact()?;
-            let scopes = List::read(reader, (1, SCOPES_MAX), "number of scopes")?;
+            let scopes = List::read(reader, (1, SCOPES_MAX), Part::NumberOfScopes)?;
             Ok(Self { manifest, scopes })
         })?;
         selector.check()?;
@@ -93,8 +93,8 @@ impl<'a> StableAnswers<'a> {
     ///
     /// [`MessageError`], also for an answer that is volatile and for a scope that comes twice.
     pub fn decode(bytes: &'a [u8]) -> Result<Self, MessageError> {
-        bound(bytes.len() <= SELECTOR_BYTES_MAX, "stable answers")?;
-        let scopes = whole(bytes, |reader| List::read(reader, (0, SCOPES_MAX), "number of scopes"))?;
+        bound(bytes.len() <= SELECTOR_BYTES_MAX, Part::StableAnswers)?;
+        let scopes = whole(bytes, |reader| List::read(reader, (0, SCOPES_MAX), Part::NumberOfScopes))?;
         check_stable(&scopes)?;
         Ok(Self { scopes })
     }
@@ -116,9 +116,9 @@ impl<C> Encode<C> for StableAnswers<'_> {
 fn check_stable(scopes: &List<'_, ScopeAnswers<'_>>) -> Result<(), MessageError> {
     for (at, scope) in scopes.iter().enumerate() {
         let twice = scopes.iter().take(at).any(|earlier| earlier.component == scope.component);
-        bound(!twice, "scope that comes twice")?;
+        bound(!twice, Part::ScopeThatComesTwice)?;
         let volatile = scope.answers.iter().any(|(id, _)| VOLATILE.contains(&id));
-        bound(!volatile, "volatile answer in the selector")?;
+        bound(!volatile, Part::VolatileAnswerInTheSelector)?;
     }
     Ok(())
 }
@@ -156,10 +156,10 @@ impl<'a> Answers<'a> {
     /// [`MessageError::Cbor`] for a value that is not one deterministic item, [`MessageError::Bound`] for an id that
     /// comes twice or for more than [`ANSWERS_MAX`] answers.
     pub fn new(values: &'a [(i64, &'a [u8])]) -> Result<Self, MessageError> {
-        bound(values.len() <= ANSWERS_MAX, "number of answers")?;
+        bound(values.len() <= ANSWERS_MAX, Part::NumberOfAnswers)?;
         for (at, (id, value)) in values.iter().enumerate() {
             cbor::check_item(value)?;
-            bound(values.iter().take(at).all(|(earlier, _)| earlier != id), "answer that comes twice")?;
+            bound(values.iter().take(at).all(|(earlier, _)| earlier != id), Part::AnswerThatComesTwice)?;
         }
         Ok(Self(Source::Values(values)))
     }
@@ -193,7 +193,7 @@ impl<'a> Answers<'a> {
 
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         let count = reader.map()?;
-        bound(count <= ANSWERS_MAX, "number of answers")?;
+        bound(count <= ANSWERS_MAX, Part::NumberOfAnswers)?;
         let start = reader.position();
         let mut order = KeyOrder::default();
         for _ in 0..count {

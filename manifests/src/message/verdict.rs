@@ -4,8 +4,8 @@ use minicbor::encode::{Encode, Encoder, Error, Write};
 
 use super::list::Element;
 use super::request::{ECHO_BYTES_MAX, read_echo};
-use super::{List, MessageError, Place, bound, read_version, refuse, whole};
-use crate::cbor::{CborError, Reader};
+use super::{List, MessageError, Part, Place, bound, read_version, refuse, whole};
+use crate::cbor::{CborError, Reader, told};
 
 /// Verdict: bound to the nonce of the request, with a MAC under the down key of the request's place (`Forward`: of the new
 /// place).
@@ -88,9 +88,9 @@ impl<'a> Verdict<'a> {
             read_version(reader)?;
             let kind = reader.uint()?;
             if !(1..=8).contains(&kind) {
-                return Err(MessageError::Kind(kind));
+                return Err(MessageError::Kind(told(kind)));
             }
-            bound(elements == ELEMENTS, "number of elements in a verdict")?;
+            bound(elements == ELEMENTS, Part::NumberOfElementsInAVerdict)?;
             Ok(Self {
                 place: Place::read(reader)?,
                 nonce: reader.bytes_exact()?,
@@ -134,10 +134,10 @@ impl<'a> Detail<'a> {
             3 => {
                 reader.array_of(2)?;
                 let (reason, text) = (reader.int()?, reader.text()?);
-                bound(text.len() <= TEXT_BYTES_MAX, "text of a reason")?;
+                bound(text.len() <= TEXT_BYTES_MAX, Part::TextOfAReason)?;
                 Self::Refused { reason, text }
             }
-            4 => Self::Elsewhere(List::read(reader, ELSEWHERE, "number of distributors")?),
+            4 => Self::Elsewhere(List::read(reader, ELSEWHERE, Part::NumberOfDistributors)?),
             5 => Self::Prove(read_echo(reader)?),
             6 => Self::Go(reader.uint()?),
             7 => Self::Stop(reader.uint()?),
@@ -145,7 +145,7 @@ impl<'a> Detail<'a> {
                 reader.array_of(2)?;
                 Self::Forward { fork: reader.bytes_exact()?, grant: reader.uint()? }
             }
-            other => return Err(MessageError::Kind(other)),
+            other => return Err(MessageError::Kind(told(other))),
         })
     }
 
@@ -154,12 +154,12 @@ impl<'a> Detail<'a> {
             Self::Nothing => encoder.null()?,
             Self::Later(later) => return later.write(encoder),
             Self::Refused { reason, text } => {
-                bound(text.len() <= TEXT_BYTES_MAX, "text of a reason").map_err(refuse)?;
+                bound(text.len() <= TEXT_BYTES_MAX, Part::TextOfAReason).map_err(refuse)?;
                 encoder.array(2)?.i64(reason)?.str(text)?
             }
             Self::Elsewhere(others) => return others.write(encoder, ELSEWHERE),
             Self::Prove(echo) => {
-                bound(echo.len() <= ECHO_BYTES_MAX, "echo").map_err(refuse)?;
+                bound(echo.len() <= ECHO_BYTES_MAX, Part::Echo).map_err(refuse)?;
                 encoder.bytes(echo)?
             }
             Self::Go(grant) | Self::Stop(grant) => encoder.u64(grant)?,
@@ -175,7 +175,7 @@ impl<'a> Later<'a> {
         Ok(Self {
             delay_s: reader.uint()?,
             not_before: if reader.nil()? { None } else { Some(reader.uint()?) },
-            windows: List::read(reader, WINDOWS, "number of windows")?,
+            windows: List::read(reader, WINDOWS, Part::NumberOfWindows)?,
             jitter_s: reader.uint()?,
         })
     }
@@ -205,7 +205,7 @@ impl Window {
     }
 
     fn check(self) -> Result<(), MessageError> {
-        bound(self.start_s < 86_400 && self.duration_s <= 7 * 86_400 && self.weekdays <= 0x7f, "window")
+        bound(self.start_s < 86_400 && self.duration_s <= 7 * 86_400 && self.weekdays <= 0x7f, Part::Window)
     }
 }
 
@@ -213,7 +213,7 @@ impl<'a> Element<'a> for Window {
     fn read(reader: &mut Reader<'a>) -> Result<Self, MessageError> {
         reader.array_of(3)?;
         let (start_s, duration_s) = (reader.u32()?, reader.u32()?);
-        let weekdays = u8::try_from(reader.uint()?).map_err(|_| MessageError::Bound("window"))?;
+        let weekdays = u8::try_from(reader.uint()?).map_err(|_| MessageError::Bound(Part::Window))?;
         let window = Self { start_s, duration_s, weekdays };
         window.check()?;
         Ok(window)

@@ -2,7 +2,7 @@
 //!
 //! Link-time optimisation puts a function into the one that calls it, and its bytes count there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::program;
@@ -40,18 +40,23 @@ impl Sizes {
                 _ => {}
             }
         }
+        let mut counted = BTreeSet::new();
         for line in run("arm-none-eabi-nm", &["-S", "-C"], elf).lines() {
-            sizes.count(line);
+            sizes.count(line, &mut counted);
         }
         sizes
     }
 
-    /// Counts a line: address, bytes, kind, name.
-    fn count(&mut self, line: &str) {
+    /// Counts a line: address, bytes, kind, name. The linker gives functions that are the same one place: it counts once,
+    /// for the first of its names.
+    fn count(&mut self, line: &str, counted: &mut BTreeSet<String>) {
         let mut words = line.splitn(4, ' ');
-        let (_, bytes, kind, name) = (words.next(), words.next(), words.next(), words.next());
-        let (Some(bytes), Some(kind), Some(name)) = (bytes, kind, name) else { return };
+        let (place, bytes, kind, name) = (words.next(), words.next(), words.next(), words.next());
+        let (Some(place), Some(bytes), Some(kind), Some(name)) = (place, bytes, kind, name) else { return };
         let Ok(bytes) = u64::from_str_radix(bytes, 16) else { return };
+        if !counted.insert(place.to_owned()) {
+            return;
+        }
         match kind {
             "t" | "T" | "r" | "R" => *self.parts.entry(part(name)).or_default() += bytes,
             "b" | "B" if name.ends_with("::HEAP") => self.heap += bytes,
@@ -125,11 +130,17 @@ mod tests {
 
     #[test]
     fn lines_of_functions_and_of_the_heap_are_counted() {
-        let mut sizes = Sizes::default();
-        sizes.count("0001c35c 00000010 t bellwether_coap::endpoint::send");
-        sizes.count("0001c36c 00000001 R smoltcp::TABLE");
-        sizes.count("20000000 0000c020 b bellwether_firmware::HEAP");
-        sizes.count("00010040 T reset");
+        let (mut sizes, mut counted) = (Sizes::default(), BTreeSet::new());
+        for line in [
+            "0001c35c 00000010 t bellwether_coap::endpoint::send",
+            "0001c35c 00000010 t bellwether_keys::mac::the_same_bytes",
+            "0001c36c 00000001 R smoltcp::TABLE",
+            "20000000 B __bss_start",
+            "20000000 0000c020 b bellwether_firmware::HEAP",
+            "00010040 T reset",
+        ] {
+            sizes.count(line, &mut counted);
+        }
         assert_eq!(
             (sizes.parts["  CoAP"], sizes.parts["  network, board, shell"], sizes.heap),
             (16, 1, 0xc020)
