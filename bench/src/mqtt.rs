@@ -13,7 +13,7 @@ use std::time::Duration;
 use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::device::Endpoint;
-use bellwether_server::config::{MqttBroker, MqttVersion, Password};
+use bellwether_server::config::{Carrier, MqttBroker, MqttVersion, Password};
 use bellwether_server::core::Core;
 use bellwether_server::ingress::mqtt::{self, Broker};
 use bellwether_server::view;
@@ -76,6 +76,8 @@ async fn through_mosquitto(effort: Effort, folder: &Path) -> Result<Taken, Failu
         user: None,
         password: Password::default(),
         version: MqttVersion::V5,
+        carrier: Carrier::Tcp,
+        tls: None,
     };
     let broker = Broker::new(at);
     let commands = tokio::spawn(mqtt::run(Arc::clone(&fleet.core), Arc::clone(&broker)));

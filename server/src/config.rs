@@ -18,7 +18,7 @@ use file::File;
 
 pub use file::{Position, keys};
 pub use key::Key;
-pub use mqtt::{Mqtt, MqttBroker, MqttVersion, Password};
+pub use mqtt::{Carrier, Mqtt, MqttBroker, MqttVersion, Password, Tls, TlsError, TlsIdentity};
 pub use number::{NUMBERS, Number};
 pub use store::{StoreAt, StoreUrl};
 
@@ -195,6 +195,9 @@ impl Config {
             listen: file.mqtt_listen,
             version: file.mqtt_version,
             password_file: file.mqtt_password_file,
+            ca_file: file.mqtt_ca_file,
+            cert_file: file.mqtt_cert_file,
+            key_file: file.mqtt_key_file,
         };
         let config = Self {
             data: flags.data.or(file.data).unwrap_or_else(|| PathBuf::from(DATA)),

@@ -193,7 +193,7 @@ fn log(filter: &str, json: bool) {
         // What the broker's library says of each connection is for its own developers. The data base's shows the lines of
         // ~/.pgpass that it can't read.
         .with_env_filter(EnvFilter::new(format!(
-            "rumqttd=off,rumqttc=error,sqlx_postgres::options=off,{filter}"
+            "rumqttd=off,rumqttc=error,tungstenite=error,async_tungstenite=error,sqlx_postgres::options=off,{filter}"
         )))
         .with_ansi(std::io::stderr().is_terminal())
         // Told on the same stream, that a line can't be written would end the task that says it.

@@ -71,7 +71,7 @@ mod embedded {
     use serde::{Deserialize, Serialize};
     use zeroize::{Zeroize, Zeroizing};
 
-    use crate::config::{MqttBroker, MqttVersion, Password};
+    use crate::config::{Carrier, MqttBroker, MqttVersion, Password};
     use crate::core::StartError;
     use crate::secret_file;
     use crate::vault::VaultError;
@@ -109,7 +109,8 @@ mod embedded {
         secret_file::write(&path, &text)?;
         tracing::info!(mqtt = %broker.address(), login = %path.display(), "the embedded broker listens");
         let password = Password::new(password.to_string());
-        Ok((broker, MqttBroker { host, port, user: Some(user), password, version: MqttVersion::V5 }))
+        let (version, carrier, tls) = (MqttVersion::V5, Carrier::Tcp, None);
+        Ok((broker, MqttBroker { host, port, user: Some(user), password, version, carrier, tls }))
     }
 
     /// The usual port is a wish, an address that was asked for is not.

@@ -13,6 +13,7 @@
 
 pub mod agent;
 pub mod board;
+pub mod certificates;
 pub mod chance;
 pub mod cli;
 pub mod fleet;

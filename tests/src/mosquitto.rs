@@ -16,6 +16,8 @@ pub struct Mosquitto {
     folder: PathBuf,
     port: u16,
     program: Option<Program>,
+    /// What stands in its configuration beside the shipped lines.
+    further: String,
 }
 
 impl Mosquitto {
@@ -25,13 +27,22 @@ impl Mosquitto {
     ///
     /// Where it does not come up.
     pub fn start(folder: &Path) -> Self {
+        Self::start_with(folder, String::new())
+    }
+
+    /// Starts it with further lines of configuration.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not come up.
+    pub fn start_with(folder: &Path, further: String) -> Self {
         let folder = folder.join("mosquitto");
         fs::create_dir(&folder).expect("a folder");
         fs::write(folder.join("bellwether.acl"), ACL).expect("written");
         for (position, user) in USERS.iter().enumerate() {
             add_user(&folder, user, position == 0);
         }
-        let mut mosquitto = Self { folder, port: 0, program: None };
+        let mut mosquitto = Self { folder, port: 0, program: None, further };
         mosquitto.start_again();
         mosquitto
     }
@@ -78,6 +89,25 @@ impl Mosquitto {
         program.wait_end(wait::LONG);
     }
 
+    /// Stops it in the middle of what it does: it takes no more in and gives nothing out. Gone on with by
+    /// [`Self::go_on`].
+    ///
+    /// # Panics
+    ///
+    /// Where it is off.
+    pub fn freeze(&self) {
+        self.program.as_ref().expect("a broker that is on").signal("STOP");
+    }
+
+    /// Lets it go on after [`Self::freeze`].
+    ///
+    /// # Panics
+    ///
+    /// Where it is off.
+    pub fn go_on(&self) {
+        self.program.as_ref().expect("a broker that is on").signal("CONT");
+    }
+
     /// How a user gets in.
     pub fn login(&self, user: &str) -> Login {
         let (user, password) = (Some(user.to_owned()), password(user));
@@ -90,11 +120,19 @@ impl Mosquitto {
     ///
     /// Where the file can't be written.
     pub fn flags(&self, version: &str) -> Vec<String> {
+        self.flags_of(&format!("mqtt://server@127.0.0.1:{}", self.port), version)
+    }
+
+    /// The same for a URL of another of its listeners.
+    ///
+    /// # Panics
+    ///
+    /// Where the file can't be written.
+    pub fn flags_of(&self, url: &str, version: &str) -> Vec<String> {
         let file = self.folder.join("server.password");
         fs::write(&file, password("server")).expect("written");
-        let url = format!("mqtt://server@127.0.0.1:{}", self.port);
         let file = file.display().to_string();
-        ["--mqtt", &url, "--mqtt-password-file", &file, "--mqtt-version", version].map(str::to_owned).to_vec()
+        ["--mqtt", url, "--mqtt-password-file", &file, "--mqtt-version", version].map(str::to_owned).to_vec()
     }
 
     /// What it said.
@@ -133,7 +171,7 @@ impl Mosquitto {
             .replace("/etc/mosquitto", &folder)
             .replace("/var/lib/mosquitto", &folder);
         assert!(shipped.contains(&folder) && !shipped.contains("1883 "), "{shipped}");
-        format!("{shipped}\nuser root\n")
+        format!("{shipped}\nuser root\n{}", self.further)
     }
 }
 
@@ -150,7 +188,12 @@ fn password(user: &str) -> String {
     format!("the password of {user}")
 }
 
-fn free_port() -> u16 {
+/// A port that is free now.
+///
+/// # Panics
+///
+/// Where there is none.
+pub fn free_port() -> u16 {
     let probe = TcpListener::bind("127.0.0.1:0").expect("a port");
     probe.local_addr().expect("its address").port()
 }

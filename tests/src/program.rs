@@ -88,8 +88,17 @@ impl Program {
     ///
     /// Where `kill` can't be run.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends it a signal by its name, such as `STOP`.
+    ///
+    /// # Panics
+    ///
+    /// Where `kill` can't be run.
+    pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        let sent = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("kill runs");
         assert!(sent.success(), "process {id} is gone");
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use percent_encoding::percent_decode_str;
@@ -10,6 +10,10 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::ConfigError;
+
+mod tls;
+
+pub use tls::{Tls, TlsError, TlsIdentity};
 
 /// The broker that fleet managers speak through.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -52,6 +56,23 @@ pub struct MqttBroker {
     pub password: Password,
     /// What it speaks.
     pub version: MqttVersion,
+    /// What carries it.
+    pub carrier: Carrier,
+    /// What its connections are protected by; `None`: by nothing.
+    pub tls: Option<Tls>,
+}
+
+/// What carries MQTT.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Carrier {
+    /// TCP.
+    #[default]
+    Tcp,
+    /// Web sockets, for brokers behind a proxy of HTTP.
+    WebSocket {
+        /// The path there, such as `/mqtt`.
+        path: String,
+    },
 }
 
 /// A password: does not print, and is wiped when it is dropped.
@@ -81,7 +102,13 @@ impl fmt::Debug for Password {
 impl fmt::Display for MqttBroker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        write!(f, "mqtt://{host}:{}", self.port)
+        let (scheme, path) = match (&self.carrier, &self.tls) {
+            (Carrier::Tcp, None) => ("mqtt", ""),
+            (Carrier::Tcp, Some(_)) => ("mqtts", ""),
+            (Carrier::WebSocket { path }, None) => ("ws", path.as_str()),
+            (Carrier::WebSocket { path }, Some(_)) => ("wss", path.as_str()),
+        };
+        write!(f, "{scheme}://{host}:{}{path}", self.port)
     }
 }
 
@@ -96,12 +123,12 @@ impl MqttBroker {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "The broker")]
 pub(super) struct MqttFlags {
-    /// The broker: `embedded`, `off`, or a URL `mqtt://USER@HOST:PORT` of your own [default: embedded]
+    /// The broker: `embedded`, `off`, or a URL of your own, such as `mqtts://USER@HOST:PORT` [default: embedded]
     ///
     /// The embedded broker is for one machine: it listens on loopback, has one generated login (DATA/mqtt.json) and no
     /// access lists, so whoever can log in may command; it keeps retained messages and sessions in memory only. For
-    /// roles and for other machines run your own, such as mosquitto (see docs/mosquitto). There is no TLS: let a broker
-    /// on this machine, or a tunnel, do that.
+    /// roles and for other machines run your own, such as mosquitto (see docs/mosquitto): mqtt:// (port 1883), mqtts://
+    /// (8883, TLS), ws://HOST:PORT/PATH (80) or wss:// (443, TLS).
     #[arg(long, env = "BELLWETHER_MQTT", value_name = "URL")]
     mqtt: Option<String>,
     /// Address of the embedded broker, on loopback; port 0 takes a free one [default: 127.0.0.1:1883]
@@ -116,6 +143,15 @@ pub(super) struct MqttFlags {
     /// The password itself: for the environment, since command lines can be read by others
     #[arg(long, env = "BELLWETHER_MQTT_PASSWORD", hide = true, hide_env_values = true)]
     mqtt_password: Option<String>,
+    /// Certificates (PEM) of the authorities that the broker's must come from [default: those of this machine]
+    #[arg(long, env = "BELLWETHER_MQTT_CA_FILE", value_name = "FILE")]
+    mqtt_ca_file: Option<PathBuf>,
+    /// Certificate (PEM) that the server shows the broker, with those between it and its authority
+    #[arg(long, env = "BELLWETHER_MQTT_CERT_FILE", value_name = "FILE")]
+    mqtt_cert_file: Option<PathBuf>,
+    /// Its key (PEM, without a password), mode 600
+    #[arg(long, env = "BELLWETHER_MQTT_KEY_FILE", value_name = "FILE")]
+    mqtt_key_file: Option<PathBuf>,
 }
 
 /// The same keys in the file.
@@ -125,6 +161,9 @@ pub(super) struct Keys {
     pub(super) listen: Option<SocketAddr>,
     pub(super) version: Option<MqttVersion>,
     pub(super) password_file: Option<PathBuf>,
+    pub(super) ca_file: Option<PathBuf>,
+    pub(super) cert_file: Option<PathBuf>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 /// Resolves flags, environment and file.
@@ -148,50 +187,112 @@ pub(super) fn resolve(flags: MqttFlags, file: Keys) -> Result<Mqtt, ConfigError>
         Some(_) => {}
     }
     let mut broker = parse(chosen.as_deref().unwrap_or_default(), version)?;
-    let password_file = flags.mqtt_password_file.or(file.password_file);
-    if let Some(path) = password_file {
-        let text =
-            std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path, source })?;
-        broker.password = Password::new(text.trim_end().to_owned());
+    if let Some(path) = flags.mqtt_password_file.or(file.password_file) {
+        broker.password = password_in(&path)?;
     } else if let Some(password) = flags.mqtt_password {
         broker.password = Password::new(password);
     }
+    let files = TlsKeys {
+        ca: flags.mqtt_ca_file.or(file.ca_file),
+        certificate: flags.mqtt_cert_file.or(file.cert_file),
+        key: flags.mqtt_key_file.or(file.key_file),
+    };
+    protect(&mut broker, files)?;
     Ok(Mqtt::Broker(broker))
 }
 
-/// Reads `mqtt://user:password@host:port`. What is wrong is said without the URL: there may be a password in it.
+fn password_in(path: &Path) -> Result<Password, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        refused("mqtt_password_file", &format!("{} can't be read ({cause})", path.display()))
+    })?;
+    let text = Zeroizing::new(text);
+    Ok(Password::new(text.trim_end().to_owned()))
+}
+
+struct TlsKeys {
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+/// Takes the files of TLS where the URL wants it, and tries them, so that a wrong one is told at the start.
+fn protect(broker: &mut MqttBroker, files: TlsKeys) -> Result<(), ConfigError> {
+    let TlsKeys { ca, certificate, key } = files;
+    let Some(tls) = &mut broker.tls else {
+        let given = [("mqtt_ca_file", &ca), ("mqtt_cert_file", &certificate), ("mqtt_key_file", &key)];
+        let needless = given.into_iter().find(|(_, file)| file.is_some());
+        return needless.map_or(Ok(()), |(key, _)| Err(refused(key, WITHOUT_TLS)));
+    };
+    tls.authorities = ca;
+    tls.identity = match (certificate, key) {
+        (None, None) => None,
+        (Some(certificate), Some(key)) => Some(TlsIdentity { certificate, key }),
+        (Some(_), None) => return Err(refused("mqtt_key_file", "mqtt_cert_file needs its key")),
+        (None, Some(_)) => return Err(refused("mqtt_cert_file", "mqtt_key_file needs its certificate")),
+    };
+    tls.client().map(drop).map_err(|cause| refused("mqtt", &format!("TLS with the broker: {cause}")))
+}
+
+/// Reads `SCHEME://user:password@host:port`. What is wrong is said without the URL: there may be a password in it.
 fn parse(url: &str, version: MqttVersion) -> Result<MqttBroker, ConfigError> {
-    let rest = url.strip_prefix("mqtt://").ok_or_else(|| refused("mqtt", WRONG_SCHEME))?;
-    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let (scheme, rest) = url.split_once("://").ok_or_else(|| refused("mqtt", WRONG_SCHEME))?;
+    let scheme =
+        SCHEMES.iter().find(|known| known.name == scheme).ok_or_else(|| refused("mqtt", WRONG_SCHEME))?;
+    // The last one: a password may have them, and hosts and paths have none.
     let (login, place) = match rest.rsplit_once('@') {
         Some((login, place)) => (Some(login), place),
         None => (None, rest),
     };
-    if place.contains(['/', '?', '#']) {
-        return Err(refused("mqtt", "the URL ends with the port: no path, no query"));
+    let (place, path) = place.find('/').map_or((place, "/"), |at| place.split_at(at));
+    if place.contains(['?', '#']) || path.contains(['?', '#']) || !(scheme.is_web || path == "/") {
+        return Err(refused("mqtt", AFTER_THE_PORT));
     }
+    let (host, port) = host_and_port(place, scheme.port)?;
+    let (user, password) = login.map_or((None, ""), |login| {
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        (Some(user), password)
+    });
+    let web_socket = Carrier::WebSocket { path: path.to_owned() };
+    Ok(MqttBroker {
+        host,
+        port,
+        user: user.map(decoded).transpose()?,
+        password: Password::new(decoded(password)?),
+        version,
+        carrier: if scheme.is_web { web_socket } else { Carrier::Tcp },
+        tls: scheme.is_protected.then(Tls::default),
+    })
+}
+
+fn host_and_port(place: &str, usual: u16) -> Result<(String, u16), ConfigError> {
     let (host, port) = match place.rsplit_once(':') {
         Some((host, port)) if !port.contains(']') => {
             (host, port.parse().map_err(|_| refused("mqtt", "the port is no number up to 65535"))?)
         }
-        _ => (place, MQTT_PORT),
+        _ => (place, usual),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() {
         return Err(refused("mqtt", "the URL names no host"));
     }
-    let (user, password) = login.map_or((None, ""), |login| {
-        let (user, password) = login.split_once(':').unwrap_or((login, ""));
-        (Some(user), password)
-    });
-    Ok(MqttBroker {
-        host: host.to_owned(),
-        port,
-        user: user.map(decoded).transpose()?,
-        password: Password::new(decoded(password)?),
-        version,
-    })
+    Ok((host.to_owned(), port))
 }
+
+/// A way to a broker, as its URL begins.
+struct Scheme {
+    name: &'static str,
+    /// IANA's.
+    port: u16,
+    is_web: bool,
+    is_protected: bool,
+}
+
+const SCHEMES: [Scheme; 4] = [
+    Scheme { name: "mqtt", port: 1883, is_web: false, is_protected: false },
+    Scheme { name: "mqtts", port: 8883, is_web: false, is_protected: true },
+    Scheme { name: "ws", port: 80, is_web: true, is_protected: false },
+    Scheme { name: "wss", port: 443, is_web: true, is_protected: true },
+];
 
 fn decoded(text: &str) -> Result<String, ConfigError> {
     let decoded = percent_decode_str(text).decode_utf8();
@@ -202,17 +303,18 @@ fn refused(key: &'static str, text: &str) -> ConfigError {
     ConfigError::Bounds { key, text: text.to_owned() }
 }
 
-const WRONG_SCHEME: &str = "must be `embedded`, `off`, or begin with mqtt:// (there is no TLS here: let a broker on \
-                            this machine, or a tunnel, do that)";
+const WRONG_SCHEME: &str =
+    "must be `embedded`, `off`, or begin with mqtt://, mqtts:// (TLS), ws:// or wss:// (TLS)";
+
+const AFTER_THE_PORT: &str = "the URL ends with the port, with ws:// and wss:// with a path: no query (a / or # of a password is %2F or %23)";
+
+const WITHOUT_TLS: &str = "is for a broker with TLS: its URL begins with mqtts:// or wss://";
 
 const NOT_LOOPBACK: &str = "the embedded broker has no access lists and no TLS, so it listens on loopback alone; for \
                             other machines run your own and name it with --mqtt";
 
 const EMBEDDED_SPEAKS_5: &str = "the server speaks MQTT 5 with the embedded broker, which takes clients of 3.1.1 beside \
                                  it; the version is for a broker of your own";
-
-/// IANA's.
-const MQTT_PORT: u16 = 1883;
 
 #[cfg(test)]
 mod tests {
@@ -238,7 +340,7 @@ mod tests {
     fn password_is_neither_printed_nor_repeated_in_a_refusal() {
         let good = broker("mqtt://me:secret@host").expect("valid");
         assert!(!format!("{good:?} {good}").contains("secret"));
-        for bad in ["mqtt://me:secret@host:port", "mqtts://me:secret@host", "mqtt://me:secret@host/x?y=1"] {
+        for bad in ["mqtt://me:secret@host:port", "http://me:secret@host", "mqtt://me:secret@host/x?y=1"] {
             let error = broker(bad).expect_err("refused");
             assert!(!format!("{error} {error:?}").contains("secret"), "{error}");
         }
@@ -256,6 +358,43 @@ mod tests {
         };
         let Ok(Mqtt::Broker(broker)) = resolve(flags, Keys::default()) else { panic!("no broker") };
         assert_eq!(broker.password.reveal(), "from file");
+    }
+
+    #[test]
+    fn schemes_say_what_carries_and_protects() {
+        for (url, shown) in [
+            ("mqtts://me:pw@broker.example", "mqtts://broker.example:8883"),
+            ("ws://broker.example", "ws://broker.example:80/"),
+            ("ws://me:pw@broker.example:9001/mqtt", "ws://broker.example:9001/mqtt"),
+            ("wss://[::1]/a/b", "wss://[::1]:443/a/b"),
+        ] {
+            let broker = broker(url).expect(url);
+            assert_eq!(broker.to_string(), shown);
+            assert_eq!(broker.tls.is_some(), shown.starts_with("mqtts") || shown.starts_with("wss"));
+        }
+    }
+
+    #[test]
+    fn files_of_tls_are_wanted_where_they_are_of_use_and_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let no_pem = folder.path().join("empty.pem");
+        std::fs::write(&no_pem, "").expect("written");
+        let refusal = |url: &str, keys: Keys| {
+            let flags = MqttFlags { mqtt: Some(url.to_owned()), ..MqttFlags::default() };
+            resolve(flags, keys).expect_err("refused").to_string()
+        };
+        let file = || Some(no_pem.clone());
+        let said = refusal("mqtt://host", Keys { ca_file: file(), ..Keys::default() });
+        assert!(said.starts_with("mqtt_ca_file") && said.contains("mqtts://"), "{said}");
+        let said = refusal("mqtts://host", Keys { cert_file: file(), ..Keys::default() });
+        assert!(said.starts_with("mqtt_key_file"), "{said}");
+        let said = refusal("wss://host", Keys { key_file: file(), ..Keys::default() });
+        assert!(said.starts_with("mqtt_cert_file"), "{said}");
+        let said = refusal("mqtts://host", Keys { ca_file: file(), ..Keys::default() });
+        assert!(said.contains("empty.pem holds no certificate"), "{said}");
+        let gone = Some(folder.path().join("gone.pem"));
+        let said = refusal("mqtts://host", Keys { ca_file: gone, ..Keys::default() });
+        assert!(said.contains("gone.pem can't be read"), "{said}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod messages;
 mod publisher;
+mod registrations;
 pub(crate) mod topics;
 
 pub(crate) use messages::told;

@@ -13,20 +13,20 @@ use bellwether_store::error::StoreError;
 use bellwether_store::ledger::{Recorded, Scope};
 use serde::Serialize;
 use thiserror::Error;
-use tokio::sync::broadcast;
 
 use super::messages::messages;
+use super::registrations::Registrations;
 use super::topics::Topics;
 use crate::core::Core;
 use crate::ingress::mqtt::{BackOff, Broker, Closed, Heard, Link, Opening};
 use crate::refusal::Refusal;
-use crate::registry::Change;
 
 /// Publishes until the server ends; a broker that is away is tried again.
 pub async fn run(core: Arc<Core>, broker: Arc<Broker>) {
     let mut back_off = BackOff::default();
+    let mut registrations = Registrations::of(&core);
     loop {
-        let mut session = Session::open(&core, &broker);
+        let mut session = Session::open(&core, &broker, &mut registrations);
         let Err(ended) = session.run(&mut back_off).await;
         let why = match ended {
             Ended::Closed => session.why_closed().await,
@@ -38,7 +38,8 @@ pub async fn run(core: Arc<Core>, broker: Arc<Broker>) {
         };
         broker.outage.began(&broker.at.to_string(), &why);
         drop(session);
-        tokio::time::sleep(back_off.next()).await;
+        registrations.take_back();
+        registrations.wait(&core, back_off.next()).await;
     }
 }
 
@@ -70,7 +71,7 @@ struct Session<'a> {
     broker: &'a Broker,
     topics: Topics,
     link: Link,
-    registrations: broadcast::Receiver<Change>,
+    registrations: &'a mut Registrations,
     /// Campaigns whose progress is to be told, and the event up to which it counts.
     stale: BTreeSet<CampaignId>,
     /// Second in which progress was told last.
@@ -79,7 +80,7 @@ struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    fn open(core: &'a Core, broker: &'a Broker) -> Self {
+    fn open(core: &'a Core, broker: &'a Broker, registrations: &'a mut Registrations) -> Self {
         let topics = Topics::new(&core.tenant);
         let opening = Opening {
             client_id: format!("{}-events", core.mqtt_name()),
@@ -87,7 +88,6 @@ impl<'a> Session<'a> {
             will: Some((topics.server_status(), json(&api::ServerStatus { online: false }))),
         };
         let link = Link::open(&broker.at, &opening);
-        let registrations = core.registry.changes();
         Self {
             core,
             broker,
@@ -166,26 +166,18 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
+    /// Tells who came and who went. The page of the ledger behind it, at the latest, waits until it is acknowledged.
     async fn publish_registrations(&mut self) -> Result<(), Ended> {
-        use broadcast::error::TryRecvError;
-        loop {
-            match self.registrations.try_recv() {
-                Ok(change) => {
-                    let registration = api::Registration {
-                        endpoint: change.endpoint.to_string(),
-                        registered: change.address.is_some(),
-                        address: change.address.map(|address| address.to_string()),
-                        at: self.core.now(),
-                    };
-                    let topic = self.topics.device_registration(&change.endpoint);
-                    self.link.publish(&topic, json(&registration), false).await?;
-                }
-                Err(TryRecvError::Lagged(missed)) => {
-                    tracing::info!(missed, "registrations came faster than the broker takes them");
-                }
-                Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
-            }
+        self.registrations.take_in(self.core.now());
+        while let Some(registration) = self.registrations.next() {
+            let topic = self.topics.device_registration(&registration.0);
+            self.link.publish(&topic, json(&registration.1), false).await?;
         }
+        if self.registrations.are_under_way() {
+            self.link.all_acknowledged().await?;
+            self.registrations.were_told();
+        }
+        Ok(())
     }
 
     /// The campaigns that go on, and the newest of the others.

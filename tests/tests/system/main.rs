@@ -29,6 +29,8 @@ mod manifests;
 mod meddling;
 mod mqtt;
 mod mqtt_faults;
+mod mqtt_outbox;
+mod mqtt_tls;
 mod operators;
 mod places;
 mod plain;

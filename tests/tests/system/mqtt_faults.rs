@@ -188,10 +188,15 @@ fn killed_broker_that_forgot_everything_is_told_the_progress_again() {
     let mut observer = site.client("observer");
     observer.subscribe(&topic("campaigns/1/progress"));
     observer.wait("the progress", |one| one.json()["campaign"]["state"] == "paused");
-    // Commands come through as before.
-    let reply = site
-        .client("manager")
-        .ask(&topic("commands/campaigns/resume"), r#"{"request_id":"r","campaign":"1"}"#);
+    // Commands come through as before, once the server's other connection is back, too.
+    let mut manager = site.client("manager");
+    manager.subscribe(&topic("replies/#"));
+    let taken = || {
+        manager.publish(&topic("commands/campaigns/list"), r#"{"request_id":"again"}"#, false);
+        manager.so_far().iter().any(|one| one.topic == topic("replies/again")).then_some(())
+    };
+    wait::until("commands to be taken", wait::LONG, taken, || site.meters.fleet.server.tail());
+    let reply = manager.ask(&topic("commands/campaigns/resume"), r#"{"request_id":"r","campaign":"1"}"#);
     assert_eq!(reply["ok"]["state"], "running", "{reply:#}");
 }
 

@@ -3,8 +3,11 @@
 //! A connection that is lost is not mended but opened anew, by whoever holds it: what was not acknowledged is sent
 //! again from where it is kept, not from a buffer here.
 
+mod way;
+
 use std::time::Duration;
 
+use rumqttc::Transport;
 use rumqttc::v5::mqttbytes::v5 as wire5;
 use rumqttc::{mqttbytes::v4 as wire4, v5};
 use tokio::sync::{mpsc, watch};
@@ -83,14 +86,20 @@ impl Link {
         let (heard_in, heard) = mpsc::channel(HEARD_MAX);
         let (acknowledged_in, acknowledged) = watch::channel(0);
         let ears = Ears { heard: heard_in, acknowledged: acknowledged_in };
+        let (way, unusable) = match way::transport(broker) {
+            Ok(way) => (way, None),
+            // Nothing is connected to: the connection ends with what is wrong.
+            Err(error) => ((Transport::Tcp, broker.host.clone()), Some(error.to_string())),
+        };
         let (client, task) = match broker.version {
             MqttVersion::V5 => {
-                let (client, events) = v5::AsyncClient::new(options5(broker, opening), REQUESTS_MAX);
-                (Client::V5(client), tokio::spawn(listen5(events, ears)))
+                let (client, events) = v5::AsyncClient::new(options5(broker, way, opening), REQUESTS_MAX);
+                (Client::V5(client), begun(listen5, events, ears, unusable))
             }
             MqttVersion::V311 => {
-                let (client, events) = rumqttc::AsyncClient::new(options311(broker, opening), REQUESTS_MAX);
-                (Client::V311(client), tokio::spawn(listen311(events, ears)))
+                let (client, events) =
+                    rumqttc::AsyncClient::new(options311(broker, way, opening), REQUESTS_MAX);
+                (Client::V311(client), begun(listen311, events, ears, unusable))
             }
         };
         Self { client, heard, acknowledged, published: 0, task }
@@ -166,6 +175,19 @@ impl Link {
     }
 }
 
+/// Begins to listen, or only says why nothing can be heard.
+fn begun<E: Send + 'static, F: Future<Output = ()> + Send + 'static>(
+    listen: impl FnOnce(E, Ears) -> F,
+    events: E,
+    ears: Ears,
+    unusable: Option<String>,
+) -> JoinHandle<()> {
+    match unusable {
+        None => tokio::spawn(listen(events, ears)),
+        Some(why) => tokio::spawn(ears.lost(why)),
+    }
+}
+
 /// Where a connection's task puts what it hears.
 struct Ears {
     heard: mpsc::Sender<Heard>,
@@ -233,7 +255,7 @@ async fn listen5(mut events: v5::EventLoop, ears: Ears) {
                 _ => continue,
             },
             Ok(v5::Event::Outgoing(_)) => continue,
-            Err(error) => return ears.lost(error.to_string()).await,
+            Err(error) => return ears.lost(way::why(&error)).await,
         };
         if !ears.tell(heard) {
             return ears.lost("more came than can be taken in".to_owned()).await;
@@ -268,7 +290,7 @@ async fn listen311(mut events: rumqttc::EventLoop, ears: Ears) {
                 _ => continue,
             },
             Ok(rumqttc::Event::Outgoing(_)) => continue,
-            Err(error) => return ears.lost(error.to_string()).await,
+            Err(error) => return ears.lost(way::why(&error)).await,
         };
         if !ears.tell(heard) {
             return ears.lost("more came than can be taken in".to_owned()).await;
@@ -296,8 +318,13 @@ fn message311(packet: wire4::Publish) -> Message {
     }
 }
 
-fn options5(broker: &MqttBroker, opening: &Opening) -> v5::MqttOptions {
-    let mut options = v5::MqttOptions::new(&opening.client_id, &broker.host, broker.port);
+fn options5(
+    broker: &MqttBroker,
+    (transport, address): (Transport, String),
+    opening: &Opening,
+) -> v5::MqttOptions {
+    let mut options = v5::MqttOptions::new(&opening.client_id, address, broker.port);
+    options.set_transport(transport);
     if let Some((user, password)) = broker.login() {
         options.set_credentials(user, password);
     }
@@ -317,8 +344,13 @@ fn options5(broker: &MqttBroker, opening: &Opening) -> v5::MqttOptions {
     options
 }
 
-fn options311(broker: &MqttBroker, opening: &Opening) -> rumqttc::MqttOptions {
-    let mut options = rumqttc::MqttOptions::new(&opening.client_id, &broker.host, broker.port);
+fn options311(
+    broker: &MqttBroker,
+    (transport, address): (Transport, String),
+    opening: &Opening,
+) -> rumqttc::MqttOptions {
+    let mut options = rumqttc::MqttOptions::new(&opening.client_id, address, broker.port);
+    options.set_transport(transport);
     if let Some((user, password)) = broker.login() {
         options.set_credentials(user, password);
     }
