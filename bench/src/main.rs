@@ -17,6 +17,7 @@ mod machine;
 mod mqtt;
 mod registered;
 mod report;
+mod store;
 mod upstream;
 
 use std::error::Error;
@@ -71,6 +72,8 @@ enum Subject {
     Loss,
     /// Instructions of what a device does
     Device,
+    /// Durable writes per second, by both stores; only where it is named
+    Store,
     /// Memory of a registered device, and how long a killed server takes to have all back; only where it is named
     Registered,
 }
@@ -143,6 +146,9 @@ fn measure(cli: &Cli) -> Result<(), Failure> {
     }
     if let Some(firmware) = firmware.as_ref().filter(|_| wanted(Subject::Device)) {
         report.take(device::measure(firmware)?);
+    }
+    if cli.only.contains(&Subject::Store) {
+        report.take(store::measure(store::Effort::FULL)?);
     }
     if cli.only.contains(&Subject::Registered) {
         report.take(registered::measure(cli.devices)?);

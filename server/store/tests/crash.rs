@@ -5,8 +5,10 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 
 use bellwether_decide::campaign::event::EventKind;
+use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::IdentityState;
 use bellwether_store::conformance::instance::Instance;
 use bellwether_store::conformance::sample::{device, endpoint, event, identity, tenant};
@@ -15,6 +17,9 @@ use bellwether_store::ledger::Scope;
 use bellwether_store::{PostgresStore, SqliteStore, Store};
 
 const WRITER: &str = "write-until-killed";
+
+/// Identities that are written at the same time, and so share commits.
+const LAMPS: usize = 8;
 
 /// Acknowledgements after which the writer is killed, one round each: early, and with a log that was checkpointed.
 const ROUNDS: [u64; 4] = [1, 7, 150, 1_200];
@@ -42,10 +47,19 @@ async fn open(place: &str) -> Box<dyn Store> {
     }
 }
 
-/// Advances one identity by transitions with an event each, and prints the revision of each that was acknowledged.
+/// Advances identities at the same time by transitions with an event each, and prints the name and the revision of each
+/// that was acknowledged.
 async fn write(place: &str) {
-    let store = open(place).await;
-    let (tenant, id) = (tenant(), endpoint("lamp-1"));
+    let store: Arc<dyn Store> = Arc::from(open(place).await);
+    let writers = (0..LAMPS).map(|lamp| tokio::spawn(write_one(Arc::clone(&store), lamp)));
+    for writer in writers.collect::<Vec<_>>() {
+        writer.await.unwrap();
+    }
+}
+
+async fn write_one(store: Arc<dyn Store>, lamp: usize) {
+    let (tenant, name) = (tenant(), name(lamp));
+    let id = endpoint(&name);
     let mut state = store.identity(&tenant, &id).await.unwrap().unwrap().state;
     loop {
         let next = IdentityState {
@@ -53,28 +67,35 @@ async fn write(place: &str) {
             grant_highest: state.revision + 1,
             ..state.clone()
         };
-        let events = [event(1, "lamp-1", EventKind::Installed { grant: next.revision })];
+        let events = [event(1, &name, EventKind::Installed { grant: next.revision })];
         let step = Transition { events: &events, ..Transition::new(state.revision, &next) };
         store.update_identity(&tenant, &id, step).await.unwrap();
-        println!("{}", next.revision);
+        // One write: a line is whole or its end is missing.
+        std::io::stdout().write_all(format!("{lamp} {}\n", next.revision).as_bytes()).unwrap();
         std::io::stdout().flush().unwrap();
         state = next;
     }
 }
 
+fn name(lamp: usize) -> String {
+    format!("lamp-{lamp}")
+}
+
 async fn rounds(place: &str) {
     let store = open(place).await;
-    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    for lamp in 0..LAMPS {
+        store.add_device(&tenant(), &device(&name(lamp)), &identity(&name(lamp))).await.unwrap();
+    }
     store.close().await;
     for acknowledgements in ROUNDS {
         let last = kill_after(place, acknowledgements);
-        check(place, last).await;
-        println!("killed after revision {last}: nothing acknowledged is lost");
+        check(place, &last).await;
+        println!("killed after revisions {last:?}: nothing acknowledged is lost");
     }
 }
 
-/// Runs the writer, kills it after so many acknowledgements, and returns the last one that came through.
-fn kill_after(place: &str, acknowledgements: u64) -> u64 {
+/// Runs the writer, kills it after so many acknowledgements, and returns the last one of each lamp that came through.
+fn kill_after(place: &str, acknowledgements: u64) -> [u64; LAMPS] {
     let mut writer = Command::new(std::env::current_exe().unwrap())
         .arg(WRITER)
         .arg(place)
@@ -82,35 +103,53 @@ fn kill_after(place: &str, acknowledgements: u64) -> u64 {
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
-    let mut last = 0;
+    let mut last = [0; LAMPS];
+    let mut note = |line: String| {
+        let (lamp, revision) = line.split_once(' ')?;
+        last[lamp.parse::<usize>().ok()?] = revision.parse().ok()?;
+        Some(())
+    };
     for _ in 0..acknowledgements {
-        last = lines.next().unwrap().unwrap().parse().unwrap();
+        note(lines.next().unwrap().unwrap()).unwrap();
     }
     // SIGKILL: no destructor runs, no file is closed.
     writer.kill().unwrap();
     writer.wait().unwrap();
     // What was in the pipe when it died was acknowledged too; a last line may be cut.
-    lines.map_while(Result::ok).filter_map(|line| line.parse().ok()).fold(last, u64::max)
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    // The number of a cut one would be another.
+    for line in rest.into_iter().rev().skip(1).rev() {
+        note(line);
+    }
+    last
 }
 
 /// Opens the store as the killed writer left it and compares it with what was acknowledged.
-async fn check(place: &str, last: u64) {
+async fn check(place: &str, last: &[u64; LAMPS]) {
     let store = open(place).await;
-    let state = store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap().state;
-    // One step may have been written whose acknowledgement did not come through.
-    assert!((last..=last + 1).contains(&state.revision), "{} of {last} acknowledged", state.revision);
-    assert_eq!(state.grant_highest, state.revision);
-    let mut seq = 0;
+    for (lamp, last) in last.iter().enumerate() {
+        let name = endpoint(&name(lamp));
+        let state = store.identity(&tenant(), &name).await.unwrap().unwrap().state;
+        // One may have been written whose acknowledgement did not come through; a lamp of which none came at all was
+        // moved in the rounds before.
+        assert!(state.revision >= *last, "lamp {lamp}: {} of {last} acknowledged", state.revision);
+        assert_eq!(state.grant_highest, state.revision);
+        check_events(&*store, &name, state.revision).await;
+    }
+    store.close().await;
+}
+
+/// State and ledger are of one commit: there is an event for each step, in order.
+async fn check_events(store: &dyn Store, name: &Endpoint, revision: u64) {
+    let (mut seq, mut steps) = (0, 0);
     loop {
-        let page = store.events(&tenant(), Scope::Device(&endpoint("lamp-1")), seq, u32::MAX).await.unwrap();
+        let page = store.events(&tenant(), Scope::Device(name), seq, u32::MAX).await.unwrap();
         let Some(newest) = page.last() else { break };
         for kept in &page {
-            seq += 1;
-            assert_eq!(kept.seq, seq);
-            assert_eq!(kept.event.kind, EventKind::Installed { grant: seq });
+            steps += 1;
+            assert_eq!(kept.event.kind, EventKind::Installed { grant: steps });
         }
-        assert_eq!(newest.seq, seq);
+        seq = newest.seq;
     }
-    assert_eq!(seq, state.revision, "state and ledger are of one commit");
-    store.close().await;
+    assert_eq!(steps, revision, "{name}: state and ledger are of one commit");
 }

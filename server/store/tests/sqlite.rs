@@ -9,6 +9,7 @@ use bellwether_store::conformance::sample::{
 };
 use bellwether_store::conformance::{
     campaigns, catalogue, commands, devices, gateways, ledger, operators, publication, sessions, settings,
+    turns,
 };
 use bellwether_store::device::{Devices, EnrolledDevice, EpochKeys, KeyStep, Security, Transition};
 use bellwether_store::gateway::Gateways;

@@ -17,6 +17,22 @@ pub mod publication;
 pub mod sample;
 pub mod sessions;
 pub mod settings;
+pub mod turns;
+
+/// Writes as the store does, but gathered by the caller: nobody waits for a turn, and nothing is taken back alone.
+#[async_trait::async_trait]
+pub trait Bare {
+    /// Writes transitions one after the other in one commit, or none of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Devices::update_identity`](crate::device::Devices::update_identity) for the first that fails.
+    async fn transitions_in_one_commit(
+        &self,
+        tenant: &crate::Tenant,
+        transitions: &[(bellwether_decide::device::Endpoint, crate::device::Transition<'_>)],
+    ) -> Result<(), crate::UpdateError>;
+}
 
 /// Calls a macro with the path of every case: `for_each_case!(run)` expands to `run! { devices::name, … }`.
 #[macro_export]
@@ -128,6 +144,11 @@ macro_rules! for_each_case {
             sessions::registrations_of_an_identity_are_forgotten_and_its_sessions_stay,
             sessions::session_past_its_bound_is_refused,
             sessions::tenants_have_sessions_apart,
+            turns::writes_at_the_same_time_are_all_there_when_they_return,
+            turns::refused_write_among_others_takes_back_itself_alone,
+            turns::failed_statement_among_others_fails_its_writer_alone,
+            turns::second_of_two_who_decided_on_one_revision_hears_of_it_once_the_first_is_committed,
+            turns::write_that_is_given_up_anywhere_is_whole_or_not_there_and_harms_no_other,
         }
     };
 }

@@ -48,6 +48,9 @@ mod open;
 
 #[path = "../sql/alarm.rs"]
 mod alarm;
+#[cfg(any(test, feature = "conformance"))]
+#[path = "../sql/bare.rs"]
+mod bare;
 #[path = "../sql/campaign.rs"]
 mod campaign;
 #[path = "../sql/catalogue.rs"]
@@ -76,6 +79,8 @@ mod session;
 mod settings;
 #[path = "../sql/track.rs"]
 mod track;
+#[path = "../sql/turn.rs"]
+mod turn;
 
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
@@ -95,6 +100,7 @@ pub struct PostgresStore {
     writer: PgPool,
     readers: PgPool,
     found: Schema,
+    turns: turn::Turns,
 }
 
 impl PostgresStore {
@@ -157,6 +163,11 @@ impl PostgresStore {
     async fn begin_read(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
         self.readers.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.map_err(backend)
     }
+}
+
+/// A savepoint that can't be set or gone back to says what is wrong itself.
+fn without_savepoint(cause: sqlx::Error) -> StoreError {
+    backend(cause)
 }
 
 #[async_trait::async_trait]

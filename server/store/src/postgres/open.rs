@@ -7,6 +7,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{PgConnection, PgPool};
 
+use super::turn::Turns;
 use super::{PostgresStore, fault};
 use crate::bounds::{CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, READERS_MAX, STATEMENT_WAIT_MS, WRITERS_MAX};
 use crate::error::{OpenError, Schema, TAKEN_BY, taken_by};
@@ -22,7 +23,7 @@ pub(super) async fn open(url: &str) -> Result<PostgresStore, OpenError> {
     migrate(&name, &mut connection, found.found).await?;
     drop(connection);
     let readers = connected(&name, options, READERS_MAX).await?;
-    Ok(PostgresStore { writer, readers, found })
+    Ok(PostgresStore { writer, readers, found, turns: Turns::default() })
 }
 
 /// Connects and looks which schema is there.

@@ -26,9 +26,9 @@ impl Devices for SqlStore {
         device: &EnrolledDevice,
         identity: &NewIdentity,
     ) -> Result<(), AddError> {
-        let mut tx = self.begin().await?;
-        insert(&mut tx, tenant, device, identity).await?;
-        Ok(tx.commit().await.map_err(backend)?)
+        let mut turn = self.turn().await?;
+        let added = insert(&mut turn, tenant, device, identity).await;
+        turn.end(added).await
     }
 
     async fn add_devices(

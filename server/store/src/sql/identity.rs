@@ -111,18 +111,28 @@ pub(super) async fn update(
     transition: Transition<'_>,
 ) -> Result<Updated, UpdateError> {
     let state = written(transition.state)?;
-    let mut tx = store.begin().await?;
-    compare_and_set(&mut tx, tenant, id, transition, state).await?;
-    step_keys(&mut tx, tenant, id, transition.keys).await?;
+    let mut turn = store.turn().await?;
+    let updated = step(&mut turn, tenant, id, transition, state).await;
+    turn.end(updated).await
+}
+
+pub(super) async fn step(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    id: &Endpoint,
+    transition: Transition<'_>,
+    state: Vec<u8>,
+) -> Result<Updated, UpdateError> {
+    compare_and_set(tx, tenant, id, transition, state).await?;
+    step_keys(tx, tenant, id, transition.keys).await?;
     if let Some(command) = transition.command {
-        campaign::keep_new_command(&mut tx, tenant, command).await?;
+        campaign::keep_new_command(tx, tenant, command).await?;
     }
-    let mut seq = event::append(&mut tx, tenant, transition.events).await?;
-    let alarms_new = alarm::raise(&mut tx, tenant, transition.alarms).await?;
+    let mut seq = event::append(tx, tenant, transition.events).await?;
+    let alarms_new = alarm::raise(tx, tenant, transition.alarms).await?;
     if !alarms_new.is_empty() {
-        seq = event::highest(&mut tx, tenant).await?;
+        seq = event::highest(tx, tenant).await?;
     }
-    tx.commit().await.map_err(backend)?;
     Ok(Updated { revision: transition.state.revision, seq, alarms_new })
 }
 
@@ -235,7 +245,7 @@ fn read_restores((count, resync_until): (i64, i64)) -> Result<Restores, StoreErr
     Ok(Restores { count: number(count, "restore")?, resync_until: number(resync_until, "restore")? })
 }
 
-fn written(state: &IdentityState) -> Result<Vec<u8>, StoreError> {
+pub(super) fn written(state: &IdentityState) -> Result<Vec<u8>, StoreError> {
     let bytes = state::encode(state);
     bounded(bytes.len(), STATE_BYTES_MAX, "state of an identity")?;
     Ok(bytes)

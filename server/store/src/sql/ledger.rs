@@ -4,7 +4,6 @@ use async_trait::async_trait;
 use bellwether_decide::alarm::{AlarmKey, Occurrence};
 use bellwether_decide::campaign::event::Event;
 
-use super::failed::backend;
 use super::{SqlStore, alarm, event};
 use crate::error::StoreError;
 use crate::ledger::{KeptAlarm, Ledger, Recorded, Scope};
@@ -13,10 +12,9 @@ use crate::tenant::Tenant;
 #[async_trait]
 impl Ledger for SqlStore {
     async fn append(&self, tenant: &Tenant, events: &[Event]) -> Result<u64, StoreError> {
-        let mut tx = self.begin().await?;
-        let seq = event::append(&mut tx, tenant, events).await?;
-        tx.commit().await.map_err(backend)?;
-        Ok(seq)
+        let mut turn = self.turn().await?;
+        let appended = event::append(&mut turn, tenant, events).await;
+        turn.end(appended).await
     }
 
     async fn events(
@@ -39,10 +37,9 @@ impl Ledger for SqlStore {
     }
 
     async fn raise(&self, tenant: &Tenant, occurrences: &[Occurrence]) -> Result<Vec<AlarmKey>, StoreError> {
-        let mut tx = self.begin().await?;
-        let keys = alarm::raise(&mut tx, tenant, occurrences).await?;
-        tx.commit().await.map_err(backend)?;
-        Ok(keys)
+        let mut turn = self.turn().await?;
+        let raised = alarm::raise(&mut turn, tenant, occurrences).await;
+        turn.end(raised).await
     }
 
     async fn alarms(

@@ -18,11 +18,9 @@ impl Sessions for SqlStore {
         if sessions.is_empty() {
             return Ok(());
         }
-        let mut tx = self.begin().await?;
-        for session in sessions {
-            put(&mut tx, tenant, session).await?;
-        }
-        tx.commit().await.map_err(backend)
+        let mut turn = self.turn().await?;
+        let put = put_all(&mut turn, tenant, sessions).await;
+        turn.end(put).await
     }
 
     async fn take_sessions(
@@ -34,22 +32,9 @@ impl Sessions for SqlStore {
         if kept.is_empty() {
             return Ok(Vec::new());
         }
-        let mut tx = self.begin().await?;
-        let mut taken = Vec::new();
-        for session in kept {
-            let row: Option<SessionRow> = sqlx::query_as(
-                "DELETE FROM session WHERE tenant = $1 AND session = $2 RETURNING session, identity, address, \
-                 established_at, slept_at, expires_at, state_sealed, registration",
-            )
-            .bind(tenant.as_str())
-            .bind(session.as_slice())
-            .fetch_optional(&mut *tx)
-            .await
-            .map_err(backend)?;
-            taken.extend(row.map(KeptSession::try_from).transpose()?);
-        }
-        tx.commit().await.map_err(backend)?;
-        Ok(taken)
+        let mut turn = self.turn().await?;
+        let taken = take(&mut turn, tenant, &kept).await;
+        turn.end(taken).await
     }
 
     async fn forget_sessions_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError> {
@@ -172,6 +157,38 @@ impl SqlStore {
         }
         Ok(kept)
     }
+}
+
+async fn put_all(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    sessions: &[KeptSession],
+) -> Result<(), StoreError> {
+    for session in sessions {
+        put(tx, tenant, session).await?;
+    }
+    Ok(())
+}
+
+async fn take(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    sessions: &[&[u8; 8]],
+) -> Result<Vec<KeptSession>, StoreError> {
+    let mut taken = Vec::new();
+    for session in sessions {
+        let row: Option<SessionRow> = sqlx::query_as(
+            "DELETE FROM session WHERE tenant = $1 AND session = $2 RETURNING session, identity, address, \
+             established_at, slept_at, expires_at, state_sealed, registration",
+        )
+        .bind(tenant.as_str())
+        .bind(session.as_slice())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(backend)?;
+        taken.extend(row.map(KeptSession::try_from).transpose()?);
+    }
+    Ok(taken)
 }
 
 async fn put(tx: &mut Transaction<'_, Db>, tenant: &Tenant, session: &KeptSession) -> Result<(), StoreError> {

@@ -45,6 +45,9 @@ mod wal;
 
 #[path = "../sql/alarm.rs"]
 mod alarm;
+#[cfg(any(test, feature = "conformance"))]
+#[path = "../sql/bare.rs"]
+mod bare;
 #[path = "../sql/campaign.rs"]
 mod campaign;
 #[path = "../sql/catalogue.rs"]
@@ -73,12 +76,14 @@ mod session;
 mod settings;
 #[path = "../sql/track.rs"]
 mod track;
+#[path = "../sql/turn.rs"]
+mod turn;
 
 use std::path::Path;
 
 use sqlx::{Sqlite, SqliteConnection, SqlitePool, Transaction};
 
-use crate::error::{OpenError, Schema, StoreError};
+use crate::error::{OpenError, Schema, StorageFault, StoreError};
 use failed::backend;
 
 pub(crate) use open::reader;
@@ -97,6 +102,7 @@ pub struct SqliteStore {
     writer: SqlitePool,
     readers: SqlitePool,
     found: Schema,
+    turns: turn::Turns,
 }
 
 impl SqliteStore {
@@ -146,6 +152,18 @@ impl SqliteStore {
         self.readers.begin().await.map_err(backend)
     }
 }
+
+/// Names what it means that a savepoint can't be set or gone back to: `SQLite` ends a transaction by itself where the disk
+/// refuses a write in the middle of it.
+fn without_savepoint(cause: sqlx::Error) -> StoreError {
+    match fault::code(&cause) {
+        Some(NO_SUCH_SAVEPOINT) => StoreError::Backend(StorageFault::Unwritable(cause.into()).into()),
+        _ => backend(cause),
+    }
+}
+
+/// `SQLITE_ERROR`, which it is said by.
+const NO_SUCH_SAVEPOINT: i32 = 1;
 
 #[async_trait::async_trait]
 impl crate::Store for SqliteStore {

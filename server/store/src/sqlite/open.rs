@@ -9,6 +9,7 @@ use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, SqliteConnection, SqlitePool};
 
+use super::turn::Turns;
 use super::{SqliteStore, fault, wal};
 use crate::bounds::{BUSY_WAIT_MS, READERS_MAX};
 use crate::error::{OpenError, Schema, StorageFault, TAKEN_BY, taken_by};
@@ -40,7 +41,7 @@ pub(super) async fn open(path: &Path) -> Result<SqliteStore, OpenError> {
         .connect_with(options(path).read_only(true))
         .await
         .map_err(|cause| classified(path, cause))?;
-    Ok(SqliteStore { writer, readers, found })
+    Ok(SqliteStore { writer, readers, found, turns: Turns::default() })
 }
 
 /// Makes the file under another name and renames it, so that a half-made one is never taken for a store.
