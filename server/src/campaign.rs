@@ -1,5 +1,6 @@
 //! Campaigns: planned by a pure function, carried out here. One task, so that nothing is offered twice.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,7 +100,7 @@ impl Core {
         }
         match plan {
             Plan::Offer(devices) => {
-                let free = self.not_taken(campaign, devices, &progress).await?;
+                let free = self.not_taken(campaign, devices).await?;
                 self.offer_all(campaign, free, &progress).await
             }
             Plan::Halt { failure_per_mille } => {
@@ -146,29 +147,29 @@ impl Core {
         &self,
         campaign: &Campaign,
         devices: Vec<Endpoint>,
-        progress: &Progress,
     ) -> Result<Vec<Endpoint>, StepError> {
         let mut free = Vec::with_capacity(devices.len());
         for device in devices {
-            let is_ours = progress.tracks.get(&device).is_some_and(Track::is_in_flight);
             let campaigns = self.store.campaigns_for(&self.tenant, &device).await?;
-            if !self.is_taken(campaign, is_ours, &campaigns).await? {
+            if !self.is_taken(campaign, &campaigns).await? {
                 free.push(device);
             }
         }
         Ok(free)
     }
 
-    /// Tells whether another one of the campaigns of a device is at work on it. `is_ours`: this one is, too.
+    /// Tells whether another one of the campaigns of a device is at work on it.
     pub(crate) async fn is_taken(
         &self,
         campaign: &Campaign,
-        is_ours: bool,
         campaigns: &[(Campaign, Track)],
     ) -> Result<bool, BookError> {
+        let claim = |id, track: &Track| track.claim().map(|claim| (claim, Reverse(id)));
+        let ours = campaigns.iter().find(|(one, _)| one.id == campaign.id);
+        let ours = ours.and_then(|(one, track)| claim(one.id, track));
         let others = campaigns.iter().filter(|(other, track)| {
-            // Where both are at work on it, the one that was launched first goes on.
-            let goes_first = !is_ours || other.id < campaign.id;
+            // Where both are at work on it, the one that the device works for goes on; else the one that was launched first.
+            let goes_first = claim(other.id, track) > ours;
             goes_first && other.id != campaign.id && self.is_at_work(other, track)
         });
         let mut taken = false;

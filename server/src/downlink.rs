@@ -91,7 +91,7 @@ impl Core {
         });
         for (campaign, _) in unanswered {
             // One that it was offered before another one was launched may have come to it after all.
-            if self.is_taken(campaign, true, &campaigns).await? {
+            if self.is_taken(campaign, &campaigns).await? {
                 continue;
             }
             if let Some(gateway) = self.gateways.of(endpoint)

@@ -184,6 +184,26 @@ fn device_that_went_on_since_a_backup_is_updated_by_the_server_that_was_restored
     }
 }
 
+// Both were offered it by its gateway, the first one's bundle was taken back when that was paused, and the second one's
+// grant came ahead. Resumed, the first took the place of what the device was fetching, since it was launched first.
+#[test]
+fn device_that_fetches_for_the_second_campaign_is_not_offered_the_first_one_again() {
+    let mut plan = quiet(28_000);
+    (plan.gateways, plan.weather, plan.storm) = (1, slow(500), Duration::from_mins(4));
+    (plan.devices[0].gateway, plan.devices[0].on_after) = (Some(0), Duration::from_secs(34));
+    plan.happenings = vec![
+        (Duration::from_secs(12), Happening::Operator(Act::Pause)),
+        (Duration::from_secs(24), Happening::Operator(Act::Second)),
+        // The first one's offer is old enough to be made again.
+        (Duration::from_secs(48), Happening::ServerClock(3_700)),
+        (Duration::from_secs(52), Happening::Operator(Act::Resume)),
+    ];
+    let outcome = run(&plan);
+    let explained = outcome.explained.join("\n");
+    assert!(!explained.contains("OperationFailed"), "{explained}");
+    assert_eq!(outcome.figures.updated, 1, "{explained}");
+}
+
 // The campaign of the backup waited for the end of a grant that the device had used long ago, and one that was cancelled
 // said for good that the device was at work.
 #[test]

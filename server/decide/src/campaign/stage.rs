@@ -25,6 +25,17 @@ pub enum Stage {
     Refused,
 }
 
+/// How likely it is that a device which a campaign is at work on has that campaign's manifest: it has room for one alone.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Claim {
+    /// It was sent the manifest; another one may have taken its place.
+    Sent,
+    /// It was given a grant as well, which came ahead.
+    Given,
+    /// It asked: it works for this campaign.
+    Asked,
+}
+
 /// What a campaign knows of one device.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Track {
@@ -87,6 +98,17 @@ impl Track {
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
         matches!(self.stage, Stage::Offered | Stage::Asked | Stage::Downloading | Stage::Decrypted)
+    }
+
+    /// Tells what the campaign's claim on the device is; `None` where it is not at work on it.
+    #[must_use]
+    pub fn claim(&self) -> Option<Claim> {
+        match self.stage {
+            Stage::Asked | Stage::Downloading | Stage::Decrypted => Some(Claim::Asked),
+            Stage::Offered if self.grant != 0 => Some(Claim::Given),
+            Stage::Offered => Some(Claim::Sent),
+            _ => None,
+        }
     }
 
     fn offered(&mut self, at: u64) {
@@ -234,6 +256,17 @@ mod tests {
         assert_eq!(after(&[Offered, resolved(5), unreached()]).stage, Stage::Waiting);
         assert_eq!(after(&[Offered, resolved(5), failed(0)]).stage, Stage::Failed);
         assert_eq!(after(&[Offered, resolved(5), Decrypted { grant: 5 }]).stage, Stage::Decrypted);
+    }
+
+    #[test]
+    fn claim_on_a_device_grows_with_what_is_known_of_its_work_and_ends_with_it() {
+        let claim = |events: &[EventKind]| after(events).claim();
+        assert_eq!(claim(&[]), None);
+        assert_eq!(claim(&[Offered]), Some(Claim::Sent));
+        assert_eq!(claim(&[Offered, resolved(5)]), Some(Claim::Given));
+        assert_eq!(claim(&[Offered, Asked, resolved(5), Decrypted { grant: 5 }]), Some(Claim::Asked));
+        assert_eq!(claim(&[Offered, Asked, resolved(5), Installed { grant: 5 }]), None);
+        assert!(Claim::Sent < Claim::Given && Claim::Given < Claim::Asked);
     }
 
     #[test]
