@@ -64,7 +64,7 @@ impl Core {
                 // It has started already, or failed meanwhile; its report is on the way and will say.
                 Ok(Code::METHOD_NOT_ALLOWED) => {
                     tracing::debug!(device = %endpoint, "has nothing to start");
-                    if let Err(error) = core.put_back_what_is_old(&endpoint).await {
+                    if let Err(error) = core.put_back_what_is_old(&registration).await {
                         tracing::error!(%error, "the ledger can't be written");
                     }
                 }

@@ -7,11 +7,16 @@ use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignState};
 use bellwether_decide::device::Endpoint;
+use bellwether_net::coap::{Code, Method, Request};
 use bellwether_store::error::StoreError;
+use lwm2m_rs::firmware::State;
+use lwm2m_rs::table::{FIRMWARE_UPDATE, firmware_update};
+use lwm2m_rs::{ContentFormat, Path};
 use thiserror::Error;
 
 use crate::book::BookError;
 use crate::core::Core;
+use crate::registry::Registration;
 use crate::resolver::RequestError;
 
 /// Why nothing could be corrected; it is tried again when the device registers again.
@@ -52,12 +57,18 @@ impl Core {
         Ok(())
     }
 
-    /// Puts a device that has nothing to start back to the start of campaigns of the backup that say that its image is there.
-    pub(crate) async fn put_back_what_is_old(&self, endpoint: &Endpoint) -> Result<(), StoreError> {
+    /// Puts a device that did not take Execute, and works on nothing, back to the start of campaigns of the backup that say
+    /// that its image is there. One that has its image may not be free to start it yet: put back, it would wait for
+    /// Execute for ever, since it asks for nothing that it has.
+    pub(crate) async fn put_back_what_is_old(&self, registration: &Registration) -> Result<(), StoreError> {
+        let endpoint = &registration.endpoint;
         for (campaign, track) in self.store.campaigns_for(&self.tenant, endpoint).await? {
             let waits = campaign.state == CampaignState::Running && track.stage == Stage::Decrypted;
             if !waits || self.is_known_since_the_start(&track) {
                 continue;
+            }
+            if !has_nothing_in_hand(registration).await {
+                return Ok(());
             }
             let back = put_back((campaign.id, endpoint), track.grant, self.now(), RESTORED);
             self.correct(&campaign, endpoint, track, &back).await?;
@@ -84,6 +95,17 @@ impl Core {
     fn event_of(&self, campaign: &Campaign, endpoint: &Endpoint, kind: EventKind) -> Event {
         Event { at: self.now(), campaign: Some(campaign.id), device: Some(endpoint.clone()), kind }
     }
+}
+
+/// Reads from a device that it works on no update; `false` also where it does not tell.
+async fn has_nothing_in_hand(registration: &Registration) -> bool {
+    let path = Path::Resource(FIRMWARE_UPDATE.id, 0, firmware_update::STATE);
+    let mut request = Request::new(Method::Get, &registration.speaks.uri_path(path));
+    request.accept = Some(ContentFormat::TEXT.0);
+    let answer = registration.shard.request(registration.session, request).await;
+    let text = answer.ok().filter(|response| response.code == Code::CONTENT).map(|response| response.payload);
+    let number = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<i64>().ok());
+    number == Some(State::Idle.into())
 }
 
 /// Why a device is put back whose image an old backup knows of, and the device does not.

@@ -140,8 +140,12 @@ impl Turn<'_> {
     /// campaign that goes on would wait for it for ever.
     fn stopped(&self, grant: u64) -> Vec<Event> {
         let waits = |(campaign, track): &&(Campaign, Track)| {
+            // Where its image stands, newer grants were made ahead and never reached it, or the store is an old one that
+            // knows none.
+            let is_of_it =
+                track.stage == Stage::Decrypted && campaign.manifest == self.asked.request.manifest;
             matches!(campaign.state, CampaignState::Running | CampaignState::Paused)
-                && track.grant == grant
+                && (track.grant == grant || is_of_it)
                 && track.is_in_flight()
         };
         let failed = EventKind::Failed { grant, reason: GRANT_ENDED.to_owned() };

@@ -221,6 +221,27 @@ fn restored_campaign_counts_a_device_that_tells_that_it_runs_the_image_already()
     assert_eq!(run(&cancelled).figures.restores, 1);
 }
 
+// The server on the backup knows no such grant and says "stop": nothing is reported after that, and the campaign waited
+// for a device that had given its image up.
+#[test]
+fn device_that_is_not_let_go_by_a_restored_server_is_offered_its_image_again() {
+    let mut plan = quiet(4_000);
+    (plan.policy.ask_go, plan.weather, plan.storm) = (true, slow(200), Duration::from_mins(2));
+    let mut stopped = 0;
+    for restored_ms in (2_000..9_000).step_by(250) {
+        plan.happenings = vec![
+            (Duration::from_millis(1), Happening::Backup),
+            (Duration::from_millis(restored_ms), Happening::Restore(Duration::from_secs(1))),
+        ];
+        let outcome = run(&plan);
+        let explained = outcome.explained.join("\n");
+        assert_eq!(outcome.figures.updated, 1, "restored after {restored_ms} ms: {explained}");
+        assert!(outcome.figures.seconds < 1_800, "restored after {restored_ms} ms: {:?}", outcome.figures);
+        stopped += u64::from(explained.contains("had ended before it might start"));
+    }
+    assert!(stopped > 0, "none of them asked for a grant that the server does not know");
+}
+
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Time that a run looks on once all has ended.
