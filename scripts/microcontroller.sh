@@ -5,18 +5,19 @@
 # With --sweep it cuts the power in every operation of the flash instead, in an update of a small image and in the boot
 # after a cut, at three words of each page that is programmed; with --every-word at every word, which takes half an hour.
 # SEED repeats the moments of a run.
-# Usage: scripts/microcontroller.sh [--sweep | --every-word]
+# With --firmware it builds boot loader and firmware of the Cortex-M4 alone, and prints the folder that they are in.
+# Usage: scripts/microcontroller.sh [--sweep | --every-word | --firmware]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/device_target.sh
 
 case "${1:-}" in
-"" | --sweep | --every-word) ;;
+"" | --sweep | --every-word | --firmware) ;;
 *) sed -n 's/^# \(Usage: .*\)/\1/p' "$0" >&2; exit 2 ;;
 esac
 
-scripts/tools.sh microcontroller
-want_device
+scripts/tools.sh microcontroller >&2
+want_device >&2
 
 target=${CARGO_TARGET_DIR:-target}
 programs=$target/microcontroller
@@ -42,6 +43,12 @@ both() {
         FIRMWARE_VERSION=$version firmware "$1" "$2" "firmware-$version"
     done
 }
+
+if [ "${1:-}" = --firmware ]; then
+    both "$device" "$programs" >&2
+    echo "$programs"
+    exit
+fi
 
 if [ -n "${1:-}" ]; then
     boot "$device" "$programs"

@@ -118,7 +118,12 @@ impl Console {
         Ok((Process::new(name, child, log, &self.stop), to, from))
     }
 
-    fn run_silently(&self, line: &str) -> Result<String, ProcessError> {
+    /// Runs a line to its end without typing it, and gives its standard output.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Failed`] with what it said.
+    pub fn run_silently(&self, line: &str) -> Result<String, ProcessError> {
         let (name, mut command) = self.command(line);
         let output =
             command.output().map_err(|source| ProcessError::Io { program: name.to_owned(), source })?;

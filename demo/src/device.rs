@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use crate::console::Console;
@@ -86,6 +87,12 @@ impl Status {
         self.verdict.as_deref() == Some("refused")
     }
 
+    /// Tells whether the server said that there is nothing to do.
+    #[must_use]
+    pub fn has_nothing_to_do(&self) -> bool {
+        self.verdict.as_deref() == Some("nothing")
+    }
+
     /// Gives what was asked.
     #[must_use]
     pub fn asked(&self) -> Asked {
@@ -158,6 +165,24 @@ impl Device {
         self.process.wait_until(&what, within, || Ok(read(path).filter(|status| wanted(status))))
     }
 
+    /// Lets it sleep: it keeps what it has in memory, and hears nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Io`] where it is gone.
+    pub fn sleep(&self) -> Result<(), ProcessError> {
+        self.process.signal(Signal::SIGSTOP)
+    }
+
+    /// Wakes it.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Io`] where it is gone.
+    pub fn wake(&self) -> Result<(), ProcessError> {
+        self.process.signal(Signal::SIGCONT)
+    }
+
     /// Switches it off, as a power cut would.
     pub fn switch_off(mut self) {
         self.process.kill();
@@ -180,7 +205,7 @@ fn read(path: &Path) -> Option<Status> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const STATUS: &str = r#"{
@@ -195,9 +220,14 @@ mod tests {
         "reports_waiting": 0, "updated": false, "event": "Refused"
     }"#;
 
+    /// A status of some device.
+    pub(crate) fn status() -> Status {
+        serde_json::from_str(STATUS).expect("a status")
+    }
+
     #[test]
     fn status_tells_what_was_asked_granted_and_spent() {
-        let status: Status = serde_json::from_str(STATUS).expect("a status");
+        let status = status();
         assert!(status.refused());
         assert_eq!(status.asked(), Asked { requests: 2, index: Some(0) });
         assert_eq!(status.got, Some(Grant { base: Some("aa".to_owned()), content_bytes: 77 }));

@@ -1,7 +1,9 @@
 //! The main job with real processes: a server, a gateway, seven devices, one signed manifest, one campaign, one
 //! table.
 
+pub mod board;
 pub mod console;
+pub mod crowd;
 pub mod device;
 pub mod firmware;
 pub mod folder;

@@ -37,6 +37,21 @@ impl Line {
         format!("coaps://{}", self.address)
     }
 
+    /// Gives the address that it is called at.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Tells what has passed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError`] where its process is gone.
+    pub fn count(&mut self) -> Result<Counts, ProcessError> {
+        self.say("count")
+    }
+
     /// Leads it to the server.
     ///
     /// # Errors

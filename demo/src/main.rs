@@ -4,7 +4,10 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bellwether_demo::board::Programs;
 use bellwether_demo::console::{Console, SERVER_DATA};
+use bellwether_demo::crowd;
+use bellwether_demo::crowd::ending::Ending;
 use bellwether_demo::firmware::Firmware;
 use bellwether_demo::folder::DataFolder;
 use bellwether_demo::process::Stop;
@@ -26,6 +29,12 @@ struct Cli {
     /// highest is the target [default: versions of an open firmware, fetched; else made up]
     #[arg(long, value_name = "DIR")]
     images: Option<PathBuf>,
+    /// One device more: an emulated Cortex-M4 with firmware of its own (see docs/microcontroller.md); builds it first
+    #[arg(long)]
+    microcontroller: bool,
+    /// Another demo: so many devices. 24: four classes, three versions, two gateways, and all that can befall a device
+    #[arg(long, value_name = "24", value_parser = clap::value_parser!(u32).range(24..=24), conflicts_with = "microcontroller")]
+    devices: Option<u32>,
     /// Where everything is kept; cleared of an earlier run first
     #[arg(long, value_name = "DIR", default_value = "demo-data")]
     data: PathBuf,
@@ -55,14 +64,25 @@ fn show(cli: &Cli) -> Result<Vec<String>, Box<dyn Error>> {
     runtime.spawn(stop_on_signal(stop.clone()));
     let programs = std::env::current_exe()?.parent().map(Path::to_owned).unwrap_or_default();
 
+    let board = cli.microcontroller.then(Programs::build).transpose()?;
     let folder = DataFolder::open(&cli.data)?;
     let firmware = match &cli.images {
         Some(images) => Firmware::from_folder(images)?,
         None => Firmware::open_or_made_up(&folder.firmware(), &folder.log("firmware"))?,
     };
-    introduce(&firmware, &cli.data);
+    introduce(&firmware, cli);
     let console = Console::new(&programs, folder.path(), &stop);
-    let setting = Setting::new(&console, &folder, &firmware, &programs)?;
+    let mut setting = Setting::new(&console, &folder, &firmware, &programs, board.as_ref())?;
+    if cli.devices.is_some() {
+        crowd::cast::make_images(&mut setting)?;
+        let shown = crowd::show::show(&setting)?;
+        let faults = conclude_crowd(&shown.endings);
+        if !cli.exit {
+            println!("Server, gateways and devices stay up until Ctrl-C.");
+            stop.wait();
+        }
+        return Ok(faults);
+    }
     let stage = Walk::new(&setting).go()?;
     let faults = conclude(&stage);
     if !cli.exit {
@@ -86,15 +106,30 @@ async fn stop_on_signal(stop: Stop) {
     stop.set();
 }
 
-fn introduce(firmware: &Firmware, data: &Path) {
+fn introduce(firmware: &Firmware, cli: &Cli) {
+    let data = &cli.data;
     let versions: Vec<&str> = firmware.versions.iter().map(|(version, _)| version.as_str()).collect();
-    println!(
-        "One signed manifest, one campaign, seven devices, one gateway. Everything is in {}.",
-        data.display()
-    );
+    let cast = match (cli.devices, cli.microcontroller) {
+        (Some(_), _) => "24 devices of four classes, two gateways",
+        (None, true) => "seven devices and an emulated microcontroller, one gateway",
+        (None, false) => "seven devices, one gateway",
+    };
+    println!("One signed manifest, one campaign, {cast}. Everything is in {}.", data.display());
     println!("The meters' firmware: {}; versions {}.", firmware.source, versions.join(", "));
     println!();
     println!("$ cd {} && export BELLWETHER_DATA={SERVER_DATA}", data.display());
+}
+
+/// Prints the table of the twenty-four, and gives what is not as it must be.
+fn conclude_crowd(endings: &[Ending]) -> Vec<String> {
+    println!();
+    println!("{}", crowd::ending::table(endings));
+    println!();
+    let faults: Vec<String> = endings.iter().flat_map(Ending::faults).collect();
+    if faults.is_empty() {
+        println!("Every device ended as it must.");
+    }
+    faults
 }
 
 /// Prints the table and the alarms, and gives what is not as it must be.
@@ -110,6 +145,13 @@ fn conclude(stage: &Stage) -> Vec<String> {
         println!("Alarm: {}, {} (from {from}): {}", alarm.kind, alarm.device, alarm.text);
     }
     println!();
+    if let Some(board) = stage.outcome.rows.iter().find(|row| row.is_plain) {
+        println!(
+            "{} is an emulated Cortex-M4 without DTLS: the manifest is signed, and its requests, grants and reports are \
+             under MACs from end to end; what it registers as, anyone on the way can read.",
+            board.device
+        );
+    }
     let faults = stage.outcome.faults(&stage.expected);
     if faults.is_empty() {
         println!("Every device ended as it must.");

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use thiserror::Error;
 
 /// Why a process did not do what it had to.
@@ -131,6 +133,18 @@ impl Process {
         // A process that ended by itself can't be killed again; that is what was wanted.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Sends it a signal.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Io`] where it is gone.
+    pub fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
+        let id = i32::try_from(self.child.id()).unwrap_or_default();
+        let failed =
+            |errno: nix::Error| ProcessError::Io { program: self.name.clone(), source: errno.into() };
+        nix::sys::signal::kill(Pid::from_raw(id), signal).map_err(failed)
     }
 
     /// Waits until it has ended by itself.

@@ -91,6 +91,8 @@ pub struct Row {
     pub served: Served,
     /// What that cost.
     pub traffic: Traffic,
+    /// Whether it speaks CoAP without DTLS.
+    pub is_plain: bool,
     /// What it runs now.
     pub runs: Image,
     /// What its program said last, where it is one.
@@ -107,7 +109,6 @@ impl Row {
     /// Writes its cells, in the order of [`COLUMNS`].
     #[must_use]
     pub fn cells(&self) -> [String; COLUMNS.len()] {
-        let both = |bytes_in, bytes_out| format!("{} in\n{} out", grouped(bytes_in), grouped(bytes_out));
         let said = self.said.as_ref().map(|said| format!("\n\"{said}\"")).unwrap_or_default();
         [
             self.device.clone(),
@@ -116,11 +117,24 @@ impl Row {
             self.got.as_ref().map_or_else(|| "nothing".to_owned(), Got::text),
             self.served.text().to_owned(),
             both(self.traffic.bytes_in, self.traffic.bytes_out),
-            both(self.traffic.handshake_in, self.traffic.handshake_out),
+            self.handshake(),
             format!("{}{said}", self.runs.version),
             self.why_not.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     }
+}
+
+impl Row {
+    fn handshake(&self) -> String {
+        if self.is_plain {
+            return "none:\nplain CoAP".to_owned();
+        }
+        both(self.traffic.handshake_in, self.traffic.handshake_out)
+    }
+}
+
+fn both(bytes_in: u64, bytes_out: u64) -> String {
+    format!("{} in\n{} out", grouped(bytes_in), grouped(bytes_out))
 }
 
 impl Asked {
@@ -205,6 +219,7 @@ mod tests {
             got: Some(got),
             served: Served::GatewayAlone,
             traffic: Traffic { bytes_in: 1_234, bytes_out: 5, handshake_in: 6, handshake_out: 7 },
+            is_plain: false,
             runs: image("1.1"),
             said: Some("it shines".to_owned()),
             refused: false,
@@ -221,6 +236,13 @@ mod tests {
         assert_eq!(cells[4], "gateway,\nserver away");
         assert_eq!(cells[5], "1,234 in\n5 out");
         assert_eq!(cells[7], "1.1\n\"it shines\"");
+    }
+
+    #[test]
+    fn device_without_dtls_is_told_as_such_where_others_have_their_handshake() {
+        let secured = row(Got::Full { bytes: 1 });
+        assert_eq!(secured.cells()[6], "6 in\n7 out");
+        assert_eq!(Row { is_plain: true, ..secured }.cells()[6], "none:\nplain CoAP");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+use crate::board::{self, Programs};
 use crate::console::{Console, SERVER_DATA};
 use crate::firmware::{Firmware, changed, noise};
 use crate::folder::DataFolder;
@@ -24,6 +25,8 @@ pub struct Setting<'a> {
     pub(crate) console: &'a Console,
     pub(crate) folder: &'a DataFolder,
     pub(crate) firmware: &'a Firmware,
+    /// Whether an emulated board is among the devices.
+    pub(crate) has_board: bool,
     /// Versions by digest, so that what a device says it runs has one.
     versions: HashMap<String, String>,
 }
@@ -35,6 +38,8 @@ pub struct Site {
     pub gateway: Gateway,
     /// The line to the server.
     pub line: Line,
+    /// The line of the emulated board, which is never cut; `None` without one.
+    pub board_line: Option<Line>,
     // Last, so that it outlives who calls it.
     _server: Process,
 }
@@ -52,10 +57,11 @@ struct Made {
 #[derive(Deserialize)]
 struct Listening {
     coaps: SocketAddr,
+    coap: Option<SocketAddr>,
 }
 
 impl<'a> Setting<'a> {
-    /// Prepares the images; `lamps` is the folder of the lamp's programs.
+    /// Prepares the images; `lamps` is the folder of the lamp's programs, `board` what an emulated board runs.
     ///
     /// # Errors
     ///
@@ -65,8 +71,16 @@ impl<'a> Setting<'a> {
         folder: &'a DataFolder,
         firmware: &'a Firmware,
         lamps: &Path,
+        board: Option<&Programs>,
     ) -> Result<Self, ProcessError> {
-        let mut setting = Self { console, folder, firmware, versions: HashMap::new() };
+        let has_board = board.is_some();
+        let mut setting = Self { console, folder, firmware, has_board, versions: HashMap::new() };
+        if let Some(programs) = board {
+            setting.take_image(&programs.loader(), board::LOADER, "boot loader")?;
+            for version in [board::BEFORE, board::TARGET] {
+                setting.take_image(&programs.firmware(version), &board::image(version), version)?;
+            }
+        }
         setting.take_image(&lamps.join("lamp-v1"), &lamp_image(LAMP_BEFORE), LAMP_BEFORE)?;
         setting.take_image(&lamps.join("lamp-v2"), &lamp_image(LAMP), LAMP)?;
         for (version, path) in &firmware.versions {
@@ -87,7 +101,7 @@ impl<'a> Setting<'a> {
         self.put_image(&content, to, version)
     }
 
-    fn put_image(&mut self, content: &[u8], to: &str, version: &str) -> Result<(), ProcessError> {
+    pub(crate) fn put_image(&mut self, content: &[u8], to: &str, version: &str) -> Result<(), ProcessError> {
         let path = self.folder.path().join(to);
         let failed = |source| ProcessError::Io { program: path.display().to_string(), source };
         fs::write(&path, content).map_err(failed)?;
@@ -102,35 +116,45 @@ impl<'a> Setting<'a> {
     /// [`ProcessError`] names the step that failed.
     pub fn make(&self) -> Result<Site, ProcessError> {
         let mut line = Line::lay(self.console, &self.folder.log("uplink"))?;
-        let server = self.start_server(&mut line)?;
+        let lay = || Line::lay(self.console, &self.folder.log("uplink-board"));
+        let mut board_line = self.has_board.then(lay).transpose()?;
+        let server = self.start_server(&mut line, board_line.as_mut())?;
         self.make_keys()?;
         self.publish_releases()?;
         let at = free_port()?;
         self.console.run(&format!(
             "bellwether gateway add {GATEWAY} --uri coaps://{at} --out devices/{GATEWAY}.unit"
         ))?;
-        self.make_devices()?;
+        self.make_devices(board_line.as_ref())?;
         self.make_manifest()?;
         let gateway = Gateway::start(self.console, self.folder, GATEWAY, at)?;
-        Ok(Site { gateway, line, _server: server })
+        Ok(Site { gateway, line, board_line, _server: server })
     }
 
-    fn start_server(&self, line: &mut Line) -> Result<Process, ProcessError> {
+    pub(crate) fn start_server(
+        &self,
+        line: &mut Line,
+        board: Option<&mut Line>,
+    ) -> Result<Process, ProcessError> {
         println!("  The line to the server, which will be cut, is {}.", line.uri());
+        let plain = if self.has_board { " --coap 127.0.0.1:0" } else { "" };
         let command = format!(
-            "bellwether-server --data {SERVER_DATA} --coaps 127.0.0.1:0 --http 127.0.0.1:0 \
+            "bellwether-server --data {SERVER_DATA} --coaps 127.0.0.1:0{plain} --http 127.0.0.1:0 \
              --mqtt-listen 127.0.0.1:0 --public-uri {}",
             line.uri()
         );
         let mut server = self.console.start("bellwether-server", &command, &self.folder.log("server"))?;
         let path = self.folder.path().join(SERVER_DATA).join("listening.json");
         let look = || Ok(serde_json::from_slice(&fs::read(&path).unwrap_or_default()).ok());
-        let Listening { coaps } = server.wait_until("it listens", STEP, look)?;
+        let Listening { coaps, coap } = server.wait_until("it listens", STEP, look)?;
         line.lead_to(coaps)?;
+        if let Some((line, coap)) = board.zip(coap) {
+            line.lead_to(coap)?;
+        }
         Ok(server)
     }
 
-    fn make_keys(&self) -> Result<(), ProcessError> {
+    pub(crate) fn make_keys(&self) -> Result<(), ProcessError> {
         self.console.run("bellwether keys new keys/root.key")?;
         self.console.run("bellwether keys new keys/author.key")?;
         self.console.run("bellwether keys distributor --out keys/distributor.pub")?;
@@ -148,10 +172,15 @@ impl<'a> Setting<'a> {
         for (version, _) in &self.firmware.versions {
             self.publish("meter", version, &meter_image(version))?;
         }
+        if self.has_board {
+            for version in [board::BEFORE, board::TARGET] {
+                self.publish(board::CLASS, version, &board::image(version))?;
+            }
+        }
         Ok(())
     }
 
-    fn publish(&self, class: &str, version: &str, image: &str) -> Result<(), ProcessError> {
+    pub(crate) fn publish(&self, class: &str, version: &str, image: &str) -> Result<(), ProcessError> {
         let line = format!("bellwether release publish {image} --class {class} --version {version}");
         self.console.run(&line).map(drop)
     }
@@ -185,7 +214,7 @@ impl<'a> Setting<'a> {
         self.firmware.older().map_or(UNLISTED, |(version, _)| version)
     }
 
-    fn make_devices(&self) -> Result<(), ProcessError> {
+    fn make_devices(&self, board_line: Option<&Line>) -> Result<(), ProcessError> {
         let made = self.made();
         for Made { name, class, kind, image, version, is_behind } in &made {
             let behind = if *is_behind { format!(" --gateway {GATEWAY}") } else { String::new() };
@@ -197,9 +226,13 @@ impl<'a> Setting<'a> {
                  --image {image} --version {version} --kind {kind} --out devices/{name}.flash"
             ))?;
         }
+        if let Some(line) = board_line {
+            self.make_board(line)?;
+        }
         // The unit files' secrets are in the devices now, and nowhere else in clear.
         println!("$ rm devices/*-?.unit");
-        for Made { name, .. } in &made {
+        let board = self.has_board.then_some(board::NAME);
+        for name in made.iter().map(|made| made.name).chain(board) {
             let path = self.folder.path().join(format!("devices/{name}.unit"));
             let failed = |source| ProcessError::Io { program: path.display().to_string(), source };
             fs::remove_file(&path).map_err(failed)?;
@@ -207,11 +240,30 @@ impl<'a> Setting<'a> {
         Ok(())
     }
 
+    fn make_board(&self, line: &Line) -> Result<(), ProcessError> {
+        let (name, class, version) = (board::NAME, board::CLASS, board::BEFORE);
+        println!(
+            "  {name} is an emulated Cortex-M4, which speaks CoAP over plain UDP, on a line of its own:"
+        );
+        self.console.run(&format!(
+            "bellwether device add {name} --class {class} --security none --out devices/{name}.unit"
+        ))?;
+        let (image, server) = (board::image(version), line.address());
+        self.console.run(&format!(
+            "board-factory --unit devices/{name}.unit --vendor {VENDOR} --class {class} --image {image} \
+             --version {version} --server {server}"
+        ))?;
+        Ok(())
+    }
+
     fn make_manifest(&self) -> Result<(), ProcessError> {
         let (target, _) = self.firmware.target();
+        let (class, version) = (board::CLASS, board::TARGET);
+        let board = format!(" --image {class}={}:{version}", board::image(version));
+        let board = if self.has_board { board.as_str() } else { "" };
         self.console.run(&format!(
             "bellwether manifest make --vendor {VENDOR} --sequence 2 --image lamp={}:{LAMP} \
-             --image meter={}:{target} --out fleet.suit",
+             --image meter={}:{target}{board} --out fleet.suit",
             lamp_image(LAMP),
             meter_image(target)
         ))?;
@@ -239,7 +291,7 @@ impl<'a> Setting<'a> {
 }
 
 /// A port that is free now: devices are told the gateway's before it starts.
-fn free_port() -> Result<SocketAddr, ProcessError> {
+pub(crate) fn free_port() -> Result<SocketAddr, ProcessError> {
     let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
     address.map_err(|source| ProcessError::Io { program: GATEWAY.to_owned(), source })
 }
@@ -258,8 +310,8 @@ pub(crate) fn meter_image(version: &str) -> String {
 
 /// Name of the gateway.
 pub const GATEWAY: &str = "gateway-1";
-const VENDOR: &str = "example.com";
-const LAMP_BEFORE: &str = "1.0.0";
+pub(crate) const VENDOR: &str = "example.com";
+pub(crate) const LAMP_BEFORE: &str = "1.0.0";
 pub(crate) const LAMP: &str = "2.0.0";
 const VALVE: &str = "1.0.0";
 pub(crate) const VALVE_IMAGE: &str = "images/valve-1.0.0.bin";

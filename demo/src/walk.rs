@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bellwether_api::{Alarm, Campaign, Device as Known, FrameCount, Manifest};
 
+use crate::board::{self, Board};
 use crate::console::Console;
 use crate::device::{Device, Status};
 use crate::firmware::Firmware;
@@ -27,6 +28,7 @@ pub struct Stage {
     /// The alarms, for people.
     pub alarms: Vec<Alarm>,
     _devices: Vec<Device>,
+    _board: Option<Board>,
     // Last, so that devices are switched off before it.
     _site: Site,
 }
@@ -78,6 +80,8 @@ impl<'a> Walk<'a> {
     /// [`ProcessError`] names the step that failed, and the log that says more.
     pub fn go(&self) -> Result<Stage, ProcessError> {
         let mut site = self.setting.make()?;
+        let on = || Board::switch_on(self.console, self.folder);
+        let mut board = self.setting.has_board.then(on).transpose()?;
         let mut fleet = self.switch_fleet_on(&mut site)?;
         let id = self.launch()?;
         let halted = fleet.meter_1.device.wait_end(STEP)?;
@@ -89,6 +93,9 @@ impl<'a> Walk<'a> {
         seen.insert(2, Seen { device: COPY, before: copy.clone(), after: copy });
         let (meter_4, status, away) = self.serve_without_server(&mut site)?;
         seen.insert(5, Seen { device: "meter-4", before: fleet.meter_4, after: status });
+        if let Some(board) = &mut board {
+            board.wait("receipt for installed", UPDATE)?;
+        }
         let campaign = self.watch_campaign(&id)?;
 
         let frames = self.frames()?;
@@ -97,12 +104,22 @@ impl<'a> Walk<'a> {
             // It was switched on twice; both count.
             meter.traffic += halted.map(|status| status.traffic()).unwrap_or_default();
         }
+        if let Some((board, line)) = board.as_ref().zip(site.board_line.as_mut()) {
+            rows.push(board.row(line.count()?)?);
+        }
         let listed = alarms.iter().map(|alarm| (alarm.kind.clone(), alarm.device.clone())).collect();
         let outcome = Outcome { rows, alarms: listed, campaign: campaign.devices, frames, away };
         let Fleet { lamp, meter_1, meter_2, meter_3, valve, .. } = fleet;
         let mut devices: Vec<Device> = [lamp, meter_1, meter_2, meter_3, valve].map(|on| on.device).into();
         devices.push(meter_4);
-        Ok(Stage { outcome, expected: self.expected()?, alarms, _devices: devices, _site: site })
+        Ok(Stage {
+            outcome,
+            expected: self.expected()?,
+            alarms,
+            _devices: devices,
+            _board: board,
+            _site: site,
+        })
     }
 
     fn switch_fleet_on(&self, site: &mut Site) -> Result<Fleet, ProcessError> {
@@ -140,10 +157,12 @@ impl<'a> Walk<'a> {
     fn launch(&self) -> Result<String, ProcessError> {
         let manifest: Manifest =
             self.console.type_and_ask("bellwether --json manifest publish fleet.signed.suit")?;
+        let board = self.setting.has_board.then_some(board::CLASS);
+        let classes: Vec<&str> = ["lamp", "meter", "valve"].into_iter().chain(board).collect();
         let body = serde_json::json!({
             "request_id": "first-campaign",
             "manifest": manifest.digest,
-            "targets": { "classes": ["lamp", "meter", "valve"] },
+            "targets": { "classes": classes },
         });
         let campaign: Campaign = mqtt::launch(self.console, self.folder.path(), &body)?;
         println!("  campaign {} was launched", campaign.id);
@@ -286,6 +305,7 @@ impl<'a> Walk<'a> {
             got,
             served,
             traffic: after.traffic(),
+            is_plain: false,
             runs: self.setting.image(&after.running.digest),
             said: after.says.clone(),
             refused: after.refused(),
@@ -315,21 +335,23 @@ impl<'a> Walk<'a> {
         };
         let says = Some(format!("lamp firmware {LAMP} shines"));
         let copy = End::CopyOf("meter-1".to_owned());
-        Ok(Expected {
-            rows: vec![
-                ExpectedRow {
-                    says,
-                    ..row("lamp-1", ExpectedGot::Full, Served::Server, &lamp, End::Installed)
-                },
-                row("meter-1", delta(), Served::Server, &target, End::Installed),
-                row(COPY, ExpectedGot::Nothing, Served::Nobody, &previous, copy),
-                row("meter-2", delta(), Served::Gateway, &target, End::Installed),
-                row("meter-3", delta(), Served::Gateway, &target, End::Installed),
-                row("meter-4", from_older, Served::GatewayAlone, &target, End::Installed),
-                row("valve-1", ExpectedGot::Nothing, Served::Nobody, &valve, End::NotForIt),
-            ],
-            gateway: GATEWAY.to_owned(),
-        })
+        let mut rows = vec![
+            ExpectedRow { says, ..row("lamp-1", ExpectedGot::Full, Served::Server, &lamp, End::Installed) },
+            row("meter-1", delta(), Served::Server, &target, End::Installed),
+            row(COPY, ExpectedGot::Nothing, Served::Nobody, &previous, copy),
+            row("meter-2", delta(), Served::Gateway, &target, End::Installed),
+            row("meter-3", delta(), Served::Gateway, &target, End::Installed),
+            row("meter-4", from_older, Served::GatewayAlone, &target, End::Installed),
+            row("valve-1", ExpectedGot::Nothing, Served::Nobody, &valve, End::NotForIt),
+        ];
+        if self.setting.has_board {
+            let [before, target] = [board::BEFORE, board::TARGET].map(board::image);
+            let (before, target) = (self.setting.image_of(&before)?, self.setting.image_of(&target)?);
+            let says = Some(format!("firmware {} on trial", board::TARGET));
+            let got = ExpectedGot::DeltaFrom(before);
+            rows.push(ExpectedRow { says, ..row(board::NAME, got, Served::Server, &target, End::Installed) });
+        }
+        Ok(Expected { rows, gateway: GATEWAY.to_owned() })
     }
 
     /// Where the logs are.
@@ -346,4 +368,4 @@ const COPY_FILE: &str = "meter-1-prime";
 /// A step takes a second; a loaded machine is given twenty.
 pub(crate) const STEP: Duration = Duration::from_secs(20);
 /// An update takes a few seconds; images of several megabytes on a loaded machine take a minute.
-const UPDATE: Duration = Duration::from_mins(2);
+pub(crate) const UPDATE: Duration = Duration::from_mins(2);

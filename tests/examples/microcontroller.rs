@@ -23,7 +23,7 @@ use std::time::Instant;
 use bellwether_api::DeviceOutcome;
 use bellwether_tests::board::{self, Board, Instructions, Machine, Made, Modem, Row, Sizes};
 use bellwether_tests::chance::Chance;
-use bellwether_tests::fleet::Fleet;
+use bellwether_tests::fleet::{Fleet, VENDOR};
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -74,8 +74,8 @@ impl Site<'_> {
         self.fleet.cli.done(&words);
         let unit = self.fleet.folder().join(format!("{name}.unit"));
         let (image, server) = (self.image(OLD), self.fleet.server.coap());
-        let made = Made { unit: &unit, class, image: &image, version: OLD, patches, server };
-        Board::of(self.machine, &self.folder.join("boot.elf"), &board::flash(made))
+        let made = Made { unit: &unit, vendor: VENDOR, class, image: &image, version: OLD, patches, server };
+        Board::of(self.machine, &self.folder.join("boot.elf"), &board::flash(&made).expect("a flash"))
     }
 
     /// Publishes both versions for a class and launches a campaign for a board, which stays off; each has a class of its
@@ -139,8 +139,9 @@ impl Site<'_> {
         self.fleet.cli.done(&format!("device add {name} --class {class} --security none --out {name}.unit"));
         let unit = self.fleet.folder().join(format!("{name}.unit"));
         let (image, server) = (image(OLD), self.fleet.server.coap());
-        let made = Made { unit: &unit, class, image: &image, version: OLD, patches: true, server };
-        let flash = board::flash_of_c_example(made);
+        let made =
+            Made { unit: &unit, vendor: VENDOR, class, image: &image, version: OLD, patches: true, server };
+        let flash = board::flash_of_c_example(&made).expect("a flash");
         let modem = Modem::start(&self.fleet.folder().join("serial"), server);
         let mut board = Board::new(&self.folder.join("boot.elf"), &flash).with_serial_line(modem.line());
         let campaign = self.fleet.launch(&manifest, "");

@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 use bellwether_api::{DeviceOutcome, NewDevice};
 use bellwether_tests::board::{self, Board, Made};
 use bellwether_tests::chance::Chance;
-use bellwether_tests::fleet::Fleet;
+use bellwether_tests::fleet::{Fleet, VENDOR};
 
 #[expect(clippy::disallowed_methods, reason = "it measures")]
 fn main() {
@@ -136,9 +136,16 @@ impl Site<'_> {
     fn board(&self, launched: &Launched, number: usize) -> Board {
         let unit = self.fleet.folder().join(name(launched.number, number)).with_extension("unit");
         let (image, server) = (board::small_image(OLD), self.fleet.server.coap());
-        let made =
-            Made { unit: &unit, class: &launched.class, image: &image, version: OLD, patches: true, server };
-        let board = Board::new(&self.folder.join("boot.elf"), &board::flash(made));
+        let made = Made {
+            unit: &unit,
+            vendor: VENDOR,
+            class: &launched.class,
+            image: &image,
+            version: OLD,
+            patches: true,
+            server,
+        };
+        let board = Board::new(&self.folder.join("boot.elf"), &board::flash(&made).expect("a flash"));
         std::fs::remove_file(&unit).expect("the unit file");
         board.with_resident(&self.folder.join("resident.bin"))
     }

@@ -13,6 +13,7 @@ fn row(device: &str, ran: &str, runs: &str, got: Option<Got>, served: Served) ->
         got,
         served,
         traffic: Traffic::default(),
+        is_plain: false,
         runs: image(runs),
         said: None,
         refused: false,

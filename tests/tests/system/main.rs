@@ -13,6 +13,7 @@ mod campaigns;
 mod check_config;
 mod damaged;
 mod datagrams;
+mod demo;
 mod disk_full;
 mod dtls_sleep;
 mod endings;

@@ -1,0 +1,35 @@
+//! The demo of twenty-four devices, as a user runs it.
+
+use std::fs;
+use std::time::Duration;
+
+use bellwether_tests::images;
+use bellwether_tests::program::{self, Program};
+
+#[test]
+fn each_of_24_devices_ends_as_its_fate_has_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let firmware = folder.path().join("firmware");
+    fs::create_dir(&firmware).expect("made");
+    let mut image = images::image(1, 30_000);
+    for version in ["1.0.0", "1.1.0", "1.2.0"] {
+        fs::write(firmware.join(format!("{version}.bin")), &image).expect("written");
+        image = images::next_version(&image);
+    }
+    let mut command = program::system_command(&program::binary("bellwether-demo"));
+    command.args(["--exit", "--devices", "24", "--images"]).arg(&firmware);
+    command.arg("--data").arg(folder.path().join("data"));
+    let log = folder.path().join("demo.log");
+    let status = Program::start(command, &log).wait_end(LONG);
+    let said = fs::read_to_string(&log).expect("a log");
+    assert!(status.success(), "{said}");
+    for fate in
+        ["offered when it woke", "fetched all of it again", "rolled back", "nothing was heard of it since"]
+    {
+        assert!(said.contains(fate), "{fate}: {said}");
+    }
+    assert_eq!(said.matches("an alarm").count(), 2, "{said}");
+}
+
+/// Twenty seconds where nothing else is at work.
+const LONG: Duration = Duration::from_mins(5);
