@@ -1,5 +1,8 @@
 //! What the device's board gives: flash and randomness, as traits.
 
+#[cfg(feature = "embedded-storage")]
+pub mod nor;
+
 /// An area of the flash with one purpose.
 ///
 /// `Record`, `Boot` and `Anchors` hold two copies each, a half for each; see [`crate::update::journal`].
