@@ -206,7 +206,7 @@ impl Fleet {
         let campaign = LaunchCampaign {
             request_id,
             manifest: hex::encode(manifest),
-            targets: Targets { classes: Vec::new(), endpoints },
+            targets: Targets { endpoints, ..Targets::default() },
             policy: Policy::default(),
             who: None,
             why: None,

@@ -89,6 +89,8 @@ impl Core {
         let Ok(name) = Endpoint::try_from(identity) else { return Ok(None) };
         let opened = if let Some(device) = self.store.device(&self.tenant, &name).await? {
             match &device.security {
+                // What is left of a device that was given up.
+                _ if device.retired_at.is_some() => return Ok(None),
                 Security::Psk { credential } => self.vault.dtls_key(identity, credential)?,
                 Security::None => return Ok(None),
             }

@@ -341,6 +341,14 @@ impl Registry {
         }
     }
 
+    /// Ends what is registered of a device, over whatever session.
+    pub fn forget(&self, endpoint: &Endpoint) {
+        let mut kept = self.write();
+        let Some(location) = kept.locations.remove(endpoint) else { return };
+        kept.remove(&location);
+        kept.changes.tell(endpoint, None);
+    }
+
     /// Finds a device that can be reached now.
     #[must_use]
     pub fn find(&self, endpoint: &Endpoint, now: u64) -> Option<Registration> {

@@ -18,7 +18,7 @@ use bellwether_keys::wrap::WrapAlgorithm;
 use bellwether_manifests::message;
 use bellwether_net::{EntropyError, Machine};
 use bellwether_store::Sealed;
-use bellwether_store::device::Identity;
+use bellwether_store::device::{Identity, Security};
 use thiserror::Error;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -210,6 +210,43 @@ impl Vault {
     /// [`VaultError::Sealed`].
     pub fn dtls_key(&self, endpoint: &str, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         self.open_sealed(DTLS_KEY, endpoint, sealed)
+    }
+
+    /// Opens the seed that a device has from the factory.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Sealed`].
+    pub fn factory_seed(&self, id: &str, sealed: &Sealed) -> Result<Seed, VaultError> {
+        Ok(Seed::new(*self.key_of(SEED, id, sealed)?))
+    }
+
+    /// Opens the DTLS key of a device; zeros for one that has none, as they stand in its unit file.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Sealed`].
+    pub fn psk_of(&self, endpoint: &str, security: &Security) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        match security {
+            Security::Psk { credential } => self.key_of(DTLS_KEY, endpoint, credential),
+            Security::None => Ok(Zeroizing::new([0; 32])),
+        }
+    }
+
+    /// Opens what was sealed for the same kind and owner, of 32 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`VaultError::Sealed`], also for another length.
+    pub fn key_of(&self, kind: &str, id: &str, sealed: &Sealed) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let opened = self.open_sealed(kind, id, sealed)?;
+        let mut key = Zeroizing::new([0; 32]);
+        if opened.len() != key.len() {
+            let label = self.label(kind, id).to_string();
+            return Err(VaultError::Sealed { label, source: SealingError::Length });
+        }
+        key.copy_from_slice(&opened);
+        Ok(key)
     }
 
     /// Gives the keys of an identity at a place of an epoch that is kept: from memory, else by opening its links.

@@ -53,6 +53,11 @@ impl Http {
         self.send(Method::POST, path, body.to_string().into_bytes(), Some("application/json"))
     }
 
+    /// Puts JSON there.
+    pub fn put(&self, path: &str, body: &serde_json::Value) -> Answer {
+        self.send(Method::PUT, path, body.to_string().into_bytes(), Some("application/json"))
+    }
+
     /// Sends bytes.
     pub fn upload(&self, method: Method, path: &str, body: Vec<u8>) -> Answer {
         self.send(method, path, body, None)

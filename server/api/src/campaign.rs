@@ -26,7 +26,7 @@ pub struct LaunchCampaign {
     pub why: Option<String>,
 }
 
-/// Chooses devices. Everything empty: every device of the classes that the manifest serves.
+/// Chooses devices; names of devices go with neither classes nor tags. Everything empty: every device of the classes that the manifest serves.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Targets {
@@ -34,6 +34,9 @@ pub struct Targets {
     pub classes: Vec<String>,
     /// Endpoint names.
     pub endpoints: Vec<String>,
+    /// Tags: devices that have all of them. With class names: devices of these classes among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// Paces a campaign.

@@ -152,6 +152,9 @@ pub struct ListDevices {
     /// Devices in the page, 1 to 1000; absent: 100.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<u32>,
+    /// Only those with this tag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
 }
 
 /// A page of devices by name.

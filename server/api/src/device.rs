@@ -73,6 +73,12 @@ pub struct Device {
     pub runs: Option<String>,
     /// The version of that, where the catalogue knows it.
     pub version: Option<String>,
+    /// What operators call the groups that it is in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// When it was decommissioned; absent: it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decommissioned: Option<u64>,
     /// Last second in which an operator blocks it; absent: it is not blocked. 2^64 - 1: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_until: Option<u64>,

@@ -4,7 +4,7 @@
 //! a request are refused by name, so a misspelt policy never runs as the default.
 //!
 //! This crate knows nothing of the server: no decision, no store, no secret but the unit data that
-//! `POST /v1/devices` answers once.
+//! `POST /v1/devices` answers once and `GET /v1/imports/{id}/units` until it was received.
 
 mod alarm;
 mod campaign;
@@ -12,7 +12,9 @@ mod command;
 mod device;
 mod error;
 mod event;
+mod fleet;
 mod gateway;
+mod import;
 mod reading;
 mod release;
 mod status;
@@ -29,7 +31,12 @@ pub use command::{
 pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventPage, ListEvents, Progress, Registration, ServerStatus};
+pub use fleet::{DecommissionDevice, DeviceTags, ListTags, TagCount, TagDevices, TagPage, TaggedDevices};
 pub use gateway::{AddGateway, Gateway, NewGateway};
+pub use import::{
+    CheckImport, ExportPage, ImportFault, ImportFaults, ImportRow, ImportState, ImportedUnit, ListedDevice,
+    StageImport, UnitPage, UnitsReceived,
+};
 pub use reading::{ReadDevice, ReadValue, Reading, ValueKind};
 pub use release::{Anchors, FrameCount, Manifest, ManifestClass, Release};
 pub use status::{Check, CheckState, Distributor, Health, Liveness, Readiness};

@@ -99,6 +99,20 @@ impl Client {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// Sends JSON by a method of one's own choice.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::get`].
+    pub(crate) async fn send_json<B: Serialize, T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Failure> {
+        self.send(self.request(method, path).json(body)).await
+    }
+
     /// Removes one thing.
     ///
     /// # Errors

@@ -61,11 +61,27 @@ pub(crate) fn read_at_most(path: &Path, bytes_max: u64) -> Result<Vec<u8>, Failu
 ///
 /// [`Failure::File`], also where something of that name is there already.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(), Failure> {
+    write_new_unsynced(path, bytes, access)?;
+    // Without it the name may be lost with the power.
+    sync_folder(folder_of(path));
+    Ok(())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes a new file as [`write_new`] does; its name is on disk once [`sync_folder`] was called.
+///
+/// # Errors
+///
+/// As [`write_new`].
+pub(crate) fn write_new_unsynced(path: &Path, bytes: &[u8], access: Access) -> Result<(), Failure> {
     let mode = match access {
         Access::Secret => 0o600,
         Access::Public => 0o666,
     };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let failed = |error| Failure::file(path, error);
     let mut draft = tempfile::Builder::new()
         .prefix(".bellwether-")
@@ -74,9 +90,12 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], access: Access) -> Result<(),
         .map_err(failed)?;
     draft.write_all(bytes).and_then(|()| draft.as_file().sync_all()).map_err(failed)?;
     draft.persist_noclobber(path).map_err(|error| not_made(path, &error.error))?;
-    // Without it the name may be lost with the power. Some file systems have no such thing; the file is there anyhow.
-    File::open(folder).and_then(|folder| folder.sync_all()).unwrap_or_default();
     Ok(())
+}
+
+/// Has the names in a folder on disk. Some file systems have no such thing; the files are there anyhow.
+pub(crate) fn sync_folder(folder: &Path) {
+    File::open(folder).and_then(|folder| folder.sync_all()).unwrap_or_default();
 }
 
 /// Writes a new file as [`write_new`] does, or to standard output where the path is `-`.

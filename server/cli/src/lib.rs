@@ -2,6 +2,7 @@
 
 mod client;
 mod command;
+mod device_list;
 mod failure;
 mod file;
 mod image_file;
@@ -64,7 +65,7 @@ enum Noun {
     /// Firmware files: what they hold, and the flat image of ELF, Intel HEX or UF2 (offline)
     #[command(subcommand)]
     Image(image::Command),
-    /// Devices: enrol, list, show, explain
+    /// Devices: enrol, import, export, tag, list, show, explain, decommission
     #[command(subcommand)]
     Device(device::Command),
     /// Gateways: caches near the devices: enrol, list, show, remove

@@ -1,4 +1,4 @@
-//! What people do that concerns no campaign: enrolments and publications. Who did it and why is in the ledger.
+//! What people do that concerns no campaign: enrolments, publications, recalls. Who did it and why is in the ledger.
 
 use crate::identity::Digest;
 
@@ -17,6 +17,34 @@ pub enum Deed {
         /// The gateway.
         gateway: String,
     },
+    /// Gave the device up: its keys are gone.
+    DeviceDecommissioned,
+    /// Made a new DTLS credential for the device.
+    CredentialReplaced {
+        /// Number of the new one.
+        number: u64,
+        /// Whether the one before it was refused from then on; else until the new one was used.
+        at_once: bool,
+    },
+    /// The device used its new DTLS credential; the one before it is refused from then on.
+    CredentialUsed {
+        /// Number of the new one.
+        number: u64,
+    },
+    /// Put tags to the device, or took tags off it.
+    DeviceTagged {
+        /// Those that were put to it.
+        added: Vec<String>,
+        /// Those that were taken off it.
+        removed: Vec<String>,
+    },
+    /// Enrolled a list of devices; each has an event of its own too.
+    DevicesImported {
+        /// Name of the import.
+        import: String,
+        /// How many devices.
+        devices: u64,
+    },
     /// Enrolled a gateway.
     GatewayEnrolled {
         /// Its name.
@@ -29,6 +57,28 @@ pub enum Deed {
     },
     /// Published an image.
     ReleasePublished {
+        /// Name of the class that it is for.
+        class: String,
+        /// Name of the component.
+        component: String,
+        /// Its version.
+        version: String,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// Recalled a release: nobody gets it any more.
+    ReleaseRecalled {
+        /// Name of the class that it is for.
+        class: String,
+        /// Name of the component.
+        component: String,
+        /// Its version.
+        version: String,
+        /// Its digest.
+        digest: Digest,
+    },
+    /// Took a recall back.
+    ReleaseReinstated {
         /// Name of the class that it is for.
         class: String,
         /// Name of the component.
@@ -59,9 +109,16 @@ impl Deed {
         match self {
             Self::DeviceEnrolled { .. } => "device_enrolled",
             Self::DeviceDetached { .. } => "device_detached",
+            Self::DeviceDecommissioned => "device_decommissioned",
+            Self::CredentialReplaced { .. } => "credential_replaced",
+            Self::CredentialUsed { .. } => "credential_used",
+            Self::DeviceTagged { .. } => "device_tagged",
+            Self::DevicesImported { .. } => "devices_imported",
             Self::GatewayEnrolled { .. } => "gateway_enrolled",
             Self::GatewayRemoved { .. } => "gateway_removed",
             Self::ReleasePublished { .. } => "release_published",
+            Self::ReleaseRecalled { .. } => "release_recalled",
+            Self::ReleaseReinstated { .. } => "release_reinstated",
             Self::ManifestPublished { .. } => "manifest_published",
             Self::AnchorsPublished { .. } => "anchors_published",
         }
@@ -79,10 +136,39 @@ impl Deed {
                 format!("was enrolled as a device of class {class} behind the gateway {gateway}")
             }
             Self::DeviceDetached { gateway } => format!("was taken off the list of the gateway {gateway}"),
+            Self::DeviceDecommissioned => "was decommissioned: its keys are gone".to_owned(),
+            Self::CredentialReplaced { number, at_once: true } => {
+                format!("got DTLS credential {number}; the one before it is refused from now on")
+            }
+            Self::CredentialReplaced { number, at_once: false } => {
+                format!("got DTLS credential {number}; the one before it is taken until this one was used")
+            }
+            Self::CredentialUsed { number } => {
+                format!("used DTLS credential {number}; the one before it is refused from now on")
+            }
+            Self::DeviceTagged { added, removed } => {
+                let words = [("was tagged", added), ("lost the tag", removed)];
+                let said = words.into_iter().filter(|(_, tags)| !tags.is_empty());
+                said.map(|(word, tags)| format!("{word} {}", tags.join(", ")))
+                    .collect::<Vec<_>>()
+                    .join(", and ")
+            }
+            Self::DevicesImported { import, devices } => {
+                format!("{devices} device(s) were enrolled by the import {import}")
+            }
             Self::GatewayEnrolled { gateway } => format!("the gateway {gateway} was enrolled"),
             Self::GatewayRemoved { gateway } => format!("the gateway {gateway} was removed"),
             Self::ReleasePublished { class, component, version, digest } => {
                 format!("{component} {version} for {class} was published, image {}", short(digest))
+            }
+            Self::ReleaseRecalled { class, component, version, digest } => {
+                format!("{component} {version} for {class} was recalled, image {}", short(digest))
+            }
+            Self::ReleaseReinstated { class, component, version, digest } => {
+                format!(
+                    "the recall of {component} {version} for {class} was taken back, image {}",
+                    short(digest)
+                )
             }
             Self::ManifestPublished { digest, sequence } => {
                 format!("the manifest {} with sequence number {sequence} was published", short(digest))

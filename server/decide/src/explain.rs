@@ -223,6 +223,7 @@ pub fn happened(event: &Event) -> String {
         EventKind::Resumed { by } => format!("resumed{}", said(by)),
         EventKind::Retried { by } => format!("put back to be tried again{}", said(by)),
         EventKind::Halted { failure_per_mille } => format!("halted at {failure_per_mille} ‰ failures"),
+        EventKind::Recalled { release, by } => format!("halted, since {release} was recalled{}", said(by)),
         EventKind::Finished => "finished".to_owned(),
         EventKind::Operated { act, by, .. } => format!("{} by an operator{}", operated(*act), said(by)),
         EventKind::Fitted { row } => format!("{} (row {})", row.text(), row.name()),

@@ -17,4 +17,5 @@ pub mod operator;
 pub mod refusal;
 pub mod release;
 pub mod resolve;
+pub mod tag;
 pub mod version;

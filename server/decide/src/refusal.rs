@@ -35,6 +35,8 @@ pub enum Refusal {
     NoRelease,
     /// The device has too little room for the image.
     StagingTooSmall,
+    /// The release that the manifest leads to was recalled.
+    ReleaseRecalled,
 }
 
 impl Refusal {
@@ -58,6 +60,7 @@ impl Refusal {
             Self::ClassNotInManifest => 20,
             Self::NoRelease => 21,
             Self::StagingTooSmall => 22,
+            Self::ReleaseRecalled => 23,
         }
     }
 
@@ -80,6 +83,7 @@ impl Refusal {
             Self::ClassNotInManifest => "the manifest has no image for this class",
             Self::NoRelease => "no release holds the image that the manifest demands",
             Self::StagingTooSmall => "the device has too little free room for the image",
+            Self::ReleaseRecalled => "the release that the manifest leads to was recalled",
         }
     }
 }

@@ -9,12 +9,15 @@ use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets, why};
 use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::explain;
+use bellwether_decide::tag::Tag;
 use bellwether_store::campaign::{Launch, Launched};
+use bellwether_store::device::EnrolledDevice;
 use bellwether_store::error::AddError;
 use bellwether_store::ledger::{Recorded, Scope};
 
 use super::devices::{endpoint, time};
 use super::digest;
+use super::fleet::tag;
 use super::request::{by, command, limit, other_body};
 use super::trust::refused;
 use crate::book::Page;
@@ -92,18 +95,25 @@ impl Core {
             {
                 return Err(Refusal::not_found(format!("no device named {missing} is enrolled")));
             }
+            if !targets.classes.is_empty() || !targets.tags.is_empty() {
+                return Err(Refusal::invalid("targets.endpoints: goes with neither classes nor tags"));
+            }
+            if let Some(gone) = found.iter().find(|one| one.retired_at.is_some()) {
+                return Err(Refusal::conflict(format!("{} was decommissioned", gone.device.endpoint)));
+            }
             return Ok(found.into_iter().map(|one| one.device).collect());
         }
+        let tags: Vec<Tag> =
+            targets.tags.iter().map(|text| tag("targets.tags", text)).collect::<Result<_, _>>()?;
         let mut devices = Vec::new();
         let mut after: Option<Endpoint> = None;
         loop {
-            let rows =
-                self.store.devices(&self.tenant, after.as_ref(), PAGE).await.map_err(Refusal::internal)?;
+            let rows = self.device_rows(tags.first(), after.as_ref(), PAGE).await?;
             let Some(last) = rows.last() else {
                 return Ok(devices);
             };
             after = Some(last.device.endpoint.clone());
-            for row in rows {
+            for row in self.having_all(&tags, rows).await? {
                 let chosen = if targets.classes.is_empty() {
                     !page.targets(&self.class(&row.device.class).await?).is_empty()
                 } else {
@@ -114,6 +124,23 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// Leaves those out that were decommissioned, and those without one of the tags.
+    async fn having_all(
+        &self,
+        tags: &[Tag],
+        rows: Vec<EnrolledDevice>,
+    ) -> Result<Vec<EnrolledDevice>, Refusal> {
+        let mut rows: Vec<_> = rows.into_iter().filter(|row| row.retired_at.is_none()).collect();
+        if tags.len() > 1 {
+            let names: Vec<Endpoint> = rows.iter().map(|row| row.device.endpoint.clone()).collect();
+            let kept = self.store.tags_of(&self.tenant, &names).await.map_err(Refusal::internal)?;
+            let has_all =
+                |name: &Endpoint| kept.get(name).is_some_and(|has| tags.iter().all(|tag| has.contains(tag)));
+            rows.retain(|row| has_all(&row.device.endpoint));
+        }
+        Ok(rows)
     }
 
     /// Lists a page of campaigns, the oldest first, without their devices.

@@ -11,15 +11,18 @@ use bellwether_decide::device::{self, Endpoint};
 use bellwether_decide::explain::{self, Known, Seen};
 use bellwether_decide::identity::IdentityState;
 use bellwether_keys::chain::ChainLength;
+use bellwether_keys::seed::Seed;
 use bellwether_keys::unit::{self, UnitData};
 use bellwether_manifests::message::List;
 use bellwether_store::Digest;
 use bellwether_store::device::{self as rows, EnrolledDevice, NewIdentity};
 use bellwether_store::error::{AddError, StoreError};
+use bellwether_store::fleet::Tags;
 use bellwether_store::gateway::{Gateway, GatewayLink};
 use bellwether_store::ledger::{Recorded, Scope};
 use bellwether_store::operators::Contact;
 
+use super::fleet;
 use super::gateways::name_of;
 use super::releases::named;
 use super::request::limit;
@@ -59,6 +62,9 @@ impl Core {
             link: gateway
                 .as_ref()
                 .map(|(row, link)| GatewayLink { gateway: row.name.clone(), psk: link.sealed.clone() }),
+            credential: 1,
+            next_credential: None,
+            retired_at: None,
         };
         let identity = NewIdentity {
             id: endpoint.clone(),
@@ -68,7 +74,14 @@ impl Core {
             state: IdentityState::new(0),
         };
         // Made before the device is enrolled: a seed that can't be handed out must not take the name.
-        let unit = self.unit(&endpoint, length, &secrets, &anchors, gateway.as_ref())?;
+        let parts = UnitParts {
+            endpoint: &endpoint,
+            chain_length: length,
+            seed: &secrets.seed,
+            psk: &secrets.psk,
+            gateway: gateway.as_ref().map(|(row, link)| (row.uri.as_str(), &*link.psk)),
+        };
+        let unit = self.unit(&parts, &anchors)?;
         match self.store.add_device(&self.tenant, &enrolled, &identity).await {
             Ok(()) => {}
             Err(AddError::Exists) => {
@@ -84,7 +97,7 @@ impl Core {
             self.gateways.attach(&link.gateway, endpoint.clone());
             self.tell_children_changed(&link.gateway);
         }
-        Ok(NewDevice { device: self.describe(&enrolled).await?, unit })
+        Ok(NewDevice { device: self.describe(&enrolled, &Tags::new()).await?, unit })
     }
 
     /// The gateway that a new device shall be listed by, with the key of their link.
@@ -101,31 +114,20 @@ impl Core {
         Ok(Some((gateway, link)))
     }
 
-    fn unit(
-        &self,
-        endpoint: &Endpoint,
-        chain_length: ChainLength,
-        secrets: &NewSecrets,
-        anchors: &[u8],
-        gateway: Option<&(Gateway, NewLink)>,
-    ) -> Result<String, Refusal> {
+    /// Writes a unit file in hexadecimal.
+    pub(super) fn unit(&self, parts: &UnitParts<'_>, anchors: &[u8]) -> Result<String, Refusal> {
         let servers = [self.public_uri.as_str()];
-        let gateways: Vec<_> = gateway
-            .map(|(row, link)| unit::GatewayLink {
-                uri: &row.uri,
-                identity: endpoint.as_str(),
-                psk: &link.psk,
-            })
-            .into_iter()
-            .collect();
+        let identity = parts.endpoint.as_str();
+        let gateways: Vec<_> =
+            parts.gateway.map(|(uri, psk)| unit::GatewayLink { uri, identity, psk }).into_iter().collect();
         let unit = UnitData {
-            id: endpoint.as_str(),
+            id: identity,
             epoch: 0,
-            chain_length,
-            seed: secrets.seed.clone(),
+            chain_length: parts.chain_length,
+            seed: parts.seed.clone(),
             anchors,
-            dtls_identity: endpoint.as_str(),
-            dtls_psk: &secrets.psk,
+            dtls_identity: identity,
+            dtls_psk: parts.psk,
             servers: List::new(&servers),
             gateways: List::new(&gateways),
         };
@@ -133,22 +135,20 @@ impl Core {
         Ok(hex::encode(&*bytes))
     }
 
-    /// Lists devices by name.
+    /// Lists devices by name, of one tag or all.
     ///
     /// # Errors
     ///
-    /// [`Refusal::internal`].
-    pub async fn devices(&self) -> Result<Vec<Device>, Refusal> {
+    /// [`Refusal::invalid`] for a text that is no tag.
+    pub async fn devices(&self, tag: Option<&str>) -> Result<Vec<Device>, Refusal> {
+        let tag = tag.map(|text| fleet::tag("tag", text)).transpose()?;
         let mut devices: Vec<Device> = Vec::new();
         let mut after: Option<Endpoint> = None;
         while devices.len() < DEVICES_MAX {
-            let page =
-                self.store.devices(&self.tenant, after.as_ref(), PAGE).await.map_err(Refusal::internal)?;
+            let page = self.device_rows(tag.as_ref(), after.as_ref(), PAGE).await?;
             let Some(last) = page.last() else { break };
             after = Some(last.device.endpoint.clone());
-            for enrolled in &page {
-                devices.push(self.describe(enrolled).await?);
-            }
+            devices.extend(self.describe_all(&page).await?);
         }
         Ok(devices)
     }
@@ -161,15 +161,11 @@ impl Core {
     pub async fn device_page(&self, asked: &ListDevices) -> Result<DevicePage, Refusal> {
         let limit = limit(asked.limit)?;
         let after = asked.after.as_deref().map(endpoint).transpose()?;
-        let rows =
-            self.store.devices(&self.tenant, after.as_ref(), limit).await.map_err(Refusal::internal)?;
+        let tag = asked.tag.as_deref().map(|text| fleet::tag("tag", text)).transpose()?;
+        let rows = self.device_rows(tag.as_ref(), after.as_ref(), limit).await?;
         let is_full = rows.len() == limit as usize;
         let next = rows.last().filter(|_| is_full).map(|last| last.device.endpoint.to_string());
-        let mut devices = Vec::with_capacity(rows.len());
-        for enrolled in &rows {
-            devices.push(self.describe(enrolled).await?);
-        }
-        Ok(DevicePage { devices, next })
+        Ok(DevicePage { devices: self.describe_all(&rows).await?, next })
     }
 
     /// Shows one device.
@@ -180,10 +176,21 @@ impl Core {
     pub async fn device(&self, name: &str) -> Result<Device, Refusal> {
         let endpoint = endpoint(name)?;
         let enrolled = self.store.device(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
-        self.describe(&enrolled.ok_or_else(|| unknown(name))?).await
+        let described = self.describe_all(&[enrolled.ok_or_else(|| unknown(name))?]).await?;
+        described.into_iter().next().ok_or_else(|| unknown(name))
     }
 
-    async fn describe(&self, enrolled: &EnrolledDevice) -> Result<Device, Refusal> {
+    async fn describe_all(&self, rows: &[EnrolledDevice]) -> Result<Vec<Device>, Refusal> {
+        let names: Vec<Endpoint> = rows.iter().map(|row| row.device.endpoint.clone()).collect();
+        let tags = self.store.tags_of(&self.tenant, &names).await.map_err(Refusal::internal)?;
+        let mut devices = Vec::with_capacity(rows.len());
+        for enrolled in rows {
+            devices.push(self.describe(enrolled, &tags).await?);
+        }
+        Ok(devices)
+    }
+
+    async fn describe(&self, enrolled: &EnrolledDevice, tags: &Tags) -> Result<Device, Refusal> {
         let endpoint = &enrolled.device.endpoint;
         let identity = self.store.identity(&self.tenant, endpoint).await.map_err(Refusal::internal)?;
         let state = identity.map(|identity| identity.state);
@@ -198,10 +205,7 @@ impl Core {
         Ok(Device {
             endpoint: endpoint.to_string(),
             class: enrolled.device.class.clone(),
-            security: match enrolled.security {
-                rows::Security::Psk { .. } => Security::Psk,
-                rows::Security::None => Security::None,
-            },
+            security: security_of(enrolled),
             gateway: name_of(enrolled.link.as_ref()),
             created: enrolled.device.added_at,
             epoch: place.epoch,
@@ -210,6 +214,8 @@ impl Core {
             told: self.registry.stable_answers(endpoint, self.steady()).is_some(),
             runs: runs.map(hex::encode),
             version,
+            tags: tags.get(endpoint).into_iter().flatten().map(ToString::to_string).collect(),
+            decommissioned: enrolled.retired_at,
             blocked_until: blocked,
         })
     }
@@ -325,13 +331,30 @@ impl Core {
     }
 }
 
-fn chain_length(asked: Option<u16>) -> Result<ChainLength, Refusal> {
+/// What makes a device an individual.
+pub(super) struct UnitParts<'a> {
+    pub(super) endpoint: &'a Endpoint,
+    pub(super) chain_length: ChainLength,
+    pub(super) seed: &'a Seed,
+    pub(super) psk: &'a [u8; 32],
+    /// Where its gateway is, and the key of their link.
+    pub(super) gateway: Option<(&'a str, &'a [u8; 32])>,
+}
+
+pub(super) fn security_of(enrolled: &EnrolledDevice) -> Security {
+    match enrolled.security {
+        rows::Security::Psk { .. } => Security::Psk,
+        rows::Security::None => Security::None,
+    }
+}
+
+pub(super) fn chain_length(asked: Option<u16>) -> Result<ChainLength, Refusal> {
     let Some(length) = asked else { return Ok(ChainLength::DEFAULT) };
     ChainLength::try_from(u64::from(length))
         .map_err(|error| Refusal::invalid(format!("chain_length: {error}")))
 }
 
-fn row_security(security: Security, secrets: &NewSecrets) -> rows::Security {
+pub(super) fn row_security(security: Security, secrets: &NewSecrets) -> rows::Security {
     match security {
         Security::Psk => rows::Security::Psk { credential: secrets.sealed_psk.clone() },
         Security::None => rows::Security::None,

@@ -4,9 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bellwether_api::{
-    AskDevice, Campaign, CampaignExplanation, CampaignPage, Device, DevicePage, EventPage, ExplainCampaign,
-    Explanation, LaunchCampaign, ListCampaigns, ListDevices, ListEvents, OrderCampaign, OrderDevice,
-    ReadDevice, Reading, ResyncAll, Resynced,
+    AskDevice, Campaign, CampaignExplanation, CampaignPage, DecommissionDevice, Device, DevicePage,
+    EventPage, ExplainCampaign, Explanation, ExportPage, LaunchCampaign, ListCampaigns, ListDevices,
+    ListEvents, ListTags, OrderCampaign, OrderDevice, ReadDevice, Reading, ResyncAll, Resynced, TagDevices,
+    TagPage, TaggedDevices,
 };
 use bellwether_decide::campaign::order::Order;
 use bellwether_decide::operator::Act;
@@ -165,6 +166,14 @@ pub static VERBS: &[Verb] = &[
         OrderDevice => Device, core, asked, core.operate(Act::Block, &asked)),
     verb!("devices" "unblock" "Ends a block.", true,
         OrderDevice => Device, core, asked, core.operate(Act::Unblock, &asked)),
+    verb!("devices" "export" "Lists devices as an import takes them, without those that were decommissioned.", false,
+        ListDevices => ExportPage, core, asked, core.export_page(&asked)),
+    verb!("devices" "tag" "Puts tags to devices and takes tags off them, of all or none.", true,
+        TagDevices => TaggedDevices, core, asked, core.tag_devices(&asked)),
+    verb!("devices" "tags" "Lists the tags that devices have.", false,
+        ListTags => TagPage, core, asked, core.tag_page(&asked)),
+    verb!("devices" "decommission" "Gives a device up: destroys its keys, ends its sessions; there is no way back.", true,
+        DecommissionDevice => Device, core, asked, core.decommission(&asked)),
     verb!("devices" "resync-all" "Says that the database was restored: challenges every device once.", true,
         ResyncAll => Resynced, core, asked, core.resync_all(&asked)),
 ];

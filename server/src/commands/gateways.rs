@@ -219,7 +219,7 @@ pub(super) fn name_of(link: Option<&rows::GatewayLink>) -> Option<String> {
 
 /// Devices of one gateway: their list, with names of 64 bytes about 100 bytes each, stays below the 256 KiB that a
 /// CoAP body has here.
-const CHILDREN_MAX: usize = 2_000;
+pub(super) const CHILDREN_MAX: usize = 2_000;
 
 /// Bytes of a gateway's URI: a unit file's location.
 const URI_BYTES_MAX: usize = 255;

@@ -273,6 +273,8 @@ async fn admitted(core: &Arc<Core>, peer: &Peer, name: &str) -> Result<Endpoint,
         Err(error) => return Err(failed(core, &error)),
     };
     let admitted = match (&peer.identity, &device.security) {
+        // Over plain UDP, or over a session that is being closed.
+        _ if device.retired_at.is_some() => false,
         (Some(identity), Security::Psk { .. }) => **identity == *name,
         (None, Security::None) => true,
         _ => false,

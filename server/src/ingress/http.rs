@@ -12,6 +12,7 @@ mod document;
 mod events;
 mod gateways;
 mod health;
+mod imports;
 mod releases;
 mod scope;
 mod trust;
@@ -116,6 +117,12 @@ fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
         .routes(routes!(devices::add, devices::list))
         .routes(routes!(devices::show))
         .routes(routes!(devices::explain))
+        .routes(routes!(imports::check))
+        .routes(routes!(imports::show))
+        .routes(routes!(imports::stage))
+        .routes(routes!(imports::commit))
+        .routes(routes!(imports::units))
+        .routes(routes!(imports::received))
         .routes(routes!(gateways::detach))
         .routes(routes!(gateways::add, gateways::list))
         .routes(routes!(gateways::show, gateways::remove))

@@ -272,7 +272,7 @@ struct Table {
 }
 
 /// Every table but `session`, those that others refer to first.
-const TABLES: [Table; 19] = [
+const TABLES: [Table; 25] = [
     Table { name: "counter", key: "tenant, name" },
     Table { name: "setting", key: "tenant, name" },
     Table { name: "anchors", key: "tenant, edition" },
@@ -283,6 +283,12 @@ const TABLES: [Table; 19] = [
     Table { name: "identity", key: "tenant, id" },
     Table { name: "epoch", key: "tenant, id, epoch" },
     Table { name: "contact", key: "tenant, endpoint" },
+    Table { name: "device_tag", key: "tenant, endpoint, tag" },
+    Table { name: "running", key: "tenant, endpoint, component" },
+    Table { name: "import", key: "tenant, id" },
+    Table { name: "import_row", key: "tenant, import, line" },
+    Table { name: "unit_due", key: "tenant, import, line" },
+    Table { name: "ledger_cut", key: "tenant" },
     Table { name: "manifest", key: "tenant, digest" },
     Table { name: "release", key: "tenant, id" },
     Table { name: "resource", key: "tenant, target, base, algorithm, mode, recipient" },

@@ -23,6 +23,12 @@ pub struct EnrolledDevice {
     pub security: Security,
     /// The gateway that lists it, if one does.
     pub link: Option<GatewayLink>,
+    /// Number of its DTLS credential: 1 from the factory.
+    pub credential: u64,
+    /// The credential after that, sealed, which waits for its first use.
+    pub next_credential: Option<Sealed>,
+    /// When it was decommissioned, seconds since 1970: its keys are gone, its name stays taken.
+    pub retired_at: Option<u64>,
 }
 
 /// How a device's datagrams are protected.
@@ -30,7 +36,7 @@ pub struct EnrolledDevice {
 pub enum Security {
     /// DTLS with a pre-shared key.
     Psk {
-        /// The key, sealed; independent of the seed.
+        /// The key, sealed; independent of the seed. Empty once the device was decommissioned.
         credential: Sealed,
     },
     /// None: enrolled so on purpose.
@@ -133,6 +139,32 @@ pub struct Updated {
     pub alarms_new: Vec<AlarmKey>,
 }
 
+/// All that giving a device up writes, in one commit.
+#[derive(Debug, Clone, Copy)]
+pub struct Retirement<'a> {
+    /// When, seconds since 1970.
+    pub at: u64,
+    /// What the ledger gets.
+    pub events: &'a [Event],
+    /// The command that asked for it.
+    pub command: &'a Command,
+}
+
+/// A new DTLS credential of a device, and all that is written with it.
+#[derive(Debug, Clone, Copy)]
+pub struct NewCredential<'a> {
+    /// Its number: one more than that in force.
+    pub number: u64,
+    /// The key, sealed.
+    pub sealed: &'a Sealed,
+    /// Whether the one in force is destroyed now; else once this one was used.
+    pub at_once: bool,
+    /// What the ledger gets.
+    pub events: &'a [Event],
+    /// The command that asked for it.
+    pub command: &'a Command,
+}
+
 /// Keeps devices and identities.
 #[async_trait]
 pub trait Devices {
@@ -194,6 +226,42 @@ pub trait Devices {
         endpoint: &Endpoint,
         enabled: bool,
     ) -> Result<(), UpdateError>;
+
+    /// Gives a device up: destroys its seeds, links and DTLS credentials, forgets its sleeping sessions and unit files
+    /// that are due, and takes it off the list of its gateway. Its name stays taken, its identity is read by nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::Missing`] if there is no such device or it was given up before, [`UpdateError::CommandKept`].
+    async fn retire_device(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        retirement: Retirement<'_>,
+    ) -> Result<(), UpdateError>;
+
+    /// Keeps a new DTLS credential of a device; another one that was not used yet is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::Conflict`] if the credential in force is not the one before it, [`UpdateError::Missing`] for a
+    /// device without a key or that was given up, [`UpdateError::CommandKept`].
+    async fn add_credential(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        credential: NewCredential<'_>,
+    ) -> Result<(), UpdateError>;
+
+    /// Puts the waiting DTLS credential of a device in force and destroys the one before it; tells whether it was this
+    /// call that did.
+    async fn use_credential(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        number: u64,
+        events: &[Event],
+    ) -> Result<bool, StoreError>;
 
     /// Reads one identity with its sealed secrets.
     async fn identity(&self, tenant: &Tenant, id: &Endpoint) -> Result<Option<Identity>, StoreError>;

@@ -22,8 +22,10 @@ pub mod conformance;
 pub mod copy;
 pub mod device;
 pub mod error;
+pub mod fleet;
 pub mod gateway;
 pub mod images;
+pub mod import;
 pub mod ledger;
 pub mod operators;
 pub mod postgres;
@@ -52,6 +54,8 @@ pub trait Store:
     + settings::Settings
     + publication::Publications
     + operators::Operators
+    + fleet::Fleets
+    + import::Imports
     + session::Sessions
     + Send
     + Sync

@@ -5,6 +5,7 @@
 //! data base decide nothing. Around each call the world's time goes on a little, as dice have it, so that others get
 //! in between.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::Path;
 use std::pin::pin;
@@ -21,15 +22,20 @@ use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::release::{Class, ReleaseId};
+use bellwether_decide::tag::Tag;
 use bellwether_store::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered};
 use bellwether_store::catalogue::{
     Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Resource, ResourceKey,
 };
 use bellwether_store::device::{
-    Devices, EnrolledDevice, Identity, NewIdentity, Restores, Transition, Updated,
+    Devices, EnrolledDevice, Identity, NewCredential, NewIdentity, Restores, Retirement, Transition, Updated,
 };
 use bellwether_store::error::{AddError, OpenError, StoreError, UpdateError};
+use bellwether_store::fleet::{Fleets, Running, TagCount, TagDevicesError, Tagging, Tags};
 use bellwether_store::gateway::{Gateway, Gateways, KeptBundle};
+use bellwether_store::import::{
+    Committed, Import, ImportCommit, Imports, StageError, StagedDevice, StagedName, UnitDue,
+};
 use bellwether_store::ledger::{KeptAlarm, Ledger, Recorded, Scope};
 use bellwether_store::operators::{Contact, Figures, Operators};
 use bellwether_store::publication::Publications;
@@ -244,6 +250,9 @@ forward! { Devices;
     read device(tenant: &Tenant, endpoint: &Endpoint) -> Result<Option<EnrolledDevice>, StoreError>;
     read devices(tenant: &Tenant, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<EnrolledDevice>, StoreError>;
     read devices_named(tenant: &Tenant, endpoints: &[Endpoint]) -> Result<Vec<EnrolledDevice>, StoreError>;
+    write retire_device(tenant: &Tenant, endpoint: &Endpoint, retirement: Retirement<'_>) -> Result<(), UpdateError>;
+    write add_credential(tenant: &Tenant, endpoint: &Endpoint, credential: NewCredential<'_>) -> Result<(), UpdateError>;
+    write use_credential(tenant: &Tenant, endpoint: &Endpoint, number: u64, events: &[Event]) -> Result<bool, StoreError>;
     write set_device_enabled(tenant: &Tenant, endpoint: &Endpoint, enabled: bool) -> Result<(), UpdateError>;
     read identity(tenant: &Tenant, id: &Endpoint) -> Result<Option<Identity>, StoreError>;
     read identities_of(tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<Identity>, StoreError>;
@@ -315,6 +324,27 @@ forward! { Operators;
     read figures(tenant: &Tenant) -> Result<Figures, StoreError>;
     write put_contacts(tenant: &Tenant, contacts: &[Contact]) -> Result<(), StoreError>;
     read contact(tenant: &Tenant, endpoint: &Endpoint) -> Result<Option<Contact>, StoreError>;
+}
+
+forward! { Fleets;
+    write tag_devices(tenant: &Tenant, tagging: Tagging<'_>) -> Result<(), TagDevicesError>;
+    read tags_of(tenant: &Tenant, devices: &[Endpoint]) -> Result<Tags, StoreError>;
+    read tags(tenant: &Tenant, after: Option<&Tag>, rows_max: u32) -> Result<Vec<TagCount>, StoreError>;
+    read devices_tagged(tenant: &Tenant, tag: &Tag, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<EnrolledDevice>, StoreError>;
+    write note_running(tenant: &Tenant, endpoint: &Endpoint, running: &[(u64, Digest)], at: u64) -> Result<(), StoreError>;
+    read who_runs(tenant: &Tenant, class: &str, image: &Digest, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<Running>, StoreError>;
+    read count_running(tenant: &Tenant, class: &str, image: &Digest) -> Result<u64, StoreError>;
+}
+
+forward! { Imports;
+    write stage_import(tenant: &Tenant, id: &str, content: &Digest, lines: u64, rows: &[StagedDevice], at: u64) -> Result<(), StageError>;
+    read import(tenant: &Tenant, id: &str) -> Result<Option<Import>, StoreError>;
+    read staged(tenant: &Tenant, id: &str, after: u64, rows_max: u32) -> Result<Vec<StagedName>, StoreError>;
+    write commit_import(tenant: &Tenant, id: &str, commit: ImportCommit<'_>) -> Result<Committed, StoreError>;
+    read units_due(tenant: &Tenant, id: &str, after: u64, rows_max: u32) -> Result<Vec<UnitDue>, StoreError>;
+    write units_received(tenant: &Tenant, id: &str, up_to: u64) -> Result<u64, StoreError>;
+    read chain_lengths(tenant: &Tenant, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, u16>, StoreError>;
+    write forget_imports(tenant: &Tenant, begun_before: u64) -> Result<u64, StoreError>;
 }
 
 forward! { Publications;

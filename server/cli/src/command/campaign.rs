@@ -84,6 +84,9 @@ pub(crate) struct Launch {
     /// Only these devices
     #[arg(long, value_name = "ENDPOINT", value_delimiter = ',')]
     device: Vec<String>,
+    /// Only devices that have all of these tags
+    #[arg(long, value_name = "TAG", value_delimiter = ',')]
+    tag: Vec<String>,
     /// Devices at work at the same time [default: all]
     #[arg(long, value_name = "N")]
     at_most: Option<u32>,
@@ -257,7 +260,8 @@ async fn start(client: &Client, launch: &Launch) -> Result<Campaign, Failure> {
         reseed: launch.reseed,
         ask_go: launch.ask_go,
     };
-    let targets = Targets { classes: launch.class.clone(), endpoints: launch.device.clone() };
+    let targets =
+        Targets { classes: launch.class.clone(), endpoints: launch.device.clone(), tags: launch.tag.clone() };
     let (who, why) = (launch.by.who.clone(), launch.by.why.clone());
     client
         .post(

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_api::{
-    AddDevice, Device, Explanation, NewDevice, OrderDevice, ReadDevice, ReadValue, Reading, ResyncAll,
-    Resynced, Security,
+    AddDevice, DecommissionDevice, Device, Explanation, NewDevice, OrderDevice, ReadDevice, ReadValue,
+    Reading, ResyncAll, Resynced, Security,
 };
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::campaign::random_id;
+use super::{device_bulk, tag};
 use crate::client::{Client, Server, percent_encoded};
 use crate::failure::Failure;
 use crate::output::{Output, short, table};
@@ -42,7 +43,45 @@ pub(crate) enum Command {
         out: Option<PathBuf>,
     },
     /// Lists devices
-    List,
+    List {
+        /// Only those with this tag
+        #[arg(long, value_name = "TAG")]
+        tag: Option<String>,
+    },
+    /// Enrols the devices of a list, all or none, and writes their unit files
+    ///
+    /// The list is CSV with a header (endpoint, class and, where wanted, security, gateway, `chain_length`, tags) or a JSON
+    /// object a line with the same fields. It is checked whole before anybody is enrolled; what is wrong is named with its
+    /// line. Unit files (folder 0700, files 0600) are handed out until they were received, and never again: where this
+    /// breaks off, run it again with the same list.
+    ///
+    ///   bellwether device import fleet.csv --dry-run
+    ///   bellwether device import fleet.csv --units units
+    #[command(verbatim_doc_comment)]
+    Import(device_bulk::Import),
+    /// Writes the devices as a list that `import` takes, without keys; decommissioned ones are left out
+    Export(device_bulk::Export),
+    /// Tags: puts them to devices, takes them off, lists them
+    #[command(subcommand)]
+    Tag(tag::Command),
+    /// Gives a device up, for good: its keys are destroyed, its sessions end, campaigns go on without it
+    ///
+    /// Right when a device was scrapped, sold or stolen. On its next contact it is refused. Its name stays taken, so
+    /// that the ledger never speaks of two devices by one name; a backup from before still has its keys. To refuse a
+    /// device for a while only, block it.
+    Decommission {
+        /// Endpoint name
+        endpoint: String,
+        /// Why, for whoever reads the ledger
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// Who orders it, for whoever reads the ledger [default: $USER]
+        #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+        who: Option<String>,
+        /// Names the request: the same one again is carried out once [default: a random one]
+        #[arg(long, value_name = "ID")]
+        request_id: Option<String>,
+    },
     /// Shows one device
     Show {
         /// Endpoint name
@@ -175,8 +214,19 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             let asked = AddDevice { endpoint, class, security, gateway, chain_length };
             add(&client, &asked, &out, output).await
         }
-        Command::List => {
-            let devices: Vec<Device> = client.get("/v1/devices").await?;
+        Command::Import(asked) => device_bulk::import(&asked, &client, output).await,
+        Command::Export(asked) => device_bulk::export(asked, &client).await,
+        Command::Tag(command) => tag::run(command, &client, output).await,
+        Command::Decommission { endpoint, why, who, request_id } => {
+            let request_id = request_id.map_or_else(random_id, Ok)?;
+            let asked = DecommissionDevice { request_id, endpoint, why, who };
+            let device: Device = client.post("/v1/commands/devices/decommission", &asked).await?;
+            output.print(&device, |device| format!("Decommissioned {}: its keys are gone", device.endpoint));
+            Ok(())
+        }
+        Command::List { tag } => {
+            let which = tag.map(|tag| format!("?tag={}", percent_encoded(&tag))).unwrap_or_default();
+            let devices: Vec<Device> = client.get(&format!("/v1/devices{which}")).await?;
             output.print(&devices, |devices| list(devices));
             Ok(())
         }
@@ -285,10 +335,18 @@ fn list(devices: &[Device]) -> String {
             device.class.clone(),
             running(device),
             format!("{}.{}", device.epoch, device.index),
-            device.registered.clone().unwrap_or_else(|| "no".to_owned()),
+            match (device.decommissioned, &device.registered) {
+                (Some(_), _) => "decommissioned".to_owned(),
+                (None, Some(address)) => address.clone(),
+                (None, None) => "no".to_owned(),
+            },
+            device.tags.join(" "),
         ]
     };
-    table(&["DEVICE", "CLASS", "RUNS", "INDEX", "REGISTERED"], &devices.iter().map(row).collect::<Vec<_>>())
+    table(
+        &["DEVICE", "CLASS", "RUNS", "INDEX", "REGISTERED", "TAGS"],
+        &devices.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 fn values(reading: &Reading) -> String {
@@ -328,6 +386,20 @@ fn show(device: &Device) -> String {
         device.index,
         device.epoch,
         device.registered.as_deref().unwrap_or("no"),
+        notes(device),
+    )
+}
+
+/// What is not so of most devices.
+fn notes(device: &Device) -> String {
+    let tags = if device.tags.is_empty() {
+        String::new()
+    } else {
+        format!("\ntags        {}", device.tags.join(" "))
+    };
+    let given_up = device.decommissioned.map(|at| format!("\ndecommissioned at {at}")).unwrap_or_default();
+    format!(
+        "{tags}{}{given_up}",
         match device.blocked_until {
             None => String::new(),
             Some(u64::MAX) => "\nblocked     until it is unblocked".to_owned(),

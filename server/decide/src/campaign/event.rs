@@ -106,6 +106,13 @@ pub enum EventKind {
         /// Share of the ended devices that failed, in thousandths.
         failure_per_mille: u32,
     },
+    /// A release that the campaign leads to was recalled.
+    Recalled {
+        /// Which, in words.
+        release: String,
+        /// Who recalled it, and why.
+        by: By,
+    },
     /// Every device came to an end.
     Finished,
     /// An operator gave an order about the identity of a device, or about all of them.
@@ -170,6 +177,7 @@ impl EventKind {
             Self::Resumed { .. } => "resumed",
             Self::Retried { .. } => "retried",
             Self::Halted { .. } => "halted",
+            Self::Recalled { .. } => "recalled",
             Self::Finished => "finished",
             Self::Operated { act: Act::Resync, .. } => "resync_allowed",
             Self::Operated { act: Act::Reissue, .. } => "reissue_allowed",
@@ -193,6 +201,7 @@ impl EventKind {
             | Self::Paused { by }
             | Self::Resumed { by }
             | Self::Retried { by }
+            | Self::Recalled { by, .. }
             | Self::Operated { by, .. }
             | Self::Done { by, .. } => Some(by),
             _ => None,

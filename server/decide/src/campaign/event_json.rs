@@ -136,6 +136,11 @@ enum KindRow {
     Halted {
         failure_per_mille: u32,
     },
+    Recalled {
+        release: String,
+        #[serde(flatten)]
+        by: ByRow,
+    },
     Finished,
     Operated {
         act: String,
@@ -169,6 +174,24 @@ enum DeedRow {
     DeviceDetached {
         gateway: String,
     },
+    DeviceDecommissioned,
+    CredentialReplaced {
+        number: u64,
+        at_once: bool,
+    },
+    CredentialUsed {
+        number: u64,
+    },
+    DeviceTagged {
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        added: Vec<String>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        removed: Vec<String>,
+    },
+    DevicesImported {
+        import: String,
+        devices: u64,
+    },
     GatewayEnrolled {
         gateway: String,
     },
@@ -176,6 +199,18 @@ enum DeedRow {
         gateway: String,
     },
     ReleasePublished {
+        class: String,
+        component: String,
+        version: String,
+        digest: String,
+    },
+    ReleaseRecalled {
+        class: String,
+        component: String,
+        version: String,
+        digest: String,
+    },
+    ReleaseReinstated {
         class: String,
         component: String,
         version: String,
@@ -243,6 +278,7 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Resumed { by } => KindRow::Resumed(by.into()),
         EventKind::Retried { by } => KindRow::Retried(by.into()),
         EventKind::Halted { failure_per_mille } => KindRow::Halted { failure_per_mille },
+        EventKind::Recalled { release, by } => KindRow::Recalled { release, by: by.into() },
         EventKind::Finished => KindRow::Finished,
         EventKind::Operated { act, by, until } => {
             KindRow::Operated { act: act.name().to_owned(), by: by.into(), until }
@@ -279,6 +315,7 @@ fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
         KindRow::Resumed(by) => EventKind::Resumed { by: by.into() },
         KindRow::Retried(by) => EventKind::Retried { by: by.into() },
         KindRow::Halted { failure_per_mille } => EventKind::Halted { failure_per_mille },
+        KindRow::Recalled { release, by } => EventKind::Recalled { release, by: by.into() },
         KindRow::Finished => EventKind::Finished,
         KindRow::Operated { act, by, until } => {
             let act = Act::from_name(&act).ok_or(EventError::Act(act))?;
@@ -299,10 +336,21 @@ fn write_deed(deed: Deed) -> DeedRow {
     match deed {
         Deed::DeviceEnrolled { class, gateway } => DeedRow::DeviceEnrolled { class, gateway },
         Deed::DeviceDetached { gateway } => DeedRow::DeviceDetached { gateway },
+        Deed::DeviceDecommissioned => DeedRow::DeviceDecommissioned,
+        Deed::CredentialReplaced { number, at_once } => DeedRow::CredentialReplaced { number, at_once },
+        Deed::CredentialUsed { number } => DeedRow::CredentialUsed { number },
+        Deed::DeviceTagged { added, removed } => DeedRow::DeviceTagged { added, removed },
+        Deed::DevicesImported { import, devices } => DeedRow::DevicesImported { import, devices },
         Deed::GatewayEnrolled { gateway } => DeedRow::GatewayEnrolled { gateway },
         Deed::GatewayRemoved { gateway } => DeedRow::GatewayRemoved { gateway },
         Deed::ReleasePublished { class, component, version, digest } => {
             DeedRow::ReleasePublished { class, component, version, digest: hex::encode(digest) }
+        }
+        Deed::ReleaseRecalled { class, component, version, digest } => {
+            DeedRow::ReleaseRecalled { class, component, version, digest: hex::encode(digest) }
+        }
+        Deed::ReleaseReinstated { class, component, version, digest } => {
+            DeedRow::ReleaseReinstated { class, component, version, digest: hex::encode(digest) }
         }
         Deed::ManifestPublished { digest, sequence } => {
             DeedRow::ManifestPublished { digest: hex::encode(digest), sequence }
@@ -315,10 +363,21 @@ fn read_deed(row: DeedRow) -> Result<Deed, EventError> {
     Ok(match row {
         DeedRow::DeviceEnrolled { class, gateway } => Deed::DeviceEnrolled { class, gateway },
         DeedRow::DeviceDetached { gateway } => Deed::DeviceDetached { gateway },
+        DeedRow::DeviceDecommissioned => Deed::DeviceDecommissioned,
+        DeedRow::CredentialReplaced { number, at_once } => Deed::CredentialReplaced { number, at_once },
+        DeedRow::CredentialUsed { number } => Deed::CredentialUsed { number },
+        DeedRow::DeviceTagged { added, removed } => Deed::DeviceTagged { added, removed },
+        DeedRow::DevicesImported { import, devices } => Deed::DevicesImported { import, devices },
         DeedRow::GatewayEnrolled { gateway } => Deed::GatewayEnrolled { gateway },
         DeedRow::GatewayRemoved { gateway } => Deed::GatewayRemoved { gateway },
         DeedRow::ReleasePublished { class, component, version, digest } => {
             Deed::ReleasePublished { class, component, version, digest: read_digest(&digest)? }
+        }
+        DeedRow::ReleaseRecalled { class, component, version, digest } => {
+            Deed::ReleaseRecalled { class, component, version, digest: read_digest(&digest)? }
+        }
+        DeedRow::ReleaseReinstated { class, component, version, digest } => {
+            Deed::ReleaseReinstated { class, component, version, digest: read_digest(&digest)? }
         }
         DeedRow::ManifestPublished { digest, sequence } => {
             Deed::ManifestPublished { digest: read_digest(&digest)?, sequence }
@@ -386,6 +445,24 @@ mod tests {
             done(Deed::ManifestPublished { digest: [0xD2; 32], sequence: 7 }),
             done(Deed::AnchorsPublished { edition: 2 }),
             EventKind::Fitted { row: Row::R9a },
+            done(Deed::DeviceDecommissioned),
+            done(Deed::CredentialReplaced { number: 2, at_once: true }),
+            done(Deed::CredentialUsed { number: 2 }),
+            done(Deed::DeviceTagged { added: vec!["roof".to_owned()], removed: Vec::new() }),
+            done(Deed::DevicesImported { import: "spring".to_owned(), devices: 3 }),
+            done(Deed::ReleaseRecalled {
+                class: "meter".to_owned(),
+                component: "app".to_owned(),
+                version: "2.0".to_owned(),
+                digest: [0xD1; 32],
+            }),
+            done(Deed::ReleaseReinstated {
+                class: "meter".to_owned(),
+                component: "app".to_owned(),
+                version: "2.0".to_owned(),
+                digest: [0xD1; 32],
+            }),
+            EventKind::Recalled { release: "app 2.0 for meter".to_owned(), by: named.clone() },
         ]
     }
 
@@ -400,6 +477,7 @@ mod tests {
                     | EventKind::Resumed { .. }
                     | EventKind::Retried { .. }
                     | EventKind::Halted { .. }
+                    | EventKind::Recalled { .. }
                     | EventKind::Finished
             )
         };

@@ -111,7 +111,10 @@ impl Progress {
 
     fn apply_to_campaign(&mut self, kind: &EventKind) {
         self.state = match (self.state, kind) {
-            (CampaignState::Running, EventKind::Halted { .. }) => CampaignState::Halted,
+            (CampaignState::Running, EventKind::Halted { .. })
+            | (CampaignState::Running | CampaignState::Paused, EventKind::Recalled { .. }) => {
+                CampaignState::Halted
+            }
             (CampaignState::Running, EventKind::Finished) => CampaignState::Finished,
             (CampaignState::Running, EventKind::Paused { .. }) => CampaignState::Paused,
             (CampaignState::Paused, EventKind::Resumed { .. }) => CampaignState::Running,

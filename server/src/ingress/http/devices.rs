@@ -1,13 +1,18 @@
 //! Devices over HTTP.
+#![expect(unused_qualifications, reason = "the macro writes the type of the query out")]
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use bellwether_api::{AddDevice, Device, Explanation, NewDevice};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{Answer, Checked};
 use crate::core::Core;
+use crate::refusal::Refusal;
 
 /// Enrols a device; its unit data is in the answer and never shown again.
 #[utoipa::path(post, path = "/v1/devices", tag = "devices", request_body = AddDevice,
@@ -19,10 +24,24 @@ pub(super) async fn add(
     core.add_device(&asked).await.map(Json)
 }
 
+/// Which devices to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct WhichDevices {
+    /// Only those with this tag.
+    tag: Option<String>,
+}
+
 /// Lists devices by name.
-#[utoipa::path(get, path = "/v1/devices", tag = "devices", responses((status = 200, body = [Device])))]
-pub(super) async fn list(State(core): State<Arc<Core>>) -> Answer<Vec<Device>> {
-    core.devices().await.map(Json)
+#[utoipa::path(get, path = "/v1/devices", tag = "devices", params(WhichDevices),
+    responses((status = 200, body = [Device])))]
+pub(super) async fn list(
+    State(core): State<Arc<Core>>,
+    query: Result<Query<WhichDevices>, QueryRejection>,
+) -> Answer<Vec<Device>> {
+    let Query(which) = query.map_err(|error| Refusal::invalid(error.body_text()))?;
+    core.devices(which.tag.as_deref()).await.map(Json)
 }
 
 /// Shows one device.

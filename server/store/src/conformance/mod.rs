@@ -9,7 +9,9 @@ pub mod campaigns;
 pub mod catalogue;
 pub mod commands;
 pub mod devices;
+pub mod fleet;
 pub mod gateways;
+pub mod imports;
 pub mod instance;
 pub mod ledger;
 pub mod operators;
@@ -77,6 +79,18 @@ macro_rules! for_each_case {
             devices::epochs_past_their_bound_are_forgotten,
             devices::command_is_kept_with_its_transition_once,
             devices::restores_are_counted_once_per_command,
+            fleet::tags_are_put_to_devices_and_taken_off,
+            fleet::change_of_tags_is_made_whole_or_not_at_all,
+            fleet::devices_are_found_by_the_image_that_they_run,
+            fleet::device_that_is_given_up_leaves_no_key_and_keeps_its_name,
+            fleet::device_is_given_up_once,
+            fleet::credential_takes_the_place_of_another_when_it_is_used,
+            fleet::credential_that_is_replaced_at_once_is_gone,
+            imports::devices_of_an_import_are_enrolled_by_its_commit,
+            imports::import_with_a_line_that_can_not_be_enrolled_enrols_nobody,
+            imports::piece_of_an_import_is_kept_once,
+            imports::unit_files_are_due_until_they_were_received,
+            imports::import_that_nobody_commits_is_forgotten,
             ledger::events_are_numbered_from_one_in_order,
             ledger::events_are_read_by_campaign_and_by_device,
             ledger::events_page_from_a_number_on,

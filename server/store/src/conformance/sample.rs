@@ -47,6 +47,9 @@ pub fn device(name: &str) -> EnrolledDevice {
         vendor: "lamps.example".into(),
         security: Security::Psk { credential: Sealed::new(b"sealed credential".to_vec()) },
         link: None,
+        credential: 1,
+        next_credential: None,
+        retired_at: None,
     }
 }
 

@@ -29,6 +29,13 @@ macro_rules! digests {
     };
 }
 
+/// The strings of the JSON array of each row, as a table `each` with the column `value`.
+macro_rules! elements {
+    ($json:literal) => {
+        concat!("jsonb_array_elements_text(", $json, "::jsonb) AS each (value)")
+    };
+}
+
 /// The greater of two numbers.
 macro_rules! greatest {
     ($one:literal, $other:literal) => {
@@ -61,10 +68,14 @@ mod device;
 mod event;
 #[path = "../sql/failed.rs"]
 mod failed;
+#[path = "../sql/fleet.rs"]
+mod fleet;
 #[path = "../sql/gateway.rs"]
 mod gateway;
 #[path = "../sql/identity.rs"]
 mod identity;
+#[path = "../sql/import.rs"]
+mod import;
 #[path = "../sql/ledger.rs"]
 mod ledger;
 #[path = "../sql/operators.rs"]
@@ -73,6 +84,8 @@ mod operators;
 mod publication;
 #[path = "../sql/resource.rs"]
 mod resource;
+#[path = "../sql/retire.rs"]
+mod retire;
 #[path = "../sql/session.rs"]
 mod session;
 #[path = "../sql/settings.rs"]

@@ -6,12 +6,13 @@ use bellwether_decide::device::{Device, Endpoint};
 use sqlx::{FromRow, Transaction};
 
 use super::failed::{backend, not_added};
-use super::{Db, SqlStore, gateway, identity};
+use super::{Db, SqlStore, gateway, identity, retire};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::campaign::Command;
 use crate::columns::{bounded, column, endpoint, json_names, number, page, touched, unreadable};
 use crate::device::{
-    Devices, EnrolledDevice, Identity, NewIdentity, Restores, Security, Transition, Updated,
+    Devices, EnrolledDevice, Identity, NewCredential, NewIdentity, Restores, Retirement, Security,
+    Transition, Updated,
 };
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::gateway::GatewayLink;
@@ -119,6 +120,34 @@ impl Devices for SqlStore {
         touched(done.rows_affected())
     }
 
+    async fn retire_device(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        retirement: Retirement<'_>,
+    ) -> Result<(), UpdateError> {
+        retire::retire(self, tenant, endpoint, retirement).await
+    }
+
+    async fn add_credential(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        credential: NewCredential<'_>,
+    ) -> Result<(), UpdateError> {
+        retire::add_credential(self, tenant, endpoint, credential).await
+    }
+
+    async fn use_credential(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        number: u64,
+        events: &[Event],
+    ) -> Result<bool, StoreError> {
+        retire::use_credential(self, tenant, endpoint, number, events).await
+    }
+
     async fn identity(&self, tenant: &Tenant, id: &Endpoint) -> Result<Option<Identity>, StoreError> {
         identity::read(&self.readers, tenant, id).await
     }
@@ -169,7 +198,7 @@ async fn insert(
     }
     sqlx::query(
         "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at, gateway, \
-         link_sealed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+         link_sealed, credential) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(tenant.as_str())
     .bind(row.endpoint)
@@ -181,6 +210,7 @@ async fn insert(
     .bind(row.added_at)
     .bind(row.gateway)
     .bind(row.link_sealed)
+    .bind(row.credential)
     .execute(&mut **tx)
     .await
     .map_err(not_added)?;
@@ -189,15 +219,18 @@ async fn insert(
 
 #[derive(FromRow)]
 pub(super) struct DeviceRow {
-    endpoint: String,
-    vendor: String,
-    class: String,
-    security: String,
-    dtls_sealed: Option<Vec<u8>>,
-    enabled: bool,
-    added_at: i64,
-    gateway: Option<String>,
-    link_sealed: Option<Vec<u8>>,
+    pub(super) endpoint: String,
+    pub(super) vendor: String,
+    pub(super) class: String,
+    pub(super) security: String,
+    pub(super) dtls_sealed: Option<Vec<u8>>,
+    pub(super) enabled: bool,
+    pub(super) added_at: i64,
+    pub(super) gateway: Option<String>,
+    pub(super) link_sealed: Option<Vec<u8>>,
+    pub(super) retired_at: Option<i64>,
+    pub(super) credential: i64,
+    pub(super) next_sealed: Option<Vec<u8>>,
 }
 
 impl TryFrom<&EnrolledDevice> for DeviceRow {
@@ -223,6 +256,10 @@ impl TryFrom<&EnrolledDevice> for DeviceRow {
             added_at: column(enrolled.device.added_at, "time")?,
             gateway: enrolled.link.as_ref().map(|link| link.gateway.to_string()),
             link_sealed,
+            // A device comes without these; its later calls write them.
+            retired_at: None,
+            credential: column(enrolled.credential, "number of a credential")?,
+            next_sealed: None,
         })
     }
 }
@@ -249,6 +286,14 @@ impl TryFrom<DeviceRow> for EnrolledDevice {
             }
             _ => return Err(unreadable("device", "half a link to a gateway")),
         };
-        Ok(Self { device, vendor: row.vendor, security, link })
+        Ok(Self {
+            device,
+            vendor: row.vendor,
+            security,
+            link,
+            credential: number(row.credential, "device")?,
+            next_credential: row.next_sealed.map(Sealed::new),
+            retired_at: row.retired_at.map(|at| number(at, "device")).transpose()?,
+        })
     }
 }

@@ -1,0 +1,202 @@
+//! Tags, what devices run, devices that are given up, credentials that take another's place.
+
+use bellwether_decide::campaign::event::{By, Event, EventKind};
+use bellwether_decide::deed::Deed;
+use bellwether_decide::device::Endpoint;
+use bellwether_decide::tag::{TAGS_MAX, Tag};
+
+use super::sample::{
+    NAMES, NOW, add_fleet, child, command, device, endpoint, full_state, gateway, identity, other_tenant,
+    tenant,
+};
+use crate::Store;
+use crate::campaign::Command;
+use crate::device::{EnrolledDevice, NewCredential, Retirement, Security, Transition};
+use crate::error::{AddError, UpdateError};
+use crate::fleet::{Running, TagCount, TagDevicesError, Tagging};
+use crate::ledger::Scope;
+use crate::sealed::Sealed;
+
+fn tag(text: &str) -> Tag {
+    Tag::try_from(text).unwrap()
+}
+
+fn request(number: u8) -> Command {
+    Command { request_id: format!("request-{number}"), ..command(number) }
+}
+
+fn done(deed: Deed) -> [Event; 1] {
+    let kind = EventKind::Done { deed, by: By::default() };
+    [Event { at: NOW, campaign: None, device: Some(endpoint("lamp-1")), kind }]
+}
+
+async fn change(
+    store: &dyn Store,
+    number: u8,
+    devices: &[&str],
+    added: &[&str],
+    removed: &[&str],
+) -> Result<(), TagDevicesError> {
+    let devices: Vec<Endpoint> = devices.iter().map(|name| endpoint(name)).collect();
+    let (added, removed): (Vec<Tag>, Vec<Tag>) =
+        (added.iter().map(|text| tag(text)).collect(), removed.iter().map(|text| tag(text)).collect());
+    let events = done(Deed::DeviceTagged { added: vec!["roof".into()], removed: Vec::new() });
+    let command = request(number);
+    let tagging =
+        Tagging { devices: &devices, added: &added, removed: &removed, events: &events, command: &command };
+    store.tag_devices(&tenant(), tagging).await
+}
+
+/// Tags are put and taken off in one commit with their event and command, and read back by device and by tag.
+pub async fn tags_are_put_to_devices_and_taken_off(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    add_fleet(store, &other_tenant()).await;
+    change(store, 1, &NAMES, &["roof", "ring=1"], &[]).await.unwrap();
+    change(store, 2, &NAMES[..1], &["ring=2", "roof"], &["ring=1", "never"]).await.unwrap();
+    let names = NAMES.map(endpoint);
+    let tags = store.tags_of(&tenant(), &names).await.unwrap();
+    assert_eq!(tags[&names[0]], [tag("ring=2"), tag("roof")].into());
+    assert_eq!(tags[&names[1]], [tag("ring=1"), tag("roof")].into());
+    let counted = |text, devices| TagCount { tag: tag(text), devices };
+    let fleet = NAMES.len() as u64;
+    let expected = [counted("ring=1", fleet - 1), counted("ring=2", 1), counted("roof", fleet)];
+    assert_eq!(store.tags(&tenant(), None, 10).await.unwrap(), expected);
+    assert_eq!(store.tags(&tenant(), Some(&tag("ring=1")), 1).await.unwrap(), expected[1..2]);
+    let of_ring = store.devices_tagged(&tenant(), &tag("ring=1"), None, 10).await.unwrap();
+    assert_eq!(of_ring.iter().map(|one| one.device.endpoint.clone()).collect::<Vec<_>>(), names[1..]);
+    let next = store.devices_tagged(&tenant(), &tag("roof"), Some(&names[0]), 1).await.unwrap();
+    assert_eq!(next, vec![device(NAMES[1])]);
+    assert_eq!(store.events(&tenant(), Scope::Acts, 0, 10).await.unwrap().len(), 2);
+    assert_eq!(store.tags(&other_tenant(), None, 10).await.unwrap(), []);
+}
+
+/// One stranger, one tag too many or one command that was carried out takes the whole change back.
+pub async fn change_of_tags_is_made_whole_or_not_at_all(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let strange = change(store, 1, &[NAMES[0], "stranger"], &["roof"], &[]).await;
+    assert!(matches!(strange, Err(TagDevicesError::Missing(name)) if name == endpoint("stranger")));
+    let many: Vec<String> = (0..=TAGS_MAX).map(|n| format!("t{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(matches!(change(store, 1, &NAMES[..1], &many, &[]).await, Err(TagDevicesError::TooMany(_))));
+    change(store, 1, &NAMES[..1], &many[1..], &[]).await.unwrap();
+    let again = change(store, 1, &NAMES[..1], &[], &many[1..]).await;
+    assert!(matches!(again, Err(TagDevicesError::Update(UpdateError::CommandKept))));
+    assert_eq!(store.tags(&tenant(), None, 100).await.unwrap().len(), TAGS_MAX);
+    assert_eq!(store.events(&tenant(), Scope::Acts, 0, 10).await.unwrap().len(), 1);
+}
+
+/// Who runs an image is told by class and by name; a device that runs another one since is not among them.
+pub async fn devices_are_found_by_the_image_that_they_run(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let image = [0xE1; 32];
+    for (n, name) in NAMES.iter().enumerate() {
+        let running = [(0, [0xE0; 32]), (1, image)];
+        store.note_running(&tenant(), &endpoint(name), &running, NOW + n as u64).await.unwrap();
+    }
+    store.note_running(&tenant(), &endpoint("stranger"), &[(0, image)], NOW).await.unwrap();
+    // What is known already keeps the time since which it is.
+    store.note_running(&tenant(), &endpoint(NAMES[1]), &[(1, image)], NOW + 900).await.unwrap();
+    store.note_running(&tenant(), &endpoint(NAMES[0]), &[(1, [0xE2; 32])], NOW + 901).await.unwrap();
+    let found = store.who_runs(&tenant(), "lamp", &image, None, 10).await.unwrap();
+    assert_eq!(found.len(), NAMES.len() - 1);
+    assert_eq!(found[0], Running { endpoint: endpoint(NAMES[1]), since: NOW + 1 });
+    let next = store.who_runs(&tenant(), "lamp", &image, Some(&found[0].endpoint), 10).await.unwrap();
+    assert_eq!(next, found[1..]);
+    assert_eq!(store.count_running(&tenant(), "lamp", &image).await.unwrap(), found.len() as u64);
+    assert_eq!(store.count_running(&tenant(), "meter", &image).await.unwrap(), 0);
+    assert_eq!(store.count_running(&other_tenant(), "lamp", &image).await.unwrap(), 0);
+}
+
+fn retirement<'a>(events: &'a [Event], command: &'a Command) -> Retirement<'a> {
+    Retirement { at: NOW + 5, events, command }
+}
+
+/// Nothing is left that a key could be derived from; the name stays taken, and what was decided meanwhile is not written.
+pub async fn device_that_is_given_up_leaves_no_key_and_keeps_its_name(store: &dyn Store) {
+    store.add_gateway(&tenant(), &gateway("gw-1")).await.unwrap();
+    store.add_device(&tenant(), &child("lamp-1", "gw-1"), &identity("lamp-1")).await.unwrap();
+    let before = store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap().unwrap();
+    let (events, asked) = (done(Deed::DeviceDecommissioned), command(1));
+    store.retire_device(&tenant(), &endpoint("lamp-1"), retirement(&events, &asked)).await.unwrap();
+    let kept = store.device(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap();
+    assert_eq!((kept.retired_at, kept.device.enabled, &kept.link), (Some(NOW + 5), false, &None));
+    assert_eq!(kept.security, Security::Psk { credential: Sealed::new(Vec::new()) });
+    assert_eq!(store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap(), None);
+    let after = store.gateway(&tenant(), &endpoint("gw-1")).await.unwrap().unwrap();
+    assert!(after.children_edition > before.children_edition);
+    let state = full_state(1);
+    let late = store.update_identity(&tenant(), &endpoint("lamp-1"), Transition::new(0, &state)).await;
+    assert!(matches!(late, Err(UpdateError::Conflict { .. })));
+    let taken = store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await;
+    assert!(matches!(taken, Err(AddError::Exists)));
+    assert_eq!(store.events(&tenant(), Scope::Acts, 0, 10).await.unwrap().len(), 1);
+}
+
+/// Once, and only who is there.
+pub async fn device_is_given_up_once(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    let open = EnrolledDevice { security: Security::None, ..device("lamp-2") };
+    store.add_device(&tenant(), &open, &identity("lamp-2")).await.unwrap();
+    let give_up = async |name: &str, number| {
+        let command = request(number);
+        store.retire_device(&tenant(), &endpoint(name), retirement(&[], &command)).await
+    };
+    assert!(matches!(give_up("stranger", 1).await, Err(UpdateError::Missing)));
+    give_up("lamp-1", 1).await.unwrap();
+    assert!(matches!(give_up("lamp-2", 1).await, Err(UpdateError::CommandKept)));
+    assert!(matches!(give_up("lamp-1", 2).await, Err(UpdateError::Missing)));
+    give_up("lamp-2", 2).await.unwrap();
+    let open = store.device(&tenant(), &endpoint("lamp-2")).await.unwrap().unwrap();
+    assert_eq!((open.security, open.retired_at), (Security::None, Some(NOW + 5)));
+}
+
+async fn put_credential(store: &dyn Store, number: u64, at_once: bool) -> Result<(), UpdateError> {
+    let sealed = Sealed::new(format!("credential {number}").into_bytes());
+    let command = request(u8::try_from(number).unwrap() + u8::from(at_once) * 100);
+    let events = done(Deed::CredentialReplaced { number, at_once });
+    let credential = NewCredential { number, sealed: &sealed, at_once, events: &events, command: &command };
+    store.add_credential(&tenant(), &endpoint("lamp-1"), credential).await
+}
+
+/// The new credential waits beside the one in force, and takes its place when it is used; once.
+pub async fn credential_takes_the_place_of_another_when_it_is_used(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    put_credential(store, 2, false).await.unwrap();
+    let kept = async || store.device(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap();
+    let both = kept().await;
+    assert_eq!((both.credential, both.security), (1, device("lamp-1").security));
+    assert_eq!(both.next_credential, Some(Sealed::new(b"credential 2".to_vec())));
+    let events = done(Deed::CredentialUsed { number: 2 });
+    let used =
+        async |number| store.use_credential(&tenant(), &endpoint("lamp-1"), number, &events).await.unwrap();
+    assert!(!used(3).await);
+    assert!(used(2).await);
+    assert!(!used(2).await);
+    let one = kept().await;
+    assert_eq!((one.credential, one.next_credential), (2, None));
+    assert_eq!(one.security, Security::Psk { credential: Sealed::new(b"credential 2".to_vec()) });
+    assert_eq!(store.events(&tenant(), Scope::Acts, 0, 10).await.unwrap().len(), 2);
+}
+
+/// At once, the one in force is gone; a number that is not the next one is a conflict.
+pub async fn credential_that_is_replaced_at_once_is_gone(store: &dyn Store) {
+    store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();
+    assert!(matches!(
+        put_credential(store, 3, true).await,
+        Err(UpdateError::Conflict { expected: 2, found: 1 })
+    ));
+    put_credential(store, 2, false).await.unwrap();
+    put_credential(store, 2, true).await.unwrap();
+    let kept = store.device(&tenant(), &endpoint("lamp-1")).await.unwrap().unwrap();
+    assert_eq!((kept.credential, kept.next_credential), (2, None));
+    assert_eq!(kept.security, Security::Psk { credential: Sealed::new(b"credential 2".to_vec()) });
+    let stranger = NewCredential {
+        number: 2,
+        sealed: &Sealed::new(Vec::new()),
+        at_once: true,
+        events: &[],
+        command: &request(9),
+    };
+    let missing = store.add_credential(&tenant(), &endpoint("stranger"), stranger).await;
+    assert!(matches!(missing, Err(UpdateError::Missing)));
+}
