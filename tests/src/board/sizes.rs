@@ -65,7 +65,7 @@ impl Sizes {
     }
 }
 
-/// Functions of a program by their addresses, with their bytes and names.
+/// Functions of a program by their addresses, with their bytes and the first of their names.
 pub(super) fn symbols(elf: &Path) -> BTreeMap<u64, (u64, String)> {
     let text = run("arm-none-eabi-nm", &["-S", "-C"], elf);
     let functions = text.lines().filter_map(|line| {
@@ -75,7 +75,11 @@ pub(super) fn symbols(elf: &Path) -> BTreeMap<u64, (u64, String)> {
         let (kind, name) = (words.next()?, words.next()?);
         matches!(kind, "t" | "T").then(|| (address, (bytes, name.to_owned())))
     });
-    functions.collect()
+    let mut symbols = BTreeMap::new();
+    for (address, function) in functions {
+        symbols.entry(address).or_insert(function);
+    }
+    symbols
 }
 
 /// The part that a symbol belongs to: that of the first crate in its name which has one.

@@ -50,12 +50,12 @@ fn set_up(
     let clock = Clock::start();
     let mut flash = Nor::new(BoardChip);
     let settings = Settings::decode(read_settings(&flash)?).map_err(|_| "the settings cannot be read")?;
-    let controller = Lan9118::start(ADDRESS);
+    let before = heap.used_bytes();
+    let controller = controller();
     if !settle_trial(&mut flash, controller.is_some())? {
         return Ok(None);
     }
     let controller = controller.ok_or("the Ethernet controller does not answer")?;
-    let before = heap.used_bytes();
     let line = line(controller, &settings);
     let network_bytes = heap.used_bytes() - before;
     let facts = facts(&settings)?;
@@ -109,9 +109,15 @@ fn session(agent: Box<DeviceAgent>, line: Box<Line>, clock: Clock) -> Box<Sessio
     Box::new(Session::new(agent, line, clock))
 }
 
+/// Starts the Ethernet controller, which holds a frame each way; by itself, as above.
+#[inline(never)]
+fn controller() -> Option<Box<Lan9118>> {
+    Lan9118::start(ADDRESS).map(Box::new)
+}
+
 /// Makes the line; by itself, as above.
 #[inline(never)]
-fn line(controller: Lan9118, settings: &Settings<'_>) -> Box<Line> {
+fn line(controller: Box<Lan9118>, settings: &Settings<'_>) -> Box<Line> {
     Box::new(Line::new(controller, ADDRESS, (settings.server, settings.port)))
 }
 

@@ -20,8 +20,11 @@ pub(crate) struct Line {
 
 impl Line {
     /// Binds CoAP's port, for talking to one server.
-    pub(crate) fn new(controller: Lan9118, address: [u8; 6], (server, port): ([u8; 4], u16)) -> Self {
-        let mut controller = Box::new(controller);
+    pub(crate) fn new(
+        mut controller: Box<Lan9118>,
+        address: [u8; 6],
+        (server, port): ([u8; 4], u16),
+    ) -> Self {
         let config = Config::new(EthernetAddress(address).into());
         let mut interface = Interface::new(config, &mut *controller, Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
