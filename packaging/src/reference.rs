@@ -1,8 +1,10 @@
 //! `docs/configuration.md`, from the types that read the configuration.
 
 use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
-use bellwether_server::config::Key;
+use bellwether_gateway::config::{self as gateway, Config as Gateway};
+use bellwether_server::config::{Key, NUMBERS};
 use clap::CommandFactory;
 
 /// Writes the reference.
@@ -11,23 +13,27 @@ pub(crate) fn text() -> String {
     let server = Key::all(&bellwether_server::cli::Cli::command());
     let (in_file, beside): (Vec<_>, Vec<_>) = server.into_iter().partition(|key| key.in_file);
     text.push_str(SERVER);
-    describe_all(&mut text, &in_file);
+    let bounds: Vec<Bounds> = NUMBERS.iter().map(|one| (one.key, one.least..=one.most)).collect();
+    describe_all(&mut text, &in_file, &bounds);
     text.push_str(BESIDE);
-    describe_all(&mut text, &beside);
+    describe_all(&mut text, &beside, &[]);
     text.push_str(GATEWAY);
-    let gateway = bellwether_gateway::config::Config::command();
-    describe_all(&mut text, &Key::all(&gateway));
+    describe_all(&mut text, &Key::all(&Gateway::command()), &gateway::bounds());
     text.push_str(AGENT);
     text
 }
 
-fn describe_all(text: &mut String, keys: &[Key]) {
+/// Least and most of a key.
+type Bounds = (&'static str, RangeInclusive<u64>);
+
+fn describe_all(text: &mut String, keys: &[Key], bounds: &[Bounds]) {
     for key in keys {
-        describe(text, key);
+        let bounds = bounds.iter().find(|(name, _)| *name == key.name);
+        describe(text, key, bounds.map(|(_, range)| range));
     }
 }
 
-fn describe(text: &mut String, key: &Key) {
+fn describe(text: &mut String, key: &Key, bounds: Option<&RangeInclusive<u64>>) {
     let mut told: Vec<String> = Vec::new();
     if key.kind != "`true` or `false`" || key.in_file {
         told.push(format!("`{}`", key.flag));
@@ -35,8 +41,7 @@ fn describe(text: &mut String, key: &Key) {
         told.push(format!("`{}` (without a value)", key.flag));
     }
     told.extend(key.environment.iter().map(|variable| format!("`{variable}`")));
-    let bounds = key.number().filter(|_| key.in_file);
-    let bounds = bounds.map(|number| format!(", {} to {}", number.least, number.most)).unwrap_or_default();
+    let bounds = bounds.map(|range| format!(", {} to {}", range.start(), range.end())).unwrap_or_default();
     let default =
         key.default.as_deref().map_or("no default".to_owned(), |default| format!("default {default}"));
     // Writing to a text does not fail.
@@ -104,6 +109,17 @@ mod tests {
             "docs/configuration.md is not what the types say; write it anew with:\n    \
              cargo run -p bellwether-packaging -- configuration"
         );
+    }
+
+    #[test]
+    fn every_number_has_its_bounds() {
+        let text = text();
+        let numbers: Vec<&str> = text.lines().filter(|line| line.contains(" · whole number")).collect();
+        assert!(numbers.len() >= NUMBERS.len() + 2, "{numbers:?}");
+        for line in numbers {
+            let told = line.split(" · ").find(|part| part.starts_with("whole number")).expect("it is there");
+            assert!(told.split_once(", ").is_some_and(|(_, bounds)| bounds.contains(" to ")), "{line}");
+        }
     }
 
     #[test]

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use clap::CommandFactory;
 use serde::de::{Error as _, Visitor};
 use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue, Deserializer};
 
-use super::{ConfigError, MqttVersion};
+use super::{ConfigError, Key, MqttVersion};
+use crate::cli::Cli;
 
 /// What the file may say; each key is described at the flag of the same name.
 #[derive(Debug, Default, Deserialize)]
@@ -140,6 +142,11 @@ fn checked(key: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>) -> Result<
 
 fn unknown(name: &str) -> String {
     let flat = name.to_lowercase().replace('-', "_");
+    let beside = Key::all(&Cli::command()).into_iter().find(|key| key.name == flat && !key.in_file);
+    if let Some(Key { flag, environment, .. }) = beside {
+        let variable = environment.unwrap_or_default();
+        return format!("{name:?} is not a key of the file: say {flag}, or {variable} in the environment");
+    }
     let near = keys().iter().map(|key| (strsim::jaro_winkler(&flat, key), *key));
     let nearest = near.max_by(|one, other| one.0.total_cmp(&other.0)).filter(|(near, _)| *near > NEAR);
     match nearest {
@@ -211,5 +218,11 @@ mod tests {
     fn key_that_is_like_no_other_is_answered_with_all_of_them() {
         let read = Read::of("colour = 1\n");
         assert!(read.mistakes[0].text.contains("the keys are data, store"), "{:?}", read.mistakes);
+    }
+
+    #[test]
+    fn what_only_the_command_line_takes_is_sent_there() {
+        let read = Read::of("log = \"debug\"\n");
+        assert!(read.mistakes[0].text.contains("say --log, or BELLWETHER_LOG"), "{:?}", read.mistakes);
     }
 }

@@ -180,6 +180,7 @@ pub fn check(flags: Flags, told: &Told) -> Checked {
         }
         findings.push(finding);
     }
+    findings.sort_by_key(|finding| finding.place.map(|place| (place.line, place.column)));
     findings.extend(machine::findings(&config, &settings, path.as_deref(), &values));
     Checked { findings, settings, config }
 }
