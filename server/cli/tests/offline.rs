@@ -370,3 +370,34 @@ fn region_of_a_hex_file_is_asked_for_where_there_are_several() {
     );
     assert_eq!(desk.json("image show lamp.hex --region 0x10001000")["size"], 1);
 }
+
+#[test]
+fn earlier_images_are_signed_again_under_a_higher_number() {
+    let desk = Desk::with_anchors();
+    std::fs::write(desk.folder.path().join("lamp.bin"), b"lamp").expect("written");
+    std::fs::write(desk.folder.path().join("radio.bin"), b"radio").expect("written");
+    desk.done(
+        "manifest make --vendor example.com --sequence 2 --image lamp=lamp.bin:1.2-rc.3 \
+         --image lamp/radio=radio.bin:7 --priority 4 --out old.suit",
+    );
+    desk.done("manifest sign old.suit --key author.key --out old.signed.suit");
+    let back = "release return old.signed.suit --key author.key --out back.suit --sequence";
+    let said = desk.refused(&format!("{back} 2"));
+    assert!(said.contains("--sequence must be above 2"), "{said}");
+    desk.done(&format!("{back} 9"));
+    let old = desk.json("manifest show old.signed.suit");
+    let new = desk.json("manifest show back.suit");
+    for same in ["components", "images", "asked", "request_identifier", "version", "signers"] {
+        assert_eq!(old[same], new[same], "{same}");
+    }
+    assert_eq!(new["sequence_number"], 9);
+    assert_eq!(new["reference_uri"], "https://example.com/manifests/9");
+    assert_ne!(old["digest"], new["digest"]);
+
+    desk.done("manifest make --vendor example.com --sequence 3 --image lamp=lamp.bin:2.0 --out one.suit");
+    desk.done("release return one.suit --key author.key --out again.suit --sequence 4");
+    let verified = desk.json("manifest show again.suit --anchors anchors.cose");
+    assert_eq!(verified["verified"], true);
+    let other = desk.refused("release return lamp.bin --key author.key --out x.suit --sequence 9");
+    assert!(other.contains("lamp.bin"), "{other}");
+}

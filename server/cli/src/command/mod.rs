@@ -11,4 +11,5 @@ pub(crate) mod image;
 pub(crate) mod keys;
 pub(crate) mod manifest;
 pub(crate) mod release;
+pub(crate) mod release_return;
 pub(crate) mod tag;

@@ -6,6 +6,7 @@ use bellwether_api::{FrameCount, Release};
 use clap::Subcommand;
 use reqwest::Method;
 
+use super::release_return;
 use crate::client::{Client, Server};
 use crate::failure::Failure;
 use crate::file;
@@ -31,6 +32,15 @@ pub(crate) enum Command {
         #[arg(long, default_value = "app")]
         component: String,
     },
+    /// Brings devices back to the images of an earlier manifest: signs them again under a higher number (offline)
+    ///
+    /// Devices refuse a manifest that is older than theirs, so the earlier one can't be launched again as it is. What the
+    /// server has of the earlier images serves for this one; devices get deltas from what they run now.
+    ///
+    ///   bellwether release return lamp-1.signed.suit --sequence 3 --key author.key --out back.suit
+    ///   bellwether campaign launch --manifest back.suit
+    #[command(verbatim_doc_comment)]
+    Return(release_return::Return),
     /// Lists releases, newest version first
     List,
     /// Shows how many frames of each resource left the server since it started, and to whom
@@ -43,8 +53,14 @@ pub(crate) enum Command {
 ///
 /// [`Failure`] says what to do.
 pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Result<(), Failure> {
+    let command = match command {
+        Command::Return(asked) => return release_return::run(&asked, output),
+        other => other,
+    };
     let client = Client::new(server)?;
     match command {
+        // Done above, without a server.
+        Command::Return(_) => {}
         Command::Publish { image, reading, class, version, component } => {
             let content = reading.read(&image, file::BYTES_MAX)?.bytes;
             let query = [("class", class.as_str()), ("component", &component), ("version", &version)];
