@@ -202,6 +202,20 @@ fn four_changed_bytes_of_a_large_image_take_at_most_32_bytes() {
 }
 
 #[test]
+fn more_state_makes_no_small_patch_larger() {
+    let base = image(3, 6000);
+    let mut target = base.clone();
+    for at in (1..12).map(|at| at * 487) {
+        target[at] ^= 0x25;
+        let sizes = [crate::Profile::Kib4, crate::Profile::Kib8, crate::Profile::Kib16].map(|profile| {
+            let options = crate::make::Options { profile, ..Default::default() };
+            crate::make::make_with(&base, &target, options).unwrap().bytes.len()
+        });
+        assert!(sizes.is_sorted_by(|less, more| less >= more), "{sizes:?}");
+    }
+}
+
+#[test]
 fn full_digests_are_checked_to_their_last_byte() {
     let options = crate::make::Options { full_digests: true, ..Default::default() };
     let patch = crate::make::make_with(b"abc", b"abcd", options).unwrap().bytes;

@@ -268,7 +268,17 @@ impl<'a> Division<'a> {
         if self.written.bytes.len() * 4 > self.maker.target.len() {
             self.try_without_base();
         }
-        for tables in &tables_of(self.maker.header.tables.profile)[1..] {
+        let profile = self.maker.header.tables.profile;
+        let fewer: &[Profile] = match profile {
+            Profile::Kib4 => &[],
+            Profile::Kib8 => &[Profile::Kib4],
+            Profile::Kib16 => &[Profile::Kib8, Profile::Kib4],
+        };
+        // Where little is coded, little can be learned: a smaller state has fewer chances to teach.
+        let fewer = fewer.iter().filter(|_| self.written.bytes.len() < TAUGHT_BYTES);
+        let fewer = fewer.flat_map(|&profile| tables_of(profile));
+        let tried: Vec<Tables> = tables_of(profile)[1..].iter().chain(fewer).copied().collect();
+        for tables in &tried {
             let kept = self.maker.header.tables;
             self.maker.header.tables = *tables;
             match self.maker.written_against(&self.pieces, &self.written) {
@@ -311,6 +321,9 @@ impl<'a> Division<'a> {
         places.map(move |at| u64::from(costs[at as usize]))
     }
 }
+
+/// Patches of so many bytes teach all chances of their profile.
+const TAUGHT_BYTES: usize = 4096;
 
 /// Times that the target is divided at the costs of the division before, as long as that helps.
 const MEASURED: usize = 2;
