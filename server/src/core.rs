@@ -328,7 +328,7 @@ async fn open_store(config: &Config) -> Result<Arc<dyn Store>, StartError> {
         // Whoever was enrolled there would be unknown here, and nothing would say so.
         StoreAt::Postgres(_) if database.exists() => Err(StartError::TwoStores { database }),
         StoreAt::Postgres(url) => {
-            let store = Arc::new(PostgresStore::open(url.reveal()).await?);
+            let store = Arc::new(PostgresStore::serve(url.reveal()).await?);
             tell_steps(store.found());
             refuse_empty(&config.data, &*store).await?;
             Ok(store)

@@ -70,6 +70,13 @@ pub const CONNECTION_WAIT_MS: u64 = 5_000;
 /// The longest is the launch of a campaign for a million devices, and that is thousands of statements.
 pub const STATEMENT_WAIT_MS: u64 = 60_000;
 
+/// Milliseconds that a starting server waits for the lease of one that was just killed: PostgreSQL sees at once that a
+/// connection has ended, and rolls back what it had begun.
+pub const LEASE_WAIT_MS: u64 = 5_000;
+
+/// Milliseconds between two looks at the connection of the lease: as often as the server looks whether a store is well.
+pub const LEASE_LOOK_MS: u64 = 2_000;
+
 /// Milliseconds after which PostgreSQL ends a transaction whose server says nothing any more.
 pub const IDLE_TRANSACTION_MS: u64 = 15_000;
 

@@ -166,6 +166,15 @@ pub enum OpenError {
         /// The file, or the data base and where it is.
         store: String,
     },
+    /// Another server works on the data base.
+    #[error(
+        "{store} is in use by another server; stop that one, or give this one a data base of its own. A server whose machine \
+         vanished is missed within half a minute"
+    )]
+    InUse {
+        /// The data base and where it is.
+        store: String,
+    },
     /// A later version of the server has written this file. Use that version.
     #[error(
         "{store} has schema {found}{}, this server ({}) knows schemas up to {known}; use the later server",

@@ -73,6 +73,47 @@ async fn what_was_acknowledged_is_there_after_the_data_base_was_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn second_server_at_work_is_refused_until_the_first_ends() {
+    let url = shared().database();
+    let first = PostgresStore::serve(&url).await.unwrap();
+    let refused = PostgresStore::serve(&url).await.unwrap_err();
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("stop that one"), "{refused}");
+    // Who only looks is let in.
+    PostgresStore::open(&url).await.unwrap().close().await;
+    first.close().await;
+    let second = PostgresStore::serve(&url).await.unwrap();
+    second.try_write(&tenant()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_that_lost_its_lease_to_another_writes_nothing_until_it_has_it_again() {
+    let url = shared().database();
+    let store = PostgresStore::serve(&url).await.unwrap();
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    // Ended by an operator, and taken by another before it is missed.
+    let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database ON oid = database \
+                 WHERE locktype = 'advisory' AND datname = current_database()";
+    let end = async {
+        let mut operator = PgConnection::connect(&url).await.unwrap();
+        let count: i64 = sqlx::query_scalar(ended).fetch_one(&mut operator).await.unwrap();
+        count
+    };
+    assert_eq!(end.await, 1);
+    sqlx::query("SELECT pg_advisory_lock(1113019222)").execute(&mut other).await.unwrap();
+    let refused = loop {
+        if let Err(refused) = store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await {
+            break refused;
+        }
+    };
+    assert!(matches!(StorageFault::of(&refused), Some(StorageFault::Away(_))), "{refused:?}");
+    other.close().await.unwrap();
+    while store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_servers_that_start_at_once_one_migrates_and_both_work() {
     let url = shared().database();
     let (one, other) = tokio::join!(PostgresStore::open(&url), PostgresStore::open(&url));

@@ -29,9 +29,11 @@ fn is_unwritable(code: &str) -> bool {
     matches!(code, "53100" | "25006")
 }
 
-/// Connection exceptions; too many connections; shut down, crashed, starting up; ended for being idle too long.
+/// Connection exceptions; too many connections; ended by an operator or by `statement_timeout`; shut down, crashed, starting
+/// up; ended for being idle too long.
 fn is_away(code: &str) -> bool {
-    code.starts_with("08") || matches!(code, "53300" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+    code.starts_with("08")
+        || matches!(code, "53300" | "57014" | "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
 }
 
 /// Tells whether no answer came at all.

@@ -1,6 +1,6 @@
 //! The store in a PostgreSQL data base.
 //!
-//! Several servers may use one data base at a time. As with SQLite one transaction writes at a time, by an advisory lock
+//! One server works on a data base at a time, by a lease; others may read it, copy to it, or migrate it. As with SQLite one transaction writes at a time, by an advisory lock
 //! that it holds until its commit: the ledger's numbers have no gaps and appear in their order, no transaction can fail
 //! for the sake of another, and none waits for one that waits for it. What is acknowledged is in PostgreSQL's log on disk.
 
@@ -51,6 +51,7 @@ macro_rules! kind_of_body {
 }
 
 mod fault;
+mod lease;
 mod open;
 
 #[path = "../sql/alarm.rs"]
@@ -95,6 +96,8 @@ mod track;
 #[path = "../sql/turn.rs"]
 mod turn;
 
+use std::sync::Arc;
+
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::error::{OpenError, Schema, StoreError};
@@ -114,6 +117,8 @@ pub struct PostgresStore {
     readers: PgPool,
     found: Schema,
     turns: turn::Turns,
+    /// Held by the server that works on the data base.
+    lease: Option<Arc<lease::Lease>>,
 }
 
 impl PostgresStore {
@@ -127,6 +132,16 @@ impl PostgresStore {
     /// See [`OpenError`]; errors name the data base without its password.
     pub async fn open(url: &str) -> Result<Self, OpenError> {
         open::open(url).await
+    }
+
+    /// Opens as [`PostgresStore::open`] does, as the one server that works on the data base until [`PostgresStore::close`] or
+    /// its end; where its connection ends, nothing is written until it has the data base again.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InUse`] where another server works on it.
+    pub async fn serve(url: &str) -> Result<Self, OpenError> {
+        open::serve(url).await
     }
 
     /// Reads a URL without connecting.
@@ -158,10 +173,16 @@ impl PostgresStore {
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        if let Some(lease) = &self.lease {
+            lease.end();
+        }
     }
 
     /// Begins a transaction that is the only one that writes until it ends.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        if let Some(lease) = &self.lease {
+            lease.check()?;
+        }
         let mut tx = self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(backend)?;
         // Statements behind it see what was committed before the lock was given.
         sqlx::query("SELECT pg_advisory_xact_lock($1)")

@@ -1,12 +1,14 @@
 //! Connecting: over TLS unless it is on this machine, with settings that hold what the store promises, migrated.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{PgConnection, PgPool};
 
+use super::lease::Lease;
 use super::turn::Turns;
 use super::{PostgresStore, fault};
 use crate::bounds::{CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, READERS_MAX, STATEMENT_WAIT_MS, WRITERS_MAX};
@@ -23,7 +25,16 @@ pub(super) async fn open(url: &str) -> Result<PostgresStore, OpenError> {
     migrate(&name, &mut connection, found.found).await?;
     drop(connection);
     let readers = connected(&name, options, READERS_MAX).await?;
-    Ok(PostgresStore { writer, readers, found, turns: Turns::default() })
+    Ok(PostgresStore { writer, readers, found, turns: Turns::default(), lease: None })
+}
+
+/// Opens it under a lease, which is taken before anything is brought up to date.
+pub(super) async fn serve(url: &str) -> Result<PostgresStore, OpenError> {
+    let options = options(url)?;
+    let name = shown(&options);
+    let lease = Lease::take(options).await.map_err(|cause| unreachable(&name, cause))?;
+    let lease = lease.ok_or(OpenError::InUse { store: name })?;
+    Ok(PostgresStore { lease: Some(Arc::new(lease)), ..open(url).await? })
 }
 
 /// Connects and looks which schema is there.
@@ -66,7 +77,17 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
         ("statement_timeout", STATEMENT_WAIT_MS.to_string()),
         // A server that vanished in a transaction must not keep the others from writing.
         ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_MS.to_string()),
+        // One whose machine vanished must not keep its locks either: it is missed within half a minute. In seconds.
+        ("tcp_keepalives_idle", "10".to_owned()),
+        ("tcp_keepalives_interval", "5".to_owned()),
+        ("tcp_keepalives_count", "3".to_owned()),
     ]);
+    // The library keeps the brackets of a URL, and looks them up.
+    let address = options.get_host().strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let options = match address.map(str::to_owned) {
+        Some(address) => options.host(&address),
+        None => options,
+    };
     Ok(if names_ssl_mode(url) || is_near(&options) {
         options
     } else {
@@ -193,6 +214,12 @@ mod tests {
         {
             assert!(matches!(mode(near), PgSslMode::Prefer), "{near}");
         }
+    }
+
+    #[test]
+    fn address_in_brackets_is_connected_to_without_them() {
+        let options = options("postgres://b@[::1]:5433/b").unwrap();
+        assert_eq!((options.get_host(), options.get_port()), ("::1", 5433));
     }
 
     #[test]
