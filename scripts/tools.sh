@@ -14,6 +14,7 @@ declare -A package=(
     [coap-client-notls]=libcoap3-bin [tshark]=tshark [javac]=default-jdk-headless [mvn]=maven
     [qemu-system-arm]=qemu-system-arm [arm-none-eabi-nm]=binutils-arm-none-eabi [arm-none-eabi-gcc]=gcc-arm-none-eabi
     [bsdiff]=bsdiff [xdelta3]=xdelta3 [zstd]=zstd
+    [chromium]=chromium [chromedriver]=chromium-driver
     [node]=nodejs [npm]=npm [autoreconf]=autoconf [automake]=automake
 )
 
@@ -52,6 +53,7 @@ check_rust
 case "${1:-build}" in
 build) ;;
 test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitto_pub; want psql
+    want chromium; want chromedriver
     # Its programs are in a folder of its version, which is in nobody's path.
     command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;

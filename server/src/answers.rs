@@ -7,7 +7,7 @@ use bellwether_manifests::definition::{
     CLASS_ID, FREE_STAGING_BYTES, IMAGE_DIGEST, PATCH_ALGORITHMS, VENDOR_ID,
 };
 use bellwether_manifests::message::algorithm::SHA_256;
-use bellwether_manifests::message::{Selector, UpdateRequest};
+use bellwether_manifests::message::{Selector, StableAnswers, UpdateRequest};
 use bellwether_store::Digest;
 
 use crate::book::Target;
@@ -55,6 +55,21 @@ impl Answers {
         }
         let algorithms = device(PATCH_ALGORITHMS).map(read_numbers).transpose().ok()?.unwrap_or_default();
         Some(Self { class, running, algorithms, staging_bytes: Vec::new() })
+    }
+
+    /// Reads what a device told of itself when it registered.
+    #[must_use]
+    pub fn told(told: &StableAnswers<'_>) -> Option<Self> {
+        let device = told.scopes.into_iter().find(|scope| scope.component.is_none());
+        let algorithms = device.and_then(|scope| scope.answers.get(PATCH_ALGORITHMS));
+        let algorithms = algorithms.map(read_numbers).transpose().ok()?.unwrap_or_default();
+        let mut running = Vec::new();
+        for scope in told.scopes {
+            if let (Some(component), Some(value)) = (scope.component, scope.answers.get(IMAGE_DIGEST)) {
+                running.push((u64::from(component), read_digest(value).ok()?));
+            }
+        }
+        Some(Self { class: None, running, algorithms, staging_bytes: Vec::new() })
     }
 
     /// Puts the answers as the question about one component.

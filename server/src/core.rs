@@ -17,6 +17,7 @@ use crate::backup::{DATABASE, STAGING};
 use crate::book::Book;
 use crate::builder::Builder;
 use crate::bundles::BundleDesk;
+use crate::census::Desk;
 use crate::commands::reading::READS_MAX;
 use crate::config::{Config, StoreAt};
 use crate::descriptors::Descriptors;
@@ -71,6 +72,8 @@ pub struct Core {
     pub(crate) quiet: Quieted,
     /// Bundles on their way to gateways.
     pub bundles: BundleDesk,
+    /// How fleet and campaigns stand, counted lately.
+    pub(crate) census: Desk,
     /// Whether the wall clock has stepped.
     pub(crate) steps: Steps,
     /// Edition of the anchors in force; 0 before the first.
@@ -271,6 +274,7 @@ impl Core {
             health: Health::default(),
             quiet: Quieted::default(),
             bundles: BundleDesk::default(),
+            census: Desk::default(),
             steps: Steps::default(),
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),

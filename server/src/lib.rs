@@ -12,6 +12,7 @@ pub mod builder;
 mod bundles;
 mod caller;
 pub mod campaign;
+pub mod census;
 pub mod cli;
 pub mod commands;
 pub mod config;

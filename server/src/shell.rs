@@ -19,9 +19,11 @@ use crate::config::Config;
 use crate::core::{Core, StartError};
 use crate::dtls_keys::DtlsKeys;
 use crate::frames::{FrameCache, FrameService};
+use crate::ingress::access::Tokens;
+use crate::ingress::page::{self, Page};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
-use crate::{campaign, contacts, disk, mqtt, secret_file};
+use crate::{campaign, census, contacts, disk, mqtt, secret_file};
 
 /// What a running server leaves in its data folder, so that tools on the same machine find it.
 #[derive(Serialize)]
@@ -43,7 +45,8 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     secret_file::sweep(&config.data).map_err(StartError::Folder)?;
     let listener = TcpListener::bind(config.http).await.map_err(|source| bind_error(config.http, source))?;
     let http_address = listener.local_addr().map_err(|source| bind_error(config.http, source))?;
-    let token = http_token(&ThisMachine, &config.data.join("http.token"))?;
+    let token = |name: &str| http_token(&ThisMachine, &config.data.join(name));
+    let tokens = Arc::new(Tokens::new(token("http.token")?, token("http-watch.token")?));
     let (dtls_keys, frames) = (Arc::<DtlsKeys>::default(), Arc::<FrameCache>::default());
     // Bound first, since its port is what devices are told. What they ask waits until the rooms are open.
     let secure = Security::PskServer(Arc::<DtlsKeys>::clone(&dtls_keys));
@@ -82,9 +85,20 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
 
     let contacts = tokio::spawn(contacts::run(Arc::clone(&core)));
     let open = http::Openness::of(http_address);
-    let router = http::router(Arc::clone(&core), http::Token::new(token), open);
-    let served = axum::serve(listener, router).with_graceful_shutdown(stop).await;
+    let page = Page::new(Arc::clone(&core), Arc::clone(&tokens));
+    let followed = tokio::spawn(Arc::clone(&page).follow());
+    let counted = tokio::spawn(census::run(Arc::clone(&core)));
+    let router = http::router(Arc::clone(&core), tokens, open).merge(page::router(&page));
+    // Streams of events would keep their connections open for ever.
+    let stop = async move {
+        stop.await;
+        page.close();
+    };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
     supervisor::stopping();
+    followed.abort();
+    counted.abort();
     campaigns.abort();
     watch.abort();
     sweeper.abort();
@@ -141,6 +155,12 @@ fn announce(core: &Core, listening: &Listening) -> Result<(), StartError> {
     let text = serde_json::to_string(listening).map_err(|error| StartError::Folder(error.into()))?;
     secret_file::write(&core.config.data.join("listening.json"), &text)?;
     tracing::info!(http = listening.http, coaps = listening.coaps, tell = core.public_uri, "ready");
+    let token = core.config.data.join("http.token");
+    tracing::info!(
+        "the page to watch: http://{}/ ; log in with the token in {} (http-watch.token beside it only reads)",
+        listening.http,
+        token.display()
+    );
     if core.config.public_uri.is_none() && core.config.coaps.ip().is_unspecified() {
         tracing::warn!("unit files tell devices to call this machine only; set --public-uri for others");
     }

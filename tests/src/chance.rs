@@ -23,6 +23,11 @@ impl Chance {
         Self(seed)
     }
 
+    /// Begins with this seed.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
     /// Draws a number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         // SplitMix64, Steele, Lea, Flood 2014.

@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod board;
 pub mod certificates;
+pub mod browser;
 pub mod chance;
 pub mod cli;
 pub mod fleet;

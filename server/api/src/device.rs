@@ -79,6 +79,9 @@ pub struct Device {
     /// When it was decommissioned; absent: it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<u64>,
+    /// When it was heard last; absent: never yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard: Option<u64>,
     /// Last second in which an operator blocks it; absent: it is not blocked. 2^64 - 1: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_until: Option<u64>,

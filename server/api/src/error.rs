@@ -23,6 +23,8 @@ pub enum ErrorCode {
     Invalid,
     /// The token is missing or wrong (401).
     Unauthorized,
+    /// The token only reads (403).
+    Forbidden,
     /// There is no such thing (404).
     NotFound,
     /// It exists already with another content, or its state forbids this (409).

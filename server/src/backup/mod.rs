@@ -168,7 +168,7 @@ const SEAL: &str = "backup.seal";
 const SEALED_AS: &str = "backup";
 
 /// Small files of the data folder that fleet managers have copies of.
-const SMALL_FILES: [&str; 2] = ["http.token", "mqtt.json"];
+const SMALL_FILES: [&str; 3] = ["http.token", "http-watch.token", "mqtt.json"];
 
 /// Bytes of a small file: a token and a login have less than 300.
 const SMALL_FILE_BYTES_MAX: u64 = 4_096;

@@ -1,10 +1,10 @@
 //! Campaigns: launch, progress, why not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bellwether_api as api;
 use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
-use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::progress::{ClassProgress, Progress};
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets, why};
 use bellwether_decide::device::{Device, Endpoint};
@@ -325,8 +325,18 @@ pub(super) fn missing(id: CampaignId) -> Refusal {
 }
 
 fn describe(campaign: &Campaign, progress: &Progress, devices: Vec<api::CampaignDevice>) -> api::Campaign {
-    let classes = progress.classes().into_iter().map(|(class, counts)| api::ClassProgress {
-        class,
+    counted(campaign, progress.state, &progress.classes(), devices)
+}
+
+/// Describes a campaign by the counts of its classes.
+pub(super) fn counted(
+    campaign: &Campaign,
+    state: CampaignState,
+    classes: &BTreeMap<String, ClassProgress>,
+    devices: Vec<api::CampaignDevice>,
+) -> api::Campaign {
+    let classes = classes.iter().map(|(class, counts)| api::ClassProgress {
+        class: class.clone(),
         targeted: counts.targeted.into(),
         waiting: counts.waiting.into(),
         offered: u64::from(counts.offered) + u64::from(counts.asked),
@@ -335,7 +345,6 @@ fn describe(campaign: &Campaign, progress: &Progress, devices: Vec<api::Campaign
         installed: u64::from(counts.installed) + u64::from(counts.current),
         failed: u64::from(counts.failed) + u64::from(counts.refused),
     });
-    let state = progress.state;
     api::Campaign {
         id: campaign.id.0.to_string(),
         manifest: hex::encode(campaign.manifest),
@@ -370,7 +379,7 @@ fn decided_state(state: api::CampaignState) -> CampaignState {
     }
 }
 
-fn outcome(stage: Stage) -> api::DeviceOutcome {
+pub(super) fn outcome(stage: Stage) -> api::DeviceOutcome {
     match stage {
         Stage::Waiting => api::DeviceOutcome::Waiting,
         Stage::Offered | Stage::Asked => api::DeviceOutcome::Offered,

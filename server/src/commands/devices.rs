@@ -180,7 +180,7 @@ impl Core {
         described.into_iter().next().ok_or_else(|| unknown(name))
     }
 
-    async fn describe_all(&self, rows: &[EnrolledDevice]) -> Result<Vec<Device>, Refusal> {
+    pub(super) async fn describe_all(&self, rows: &[EnrolledDevice]) -> Result<Vec<Device>, Refusal> {
         let names: Vec<Endpoint> = rows.iter().map(|row| row.device.endpoint.clone()).collect();
         let tags = self.store.tags_of(&self.tenant, &names).await.map_err(Refusal::internal)?;
         let mut devices = Vec::with_capacity(rows.len());
@@ -197,6 +197,7 @@ impl Core {
         let place = state.as_ref().map(|state| state.place).unwrap_or_default();
         let blocked = state.as_ref().filter(|state| state.is_blocked(self.now()));
         let blocked = blocked.and_then(|state| state.blocked_until);
+        let heard = self.last_contact(endpoint).await.map_err(Refusal::internal)?;
         let runs = self.running(endpoint, state.as_ref()).await.map_err(Refusal::internal)?;
         let version = match runs {
             Some(digest) => self.version_of(&digest).await.map_err(Refusal::internal)?,
@@ -216,6 +217,7 @@ impl Core {
             version,
             tags: tags.get(endpoint).into_iter().flatten().map(ToString::to_string).collect(),
             decommissioned: enrolled.retired_at,
+            heard: heard.map(|contact| contact.heard_at),
             blocked_until: blocked,
         })
     }
@@ -370,7 +372,7 @@ pub(super) fn unknown(name: &str) -> Refusal {
 }
 
 /// Writes seconds since 1970 as `2026-11-21 13:04:50Z`; what no calendar has as the number.
-pub(super) fn time(at: u64) -> String {
+pub(crate) fn time(at: u64) -> String {
     // The library writes years up to 9999.
     match UNIX_EPOCH.checked_add(Duration::from_secs(at)) {
         Some(time) if at < YEAR_10000 => {

@@ -13,8 +13,10 @@ pub(crate) mod reading;
 mod releases;
 pub(crate) mod request;
 mod trust;
+pub(crate) mod watch;
 
 use bellwether_store::Digest;
+pub(crate) use devices::time;
 
 use crate::refusal::Refusal;
 

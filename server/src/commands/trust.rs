@@ -167,7 +167,7 @@ impl Core {
         Ok(manifests)
     }
 
-    async fn describe_manifest(&self, page: &Arc<Page>) -> Result<Manifest, Refusal> {
+    pub(super) async fn describe_manifest(&self, page: &Arc<Page>) -> Result<Manifest, Refusal> {
         let mut classes = Vec::new();
         for summary in &page.summary.classes {
             let class = Class { vendor: summary.vendor, class: summary.class };

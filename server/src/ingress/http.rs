@@ -14,7 +14,7 @@ mod gateways;
 mod health;
 mod imports;
 mod releases;
-mod scope;
+pub(super) mod scope;
 mod trust;
 
 use std::net::{IpAddr, SocketAddr};
@@ -29,12 +29,11 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
 use bellwether_api::{ErrorBody, ErrorCode};
-use subtle::ConstantTimeEq;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-use zeroize::Zeroizing;
 
+use super::access::{Right, Tokens};
 use crate::caller;
 use crate::core::Core;
 use crate::disk::Fault;
@@ -45,21 +44,10 @@ pub use document::openapi;
 
 type Answer<T> = Result<Json<T>, Refusal>;
 
-/// The token that every path wants but those that say how the server is.
-pub struct Token(Zeroizing<String>);
-
-impl Token {
-    /// Takes the token's text.
-    #[must_use]
-    pub fn new(text: Zeroizing<String>) -> Self {
-        Self(text)
-    }
-
-    fn admits(&self, header: Option<&header::HeaderValue>) -> bool {
-        let given =
-            header.and_then(|value| value.to_str().ok()).and_then(|value| value.strip_prefix("Bearer "));
-        given.is_some_and(|given| bool::from(given.as_bytes().ct_eq(self.0.as_bytes())))
-    }
+/// What the bearer of a request's token may do; every path wants one but those that say how the server is.
+fn right_of(tokens: &Tokens, headers: &HeaderMap) -> Option<Right> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    given.and_then(|value| value.strip_prefix("Bearer ")).and_then(|given| tokens.right(given.as_bytes()))
 }
 
 /// Whether whoever reaches the listener may see how the server is: metrics, and what is wrong with it. They hold no
@@ -76,13 +64,13 @@ impl Openness {
 }
 
 /// Builds the routes.
-pub fn router(core: Arc<Core>, token: Token, open_to: Openness) -> Router {
+pub fn router(core: Arc<Core>, tokens: Arc<Tokens>, open_to: Openness) -> Router {
     let (mut open, _) = open_routes().split_for_parts();
     let (mut guarded, _) = guarded_routes().split_for_parts();
     let (watched, _) = watched_routes().split_for_parts();
-    let token = Arc::new(token);
     if open_to.0 {
-        open = open.merge(watched.layer(middleware::from_fn_with_state(Arc::clone(&token), guard_from_afar)));
+        open =
+            open.merge(watched.layer(middleware::from_fn_with_state(Arc::clone(&tokens), guard_from_afar)));
     } else {
         guarded = guarded.merge(watched);
     }
@@ -90,7 +78,7 @@ pub fn router(core: Arc<Core>, token: Token, open_to: Openness) -> Router {
     let guarded = guarded
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(Arc::clone(&core), watch_disk))
-        .layer(middleware::from_fn_with_state(token, guard));
+        .layer(middleware::from_fn_with_state(tokens, guard));
     open.merge(guarded).layer(tagged).with_state(core)
 }
 
@@ -140,18 +128,19 @@ fn described() -> (OpenApi, OpenApi) {
     (open, guarded_routes().split_for_parts().1)
 }
 
-async fn guard(State(token): State<Arc<Token>>, request: Request, next: Next) -> Response {
-    if token.admits(request.headers().get(header::AUTHORIZATION)) {
-        return next.run(request).await;
-    }
-    let message = "the token is missing or wrong; the server keeps it in DATA/http.token".to_owned();
-    let request_id = caller::request_id();
-    answer_error(StatusCode::UNAUTHORIZED, ErrorBody { code: ErrorCode::Unauthorized, message, request_id })
+async fn guard(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) -> Response {
+    let (status, code, message) = match right_of(&tokens, request.headers()) {
+        Some(right) if right.allows(&request) => return next.run(request).await,
+        Some(_) => (StatusCode::FORBIDDEN, ErrorCode::Forbidden, READ_ONLY),
+        None => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, NO_TOKEN),
+    };
+    let (message, request_id) = (message.to_owned(), caller::request_id());
+    answer_error(status, ErrorBody { code, message, request_id })
 }
 
 /// Lets those pass without the token who ask this machine by a name that only means itself, and for themselves. A
 /// browser whose page has its name point here says that name, and a proxy says for whom it asks.
-async fn guard_from_afar(token: State<Arc<Token>>, request: Request, next: Next) -> Response {
+async fn guard_from_afar(token: State<Arc<Tokens>>, request: Request, next: Next) -> Response {
     if is_local(request.headers()) { next.run(request).await } else { guard(token, request, next).await }
 }
 
@@ -209,19 +198,7 @@ where
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = match self.code {
-            ErrorCode::Invalid => StatusCode::BAD_REQUEST,
-            ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
-            ErrorCode::NotFound => StatusCode::NOT_FOUND,
-            ErrorCode::Conflict => StatusCode::CONFLICT,
-            ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
-            ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-            ErrorCode::StorageAway => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorCode::BadAnswer => StatusCode::BAD_GATEWAY,
-            ErrorCode::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
-            ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        };
+        let status = status_of(self.code);
         let fault = self.cause().and_then(Fault::of);
         let mut response = answer_error(status, self.body());
         if let Some(fault) = fault {
@@ -231,9 +208,30 @@ impl IntoResponse for Refusal {
     }
 }
 
+/// The status that says what kind of refusal it is.
+pub(super) fn status_of(code: ErrorCode) -> StatusCode {
+    match code {
+        ErrorCode::Invalid => StatusCode::BAD_REQUEST,
+        ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+        ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+        ErrorCode::NotFound => StatusCode::NOT_FOUND,
+        ErrorCode::Conflict => StatusCode::CONFLICT,
+        ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        ErrorCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
+        ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
+        ErrorCode::StorageAway => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::BadAnswer => StatusCode::BAD_GATEWAY,
+        ErrorCode::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
+        ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
 fn answer_error(status: StatusCode, body: ErrorBody) -> Response {
     (status, Json(body)).into_response()
 }
+
+const NO_TOKEN: &str = "the token is missing or wrong; the server keeps it in DATA/http.token";
+const READ_ONLY: &str = "this token only reads; the one in DATA/http.token may do this";
 
 /// Headers in which proxies say for whom they ask. RFC 7239, RFC 9110 §7.6.3, and what came before.
 const PROXIED: [&str; 5] = ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];

@@ -6,7 +6,7 @@
 use async_trait::async_trait;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::campaign::progress::Progress;
-use bellwether_decide::campaign::stage::Track;
+use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use thiserror::Error;
@@ -87,6 +87,19 @@ pub enum MoveError {
     Store(#[from] StoreError),
 }
 
+/// How many devices of a class are in a stage of a campaign.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StageCount {
+    /// Name of the class.
+    pub class: String,
+    /// How far they are.
+    pub stage: Stage,
+    /// Why, of those that failed or were refused.
+    pub reason: Option<String>,
+    /// How many.
+    pub devices: u32,
+}
+
 /// Keeps campaigns.
 #[async_trait]
 pub trait Campaigns {
@@ -149,12 +162,34 @@ pub trait Campaigns {
     /// Reads how far a campaign and all its devices are.
     async fn progress(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError>;
 
+    /// Lists campaigns by number, the latest first, before the given one; at most `rows_max`, cut to
+    /// [`crate::bounds::LIST_ROWS_MAX`].
+    async fn latest_campaigns(
+        &self,
+        tenant: &Tenant,
+        before: Option<CampaignId>,
+        rows_max: u32,
+    ) -> Result<Vec<Campaign>, StoreError>;
+
+    /// Counts the devices of a campaign by class, stage and reason, without reading each.
+    async fn stage_counts(&self, tenant: &Tenant, id: CampaignId) -> Result<Vec<StageCount>, StoreError>;
+
     /// Lists how far the devices of a campaign are, by name, after the given one; at most `rows_max`, cut to
     /// [`crate::bounds::LIST_ROWS_MAX`].
     async fn tracks(
         &self,
         tenant: &Tenant,
         id: CampaignId,
+        after: Option<&Endpoint>,
+        rows_max: u32,
+    ) -> Result<Vec<(Endpoint, Track)>, StoreError>;
+
+    /// Lists as [`Campaigns::tracks`] does, of the devices in these stages alone. Passes all others over, one by one.
+    async fn tracks_in(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        stages: &[Stage],
         after: Option<&Endpoint>,
         rows_max: u32,
     ) -> Result<Vec<(Endpoint, Track)>, StoreError>;

@@ -272,7 +272,7 @@ struct Table {
 }
 
 /// Every table but `session`, those that others refer to first.
-const TABLES: [Table; 25] = [
+const TABLES: [Table; 28] = [
     Table { name: "counter", key: "tenant, name" },
     Table { name: "setting", key: "tenant, name" },
     Table { name: "anchors", key: "tenant, edition" },
@@ -289,6 +289,9 @@ const TABLES: [Table; 25] = [
     Table { name: "import_row", key: "tenant, import, line" },
     Table { name: "unit_due", key: "tenant, import, line" },
     Table { name: "ledger_cut", key: "tenant" },
+    Table { name: "census", key: "tenant" },
+    Table { name: "census_running", key: "tenant, endpoint" },
+    Table { name: "census_change", key: "tenant, hour, class, image" },
     Table { name: "manifest", key: "tenant, digest" },
     Table { name: "release", key: "tenant, id" },
     Table { name: "resource", key: "tenant, target, base, algorithm, mode, recipient" },

@@ -15,6 +15,7 @@
 pub mod bounds;
 pub mod campaign;
 pub mod catalogue;
+pub mod census;
 pub mod codec;
 mod columns;
 #[cfg(any(test, feature = "conformance"))]
@@ -56,6 +57,7 @@ pub trait Store:
     + operators::Operators
     + fleet::Fleets
     + import::Imports
+    + census::Censuses
     + session::Sessions
     + Send
     + Sync

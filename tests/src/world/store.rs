@@ -18,15 +18,16 @@ use async_trait::async_trait;
 use bellwether_decide::alarm::{AlarmKey, Occurrence};
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::campaign::progress::Progress;
-use bellwether_decide::campaign::stage::Track;
+use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::release::{Class, ReleaseId};
 use bellwether_decide::tag::Tag;
-use bellwether_store::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered};
+use bellwether_store::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered, StageCount};
 use bellwether_store::catalogue::{
     Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Resource, ResourceKey,
 };
+use bellwether_store::census::{Asked, Census, Censuses, Counted};
 use bellwether_store::device::{
     Devices, EnrolledDevice, Identity, NewCredential, NewIdentity, Restores, Retirement, Transition, Updated,
 };
@@ -307,7 +308,10 @@ forward! { Campaigns;
     write append_for_unmoved(tenant: &Tenant, decided: &Progress, events: &[Event]) -> Result<Vec<Event>, StoreError>;
     write order(tenant: &Tenant, order: Ordered<'_>) -> Result<Launched, MoveError>;
     read progress(tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError>;
+    read latest_campaigns(tenant: &Tenant, before: Option<CampaignId>, rows_max: u32) -> Result<Vec<Campaign>, StoreError>;
+    read stage_counts(tenant: &Tenant, id: CampaignId) -> Result<Vec<StageCount>, StoreError>;
     read tracks(tenant: &Tenant, id: CampaignId, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;
+    read tracks_in(tenant: &Tenant, id: CampaignId, stages: &[Stage], after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;
     read campaigns_for(tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<(Campaign, Track)>, StoreError>;
 }
 
@@ -345,6 +349,12 @@ forward! { Imports;
     write units_received(tenant: &Tenant, id: &str, up_to: u64) -> Result<u64, StoreError>;
     read chain_lengths(tenant: &Tenant, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, u16>, StoreError>;
     write forget_imports(tenant: &Tenant, begun_before: u64) -> Result<u64, StoreError>;
+}
+
+forward! { Censuses;
+    read counted(tenant: &Tenant) -> Result<u64, StoreError>;
+    write count(tenant: &Tenant, counted: Counted<'_>) -> Result<bool, StoreError>;
+    read census(tenant: &Tenant, asked: &Asked) -> Result<Census, StoreError>;
 }
 
 forward! { Publications;

@@ -35,6 +35,7 @@ mod mqtt_faults;
 mod mqtt_outbox;
 mod mqtt_tls;
 mod operators;
+mod page;
 mod places;
 mod plain;
 mod postgres;

@@ -147,15 +147,22 @@ pub struct Outcomes {
 
 impl ClassProgress {
     fn count(&mut self, track: &Track) {
-        self.targeted += 1;
-        *self.of(track.stage) += 1;
-        if !matches!(track.stage, Stage::Failed | Stage::Refused) {
+        self.add(track.stage, track.reason.as_deref(), 1);
+    }
+
+    /// Counts devices that are in a stage, and why, where they failed or were refused.
+    pub fn add(&mut self, stage: Stage, reason: Option<&str>, devices: u32) {
+        self.targeted = self.targeted.saturating_add(devices);
+        let of_stage = self.of(stage);
+        *of_stage = of_stage.saturating_add(devices);
+        if !matches!(stage, Stage::Failed | Stage::Refused) {
             return;
         }
-        let reason = track.reason.as_deref().unwrap_or("no reason given");
+        let reason = reason.unwrap_or("no reason given");
         let known = self.reasons.len() < REASONS_MAX || self.reasons.contains_key(reason);
         let reason = if known { reason } else { "other reasons" };
-        *self.reasons.entry(reason.to_owned()).or_default() += 1;
+        let of_reason = self.reasons.entry(reason.to_owned()).or_default();
+        *of_reason = of_reason.saturating_add(devices);
     }
 
     fn of(&mut self, stage: Stage) -> &mut u32 {

@@ -17,7 +17,7 @@ use crate::refusal::Refusal;
 
 /// Carries a request out under its id, which goes back with the answer: the caller's own where it is fit, else a
 /// drawn one.
-pub(super) async fn tagged(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {
+pub(crate) async fn tagged(State(core): State<Arc<Core>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
     let given = headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).filter(|id| caller::is_fit(id));
     let request_id = given.map_or_else(|| caller::drawn(&*core.machine), str::to_owned);

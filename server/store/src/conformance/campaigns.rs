@@ -1,7 +1,7 @@
 //! Campaigns, their kept fold, and commands.
 
 use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
-use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::progress::{ClassProgress, Progress};
 use bellwether_decide::campaign::stage::Stage;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets};
 
@@ -243,6 +243,55 @@ pub async fn ten_thousand_devices_are_launched_and_paged(store: &dyn Store) {
     assert_eq!(paged, names);
     let progress = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
     assert_eq!(progress.classes()["lamp"].waiting, 10_000);
+}
+
+/// Whoever looks at the latest campaigns reads no others.
+pub async fn latest_campaigns_page_backwards(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    for id in 1..=5 {
+        launch(store, &tenant(), id).await;
+    }
+    let page = async |before: Option<u64>| {
+        let listed = store.latest_campaigns(&tenant(), before.map(CampaignId), 2).await.unwrap();
+        listed.iter().map(|campaign| campaign.id.0).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (page(None).await, page(Some(4)).await, page(Some(2)).await),
+        (vec![5, 4], vec![3, 2], vec![1])
+    );
+    assert_eq!(page(Some(1)).await, Vec::<u64>::new());
+}
+
+/// What is counted in the data base is what the fold over all devices counts.
+pub async fn counts_by_stage_are_those_of_the_progress(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    launch(store, &tenant(), 1).await;
+    launch(store, &tenant(), 2).await;
+    let events = [
+        event(1, "lamp-1", EventKind::Offered),
+        event(1, "lamp-2", EventKind::Failed { grant: 0, reason: "no room".into() }),
+        event(1, "lamp-3", EventKind::OfferFailed { reason: "away".into() }),
+        event(2, "lamp-1", EventKind::AlreadyCurrent),
+    ];
+    store.append(&tenant(), &events).await.unwrap();
+    for id in [1, 2].map(CampaignId) {
+        let mut counted = std::collections::BTreeMap::<String, ClassProgress>::new();
+        for row in store.stage_counts(&tenant(), id).await.unwrap() {
+            let reason = row.reason.as_deref();
+            counted.entry(row.class).or_default().add(row.stage, reason, row.devices);
+        }
+        let folded = store.progress(&tenant(), id).await.unwrap().unwrap().classes();
+        assert_eq!(counted, folded, "{id:?}");
+    }
+    assert_eq!(store.stage_counts(&tenant(), CampaignId(3)).await.unwrap(), vec![]);
+    let named = async |stages: &[Stage], after: Option<&str>| {
+        let after = after.map(endpoint);
+        let listed = store.tracks_in(&tenant(), CampaignId(1), stages, after.as_ref(), 9).await.unwrap();
+        listed.into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[Stage::Failed, Stage::Offered], None).await, ["lamp-1", "lamp-2"]);
+    assert_eq!(named(&[Stage::Failed, Stage::Offered], Some("lamp-1")).await, ["lamp-2"]);
+    assert_eq!(named(&[Stage::Installed], None).await, Vec::<String>::new());
 }
 
 /// A device's history in campaigns, the newest first.

@@ -7,6 +7,7 @@
 
 pub mod campaigns;
 pub mod catalogue;
+pub mod census;
 pub mod commands;
 pub mod devices;
 pub mod fleet;
@@ -136,6 +137,12 @@ macro_rules! for_each_case {
             ledger::events_of_a_campaign_as_a_whole_read_apart,
             ledger::acts_of_people_read_apart,
             ledger::latest_events_are_the_last_in_order,
+            census::devices_are_counted_by_class_and_hour,
+            census::device_moves_from_image_to_image,
+            census::stretch_of_the_ledger_is_counted_once,
+            census::devices_are_counted_by_when_they_were_heard,
+            campaigns::latest_campaigns_page_backwards,
+            campaigns::counts_by_stage_are_those_of_the_progress,
             operators::figures_count_what_is_there,
             operators::latest_contact_of_a_device_is_kept,
             campaigns::campaigns_list_by_number_and_state,

@@ -36,6 +36,13 @@ macro_rules! elements {
     };
 }
 
+/// The bytes of a hexadecimal string.
+macro_rules! bytes_of {
+    ($hex:literal) => {
+        concat!("decode(", $hex, ", 'hex')")
+    };
+}
+
 /// The greater of two numbers.
 macro_rules! greatest {
     ($one:literal, $other:literal) => {
@@ -63,6 +70,8 @@ mod bare;
 mod campaign;
 #[path = "../sql/catalogue.rs"]
 mod catalogue;
+#[path = "../sql/census.rs"]
+mod census;
 #[path = "../sql/device.rs"]
 mod device;
 #[path = "../sql/event.rs"]

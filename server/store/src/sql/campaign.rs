@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::campaign::progress::Progress;
-use bellwether_decide::campaign::stage::Track;
+use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use sqlx::{FromRow, Transaction};
@@ -12,7 +12,7 @@ use super::failed::{backend, not_added};
 use super::track::TrackRow;
 use super::{Connection, Db, SqlStore, event, track};
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
-use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered};
+use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered, StageCount};
 use crate::codec::campaign as codec;
 use crate::columns::{bounded, column, digest, number, page, unreadable};
 use crate::error::{AddError, StoreError, UpdateError};
@@ -151,6 +151,41 @@ impl Campaigns for SqlStore {
         Ok(Some(Progress { campaign: id, state, tracks }))
     }
 
+    async fn latest_campaigns(
+        &self,
+        tenant: &Tenant,
+        before: Option<CampaignId>,
+        rows_max: u32,
+    ) -> Result<Vec<Campaign>, StoreError> {
+        let before = before.map_or(Ok(i64::MAX), |id| column(id.0, "number of a campaign"))?;
+        let rows: Vec<CampaignRow> =
+            sqlx::query_as("SELECT * FROM campaign WHERE tenant = $1 AND id < $2 ORDER BY id DESC LIMIT $3")
+                .bind(tenant.as_str())
+                .bind(before)
+                .bind(page(rows_max))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(backend)?;
+        rows.into_iter().map(Campaign::try_from).collect()
+    }
+
+    async fn stage_counts(&self, tenant: &Tenant, id: CampaignId) -> Result<Vec<StageCount>, StoreError> {
+        let rows: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(
+            "SELECT class, stage, CASE WHEN stage IN ('failed', 'refused') THEN reason END AS why, count(*) \
+             FROM track WHERE tenant = $1 AND campaign = $2 GROUP BY class, stage, why ORDER BY class, stage, why",
+        )
+        .bind(tenant.as_str())
+        .bind(column(id.0, "number of a campaign")?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        let read = |(class, stage, reason, devices): (String, String, Option<String>, i64)| {
+            let devices = u32::try_from(devices).map_err(|cause| unreadable("track", cause))?;
+            Ok(StageCount { class, stage: track::stage(&stage)?, reason, devices })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
     async fn tracks(
         &self,
         tenant: &Tenant,
@@ -165,6 +200,31 @@ impl Campaigns for SqlStore {
         .bind(column(id.0, "number of a campaign")?)
         .bind(after.map_or("", Endpoint::as_str))
         .bind(page(rows_max))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        rows.into_iter().map(TrackRow::read).collect()
+    }
+
+    async fn tracks_in(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        stages: &[Stage],
+        after: Option<&Endpoint>,
+        rows_max: u32,
+    ) -> Result<Vec<(Endpoint, Track)>, StoreError> {
+        let stages: serde_json::Value = stages.iter().map(|stage| track::stage_name(*stage)).collect();
+        let rows: Vec<TrackRow> = sqlx::query_as(concat!(
+            "SELECT * FROM track WHERE tenant = $1 AND campaign = $2 AND endpoint > $3 AND stage IN ",
+            names!("$5"),
+            " ORDER BY endpoint LIMIT $4"
+        ))
+        .bind(tenant.as_str())
+        .bind(column(id.0, "number of a campaign")?)
+        .bind(after.map_or("", Endpoint::as_str))
+        .bind(page(rows_max))
+        .bind(stages.to_string())
         .fetch_all(&self.readers)
         .await
         .map_err(backend)?;

@@ -190,7 +190,7 @@ impl TrackRow {
 }
 
 /// Names the stages on disk; never change a name.
-fn stage_name(stage: Stage) -> &'static str {
+pub(super) fn stage_name(stage: Stage) -> &'static str {
     match stage {
         Stage::Waiting => "waiting",
         Stage::Offered => "offered",

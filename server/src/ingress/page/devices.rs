@@ -1,0 +1,210 @@
+//! One device: how it stands, why it is not updated, what it told, and what happened to it.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use bellwether_api::{Device, ReadDevice, ReadValue, Reading, ValueKind};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Page;
+use super::campaigns::EventRow;
+use super::frame::{Failed, Frame, html};
+use super::visitor::{Own, Sent, Visitor};
+use super::words;
+use crate::commands::dispatch::Verb;
+use crate::core::Core;
+use crate::refusal::Refusal;
+
+#[derive(Template)]
+#[template(path = "device.html")]
+struct DevicePage {
+    frame: Frame,
+    device: Device,
+    path: String,
+    version: String,
+    heard: String,
+    enrolled: String,
+    standing: Vec<String>,
+    advice: Vec<String>,
+    told: Vec<(String, String)>,
+    days: Vec<Day>,
+    reading: Option<Shown>,
+    asked: String,
+}
+
+/// What happened on one day.
+struct Day {
+    name: String,
+    events: Vec<EventRow>,
+}
+
+/// What the device answered just now, or why it did not.
+enum Shown {
+    Values { path: String, values: Vec<ShownValue> },
+    Problem(String),
+}
+
+struct ShownValue {
+    path: String,
+    name: String,
+    text: String,
+}
+
+/// Shows a device.
+pub(super) async fn show(
+    visitor: Visitor,
+    State(page): State<Arc<Page>>,
+    Path(endpoint): Path<String>,
+) -> Response {
+    answer(&page.core, &visitor, &endpoint, None, PATH_AT_FIRST).await
+}
+
+/// What the form that reads a device says.
+#[derive(Debug, Deserialize)]
+pub(super) struct ReadForm {
+    form_token: String,
+    path: String,
+}
+
+impl Own for ReadForm {
+    fn form_token(&self) -> &str {
+        &self.form_token
+    }
+}
+
+/// Asks a device for what it has at a path, and shows it with its answer. Nothing is changed by it.
+pub(super) async fn read(
+    State(page): State<Arc<Page>>,
+    Path(endpoint): Path<String>,
+    Sent { visitor, form }: Sent<ReadForm>,
+) -> Response {
+    let path = form.path.trim().to_owned();
+    let shown = match asked(&page.core, &endpoint, &path).await {
+        Ok(reading) => {
+            let values = reading.values.into_iter().map(ShownValue::of).collect();
+            Shown::Values { path: reading.path, values }
+        }
+        Err(refusal) => Shown::Problem(refusal.body().message),
+    };
+    answer(&page.core, &visitor, &endpoint, Some(shown), &path).await
+}
+
+async fn asked(core: &Arc<Core>, endpoint: &str, path: &str) -> Result<Reading, Refusal> {
+    let verb = Verb::find("devices", "read").ok_or_else(|| Refusal::not_found("there is no such verb"))?;
+    let asked = ReadDevice { request_id: None, endpoint: endpoint.to_owned(), path: path.to_owned() };
+    let reply = verb.carry_out(core, json!(asked).to_string().as_bytes()).await?;
+    serde_json::from_value(reply).map_err(Refusal::internal)
+}
+
+async fn answer(
+    core: &Core,
+    visitor: &Visitor,
+    endpoint: &str,
+    reading: Option<Shown>,
+    asked: &str,
+) -> Response {
+    match whole(core, visitor, endpoint, reading, asked).await {
+        Ok(page) => html(StatusCode::OK, &page),
+        Err(refusal) => Failed::from(refusal).answer(visitor),
+    }
+}
+
+async fn whole(
+    core: &Core,
+    visitor: &Visitor,
+    endpoint: &str,
+    reading: Option<Shown>,
+    asked: &str,
+) -> Result<DevicePage, Refusal> {
+    let device = core.device(endpoint).await?;
+    let story = core.explain(endpoint).await?;
+    let now = core.now();
+    let digest = device.runs.as_deref().map(words::short);
+    Ok(DevicePage {
+        frame: Frame::new(visitor, "fleet"),
+        path: words::segment(endpoint),
+        version: device.version.clone().or_else(|| digest.map(str::to_owned)).unwrap_or_default(),
+        heard: device
+            .heard
+            .map_or_else(|| "never heard yet".to_owned(), |at| format!("heard {}", words::ago(now, at))),
+        enrolled: words::time(device.created),
+        standing: story.standing,
+        advice: story.advice,
+        told: core.characteristics(endpoint).await?,
+        days: days(story.events),
+        reading,
+        asked: asked.to_owned(),
+        device,
+    })
+}
+
+/// Puts events under their days, the latest first.
+fn days(events: Vec<bellwether_api::Event>) -> Vec<Day> {
+    let mut days: Vec<Day> = Vec::new();
+    for event in events.into_iter().rev().take(EVENTS_SHOWN) {
+        // Here the campaign is worth saying, and the device is not.
+        let event = bellwether_api::Event { endpoint: None, ..event };
+        let (text, at) = (event.text.clone(), words::time(event.at));
+        let row = EventRow { text, ..EventRow::of(event) };
+        let name = at.get(..10).unwrap_or(&at);
+        match days.last_mut() {
+            Some(day) if day.name == name => day.events.push(row),
+            _ => days.push(Day { name: name.to_owned(), events: vec![row] }),
+        }
+    }
+    days
+}
+
+impl ShownValue {
+    fn of(value: ReadValue) -> Self {
+        let text = match (&value.value, value.kind) {
+            (Value::Number(at), ValueKind::Time) => at.as_u64().map_or_else(|| at.to_string(), words::time),
+            (Value::String(text), _) => text.clone(),
+            (Value::Null, _) => "not a number".to_owned(),
+            (other, _) => other.to_string(),
+        };
+        let unit = value.unit.map(|unit| format!(" {unit}")).unwrap_or_default();
+        Self { path: value.path, name: value.name.unwrap_or_default(), text: format!("{text}{unit}") }
+    }
+}
+
+/// The object that every device has, with what it is.
+const PATH_AT_FIRST: &str = "/3/0";
+
+/// Events on the page of a device; the ledger has the rest.
+const EVENTS_SHOWN: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_lie_under_their_days_with_the_latest_first() {
+        let event = |at, text: &str| bellwether_api::Event {
+            id: at,
+            at,
+            kind: "asked".into(),
+            text: text.into(),
+            campaign: None,
+            endpoint: Some("lamp-1".into()),
+            grant: None,
+            bytes: None,
+            reason: None,
+            who: None,
+            why: None,
+            request_id: None,
+        };
+        let days = days(vec![event(86_399, "a"), event(86_400, "b"), event(90_000, "c")]);
+        let told: Vec<_> = days
+            .iter()
+            .map(|day| {
+                (day.name.as_str(), day.events.iter().map(|one| one.text.as_str()).collect::<Vec<_>>())
+            })
+            .collect();
+        assert_eq!(told, [("1970-01-02", vec!["c", "b"]), ("1970-01-01", vec!["a"])]);
+    }
+}
