@@ -68,7 +68,8 @@ const PLATFORM: &str = "x86_64-unknown-linux-gnu";
 const HEAD: &str = "# Code of others\n\nBellwether is under Apache-2.0 OR MIT. Its programs contain the crates below, each \
                     under its own licence; the text of a licence is in the crate's archive at https://crates.io. \
                     mbedtls-rs-sys contains Mbed TLS (Apache-2.0 OR GPL-2.0-or-later, used under Apache-2.0), \
-                    libsqlite3-sys contains SQLite (public domain), ring contains code of BoringSSL.\n";
+                    libsqlite3-sys contains SQLite (public domain), ring contains code of BoringSSL; \
+                    the server's page brings htmx and its extension for events (0BSD).\n";
 
 #[cfg(test)]
 mod tests {

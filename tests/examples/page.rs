@@ -101,7 +101,6 @@ impl Site {
         self.fleet.server.stop();
         let made = self.made(count);
         let data = self.fleet.server.data().join("bellwether.db");
-        wait::soon("an open store", async {}); // The runtime is there.
         let store = wait::soon("an open store", SqliteStore::open(&data)).expect("a store");
         for chunk in made.chunks(5_000) {
             let rows: Vec<_> = chunk.iter().map(|one| self.rows(one)).collect();
@@ -233,8 +232,7 @@ impl Site {
             launched_at,
             state: CampaignState::Running,
         };
-        let targets: Vec<&Made> =
-            made.iter().filter(|one| one.added_at < launched_at && one.runs != usize::MAX).collect();
+        let targets: Vec<&Made> = made.iter().filter(|one| one.added_at < launched_at).collect();
         let bench: Vec<Endpoint> = BENCH
             .iter()
             .filter(|one| one.2 == nth)
