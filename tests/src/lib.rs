@@ -13,8 +13,8 @@
 
 pub mod agent;
 pub mod board;
-pub mod certificates;
 pub mod browser;
+pub mod certificates;
 pub mod chance;
 pub mod cli;
 pub mod fleet;

@@ -8,8 +8,8 @@ use bellwether_store::conformance::sample::{
     NOW, child, device, endpoint, event, full_state, gateway, identity, tenant,
 };
 use bellwether_store::conformance::{
-    campaigns, catalogue, commands, devices, fleet, gateways, imports, ledger, operators, publication,
-    sessions, settings, turns,
+    campaigns, catalogue, census, commands, devices, fleet, gateways, imports, ledger, operators,
+    publication, sessions, settings, turns,
 };
 use bellwether_store::device::{Devices, EnrolledDevice, EpochKeys, KeyStep, Security, Transition};
 use bellwether_store::gateway::Gateways;
