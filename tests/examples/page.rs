@@ -215,11 +215,12 @@ impl Site {
         let launched_at = self.now - [24 * DAY_S, 10 * DAY_S, 20 * 3_600][nth];
         let takes = [9 * DAY_S, 7 * DAY_S, 20 * 3_600 - 60][nth];
         let id = CampaignId(nth as u64 + 1);
-        let known = store.next_campaign_id(&Tenant::default());
-        assert_eq!(wait::soon("a number", known).expect("a number"), id);
+        let tenant = Tenant::default();
+        let drawn = wait::soon("a number", store.next_campaign_id(&tenant)).expect("a number");
+        assert_eq!(drawn, id);
         let policy = Policy {
             in_flight_max: Some(250),
-            failure_per_mille_max: 50,
+            failure_per_mille_max: 1_000,
             failure_sample_min: 100,
             reseed: false,
             ask_go: false,
@@ -325,9 +326,6 @@ impl Site {
             let mut device = bellwether_tests::raw_device::RawDevice::switch_on(coaps, &unit, "lamp", image);
             let granted = device.granted_soon(&self.manifests[nth].digest);
             device.install(&granted, images::digest(&lamp[nth + 1]));
-        }
-        for campaign in ["1", "2"] {
-            self.fleet.wait_state(campaign, bellwether_api::CampaignState::Finished);
         }
     }
 
