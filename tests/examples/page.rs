@@ -165,6 +165,9 @@ impl Site {
             vendor: "example.com".into(),
             security: Security::None,
             link: None,
+            retired_at: None,
+            credential: 1,
+            next_credential: None,
         };
         let index = u16::try_from(made.runs).expect("few");
         let place = Place { epoch: 0, index };

@@ -31,7 +31,7 @@ pub(crate) struct FleetCount {
     /// When it was counted, seconds since 1970.
     pub(crate) at: u64,
     /// The same on the clock that never steps.
-    steady: u64,
+    pub(crate) steady: u64,
     /// Classes by name.
     pub(crate) classes: BTreeMap<String, ClassCount>,
     /// Devices heard within each of [`HEARD_WITHIN_S`].

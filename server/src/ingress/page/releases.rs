@@ -256,6 +256,7 @@ fn wish(manifest: String, visitor: &Visitor, form: LaunchForm) -> Result<LaunchC
         targets: Targets {
             classes: some(&form.class).into_iter().collect(),
             endpoints: form.devices.split([',', '\n', ' ', '\r']).filter_map(some).collect(),
+            ..Targets::default()
         },
         policy: Policy {
             at_most: number("how many devices at a time", &form.at_most)?,
