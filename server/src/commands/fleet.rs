@@ -5,7 +5,7 @@ use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::tag::{TAGS_MAX, Tag};
-use bellwether_store::device::{EnrolledDevice, Retirement};
+use bellwether_store::device::{EnrolledDevice, GIVEN_UP, Retirement};
 use bellwether_store::error::UpdateError;
 use bellwether_store::fleet::{TagDevicesError, Tagging};
 
@@ -103,6 +103,7 @@ impl Core {
             let enrolled = self.store.device(&self.tenant, &id).await.map_err(Refusal::internal)?;
             let enrolled = enrolled.ok_or_else(|| unknown(&asked.endpoint))?;
             if enrolled.retired_at.is_some() {
+                self.shut_out(&id).await?;
                 return Err(Refusal::conflict(format!("{id} was decommissioned before")));
             }
             let mut events = self.ended_tracks(&id).await?;
@@ -116,8 +117,9 @@ impl Core {
                 Err(error) => return Err(Refusal::internal(error)),
             }
             tracing::info!(device = %id, why = asked.why, "decommissioned");
-            self.shut_out(&id).await?;
         }
+        // Whenever it is asked for: whoever asked first may have gone away, and its call with it, before this was done.
+        self.shut_out(&id).await?;
         self.device(&asked.endpoint).await
     }
 
@@ -177,9 +179,6 @@ fn untagged(error: TagDevicesError) -> Refusal {
 /// Names of the commands.
 const TAG: &str = "tag";
 const DECOMMISSION: &str = "decommission";
-
-/// Why a device that was given up has no outcome.
-const GIVEN_UP: &str = "the device was decommissioned";
 
 /// Devices of one change: with names of 64 bytes half of what a command may have.
 const TAGGED_MAX: usize = 500;

@@ -20,7 +20,8 @@ use crate::tenant::Tenant;
 pub struct Launch<'a> {
     /// The campaign, under a number from [`Campaigns::next_campaign_id`]; its state is where it starts.
     pub campaign: &'a Campaign,
-    /// What the ledger gets, in this order: `Launched`, and one `Targeted` per device that its targets are now.
+    /// What the ledger gets, in this order: `Launched`, and one `Targeted` per device that its targets are now. One that was
+    /// given up since they were chosen is refused behind them.
     pub events: &'a [Event],
     /// The command that asked for it, if it has a request id.
     pub command: Option<&'a Command>,

@@ -139,6 +139,9 @@ pub struct Updated {
     pub alarms_new: Vec<AlarmKey>,
 }
 
+/// Why a device that was given up has no outcome in a campaign.
+pub const GIVEN_UP: &str = "the device was decommissioned";
+
 /// All that giving a device up writes, in one commit.
 #[derive(Debug, Clone, Copy)]
 pub struct Retirement<'a> {
@@ -228,7 +231,8 @@ pub trait Devices {
     ) -> Result<(), UpdateError>;
 
     /// Gives a device up: destroys its seeds, links and DTLS credentials, forgets its sleeping sessions and unit files
-    /// that are due, and takes it off the list of its gateway. Its name stays taken, its identity is read by nobody.
+    /// that are due, and takes it off the list of its gateway. Its name stays taken, its identity is read by nobody, and a
+    /// campaign that waits for it is told that it is refused.
     ///
     /// # Errors
     ///

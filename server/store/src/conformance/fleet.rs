@@ -1,16 +1,18 @@
 //! Tags, what devices run, devices that are given up, credentials that take another's place.
 
+use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::{By, Event, EventKind};
+use bellwether_decide::campaign::stage::Stage;
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::tag::{TAGS_MAX, Tag};
 
 use super::sample::{
-    NAMES, NOW, add_fleet, child, command, device, endpoint, full_state, gateway, identity, other_tenant,
-    tenant,
+    NAMES, NOW, add_fleet, campaign, child, command, device, endpoint, event, full_state, gateway, identity,
+    other_tenant, tenant,
 };
 use crate::Store;
-use crate::campaign::Command;
+use crate::campaign::{Command, Launch, Launched};
 use crate::device::{EnrolledDevice, NewCredential, Retirement, Security, Transition};
 use crate::error::{AddError, UpdateError};
 use crate::fleet::{Running, TagCount, TagDevicesError, Tagging};
@@ -148,6 +150,31 @@ pub async fn device_is_given_up_once(store: &dyn Store) {
     give_up("lamp-2", 2).await.unwrap();
     let open = store.device(&tenant(), &endpoint("lamp-2")).await.unwrap().unwrap();
     assert_eq!((open.security, open.retired_at), (Security::None, Some(NOW + 5)));
+}
+
+/// A campaign that was made for a device, and the giving up of that device, in whichever order they are written: it waits
+/// for nobody.
+pub async fn campaign_does_not_wait_for_a_device_that_is_given_up_as_it_is_launched(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let launch = async |id| {
+        let targeted = EventKind::Targeted { class: "lamp".into() };
+        let events = NAMES.map(|name| event(id, name, targeted.clone()));
+        let launch = Launch { campaign: &campaign(id), events: &events, command: None };
+        store.launch(&tenant(), launch).await.unwrap()
+    };
+    launch(1).await;
+    let asked = command(1);
+    // Whoever decided on it had not seen the campaign.
+    store.retire_device(&tenant(), &endpoint(NAMES[0]), retirement(&[], &asked)).await.unwrap();
+    let Launched::New { seq } = launch(2).await else { panic!("it was launched before") };
+    for id in [1, 2] {
+        let progress = store.progress(&tenant(), CampaignId(id)).await.unwrap().unwrap();
+        let stages: Vec<Stage> = progress.tracks.values().map(|track| track.stage).collect();
+        assert_eq!(stages[0], Stage::Refused, "campaign {id}");
+        assert!(stages[1..].iter().all(|stage| *stage == Stage::Waiting), "campaign {id}: {stages:?}");
+    }
+    let events = store.events(&tenant(), Scope::All, 0, 100).await.unwrap();
+    assert_eq!((events.len(), seq), (2 * NAMES.len() + 2, 2 * NAMES.len() as u64 + 2));
 }
 
 async fn put_credential(store: &dyn Store, number: u64, at_once: bool) -> Result<(), UpdateError> {

@@ -85,6 +85,7 @@ macro_rules! for_each_case {
             fleet::devices_are_found_by_the_image_that_they_run,
             fleet::device_that_is_given_up_leaves_no_key_and_keeps_its_name,
             fleet::device_is_given_up_once,
+            fleet::campaign_does_not_wait_for_a_device_that_is_given_up_as_it_is_launched,
             fleet::credential_takes_the_place_of_another_when_it_is_used,
             fleet::credential_that_is_replaced_at_once_is_gone,
             imports::devices_of_an_import_are_enrolled_by_its_commit,

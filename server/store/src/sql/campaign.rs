@@ -35,7 +35,11 @@ impl Campaigns for SqlStore {
             return Ok(known);
         }
         insert(&mut tx, tenant, launch.campaign).await?;
-        let seq = event::append(&mut tx, tenant, launch.events).await?;
+        let mut seq = event::append(&mut tx, tenant, launch.events).await?;
+        let given_up = track::given_up_in(&mut tx, tenant, launch.campaign).await?;
+        if !given_up.is_empty() {
+            seq = event::append(&mut tx, tenant, &given_up).await?;
+        }
         tx.commit().await.map_err(backend)?;
         Ok(Launched::New { seq })
     }

@@ -5,7 +5,7 @@ use bellwether_decide::device::Endpoint;
 use sqlx::Transaction;
 
 use super::failed::backend;
-use super::{Db, SqlStore, campaign, event, gateway};
+use super::{Db, SqlStore, campaign, event, gateway, track};
 use crate::bounds::BLOB_BYTES_MAX;
 use crate::columns::{bounded, column, number, touched};
 use crate::device::{NewCredential, Retirement};
@@ -45,6 +45,11 @@ pub(super) async fn retire(
     .map_err(backend)?;
     destroy_keys(&mut tx, tenant, endpoint).await?;
     event::append(&mut tx, tenant, retirement.events).await?;
+    // Campaigns that were launched for it since the caller looked.
+    let waiting = track::waiting_for(&mut tx, tenant, endpoint, retirement.at).await?;
+    if !waiting.is_empty() {
+        event::append(&mut tx, tenant, &waiting).await?;
+    }
     Ok(tx.commit().await.map_err(backend)?)
 }
 

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bellwether_decide::campaign::event::Event;
+use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
-use bellwether_decide::campaign::{CampaignId, CampaignState};
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use sqlx::{FromRow, Transaction};
 
@@ -13,6 +13,7 @@ use super::failed::backend;
 use super::{Connection, Db};
 use crate::bounds::STATEMENT_ROWS_MAX;
 use crate::columns::{column, endpoint, json_names, number, unreadable};
+use crate::device::GIVEN_UP;
 use crate::error::StoreError;
 use crate::tenant::Tenant;
 
@@ -115,6 +116,62 @@ pub(super) async fn read_named(
         }
     }
     Ok(tracks)
+}
+
+/// Refusals for the targets of a campaign that were given up while it was made: nobody waits for them.
+pub(super) async fn given_up_in(
+    connection: &mut Connection,
+    tenant: &Tenant,
+    campaign: &Campaign,
+) -> Result<Vec<Event>, StoreError> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "SELECT track.endpoint FROM track JOIN device \
+         ON device.tenant = track.tenant AND device.endpoint = track.endpoint \
+         WHERE track.tenant = $1 AND track.campaign = $2 AND device.retired_at IS NOT NULL ORDER BY track.endpoint",
+    )
+    .bind(tenant.as_str())
+    .bind(column(campaign.id.0, "number of a campaign")?)
+    .fetch_all(connection)
+    .await
+    .map_err(backend)?;
+    let refused = |name| Ok(refused(campaign.id, endpoint(name, "track")?, campaign.launched_at));
+    names.into_iter().map(refused).collect()
+}
+
+/// Refusals for the campaigns that wait for a device that is given up at a time.
+pub(super) async fn waiting_for(
+    connection: &mut Connection,
+    tenant: &Tenant,
+    device: &Endpoint,
+    at: u64,
+) -> Result<Vec<Event>, StoreError> {
+    let rows: Vec<CampaignTrackRow> =
+        sqlx::query_as("SELECT * FROM track WHERE tenant = $1 AND endpoint = $2 ORDER BY campaign")
+            .bind(tenant.as_str())
+            .bind(device.as_str())
+            .fetch_all(connection)
+            .await
+            .map_err(backend)?;
+    let mut events = Vec::new();
+    for row in rows {
+        let (name, track) = row.track.read()?;
+        if !track.is_ended() {
+            events.push(refused(CampaignId(number(row.campaign, "track")?), name, at));
+        }
+    }
+    Ok(events)
+}
+
+fn refused(campaign: CampaignId, device: Endpoint, at: u64) -> Event {
+    let kind = EventKind::Refused { reason: GIVEN_UP.to_owned() };
+    Event { at, campaign: Some(campaign), device: Some(device), kind }
+}
+
+#[derive(FromRow)]
+struct CampaignTrackRow {
+    campaign: i64,
+    #[sqlx(flatten)]
+    track: TrackRow,
 }
 
 async fn write(
