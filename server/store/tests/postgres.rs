@@ -12,6 +12,7 @@ use bellwether_store::conformance::{
 };
 use bellwether_store::device::Devices;
 use bellwether_store::ledger::{Ledger, Scope};
+use bellwether_store::publication::Publications;
 use bellwether_store::session::Sessions;
 use bellwether_store::settings::Settings;
 use bellwether_store::{OpenError, PostgresStore, StorageFault};
@@ -101,12 +102,11 @@ async fn server_that_lost_its_lease_to_another_writes_nothing_until_it_has_it_ag
     };
     assert_eq!(end.await, 1);
     sqlx::query("SELECT pg_advisory_lock(1113019222)").execute(&mut other).await.unwrap();
-    let refused = loop {
-        if let Err(refused) = store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await {
-            break refused;
-        }
-    };
+    let refused = store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.unwrap_err();
     assert!(matches!(StorageFault::of(&refused), Some(StorageFault::Away(_))), "{refused:?}");
+    let refused = store.set_published(&tenant(), 7).await.unwrap_err();
+    assert!(matches!(StorageFault::of(&refused), Some(StorageFault::Away(_))), "{refused:?}");
+    store.try_write(&tenant()).await.unwrap_err();
     other.close().await.unwrap();
     while store.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.is_err() {
         tokio::task::yield_now().await;

@@ -1,24 +1,37 @@
 //! The lease of the one server that works on a data base: a lock of a connection of its own, which PostgreSQL takes back
 //! by itself when that connection ends, however it ends.
+//!
+//! Whoever writes looks whether that connection has the lock still, behind the lock of the one who writes; whoever takes the
+//! lease waits for that lock once. So nothing is written under a lease that another server has taken since, however late the
+//! loss is noticed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
 use thiserror::Error;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
+use super::WRITER_LOCK;
+use super::failed::backend;
 use crate::bounds::{CONNECTION_WAIT_MS, LEASE_LOOK_MS, LEASE_WAIT_MS};
 use crate::error::{StorageFault, StoreError};
 
 /// A lease, held or being taken again; given up when this is dropped.
 #[derive(Debug)]
 pub(super) struct Lease {
-    is_held: Arc<AtomicBool>,
+    /// The process of PostgreSQL whose connection has the lock, as far as was seen last; [`NOBODY`] while it is lost.
+    holder: Arc<AtomicI32>,
     keeper: JoinHandle<()>,
+}
+
+/// A connection that has the lock.
+struct Taken {
+    connection: PgConnection,
+    holder: i32,
 }
 
 /// Why nothing is written.
@@ -34,26 +47,26 @@ impl Lease {
     pub(super) async fn take(options: PgConnectOptions) -> Result<Option<Self>, sqlx::Error> {
         // One that was killed a moment ago has it until PostgreSQL sees that its connection has ended.
         for _ in 0..LEASE_WAIT_MS / LEASE_RETRY_MS {
-            if let Some(connection) = try_take(&options).await? {
-                return Ok(Some(Self::kept(options, connection)));
+            if let Some(taken) = try_take(&options).await? {
+                return Ok(Some(Self::kept(options, taken)));
             }
             sleep(Duration::from_millis(LEASE_RETRY_MS)).await;
         }
         Ok(None)
     }
 
-    fn kept(options: PgConnectOptions, connection: PgConnection) -> Self {
-        let is_held = Arc::new(AtomicBool::new(true));
-        let keeper = tokio::spawn(keep(options, connection, Arc::clone(&is_held)));
-        Self { is_held, keeper }
+    fn kept(options: PgConnectOptions, taken: Taken) -> Self {
+        let holder = Arc::new(AtomicI32::new(taken.holder));
+        let keeper = tokio::spawn(keep(options, taken.connection, Arc::clone(&holder)));
+        Self { holder, keeper }
     }
 
-    /// Tells whether the lease is held, as far as was seen last.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
-        if self.is_held.load(Ordering::Relaxed) {
-            return Ok(());
+    /// Tells who has the lease for us, as far as was seen last.
+    pub(super) fn holder(&self) -> Result<i32, StoreError> {
+        match self.holder.load(Ordering::Relaxed) {
+            NOBODY => Err(not_held()),
+            holder => Ok(holder),
         }
-        Err(StoreError::Backend(StorageFault::Away(NotHeld.into()).into()))
     }
 
     /// Gives it up.
@@ -68,17 +81,42 @@ impl Drop for Lease {
     }
 }
 
-async fn try_take(options: &PgConnectOptions) -> Result<Option<PgConnection>, sqlx::Error> {
+/// Makes sure that a holder has the lease still, in a transaction that has the lock of the one who writes: whoever takes the
+/// lease from here on waits for the end of that.
+pub(super) async fn fence(tx: &mut Transaction<'_, Postgres>, holder: i32) -> Result<(), StoreError> {
+    // The high half of a lock's number is its classid, the low half its objid.
+    let is_held: bool = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = $1 AND granted \
+         AND classid = 0 AND objid::bigint = $2 AND objsubid = 1)",
+    )
+    .bind(holder)
+    .bind(SERVER_LOCK)
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(backend)?;
+    if is_held { Ok(()) } else { Err(not_held()) }
+}
+
+fn not_held() -> StoreError {
+    StoreError::Backend(StorageFault::Away(NotHeld.into()).into())
+}
+
+async fn try_take(options: &PgConnectOptions) -> Result<Option<Taken>, sqlx::Error> {
     let mut connection = options.connect().await?;
-    let is_taken: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+    let (is_taken, holder): (bool, i32) = sqlx::query_as("SELECT pg_try_advisory_lock($1), pg_backend_pid()")
         .bind(SERVER_LOCK)
         .fetch_one(&mut connection)
         .await?;
-    Ok(is_taken.then_some(connection))
+    if !is_taken {
+        return Ok(None);
+    }
+    // What was begun under the lease of another ends first. The lock goes with the statement.
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(WRITER_LOCK).execute(&mut connection).await?;
+    Ok(Some(Taken { connection, holder }))
 }
 
 /// Looks whether the connection stands, and takes the lease again where it does not.
-async fn keep(options: PgConnectOptions, mut connection: PgConnection, is_held: Arc<AtomicBool>) {
+async fn keep(options: PgConnectOptions, mut connection: PgConnection, holder: Arc<AtomicI32>) {
     let look = Duration::from_millis(LEASE_LOOK_MS);
     let answer_within = Duration::from_millis(CONNECTION_WAIT_MS);
     loop {
@@ -86,16 +124,20 @@ async fn keep(options: PgConnectOptions, mut connection: PgConnection, is_held: 
         if matches!(timeout(answer_within, connection.ping()).await, Ok(Ok(()))) {
             continue;
         }
-        is_held.store(false, Ordering::Relaxed);
-        connection = loop {
+        holder.store(NOBODY, Ordering::Relaxed);
+        let taken = loop {
             if let Ok(Ok(Some(taken))) = timeout(answer_within, try_take(&options)).await {
                 break taken;
             }
             sleep(look).await;
         };
-        is_held.store(true, Ordering::Relaxed);
+        connection = taken.connection;
+        holder.store(taken.holder, Ordering::Relaxed);
     }
 }
+
+/// No process has this number.
+const NOBODY: i32 = 0;
 
 /// Between two tries at a start.
 const LEASE_RETRY_MS: u64 = 100;

@@ -189,9 +189,7 @@ impl PostgresStore {
 
     /// Begins a transaction that is the only one that writes until it ends.
     pub(crate) async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
-        if let Some(lease) = &self.lease {
-            lease.check()?;
-        }
+        let holder = self.lease.as_ref().map(|lease| lease.holder()).transpose()?;
         let mut tx = self.writer.begin_with("BEGIN ISOLATION LEVEL READ COMMITTED").await.map_err(backend)?;
         // Statements behind it see what was committed before the lock was given.
         sqlx::query("SELECT pg_advisory_xact_lock($1)")
@@ -199,6 +197,9 @@ impl PostgresStore {
             .execute(&mut *tx)
             .await
             .map_err(backend)?;
+        if let Some(holder) = holder {
+            lease::fence(&mut tx, holder).await?;
+        }
         Ok(tx)
     }
 

@@ -20,6 +20,7 @@ use crate::tenant::Tenant;
 impl Catalogue for SqlStore {
     async fn add_manifest(&self, tenant: &Tenant, manifest: &Manifest) -> Result<(), AddError> {
         bounded(manifest.envelope.len(), DOCUMENT_BYTES_MAX, "envelope")?;
+        let mut tx = self.begin().await?;
         sqlx::query(
             "INSERT INTO manifest (tenant, digest, sequence, uploaded_at, envelope) VALUES ($1, $2, $3, $4, $5)",
         )
@@ -28,10 +29,10 @@ impl Catalogue for SqlStore {
         .bind(column(manifest.sequence, "manifest sequence number")?)
         .bind(column(manifest.uploaded_at, "time")?)
         .bind(&manifest.envelope)
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
         .map_err(not_added)?;
-        Ok(())
+        Ok(tx.commit().await.map_err(backend)?)
     }
 
     async fn manifest(&self, tenant: &Tenant, digest: &Digest) -> Result<Option<Manifest>, StoreError> {

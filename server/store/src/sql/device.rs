@@ -110,13 +110,15 @@ impl Devices for SqlStore {
         endpoint: &Endpoint,
         enabled: bool,
     ) -> Result<(), UpdateError> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query("UPDATE device SET enabled = $1 WHERE tenant = $2 AND endpoint = $3")
             .bind(enabled)
             .bind(tenant.as_str())
             .bind(endpoint.as_str())
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
             .map_err(backend)?;
+        tx.commit().await.map_err(backend)?;
         touched(done.rows_affected())
     }
 

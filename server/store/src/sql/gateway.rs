@@ -139,13 +139,15 @@ impl Gateways for SqlStore {
         name: &Endpoint,
         at: u64,
     ) -> Result<u64, UpdateError> {
+        let mut tx = self.begin().await?;
         let edition: Option<i64> = sqlx::query_scalar(RAISE_BUNDLE_EDITION)
             .bind(tenant.as_str())
             .bind(name.as_str())
             .bind(column(at, "time")?)
-            .fetch_optional(&self.writer)
+            .fetch_optional(&mut *tx)
             .await
             .map_err(backend)?;
+        tx.commit().await.map_err(backend)?;
         Ok(number(edition.ok_or(UpdateError::Missing)?, "gateway")?)
     }
 
@@ -197,6 +199,7 @@ impl Gateways for SqlStore {
         campaign: CampaignId,
         edition: u64,
     ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
         sqlx::query(
             "UPDATE bundle SET withdrawn = TRUE WHERE tenant = $1 AND gateway = $2 AND campaign = $3 AND edition = $4",
         )
@@ -204,10 +207,10 @@ impl Gateways for SqlStore {
         .bind(name.as_str())
         .bind(column(campaign.0, "number of a campaign")?)
         .bind(column(edition, "edition of a bundle")?)
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
         .map_err(backend)?;
-        Ok(())
+        tx.commit().await.map_err(backend)
     }
 
     async fn bundles(

@@ -134,13 +134,15 @@ impl Imports for SqlStore {
     }
 
     async fn units_received(&self, tenant: &Tenant, id: &str, up_to: u64) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
         let done = sqlx::query("DELETE FROM unit_due WHERE tenant = $1 AND import = $2 AND line <= $3")
             .bind(tenant.as_str())
             .bind(id)
             .bind(column(up_to, "number of a line")?)
-            .execute(&self.writer)
+            .execute(&mut *tx)
             .await
             .map_err(backend)?;
+        tx.commit().await.map_err(backend)?;
         Ok(done.rows_affected())
     }
 
@@ -169,13 +171,27 @@ impl Imports for SqlStore {
     }
 
     async fn forget_imports(&self, tenant: &Tenant, begun_before: u64) -> Result<u64, StoreError> {
+        // Most often there is none, and the one writer need not wait for that.
+        let any: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT 1 FROM import WHERE tenant = $1 AND begun_at < $2 AND committed_at IS NULL)",
+        )
+        .bind(tenant.as_str())
+        .bind(column(begun_before, "time")?)
+        .fetch_one(&self.readers)
+        .await
+        .map_err(backend)?;
+        if !any {
+            return Ok(0);
+        }
+        let mut tx = self.begin().await?;
         let done =
             sqlx::query("DELETE FROM import WHERE tenant = $1 AND begun_at < $2 AND committed_at IS NULL")
                 .bind(tenant.as_str())
                 .bind(column(begun_before, "time")?)
-                .execute(&self.writer)
+                .execute(&mut *tx)
                 .await
                 .map_err(backend)?;
+        tx.commit().await.map_err(backend)?;
         Ok(done.rows_affected())
     }
 }

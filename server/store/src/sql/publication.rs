@@ -21,15 +21,16 @@ impl Publications for SqlStore {
     }
 
     async fn set_published(&self, tenant: &Tenant, seq: u64) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
         sqlx::query(concat!(
             "INSERT INTO publication (tenant, seq) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET seq = ",
             greatest!("publication.seq", "excluded.seq")
         ))
         .bind(tenant.as_str())
         .bind(column(seq, "sequence number")?)
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
         .map_err(backend)?;
-        Ok(())
+        tx.commit().await.map_err(backend)
     }
 }

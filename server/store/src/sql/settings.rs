@@ -66,6 +66,7 @@ impl Settings for SqlStore {
     async fn put_setting(&self, tenant: &Tenant, name: &str, value: &Sealed) -> Result<Sealed, StoreError> {
         bounded(name.len(), NAME_BYTES_MAX, "name of a setting")?;
         bounded(value.as_bytes().len(), BLOB_BYTES_MAX, "setting")?;
+        let mut tx = self.begin().await?;
         // The update changes nothing: it makes RETURNING give the row that was there first.
         let kept: Vec<u8> = sqlx::query_scalar(
             "INSERT INTO setting (tenant, name, value_sealed) VALUES ($1, $2, $3) \
@@ -74,9 +75,10 @@ impl Settings for SqlStore {
         .bind(tenant.as_str())
         .bind(name)
         .bind(value.as_bytes())
-        .fetch_one(&self.writer)
+        .fetch_one(&mut *tx)
         .await
         .map_err(backend)?;
+        tx.commit().await.map_err(backend)?;
         Ok(Sealed::new(kept))
     }
 
@@ -92,15 +94,16 @@ impl Settings for SqlStore {
     }
 
     async fn try_write(&self, tenant: &Tenant) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
         sqlx::query(
             "INSERT INTO counter (tenant, name, last) VALUES ($1, 'probe', 1) \
              ON CONFLICT (tenant, name) DO UPDATE SET last = counter.last + 1",
         )
         .bind(tenant.as_str())
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await
-        .map_err(backend)
-        .map(drop)
+        .map_err(backend)?;
+        tx.commit().await.map_err(backend)
     }
 }
 
