@@ -116,16 +116,20 @@ fn has_whole_pages(path: &Path) -> io::Result<bool> {
 
 /// Refuses a file that is damaged, foreign or newer, before anything is written to it: not even the journal mode.
 async fn check(path: &Path) -> Result<Schema, OpenError> {
-    let connection = &mut reader(path).await?;
+    let mut connection = reader(path).await?;
     let findings: Vec<String> = sqlx::query_scalar("PRAGMA quick_check(1)")
-        .fetch_all(&mut *connection)
+        .fetch_all(&mut connection)
         .await
         .map_err(|cause| classified(path, cause))?;
     if findings != ["ok"] {
         // A finding has lines; a log has one an entry.
         return Err(damaged(path, &findings.join("; ").replace('\n', " ")));
     }
-    check_schema(path, connection).await
+    let schema = check_schema(path, &mut connection).await?;
+    // Dropped, it would end some time later: were it the last one, the log would stay beside a store that was closed, since
+    // it can't write.
+    connection.close().await.map_err(|cause| classified(path, cause))?;
+    Ok(schema)
 }
 
 /// Opens a file of ours for reading alone.
