@@ -1,9 +1,11 @@
-//! Files that commands read and leave. What is there already is never overwritten.
+//! Files that commands read and leave. What is there already is not overwritten, but for an earlier state of the same.
 
 use std::fs::{File, Permissions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
 
@@ -77,20 +79,36 @@ fn folder_of(path: &Path) -> &Path {
 ///
 /// As [`write_new`].
 pub(crate) fn write_new_unsynced(path: &Path, bytes: &[u8], access: Access) -> Result<(), Failure> {
+    let draft = draft(path, bytes, access)?;
+    draft.persist_noclobber(path).map_err(|error| not_made(path, &error.error))?;
+    Ok(())
+}
+
+/// Puts a file in the place of another: whatever happens, one of the two is there whole. The caller has looked that nobody
+/// misses the other.
+///
+/// # Errors
+///
+/// [`Failure::File`].
+pub(crate) fn replace_unsynced(path: &Path, bytes: &[u8], access: Access) -> Result<(), Failure> {
+    let draft = draft(path, bytes, access)?;
+    draft.persist(path).map(drop).map_err(|error| Failure::file(path, error.error))
+}
+
+/// Writes a file without a name beside where it is to be; it goes away unless it gets one.
+fn draft(path: &Path, bytes: &[u8], access: Access) -> Result<NamedTempFile, Failure> {
     let mode = match access {
         Access::Secret => 0o600,
         Access::Public => 0o666,
     };
-    let folder = folder_of(path);
     let failed = |error| Failure::file(path, error);
     let mut draft = tempfile::Builder::new()
         .prefix(".bellwether-")
         .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder)
+        .tempfile_in(folder_of(path))
         .map_err(failed)?;
     draft.write_all(bytes).and_then(|()| draft.as_file().sync_all()).map_err(failed)?;
-    draft.persist_noclobber(path).map_err(|error| not_made(path, &error.error))?;
-    Ok(())
+    Ok(draft)
 }
 
 /// Has the names in a folder on disk. Some file systems have no such thing; the files are there anyhow.

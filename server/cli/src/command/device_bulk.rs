@@ -8,6 +8,7 @@ use bellwether_api::{
     CheckImport, ErrorCode, ExportPage, ImportFaults, ImportRow, ImportState, ImportedUnit, ListDevices,
     StageImport, UnitPage, UnitsReceived,
 };
+use bellwether_keys::unit::UnitData;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
@@ -77,6 +78,9 @@ pub(crate) async fn import(asked: &Import, client: &Client, output: Output) -> R
     let id = asked.id.clone().unwrap_or_else(|| hex::encode(&list.content[..8]));
     let path = format!("/v1/imports/{}", percent_encoded(&id));
     let known = known(client, &path).await?;
+    if let Some(state) = &known {
+        is_of(&list, state)?;
+    }
     if known.as_ref().is_none_or(|state| state.committed.is_none()) {
         check(&asked.file, &list, client, output).await?;
     }
@@ -118,6 +122,16 @@ async fn known(client: &Client, path: &str) -> Result<Option<ImportState>, Failu
     }
 }
 
+/// Makes sure that what the server has under the name of an import came from this list: else its lines would be taken for
+/// those that were sent before, and what it has be enrolled instead.
+fn is_of(list: &DeviceList, state: &ImportState) -> Result<(), Failure> {
+    if state.content == hex::encode(list.content) {
+        return Ok(());
+    }
+    let text = format!("the import {} is of another list; choose another --import-id", state.id);
+    Err(Failure::Usage(text))
+}
+
 /// Has the server look at all lines before any is sent to stay.
 async fn check(file: &Path, list: &DeviceList, client: &Client, output: Output) -> Result<(), Failure> {
     let bar = bar("checked", list.rows.len() as u64, output);
@@ -142,10 +156,6 @@ async fn enrol(
 ) -> Result<ImportState, Failure> {
     let content = hex::encode(list.content);
     if let Some(state) = known.as_ref().filter(|state| state.committed.is_some()) {
-        if state.content != content {
-            let text = format!("the import {} is of another list; choose another --import-id", state.id);
-            return Err(Failure::Usage(text));
-        }
         return Ok(state.clone());
     }
     let staged_to = known.map_or(0, |state| state.staged_to);
@@ -191,7 +201,8 @@ async fn receive(
     Ok(())
 }
 
-/// Writes a unit file; one that is there already, from a time before this broke off, stays. `false`: there is none.
+/// Writes a unit file in place of one for the same device that is there already, from a time before this broke off: no
+/// receipt was given for that one, and the server's address or anchors may be others since. `false`: there is none.
 fn write(folder: &Path, one: &ImportedUnit) -> Result<bool, Failure> {
     let Some(unit) = &one.unit else { return Ok(false) };
     let path = folder.join(format!("{}.unit", percent_encoded(&one.endpoint)));
@@ -202,12 +213,22 @@ fn write(folder: &Path, one: &ImportedUnit) -> Result<bool, Failure> {
         if *kept == *unit {
             return Ok(true);
         }
+        if is_of_one_device(&kept, &unit) {
+            file::replace_unsynced(&path, &unit, Access::Secret)?;
+            return Ok(true);
+        }
         let text = "is there already and holds something else; move it away, then run this again: what was received \
                     is not lost";
         return Err(Failure::file(&path, text));
     }
     file::write_new_unsynced(&path, &unit, Access::Secret)?;
     Ok(true)
+}
+
+/// Tells whether two unit files have the same name and seed: they came of one enrolment then.
+fn is_of_one_device(one: &[u8], other: &[u8]) -> bool {
+    let (Ok(one), Ok(other)) = (UnitData::decode(one), UnitData::decode(other)) else { return false };
+    (one.id, one.epoch, one.seed) == (other.id, other.epoch, other.seed)
 }
 
 /// Makes a folder that its owner alone can look into, or makes sure that it is one.
@@ -259,3 +280,72 @@ const ROWS_AT_A_TIME: usize = 1_000;
 
 /// Unit files in one answer: what is fetched again where a connection breaks.
 const UNITS_AT_A_TIME: u32 = 500;
+
+#[cfg(test)]
+mod tests {
+    use bellwether_keys::chain::ChainLength;
+    use bellwether_keys::seed::Seed;
+    use bellwether_manifests::message::List;
+
+    use super::*;
+
+    fn unit(server: &str, seed: u8) -> ImportedUnit {
+        let servers = [server];
+        let unit = UnitData {
+            id: "lamp-1",
+            epoch: 0,
+            chain_length: ChainLength::DEFAULT,
+            seed: Seed::new([seed; 32]),
+            anchors: b"anchors",
+            dtls_identity: "lamp-1",
+            dtls_psk: &[seed; 32],
+            servers: List::new(&servers),
+            gateways: List::default(),
+        };
+        let bytes = unit.encode().expect("a unit file");
+        ImportedUnit { line: 2, endpoint: "lamp-1".to_owned(), unit: Some(hex::encode(&*bytes)) }
+    }
+
+    fn kept(folder: &Path) -> String {
+        hex::encode(std::fs::read(folder.join("lamp-1.unit")).expect("there"))
+    }
+
+    #[test]
+    fn file_that_was_not_received_is_replaced_where_the_server_moved_meanwhile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (before, after) = (unit("coaps://old.example", 1), unit("coaps://new.example", 1));
+        assert!(write(folder.path(), &before).expect("written"));
+        assert!(write(folder.path(), &after).expect("replaced"));
+        assert_eq!(Some(kept(folder.path())), after.unit);
+        let mode = std::fs::metadata(folder.path().join("lamp-1.unit")).expect("there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("there").count(), 1);
+    }
+
+    #[test]
+    fn file_with_another_seed_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (strange, new) = (unit("coaps://old.example", 1), unit("coaps://old.example", 2));
+        assert!(write(folder.path(), &strange).expect("written"));
+        let refused = write(folder.path(), &new).expect_err("another enrolment").to_string();
+        assert!(refused.contains("move it away"), "{refused}");
+        assert_eq!(Some(kept(folder.path())), strange.unit);
+    }
+
+    #[test]
+    fn import_of_another_list_is_not_gone_on_with() {
+        let list = DeviceList { rows: Vec::new(), content: [1; 32] };
+        let state = |content: [u8; 32]| ImportState {
+            id: "spring".to_owned(),
+            content: hex::encode(content),
+            lines: 9,
+            staged: 9,
+            staged_to: 10,
+            committed: None,
+            due: 0,
+        };
+        assert!(is_of(&list, &state([1; 32])).is_ok());
+        let refused = is_of(&list, &state([2; 32])).expect_err("another list").to_string();
+        assert!(refused.contains("--import-id"), "{refused}");
+    }
+}
