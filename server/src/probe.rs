@@ -43,7 +43,7 @@ struct Listening {
     http: SocketAddr,
 }
 
-/// Asks over HTTP, with the token of the data folder.
+/// Asks over HTTP; where the server wants its token for that, with the token of the data folder.
 ///
 /// # Errors
 ///
@@ -53,8 +53,11 @@ pub fn ask(data: &Path) -> Result<Readiness, ProbeError> {
     let text = std::fs::read(&file).map_err(|source| ProbeError::NotListening(file.clone(), source))?;
     let Listening { http } = serde_json::from_slice(&text).map_err(|_| ProbeError::Malformed(file))?;
     let address = near(http);
-    let token = secret_file::read(&data.join("http.token"))?.unwrap_or_default();
-    let answer = exchange(address, &token).map_err(|source| ProbeError::Silent { address, source })?;
+    // On loopback nobody is asked for it. The server may be gone, and another user's program have its port: that would be
+    // given what commands the fleet.
+    let token = if http.ip().is_loopback() { None } else { secret_file::read(&data.join("http.token"))? };
+    let answer = exchange(address, token.as_ref().map(|token| token.as_str()))
+        .map_err(|source| ProbeError::Silent { address, source })?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     serde_json::from_str(body).map_err(|_| ProbeError::Foreign(address))
 }
@@ -68,13 +71,13 @@ fn near(address: SocketAddr) -> SocketAddr {
     }
 }
 
-fn exchange(address: SocketAddr, token: &str) -> std::io::Result<String> {
+fn exchange(address: SocketAddr, token: Option<&str>) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&address, WAIT)?;
     stream.set_read_timeout(Some(WAIT))?;
     stream.set_write_timeout(Some(WAIT))?;
-    let request = Zeroizing::new(format!(
-        "GET /health/ready HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n"
-    ));
+    let login =
+        Zeroizing::new(token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n")));
+    let request = Zeroizing::new(format!("GET /health/ready HTTP/1.0\r\nHost: {address}\r\n{}\r\n", &*login));
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
@@ -97,6 +100,32 @@ mod tests {
         assert_eq!(near("0.0.0.0:8080"), "127.0.0.1:8080");
         assert_eq!(near("[::]:8080"), "[::1]:8080");
         assert_eq!(near("192.0.2.1:80"), "192.0.2.1:80");
+    }
+
+    #[test]
+    fn whoever_has_the_port_of_a_server_that_is_gone_does_not_get_its_token() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let thief = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+        let address = thief.local_addr().expect("bound");
+        let listening = format!("{{\"http\":\"{address}\"}}");
+        std::fs::write(folder.path().join("listening.json"), listening).expect("written");
+        let token = folder.path().join("http.token");
+        std::fs::write(&token, "ab".repeat(32)).expect("written");
+        let mine = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&token, mine).expect("set");
+        let heard = std::thread::spawn(move || {
+            let (mut stream, _) = thief.accept().expect("asked");
+            let mut heard = Vec::new();
+            while !heard.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a request");
+                heard.extend(byte);
+            }
+            String::from_utf8(heard).expect("text")
+        });
+        assert!(matches!(ask(folder.path()), Err(ProbeError::Foreign(at)) if at == address));
+        let heard = heard.join().expect("heard");
+        assert!(heard.starts_with("GET /health/ready") && !heard.contains("abab"), "{heard}");
     }
 
     #[test]

@@ -220,13 +220,17 @@ impl Core {
         self.store.forget_sessions_of(&self.tenant, identity).await.map(drop)
     }
 
-    /// Forgets sleeping sessions that have expired or are too many, once a minute until the server ends.
+    /// Forgets sleeping sessions that have expired or are too many, and imports that nobody commits, once a minute until
+    /// the server ends.
     pub async fn sweep_sessions(self: Arc<Self>) {
         let mut tick = tokio::time::interval(SWEEP);
         loop {
             tick.tick().await;
             if let Err(error) = self.store.sweep_sessions(&self.tenant, self.now(), SESSIONS_KEPT_MAX).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "sleeping sessions can't be swept");
+            }
+            if let Err(error) = self.forget_stale_imports().await {
+                tracing::error!(error = &error as &dyn std::error::Error, "imports can't be forgotten");
             }
         }
     }

@@ -15,6 +15,7 @@ use bellwether_decide::identity::IdentityState;
 use bellwether_decide::tag::Tag;
 use bellwether_keys::chain::ChainLength;
 use bellwether_store::device::{EnrolledDevice, NewIdentity};
+use bellwether_store::error::StoreError;
 use bellwether_store::gateway::GatewayLink;
 use bellwether_store::import::{
     Committed, Import, ImportCommit, LineFault, StageError, StagedDevice, StagedName, UnitDue,
@@ -90,8 +91,7 @@ impl Core {
         let content = digest(&asked.content)?;
         self.anchors_document().await?;
         let now = self.now();
-        let stale = now.saturating_sub(STAGED_KEPT_S);
-        self.store.forget_imports(&self.tenant, stale).await.map_err(Refusal::internal)?;
+        self.forget_stale_imports().await.map_err(Refusal::internal)?;
         let mut staged = Vec::with_capacity(asked.rows.len());
         for piece in self.pieces(&asked.rows).await? {
             staged.extend(piece);
@@ -99,6 +99,12 @@ impl Core {
         let kept = self.store.stage_import(&self.tenant, id, &content, asked.lines, &staged, now).await;
         kept.map_err(|error| not_staged(id, error))?;
         self.import(id).await
+    }
+
+    /// Forgets imports that nobody has committed for a day, with the keys made for them.
+    pub(crate) async fn forget_stale_imports(&self) -> Result<(), StoreError> {
+        let stale = self.now().saturating_sub(STAGED_KEPT_S);
+        self.store.forget_imports(&self.tenant, stale).await.map(drop)
     }
 
     /// Makes the keys of rows, a few pieces at a time beside everything else.
@@ -176,7 +182,16 @@ impl Core {
     ///
     /// [`Refusal::conflict`] names the lines that can't be enrolled.
     pub async fn commit_import(&self, id: &str) -> Result<api::ImportState, Refusal> {
+        let kept = self.store.import(&self.tenant, id).await.map_err(Refusal::internal)?;
+        let kept = kept.ok_or_else(|| missing(id))?;
+        if kept.committed_at.is_some() {
+            return Ok(shown(id, &kept));
+        }
         let names = self.all_staged(id).await?;
+        // The ledger and the gateways are told by these names: a row that comes from here on must not be enrolled unheard.
+        if (names.len() as u64) < kept.lines {
+            return Err(incomplete(names.len() as u64, kept.lines));
+        }
         self.refuse_full_gateways(&names)?;
         let events = self.import_events(id, &names);
         let state = IdentityState::new(0);
@@ -189,9 +204,7 @@ impl Core {
             }
             Committed::Before => {}
             Committed::Incomplete { staged, lines } => {
-                return Err(Refusal::conflict(format!(
-                    "{staged} of {lines} devices have come; nobody is enrolled before all have"
-                )));
+                return Err(incomplete(staged, lines));
             }
             Committed::Faults(faults) => {
                 let each = |(line, fault): &(u64, LineFault)| format!("line {line}: {}", told(fault));
@@ -433,6 +446,10 @@ fn not_staged(id: &str, error: StageError) -> Refusal {
         }
         other => Refusal::internal(other),
     }
+}
+
+fn incomplete(staged: u64, lines: u64) -> Refusal {
+    Refusal::conflict(format!("{staged} of {lines} devices have come; nobody is enrolled before all have"))
 }
 
 fn missing(id: &str) -> Refusal {
