@@ -47,7 +47,7 @@ pub struct Ordered<'a> {
     pub campaign: CampaignId,
     /// Where it stood when the order was decided on.
     pub expected: CampaignState,
-    /// What the ledger gets.
+    /// What the ledger gets. A device that is to try again and was given up is refused behind it.
     pub events: &'a [Event],
     /// The command that asked for it.
     pub command: &'a Command,

@@ -1,8 +1,8 @@
 //! Tags, what devices run, devices that are given up, credentials that take another's place.
 
-use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::{By, Event, EventKind};
 use bellwether_decide::campaign::stage::Stage;
+use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::tag::{TAGS_MAX, Tag};
@@ -12,7 +12,7 @@ use super::sample::{
     other_tenant, tenant,
 };
 use crate::Store;
-use crate::campaign::{Command, Launch, Launched};
+use crate::campaign::{Command, Launch, Launched, Ordered};
 use crate::device::{EnrolledDevice, NewCredential, Retirement, Security, Transition};
 use crate::error::{AddError, UpdateError};
 use crate::fleet::{Running, TagCount, TagDevicesError, Tagging};
@@ -175,6 +175,28 @@ pub async fn campaign_does_not_wait_for_a_device_that_is_given_up_as_it_is_launc
     }
     let events = store.events(&tenant(), Scope::All, 0, 100).await.unwrap();
     assert_eq!((events.len(), seq), (2 * NAMES.len() + 2, 2 * NAMES.len() as u64 + 2));
+}
+
+/// Who failed and was given up since does not try again with the others.
+pub async fn campaign_that_tries_again_does_not_wait_for_a_device_that_was_given_up(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let failed = EventKind::Failed { grant: 1, reason: "power".into() };
+    let mut events: Vec<Event> =
+        NAMES.map(|name| event(1, name, EventKind::Targeted { class: "lamp".into() })).into();
+    events.extend(NAMES.map(|name| event(1, name, failed.clone())));
+    let launch = Launch { campaign: &campaign(1), events: &events, command: None };
+    store.launch(&tenant(), launch).await.unwrap();
+    store.retire_device(&tenant(), &endpoint(NAMES[0]), retirement(&[], &request(1))).await.unwrap();
+    let again = NAMES.map(|name| event(1, name, EventKind::Retried { by: By::default() }));
+    let (expected, command) = (CampaignState::Running, request(2));
+    let order = Ordered { campaign: CampaignId(1), expected, events: &again, command: &command };
+    let Launched::New { seq } = store.order(&tenant(), order).await.unwrap() else {
+        panic!("ordered before")
+    };
+    let progress = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
+    let stages: Vec<Stage> = progress.tracks.values().map(|track| track.stage).collect();
+    assert_eq!(stages, [Stage::Refused, Stage::Waiting, Stage::Waiting]);
+    assert_eq!(seq, 3 * NAMES.len() as u64 + 1);
 }
 
 async fn put_credential(store: &dyn Store, number: u64, at_once: bool) -> Result<(), UpdateError> {

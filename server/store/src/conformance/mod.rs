@@ -86,6 +86,7 @@ macro_rules! for_each_case {
             fleet::device_that_is_given_up_leaves_no_key_and_keeps_its_name,
             fleet::device_is_given_up_once,
             fleet::campaign_does_not_wait_for_a_device_that_is_given_up_as_it_is_launched,
+            fleet::campaign_that_tries_again_does_not_wait_for_a_device_that_was_given_up,
             fleet::credential_takes_the_place_of_another_when_it_is_used,
             fleet::credential_that_is_replaced_at_once_is_gone,
             imports::devices_of_an_import_are_enrolled_by_its_commit,

@@ -1,7 +1,7 @@
 //! Rows of campaigns and commands.
 
 use async_trait::async_trait;
-use bellwether_decide::campaign::event::Event;
+use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
@@ -36,10 +36,8 @@ impl Campaigns for SqlStore {
         }
         insert(&mut tx, tenant, launch.campaign).await?;
         let mut seq = event::append(&mut tx, tenant, launch.events).await?;
-        let given_up = track::given_up_in(&mut tx, tenant, launch.campaign).await?;
-        if !given_up.is_empty() {
-            seq = event::append(&mut tx, tenant, &given_up).await?;
-        }
+        let (campaign, at) = (launch.campaign.id, launch.campaign.launched_at);
+        seq = refuse_given_up(&mut tx, tenant, campaign, at).await?.unwrap_or(seq);
         tx.commit().await.map_err(backend)?;
         Ok(Launched::New { seq })
     }
@@ -134,7 +132,12 @@ impl Campaigns for SqlStore {
         if found != order.expected {
             return Err(MoveError::Conflict { found });
         }
-        let seq = event::append(&mut tx, tenant, order.events).await?;
+        let mut seq = event::append(&mut tx, tenant, order.events).await?;
+        // Of those that failed, some may have been given up since.
+        if order.events.iter().any(|event| matches!(event.kind, EventKind::Retried { .. })) {
+            let given_up = refuse_given_up(&mut tx, tenant, order.campaign, order.command.at).await?;
+            seq = given_up.unwrap_or(seq);
+        }
         tx.commit().await.map_err(backend)?;
         Ok(Launched::New { seq })
     }
@@ -252,6 +255,21 @@ impl Campaigns for SqlStore {
         .map_err(backend)?;
         rows.into_iter().map(|row| Ok((row.campaign.try_into()?, row.track.read()?.1))).collect()
     }
+}
+
+/// Ends the part of devices in a campaign that it waits for though they were given up; gives the number of the last event,
+/// if there are such.
+async fn refuse_given_up(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    campaign: CampaignId,
+    at: u64,
+) -> Result<Option<u64>, StoreError> {
+    let given_up = track::given_up_in(tx, tenant, campaign, at).await?;
+    if given_up.is_empty() {
+        return Ok(None);
+    }
+    event::append(tx, tenant, &given_up).await.map(Some)
 }
 
 async fn insert(tx: &mut Transaction<'_, Db>, tenant: &Tenant, campaign: &Campaign) -> Result<(), AddError> {

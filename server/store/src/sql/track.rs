@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
-use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
+use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use sqlx::{FromRow, Transaction};
 
@@ -118,24 +118,31 @@ pub(super) async fn read_named(
     Ok(tracks)
 }
 
-/// Refusals for the targets of a campaign that were given up while it was made: nobody waits for them.
+/// Refusals for the devices that a campaign waits for though they were given up.
 pub(super) async fn given_up_in(
     connection: &mut Connection,
     tenant: &Tenant,
-    campaign: &Campaign,
+    campaign: CampaignId,
+    at: u64,
 ) -> Result<Vec<Event>, StoreError> {
-    let names: Vec<String> = sqlx::query_scalar(
-        "SELECT track.endpoint FROM track JOIN device \
+    let rows: Vec<TrackRow> = sqlx::query_as(
+        "SELECT track.* FROM track JOIN device \
          ON device.tenant = track.tenant AND device.endpoint = track.endpoint \
          WHERE track.tenant = $1 AND track.campaign = $2 AND device.retired_at IS NOT NULL ORDER BY track.endpoint",
     )
     .bind(tenant.as_str())
-    .bind(column(campaign.id.0, "number of a campaign")?)
+    .bind(column(campaign.0, "number of a campaign")?)
     .fetch_all(connection)
     .await
     .map_err(backend)?;
-    let refused = |name| Ok(refused(campaign.id, endpoint(name, "track")?, campaign.launched_at));
-    names.into_iter().map(refused).collect()
+    let mut events = Vec::new();
+    for row in rows {
+        let (name, track) = row.read()?;
+        if !track.is_ended() {
+            events.push(refused(campaign, name, at));
+        }
+    }
+    Ok(events)
 }
 
 /// Refusals for the campaigns that wait for a device that is given up at a time.
