@@ -45,7 +45,7 @@ impl Core {
         verify: impl Fn(&PlaceKeys) -> Result<T, OpenError>,
     ) -> Result<(Keyed, T), RequestError> {
         if let Some(keys) = self.vault.keys(identity, place).map_err(failed)? {
-            let read = verify(&keys).map_err(|error| self.turned(&error))?;
+            let read = verify(&keys).map_err(|error| self.turned(error))?;
             return Ok((Keyed { keys, next: None }, read));
         }
         for shares in shares_ahead(&identity.state, place) {
@@ -54,7 +54,7 @@ impl Core {
             match verify(&keys) {
                 Ok(read) => return Ok((Keyed { keys, next: Some(next) }, read)),
                 Err(OpenError::Mac) => {}
-                Err(error) => return Err(self.turned(&error)),
+                Err(error) => return Err(self.turned(error)),
             }
         }
         Err(self.not_authentic())

@@ -286,7 +286,7 @@ impl Core {
     }
 
     /// Row 1: a message whose MAC is wrong leaves nothing but a count.
-    pub(crate) fn turned(&self, error: &OpenError) -> RequestError {
+    pub(crate) fn turned(&self, error: OpenError) -> RequestError {
         match error {
             OpenError::Mac | OpenError::OtherPlace => self.not_authentic(),
             _ => self.malformed("the message is refused"),
