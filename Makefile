@@ -27,7 +27,7 @@ PAIRS ?=
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-run: ## Shows the main job with real processes. ARGS=--exit ends by itself; ARGS="--images DIR" takes your firmware; ARGS="--devices 24" shows all that can befall devices; ARGS=--microcontroller adds an emulated board.
+run: ## Shows the main job with real processes. ARGS=--exit ends by itself; ARGS="--images DIR" takes your firmware; ARGS="--devices 24" shows all that can befall devices, and 5000 a fleet; ARGS=--microcontroller adds an emulated board.
 	@scripts/tools.sh build
 	cargo build --release --locked $(SHOWN)
 	@target/release/bellwether-demo $(ARGS)

@@ -6,6 +6,7 @@ pub mod console;
 pub mod crowd;
 pub mod device;
 pub mod firmware;
+pub mod fleet;
 pub mod folder;
 pub mod gateway;
 pub mod lamp;

@@ -7,8 +7,11 @@ use std::process::ExitCode;
 use bellwether_demo::board::Programs;
 use bellwether_demo::console::{Console, SERVER_DATA};
 use bellwether_demo::crowd;
+use bellwether_demo::crowd::cast::CROWD;
 use bellwether_demo::crowd::ending::Ending;
 use bellwether_demo::firmware::Firmware;
+use bellwether_demo::fleet;
+use bellwether_demo::fleet::cast::DEVICES_MAX;
 use bellwether_demo::folder::DataFolder;
 use bellwether_demo::process::Stop;
 use bellwether_demo::setting::Setting;
@@ -32,8 +35,15 @@ struct Cli {
     /// One device more: an emulated Cortex-M4 with firmware of its own (see docs/microcontroller.md); builds it first
     #[arg(long)]
     microcontroller: bool,
-    /// Another demo: so many devices. 24: four classes, three versions, two gateways, and all that can befall a device
-    #[arg(long, value_name = "24", value_parser = clap::value_parser!(u32).range(24..=24), conflicts_with = "microcontroller")]
+    /// Another demo: so many devices, 24 to 10000. 24: four classes, three versions, two gateways, and all that can befall a
+    /// device, each a process. More: one class in a few processes, with a progress bar, rate, bytes saved and the
+    /// server's memory
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(i64::from(CROWD)..=i64::from(DEVICES_MAX)),
+        conflicts_with = "microcontroller"
+    )]
     devices: Option<u32>,
     /// Where everything is kept; cleared of an earlier run first
     #[arg(long, value_name = "DIR", default_value = "demo-data")]
@@ -66,6 +76,9 @@ fn show(cli: &Cli) -> Result<Vec<String>, Box<dyn Error>> {
 
     let board = cli.microcontroller.then(Programs::build).transpose()?;
     let folder = DataFolder::open(&cli.data)?;
+    if let Some(devices) = cli.devices.filter(|devices| *devices > CROWD) {
+        return show_fleet(&Console::new(&programs, folder.path(), &stop), &folder, devices, cli);
+    }
     let firmware = match &cli.images {
         Some(images) => Firmware::from_folder(images)?,
         None => Firmware::open_or_made_up(&folder.firmware(), &folder.log("firmware"))?,
@@ -88,6 +101,32 @@ fn show(cli: &Cli) -> Result<Vec<String>, Box<dyn Error>> {
     if !cli.exit {
         suggest(&programs, &cli.data);
         stop.wait();
+    }
+    Ok(faults)
+}
+
+/// Shows a fleet in a few processes, and gives what is not as it must be.
+fn show_fleet(
+    console: &Console,
+    folder: &DataFolder,
+    devices: u32,
+    cli: &Cli,
+) -> Result<Vec<String>, Box<dyn Error>> {
+    let data = &cli.data;
+    println!("One signed manifest, one campaign, {devices} devices. Everything is in {}.", data.display());
+    println!();
+    println!("$ cd {} && export BELLWETHER_DATA={SERVER_DATA}", data.display());
+    let shown = fleet::show::show(console, folder, devices)?;
+    println!();
+    print!("{}", shown.outcome.text());
+    println!();
+    let faults = shown.outcome.faults();
+    if faults.is_empty() {
+        println!("Every device ended as it must.");
+    }
+    if !cli.exit {
+        println!("Server and devices stay up until Ctrl-C.");
+        console.stop().wait();
     }
     Ok(faults)
 }

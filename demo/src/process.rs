@@ -135,6 +135,12 @@ impl Process {
         let _ = self.child.wait();
     }
 
+    /// Gives its number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     ///
     /// # Errors
@@ -181,6 +187,18 @@ impl Process {
                     Err(ProcessError::Ended { name, status, what, log: log.clone() })
                 }
             }
+        })
+    }
+
+    /// Makes sure that it has not ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Ended`], with what it has ended before.
+    pub fn is_on(&mut self, what: &str) -> Result<(), ProcessError> {
+        self.ended().map_or(Ok(()), |status| {
+            let (name, what) = (self.name.clone(), what.to_owned());
+            Err(ProcessError::Ended { name, status, what, log: self.log.clone() })
         })
     }
 

@@ -119,7 +119,7 @@ impl<'a> Setting<'a> {
         let lay = || Line::lay(self.console, &self.folder.log("uplink-board"));
         let mut board_line = self.has_board.then(lay).transpose()?;
         let server = self.start_server(&mut line, board_line.as_mut())?;
-        self.make_keys()?;
+        make_keys(self.console)?;
         self.publish_releases()?;
         let at = free_port()?;
         self.console.run(&format!(
@@ -152,18 +152,6 @@ impl<'a> Setting<'a> {
             line.lead_to(coap)?;
         }
         Ok(server)
-    }
-
-    pub(crate) fn make_keys(&self) -> Result<(), ProcessError> {
-        self.console.run("bellwether keys new keys/root.key")?;
-        self.console.run("bellwether keys new keys/author.key")?;
-        self.console.run("bellwether keys distributor --out keys/distributor.pub")?;
-        self.console.run(&format!(
-            "bellwether keys anchors --vendor {VENDOR} --root keys/root.key --author keys/author.pub \
-             --distributor keys/distributor.pub --out anchors.cose"
-        ))?;
-        self.console.run("bellwether keys trust anchors.cose")?;
-        Ok(())
     }
 
     /// The lamp's first version is not published, so that its delta can't be made and it gets the full image.
@@ -290,13 +278,26 @@ impl<'a> Setting<'a> {
     }
 }
 
+/// Makes the author's keys and the anchors, and has the server trust them.
+pub(crate) fn make_keys(console: &Console) -> Result<(), ProcessError> {
+    console.run("bellwether keys new keys/root.key")?;
+    console.run("bellwether keys new keys/author.key")?;
+    console.run("bellwether keys distributor --out keys/distributor.pub")?;
+    console.run(&format!(
+        "bellwether keys anchors --vendor {VENDOR} --root keys/root.key --author keys/author.pub \
+         --distributor keys/distributor.pub --out anchors.cose"
+    ))?;
+    console.run("bellwether keys trust anchors.cose")?;
+    Ok(())
+}
+
 /// A port that is free now: devices are told the gateway's before it starts.
 pub(crate) fn free_port() -> Result<SocketAddr, ProcessError> {
     let address = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
     address.map_err(|source| ProcessError::Io { program: GATEWAY.to_owned(), source })
 }
 
-fn digest(content: &[u8]) -> String {
+pub(crate) fn digest(content: &[u8]) -> String {
     hex::encode(Sha256::digest(content))
 }
 

@@ -85,12 +85,13 @@ pub(crate) struct Device<'a> {
     line_sender: mpsc::Sender<String>,
 }
 
-/// Switches a device on; returns when it was told to end, or, if asked, when its update has come to an end.
+/// Switches a device on, with a file that tells how it is; returns when it was told to end, or, if asked, when its update
+/// has come to an end.
 ///
 /// # Errors
 ///
 /// [`DeviceError`] tells what to do.
-pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
+pub(crate) async fn run(args: &RunArgs, file: StatusFile) -> Result<Finished, DeviceError> {
     let (mut flash, mut header) = FlashFile::open(&args.flash)?;
     forget_seed(&mut flash, &mut header)?;
     let unit = UnitData::decode(&header.unit)?;
@@ -121,7 +122,7 @@ pub(crate) async fn run(args: &RunArgs) -> Result<Finished, DeviceError> {
         args,
         clock: Clock::start(),
         status: Status::new(unit.id, &header, gateway.is_some()),
-        file: StatusFile::new(args.status.clone()),
+        file,
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         lines,

@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod device;
 mod flash_file;
+pub mod fleet;
 mod halt;
 mod header;
 mod image;
@@ -20,6 +21,7 @@ mod status;
 use clap::{CommandFactory, Parser};
 use cli::{Cli, Command};
 use device::Finished;
+use status::StatusFile;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -60,7 +62,7 @@ pub fn main() -> ExitCode {
 
 fn switch_on(args: &cli::RunArgs) -> Result<Finished, Box<dyn Error>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(device::run(args))?)
+    Ok(runtime.block_on(device::run(args, StatusFile::new(args.status.clone())))?)
 }
 
 /// Prints an error with its causes, one line each.

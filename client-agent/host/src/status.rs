@@ -146,9 +146,18 @@ pub(crate) struct Traffic {
     pub(crate) handshake_out: u64,
 }
 
-/// The file, if one is wanted.
-#[derive(Debug)]
-pub(crate) struct StatusFile(Option<PathBuf>);
+/// The file, if one is wanted, or who is told in its place.
+pub(crate) enum StatusFile {
+    /// Nobody is told.
+    Nobody,
+    /// A file is replaced.
+    File(PathBuf),
+    /// Somebody in this process is told.
+    Watched(Watch),
+}
+
+/// Who is told at each step how a device is.
+pub(crate) type Watch = Box<dyn Fn(&Status)>;
 
 impl Add for Traffic {
     type Output = Self;
@@ -338,12 +347,22 @@ impl StatusFile {
     /// Names the file; `None` for none.
     #[must_use]
     pub(crate) fn new(path: Option<PathBuf>) -> Self {
-        Self(path)
+        path.map_or(Self::Nobody, Self::File)
+    }
+
+    /// Names who is told in the place of a file.
+    #[must_use]
+    pub(crate) fn watched(watch: Watch) -> Self {
+        Self::Watched(watch)
     }
 
     /// Replaces the file: a reader sees the status before or this one, whole.
     pub(crate) fn write(&self, status: &Status) {
-        let Some(path) = &self.0 else { return };
+        let path = match self {
+            Self::Nobody => return,
+            Self::File(path) => path,
+            Self::Watched(watch) => return watch(status),
+        };
         if let Err(error) = replace(path, status) {
             // A device does not stop for a full disk of its observer.
             tracing::warn!(path = %path.display(), %error, "the status file cannot be written");
@@ -401,6 +420,17 @@ mod tests {
         status.take(&stored(Route::Server));
         assert_eq!(status.gateway, Some(Gateway { connected: true, frames: 1, ..Gateway::default() }));
         assert_eq!(Status::new("lamp-1", &header(), false).gateway, None);
+    }
+
+    #[test]
+    fn who_watches_is_told_every_status() {
+        let told = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
+        let kept = std::rc::Rc::clone(&told);
+        let file =
+            StatusFile::watched(Box::new(move |status| kept.borrow_mut().push(status.endpoint.clone())));
+        file.write(&Status::new("node-1", &header(), false));
+        file.write(&Status::new("node-2", &header(), false));
+        assert_eq!(*told.borrow(), ["node-1", "node-2"]);
     }
 
     #[test]

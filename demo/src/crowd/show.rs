@@ -17,7 +17,7 @@ use crate::line::Line;
 use crate::mqtt;
 use crate::process::{Process, ProcessError};
 use crate::row::{Got, Image};
-use crate::setting::{Setting, VENDOR, free_port};
+use crate::setting::{Setting, VENDOR, free_port, make_keys};
 use crate::walk::{STEP, UPDATE};
 
 /// What stays up when all is shown.
@@ -75,7 +75,7 @@ impl Show<'_> {
     fn go(&mut self) -> Result<Shown, ProcessError> {
         let mut line = Line::lay(self.console, &self.folder.log("uplink"))?;
         let server = self.setting.start_server(&mut line, None)?;
-        self.setting.make_keys()?;
+        make_keys(self.console)?;
         self.publish_releases()?;
         let gateways = self.make_devices()?;
         self.make_manifest()?;

@@ -1,4 +1,4 @@
-//! The demo of twenty-four devices, as a user runs it.
+//! The demos of twenty-four devices and of a fleet, as a user runs them.
 
 use std::fs;
 use std::time::Duration;
@@ -28,6 +28,27 @@ fn each_of_24_devices_ends_as_its_fate_has_it() {
         assert!(said.contains(fate), "{fate}: {said}");
     }
     assert_eq!(said.matches("an alarm").count(), 2, "{said}");
+}
+
+#[test]
+fn fleet_in_one_process_is_updated_and_its_figures_are_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = program::system_command(&program::binary("bellwether-demo"));
+    command.args(["--exit", "--devices", "40"]).arg("--data").arg(folder.path().join("data"));
+    let log = folder.path().join("demo.log");
+    let status = Program::start(command, &log).wait_end(LONG);
+    let said = fs::read_to_string(&log).expect("a log");
+    assert!(status.success(), "{said}");
+    for figure in
+        ["40 of 40 updated", "devices a second", "36 deltas of", "4 full images of", "server's memory"]
+    {
+        assert!(said.contains(figure), "{figure}: {said}");
+    }
+    assert_eq!(
+        fs::read_dir(folder.path().join("data/units")).expect("a folder").count(),
+        0,
+        "unit files stay"
+    );
 }
 
 /// Twenty seconds where nothing else is at work.
