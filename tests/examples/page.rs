@@ -96,6 +96,7 @@ impl Site {
     }
 
     /// Writes devices and their past into the store of the stopped server, and starts it again.
+    #[expect(clippy::disallowed_methods, reason = "it tells how long it took")]
     fn fill(&mut self, count: usize) {
         let began = Instant::now();
         self.fleet.server.stop();
@@ -263,60 +264,75 @@ impl Site {
 
         let mut happened = Vec::new();
         for one in targets {
-            let step = self.chance.below(1_000);
-            // Few at first, many in the middle, few at last.
-            let (a, b) = (self.chance.below(takes), self.chance.below(takes));
-            let at = launched_at + (a + b) / 2;
-            let base = images::digest(&self.classes[one.class].images[one.runs.min(nth)]);
-            let grant = launched_at + 1;
-            let mut say = |after: u64, kind| {
-                happened.push(event((at + after).min(self.now - 30), Some(&one.endpoint), kind))
-            };
-            let delivery = Delivery::Delta { base, algorithm: 1 };
-            let given = EventKind::Resolved { delivery, grant, content: [2; 32], bytes: 6_000 + step * 9 };
-            if one.runs > nth {
-                say(0, EventKind::Offered);
-                say(9, given);
-                say(70, EventKind::Decrypted { grant });
-                say(95, EventKind::Installed { grant });
-            } else if !goes_on || step < 30 {
-                say(0, EventKind::Offered);
-                match step % 9 {
-                    0..=3 => {
-                        say(9, given);
-                        say(
-                            80,
-                            EventKind::Failed {
-                                grant,
-                                reason: "the new image failed its self-test and was rolled back".into(),
-                            },
-                        );
-                    }
-                    4..=6 => say(
-                        3,
-                        EventKind::Refused {
-                            reason: "it has no room for the image, and applies no delta".into(),
-                        },
-                    ),
-                    _ => say(
-                        3,
-                        EventKind::Failed { grant: 0, reason: "its battery is too low for an update".into() },
-                    ),
-                }
-            } else if step < 90 {
-                say(takes, EventKind::Offered);
-                if step < 80 {
-                    say(takes, given);
-                }
-                if step < 50 {
-                    say(takes, EventKind::Decrypted { grant });
-                }
-            }
+            happened.extend(self.past(one, &campaign, (takes, goes_on)));
         }
         happened.sort_by_key(|event| event.at);
         for chunk in happened.chunks(5_000) {
             wait::soon("events", store.append(&Tenant::default(), chunk)).expect("written");
         }
+    }
+
+    /// What befell one device in a campaign, which takes so long and goes on or not.
+    fn past(&mut self, one: &Made, campaign: &Campaign, (takes, goes_on): (u64, bool)) -> Vec<Event> {
+        let nth = usize::try_from(campaign.id.0 - 1).expect("few");
+        let launched_at = campaign.launched_at;
+        let mut happened = Vec::new();
+        let step = self.chance.below(1_000);
+        // Few at first, many in the middle, few at last.
+        let (a, b) = (self.chance.below(takes), self.chance.below(takes));
+        let at = launched_at + u64::midpoint(a, b);
+        let base = images::digest(&self.classes[one.class].images[one.runs.min(nth)]);
+        let grant = launched_at + 1;
+        let mut say = |after: u64, kind| {
+            let at = (at + after).min(self.now - 30);
+            happened.push(Event {
+                at,
+                campaign: Some(campaign.id),
+                device: Some(one.endpoint.clone()),
+                kind,
+            });
+        };
+        let delivery = Delivery::Delta { base, algorithm: 1 };
+        let given = EventKind::Resolved { delivery, grant, content: [2; 32], bytes: 6_000 + step * 9 };
+        if one.runs > nth {
+            say(0, EventKind::Offered);
+            say(9, given);
+            say(70, EventKind::Decrypted { grant });
+            say(95, EventKind::Installed { grant });
+        } else if !goes_on || step < 30 {
+            say(0, EventKind::Offered);
+            match step % 9 {
+                0..=3 => {
+                    say(9, given);
+                    say(
+                        80,
+                        EventKind::Failed {
+                            grant,
+                            reason: "the new image failed its self-test and was rolled back".into(),
+                        },
+                    );
+                }
+                4..=6 => say(
+                    3,
+                    EventKind::Refused {
+                        reason: "it has no room for the image, and applies no delta".into(),
+                    },
+                ),
+                _ => say(
+                    3,
+                    EventKind::Failed { grant: 0, reason: "its battery is too low for an update".into() },
+                ),
+            }
+        } else if step < 90 {
+            say(takes, EventKind::Offered);
+            if step < 80 {
+                say(takes, given);
+            }
+            if step < 50 {
+                say(takes, EventKind::Decrypted { grant });
+            }
+        }
+        happened
     }
 
     /// Lets real devices ask, so that deltas are made.
@@ -381,7 +397,7 @@ impl Site {
         browser.fill("#who", "kim");
         browser.press("form[action='/login'] button");
         browser.wait_text("h1", "Fleet");
-        let pages: [(&str, &str, &[(&str, Look)]); 5] = [
+        let pages: [Pictured<'_>; 5] = [
             (
                 "/fleet?span=month",
                 "fleet",
@@ -407,6 +423,9 @@ impl Site {
         assert!(complaints.is_empty(), "{complaints:#?}");
     }
 }
+
+/// A page: its path, the name of its pictures, and how they are taken.
+type Pictured<'a> = (&'a str, &'a str, &'a [(&'a str, Look)]);
 
 /// Somebody who is logged in, without a browser.
 struct Visit {

@@ -1,4 +1,4 @@
-//! A real Chromium, driven by WebDriver.
+//! A real Chromium, driven by `WebDriver`.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -329,7 +329,7 @@ fn sentences(summary: &ManifestSummary) -> Vec<String> {
         1 => "It is for one device alone, which it names.".to_owned(),
         devices => format!("It is for {devices} devices alone, which it names."),
     }];
-    let signers: Vec<String> = summary.signers.iter().map(|signer| hex::encode(signer)).collect();
+    let signers: Vec<String> = summary.signers.iter().map(hex::encode).collect();
     said.push(match signers.len() {
         1 => format!(
             "The author with the key {} signed it, and the anchors in force believe them.",

@@ -10,8 +10,10 @@ use bellwether_tests::raw_device::RawDevice;
 use serde_json::{Value, json};
 
 fn list(lines: &[&str]) -> Vec<u8> {
-    let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-    format!("\u{feff}endpoint,class,tags,chain_length\r\n{lines}").into_bytes()
+    let header = "\u{feff}endpoint,class,tags,chain_length";
+    let mut list = [&[header], lines].concat().join("\r\n");
+    list.push_str("\r\n");
+    list.into_bytes()
 }
 
 #[test]
@@ -83,8 +85,8 @@ fn import_that_broke_off_goes_on_and_hands_out_nothing_that_was_received() {
         assert_eq!(stage(&fleet, line).status, 200);
     }
     fleet.kill_and_restart();
-    let state: ImportState = fleet.server.http().read("/v1/imports/spring");
-    assert_eq!((state.staged, state.staged_to, state.committed), (2, 3, None));
+    let import: ImportState = fleet.server.http().read("/v1/imports/spring");
+    assert_eq!((import.staged, import.staged_to, import.committed), (2, 3, None));
     let early = fleet.server.http().post("/v1/imports/spring/commit", &json!({}));
     assert_eq!(early.status, 409, "{}", early.body);
     assert_eq!(stage(&fleet, 4).status, 200);

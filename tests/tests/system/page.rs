@@ -83,7 +83,11 @@ impl Visit {
 }
 
 fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        encoded.push('%');
+        encoded.push_str(&hex::encode_upper([byte]));
+        encoded
+    })
 }
 
 fn location(seen: &Seen) -> &str {

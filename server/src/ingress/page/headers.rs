@@ -1,6 +1,7 @@
 //! What every answer of the page says to the browser: what it may load, who may frame it, and what it must not keep.
 
 use axum::extract::Request;
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -27,7 +28,7 @@ pub(super) fn is_own(method: &Method, headers: &HeaderMap) -> bool {
         return false;
     }
     let origin = text("origin").and_then(|origin| origin.parse::<Uri>().ok());
-    let authority = origin.as_ref().and_then(Uri::authority).map(|authority| authority.as_str());
+    let authority = origin.as_ref().and_then(Uri::authority).map(Authority::as_str);
     let hosts = [text("host"), text("x-forwarded-host")];
     authority.is_some_and(|from| hosts.iter().flatten().any(|host| host.eq_ignore_ascii_case(from)))
 }

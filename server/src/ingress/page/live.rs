@@ -95,13 +95,14 @@ pub(super) struct Told {
 struct Stream {
     page: Arc<Page>,
     visitor: Visitor,
-    receiver: broadcast::Receiver<Arc<Touched>>,
+    news: broadcast::Receiver<Arc<Touched>>,
     pace: Interval,
     watches: campaigns::Watching,
     /// Whether the open page does not show everything.
     due: bool,
     ready: VecDeque<Event>,
-    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    /// Held for as long as the stream lasts: of this session, and of the server.
+    _held: (OwnedSemaphorePermit, OwnedSemaphorePermit),
 }
 
 /// Tells a visitor what happens in a campaign, until they go or the server ends.
@@ -115,18 +116,17 @@ pub(super) fn stream(page: Arc<Page>, visitor: Visitor, watches: campaigns::Watc
             "as many pages as the server has room for are being watched; reload this one to see what happened",
         );
     };
-    let Some(sender) = page.feed.sender() else { return busy("the server is about to end") };
-    let receiver = sender.subscribe();
-    let mut pace = interval(TELL_EVERY);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let Some(told) = page.feed.sender() else { return busy("the server is about to end") };
+    let news = told.subscribe();
+    let mut ticks = interval(TELL_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let ready = VecDeque::new();
-    let _places = (own, of_all);
-    let begun = Stream { page, visitor, receiver, pace, watches, due: true, ready, _places };
-    let told = stream::unfold(begun, async |mut stream| {
+    let begun = Stream { page, visitor, news, pace: ticks, watches, due: true, ready, _held: (own, of_all) };
+    let events = stream::unfold(begun, async |mut stream| {
         let event = stream.next().await?;
         Some((Ok::<_, Infallible>(event), stream))
     });
-    let mut response = Sse::new(Box::pin(told)).keep_alive(KeepAlive::default()).into_response();
+    let mut response = Sse::new(Box::pin(events)).keep_alive(KeepAlive::default()).into_response();
     // A proxy that collects an answer before it passes it on would keep it for ever.
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
@@ -140,7 +140,7 @@ impl Stream {
             }
             tokio::select! {
                 biased;
-                touched = self.receiver.recv() => self.hear(touched)?,
+                touched = self.news.recv() => self.hear(touched)?,
                 _ = self.pace.tick() => self.tell().await?,
             }
         }

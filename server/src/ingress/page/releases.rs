@@ -101,11 +101,11 @@ impl Matrix {
         }];
         for (from, (name, _)) in sizes.versions.iter().enumerate() {
             let cells = sizes.versions.iter().zip(&sizes.deltas).enumerate();
-            let cell = |(to, ((_, whole), deltas)): (usize, (&(String, u64), &Vec<(usize, u64)>))| {
+            let cells = cells.map(|(to, ((_, whole), deltas))| {
                 let made = deltas.iter().find(|(base, _)| *base == from).map(|(_, bytes)| *bytes);
                 Cell::of(made, *whole, from == to)
-            };
-            rows.push(MatrixRow { name: format!("from {name}"), cells: cells.map(cell).collect() });
+            });
+            rows.push(MatrixRow { name: format!("from {name}"), cells: cells.collect() });
         }
         Self {
             class: sizes.class.clone(),

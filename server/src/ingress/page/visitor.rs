@@ -112,10 +112,10 @@ fn to_login(parts: &Parts) -> Response {
     }
     let back = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     let is_page = parts.method == axum::http::Method::GET;
-    match is_page && back != "/" {
-        true => Redirect::to(&format!("/login?next={}", words::segment(back))).into_response(),
-        false => Redirect::to("/login").into_response(),
+    if is_page && back != "/" {
+        return Redirect::to(&format!("/login?next={}", words::segment(back))).into_response();
     }
+    Redirect::to("/login").into_response()
 }
 
 /// 32 bytes in hexadecimal.
