@@ -13,6 +13,7 @@ use lwm2m_rs::{ContentFormat, Path};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::answers::running;
 use crate::core::Core;
 use crate::gateways::Presence;
 use crate::registry::Registration;
@@ -30,10 +31,23 @@ impl Core {
         let in_force = self.edition_for_grants();
         self.bring_up_to_date(&registration).await;
         let answers = stable_answers(&registration).await;
+        if let Some(answers) = &answers {
+            self.note_told(endpoint, answers).await;
+        }
         self.registry.told(endpoint, registration.session, answers);
         // A publication passes over a device that is being got to know.
         if self.edition_for_grants() != in_force {
             self.bring_up_to_date(&registration).await;
+        }
+    }
+
+    /// Keeps which images a device says it runs; that it is asked about is nothing a registration must fail for.
+    async fn note_told(&self, endpoint: &Endpoint, answers: &[u8]) {
+        let told = StableAnswers::decode(answers).map(running);
+        let Ok(Some(running)) = told else { return };
+        if let Err(error) = self.store.note_running(&self.tenant, endpoint, &running, self.now()).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, device = %endpoint, "what it runs can't be kept");
         }
     }
 

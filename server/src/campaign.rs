@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use crate::book::BookError;
 use crate::core::Core;
+use crate::recalls::classes;
 
 /// Why a campaign's step was not carried out; it is tried again.
 #[derive(Debug, Error)]
@@ -100,6 +101,9 @@ impl Core {
         }
         match plan {
             Plan::Offer(devices) => {
+                if self.halted_for_recall(campaign, &progress).await? {
+                    return Ok(());
+                }
                 let free = self.not_taken(campaign, devices).await?;
                 self.offer_all(campaign, free, &progress).await
             }
@@ -109,6 +113,17 @@ impl Core {
             Plan::Finish => self.move_on(campaign, EventKind::Finished).await,
             Plan::Wait { .. } | Plan::Over => Ok(()),
         }
+    }
+
+    /// Halts a campaign that leads to a release that was recalled while it was launched, or just before the server ended.
+    async fn halted_for_recall(&self, campaign: &Campaign, progress: &Progress) -> Result<bool, StepError> {
+        let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(false) };
+        let Some(release) = self.recalled_for(&page, &classes(progress)).await? else { return Ok(false) };
+        let why = release.recalled.as_ref().map(|recall| recall.why.clone());
+        let by = By { who: Some("the server".to_owned()), why, request: None };
+        self.halt_for(campaign.id, &release, &by).await?;
+        self.wake.notify_one();
+        Ok(true)
     }
 
     /// Names the devices that can be offered something now: over their own session, or by a gateway that is here.

@@ -32,6 +32,7 @@ pub mod metrics;
 mod mqtt;
 pub mod probe;
 mod quiet;
+mod recalls;
 pub mod refusal;
 pub mod registry;
 pub mod resolver;

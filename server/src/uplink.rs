@@ -11,7 +11,7 @@ use bellwether_keys::mac::{self, VerifiedReport};
 use bellwether_manifests::message::{self, Receipt};
 use bellwether_manifests::report::{Outcome, SuitReport};
 use bellwether_store::Digest;
-use bellwether_store::device::{Identity, KeyStep, Transition};
+use bellwether_store::device::{Identity, KeyStep, NowRuns, Transition};
 use sha2::{Digest as _, Sha256};
 
 use crate::core::Core;
@@ -144,7 +144,11 @@ impl Core {
         };
         events.extend(reports);
         let alarms: Vec<_> = self.occurrence(sender, identity, step.decision).into_iter().collect();
+        // Read from the state before the step: one that confirms forgets the grant.
+        let components = installed(said, &identity.state);
+        let running = NowRuns { endpoint: &identity.endpoint, components: &components, since: at };
         let transition = Transition {
+            running: (!components.is_empty()).then_some(running),
             events: &events,
             alarms: &alarms,
             keys: step.keys,
@@ -165,6 +169,14 @@ fn starts(said: &Said, tracked: &[(Campaign, Track)]) -> bool {
 fn has_failed_since(said: &Said, state: &IdentityState) -> bool {
     let report = &said.report;
     report.moment == Moment::Decrypted && state.reported(report.place, report.grant, Moment::Failed)
+}
+
+/// The images that a device runs once it has reported that its grant is installed.
+fn installed(said: &Said, state: &IdentityState) -> Vec<(u64, Digest)> {
+    let report = &said.report;
+    let grant = state.grant(report.place, report.grant).filter(|_| report.moment == Moment::Installed);
+    let contents = grant.map_or(&[][..], |grant| &grant.contents);
+    contents.iter().map(|content| (content.component, content.installed)).collect()
 }
 
 fn reported(said: &Said) -> EventKind {

@@ -16,6 +16,7 @@ mod fleet;
 mod gateway;
 mod import;
 mod reading;
+mod recall;
 mod release;
 mod status;
 
@@ -38,6 +39,7 @@ pub use import::{
     StageImport, UnitPage, UnitsReceived,
 };
 pub use reading::{ReadDevice, ReadValue, Reading, ValueKind};
+pub use recall::{AskWhoRuns, RecallRelease, RunningDevice, WhoRuns};
 pub use release::{Anchors, FrameCount, Manifest, ManifestClass, Release};
 pub use status::{Check, CheckState, Distributor, Health, Liveness, Readiness};
 

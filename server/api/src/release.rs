@@ -20,6 +20,12 @@ pub struct Release {
     pub size: u64,
     /// When it was published.
     pub published: u64,
+    /// When it was recalled, if it was: nobody gets it any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalled: Option<u64>,
+    /// Why it was recalled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalled_why: Option<String>,
 }
 
 /// A manifest that the server has verified and keeps.

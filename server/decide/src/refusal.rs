@@ -25,7 +25,7 @@ pub enum Refusal {
     NotTargeted,
     /// The campaign was cancelled.
     CampaignCancelled,
-    /// The campaign was halted after too many failures.
+    /// The campaign was halted, mostly after too many failures.
     CampaignHalted,
     /// The campaign is paused: devices are told "later", not "refused".
     CampaignPaused,

@@ -58,6 +58,7 @@ impl Core {
             state: CampaignState::Running,
         };
         let events = launch_events(&campaign, &devices, by);
+        self.refuse_recalled(&page, &Progress::of(id, &events)).await?;
         self.launched(asked, &campaign, &events).await
     }
 
@@ -159,7 +160,7 @@ impl Core {
         let mut campaigns = Vec::with_capacity(rows.len());
         for campaign in rows {
             let progress = self.progress(campaign.id).await?;
-            campaigns.push(describe(&campaign, &progress, Vec::new()));
+            campaigns.push(self.shown(&campaign, &progress, Vec::new()).await?);
         }
         Ok(api::CampaignPage { campaigns, next })
     }
@@ -208,7 +209,7 @@ impl Core {
         let Some(campaign) = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)? else {
             return Ok(None);
         };
-        Ok(Some(describe(&campaign, &self.progress(id).await?, Vec::new())))
+        self.shown(&campaign, &self.progress(id).await?, Vec::new()).await.map(Some)
     }
 
     /// Shows one campaign with all its devices.
@@ -225,7 +226,25 @@ impl Core {
         for (endpoint, track) in &progress.tracks {
             devices.push(self.describe_track(id, endpoint, track).await?);
         }
-        Ok(describe(&campaign, &progress, devices))
+        self.shown(&campaign, &progress, devices).await
+    }
+
+    /// Describes a campaign with why it was halted, if it was.
+    async fn shown(
+        &self,
+        campaign: &Campaign,
+        progress: &Progress,
+        devices: Vec<api::CampaignDevice>,
+    ) -> Result<api::Campaign, Refusal> {
+        let mut shown = describe(campaign, progress, devices);
+        if progress.state == CampaignState::Halted {
+            let scope = Scope::Whole(campaign.id);
+            let events =
+                self.store.latest_events(&self.tenant, scope, PAGE).await.map_err(Refusal::internal)?;
+            let why = events.iter().rev().find_map(|one| halted_since(&one.event.kind));
+            shown.reason = Some(why.unwrap_or_else(|| FAILURES.to_owned()));
+        }
+        Ok(shown)
     }
 
     pub(super) async fn progress(&self, id: CampaignId) -> Result<Progress, Refusal> {
@@ -355,10 +374,22 @@ pub(super) fn counted(
             CampaignState::Cancelled => api::CampaignState::Cancelled,
             CampaignState::Finished => api::CampaignState::Finished,
         },
-        reason: (state == CampaignState::Halted).then(|| "too many devices failed".to_owned()),
+        reason: None,
         created: campaign.launched_at,
         classes: classes.collect(),
         devices,
+    }
+}
+
+/// Why a campaign was halted, where an event says so.
+fn halted_since(kind: &EventKind) -> Option<String> {
+    match kind {
+        EventKind::Halted { .. } => Some(FAILURES.to_owned()),
+        EventKind::Recalled { release, by } => {
+            let why = by.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            Some(format!("{release} was recalled{why}"))
+        }
+        _ => None,
     }
 }
 
@@ -397,6 +428,9 @@ const LAUNCH: &str = "";
 
 /// Classes in a kept reply: 250 bytes each, and the store keeps 64 KiB.
 const REPLY_CLASSES_MAX: usize = 200;
+
+/// Why campaigns are halted by the server.
+const FAILURES: &str = "too many devices failed";
 
 /// Rows read at a time.
 const PAGE: u32 = 1_000;

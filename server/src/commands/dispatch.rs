@@ -4,10 +4,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use bellwether_api::{
-    AskDevice, Campaign, CampaignExplanation, CampaignPage, DecommissionDevice, Device, DevicePage,
-    EventPage, ExplainCampaign, Explanation, ExportPage, LaunchCampaign, ListCampaigns, ListDevices,
-    ListEvents, ListTags, OrderCampaign, OrderDevice, ReadDevice, Reading, ResyncAll, Resynced, TagDevices,
-    TagPage, TaggedDevices,
+    AskDevice, AskWhoRuns, Campaign, CampaignExplanation, CampaignPage, DecommissionDevice, Device,
+    DevicePage, EventPage, ExplainCampaign, Explanation, ExportPage, LaunchCampaign, ListCampaigns,
+    ListDevices, ListEvents, ListTags, OrderCampaign, OrderDevice, ReadDevice, Reading, RecallRelease,
+    Release, ResyncAll, Resynced, TagDevices, TagPage, TaggedDevices, WhoRuns,
 };
 use bellwether_decide::campaign::order::Order;
 use bellwether_decide::operator::Act;
@@ -174,6 +174,12 @@ pub static VERBS: &[Verb] = &[
         ListTags => TagPage, core, asked, core.tag_page(&asked)),
     verb!("devices" "decommission" "Gives a device up: destroys its keys, ends its sessions; there is no way back.", true,
         DecommissionDevice => Device, core, asked, core.decommission(&asked)),
+    verb!("releases" "recall" "Recalls a release: nobody gets it any more, and campaigns that lead to it are halted.", true,
+        RecallRelease => Release, core, asked, core.recall_release(&asked)),
+    verb!("releases" "reinstate" "Takes the recall of a release back.", true,
+        RecallRelease => Release, core, asked, core.reinstate_release(&asked)),
+    verb!("releases" "who-runs" "Lists the devices that run a release.", false,
+        AskWhoRuns => WhoRuns, core, asked, core.who_runs(&asked)),
     verb!("devices" "resync-all" "Says that the database was restored: challenges every device once.", true,
         ResyncAll => Resynced, core, asked, core.resync_all(&asked)),
 ];

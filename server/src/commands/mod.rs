@@ -10,6 +10,7 @@ mod identities;
 mod imports;
 mod orders;
 pub(crate) mod reading;
+mod recalls;
 mod releases;
 pub(crate) mod request;
 mod trust;

@@ -36,6 +36,9 @@ impl Core {
             let campaign = campaign.ok_or_else(|| missing(id))?;
             let progress = self.progress(id).await?;
             let events = order.decide(&progress, by.clone(), self.now()).map_err(not_done)?;
+            if matches!(order, Order::Resume | Order::RetryFailed) {
+                self.refuse_to_go_on(&campaign.manifest, &progress).await?;
+            }
             if let Some(reply) = self.ordered(order, asked, &campaign, progress, &events).await? {
                 return Ok(reply);
             }

@@ -10,6 +10,7 @@ use bellwether_store::error::AddError;
 use super::trust::vendor_of;
 use crate::core::Core;
 use crate::frames::count::Sent;
+use crate::recalls::component_name;
 use crate::refusal::Refusal;
 
 impl Core {
@@ -120,20 +121,17 @@ pub(super) fn named(what: &str, name: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn describe(release: &CataloguedRelease) -> bellwether_api::Release {
-    let component: Vec<_> = release
-        .release
-        .component
-        .iter()
-        .map(|segment| String::from_utf8_lossy(segment).into_owned())
-        .collect();
+pub(super) fn describe(release: &CataloguedRelease) -> bellwether_api::Release {
+    let recall = release.recalled.as_ref();
     bellwether_api::Release {
         class: release.class_name.clone(),
-        component: component.join("/"),
+        component: component_name(release),
         version: release.release.version.clone(),
         digest: hex::encode(release.release.digest),
         size: release.release.size,
         published: release.published_at,
+        recalled: recall.map(|recall| recall.at),
+        recalled_why: recall.map(|recall| recall.why.clone()),
     }
 }
 

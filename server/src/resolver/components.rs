@@ -52,6 +52,13 @@ impl Core {
             return Ok(refused(Refusal::ClassNotInManifest));
         }
         let releases = self.store.releases_of(&self.tenant, &class).await.map_err(failed)?;
+        let is_recalled = |target: &Target| {
+            let mut recalled = releases.iter().filter(|one| one.recalled.is_some()).map(|one| &one.release);
+            recalled.any(|release| release.digest == target.digest && release.component == target.id)
+        };
+        if targets.iter().any(is_recalled) {
+            return Ok(refused(Refusal::ReleaseRecalled));
+        }
         let releases: Vec<Release> = releases.into_iter().map(|catalogued| catalogued.release).collect();
         let mut described = Vec::new();
         for target in &targets {

@@ -202,10 +202,16 @@ impl Core {
         };
         Ok(OpenGrant {
             bytes_present: self.granted_resources(grant).await?.is_some(),
-            cancelled: is_cancelled(&grant.manifest, tracked),
+            cancelled: is_cancelled(&grant.manifest, tracked)
+                || self.is_grant_recalled(identity, grant).await?,
             outranked: self.outranks(manifest, &grant.manifest).await?,
             ended_there: clock.is_some_and(|clock| has_ended(grant, clock)),
         })
+    }
+
+    async fn is_grant_recalled(&self, identity: &Identity, grant: &Grant) -> Result<bool, RequestError> {
+        let images: Vec<Digest> = grant.contents.iter().map(|content| content.installed).collect();
+        self.is_recalled(&identity.endpoint, &images).await.map_err(failed)
     }
 
     /// Tells whether the author of one manifest calls it more urgent than another.

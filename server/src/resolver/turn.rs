@@ -87,6 +87,7 @@ impl Turn<'_> {
                 return self.verdict(Verdict::Later { delay_s: PAUSED_DELAY_S }, Vec::new());
             }
             Err(refusal) => {
+                let refusal = self.told_of_recall(refusal).await?;
                 let refused = EventKind::Refused { reason: refusal.text().to_owned() };
                 return self.verdict(Verdict::Refused(refusal), self.events(&refused));
             }
@@ -105,6 +106,16 @@ impl Turn<'_> {
                 self.grant(new, go, &described, vec![asked, resolved])
             }
         }
+    }
+
+    /// A campaign may be halted for a recall: its devices are told so.
+    async fn told_of_recall(&self, refusal: Refusal) -> Result<Refusal, RequestError> {
+        let Some(class) = self.asked.answers.class.filter(|_| refusal == Refusal::CampaignHalted) else {
+            return Ok(refusal);
+        };
+        let images: Vec<_> = self.page.targets(&class).iter().map(|target| target.digest).collect();
+        let recalled = self.core.is_recalled(&self.identity.endpoint, &images).await.map_err(failed)?;
+        Ok(if recalled { Refusal::ReleaseRecalled } else { refusal })
     }
 
     fn is_put_off_for_its_clock(&self) -> bool {

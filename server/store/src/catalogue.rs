@@ -1,11 +1,13 @@
 //! Manifests, releases and the resources made from them.
 
 use async_trait::async_trait;
+use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::release::{Class, Release, ReleaseId};
 
 use crate::Digest;
-use crate::error::{AddError, StoreError};
+use crate::campaign::Command;
+use crate::error::{AddError, StoreError, UpdateError};
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
 
@@ -69,6 +71,30 @@ pub struct CataloguedRelease {
     pub class_name: String,
     /// When it was published, seconds since 1970.
     pub published_at: u64,
+    /// That nobody gets it any more, if it was recalled.
+    pub recalled: Option<Recall>,
+}
+
+/// That a release was recalled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recall {
+    /// When, seconds since 1970.
+    pub at: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// A recall, or its end, and all that is written with it.
+#[derive(Debug, Clone, Copy)]
+pub struct Recalling<'a> {
+    /// Which release.
+    pub release: ReleaseId,
+    /// The recall; `None` takes it back.
+    pub recall: Option<&'a Recall>,
+    /// What the ledger gets.
+    pub events: &'a [Event],
+    /// The command that asked for it.
+    pub command: &'a Command,
 }
 
 /// Names one resource: what it leads to, from what, for whom.
@@ -191,6 +217,14 @@ pub trait Catalogue {
     /// Reads the latest releases of one class, the highest number first; at most [`crate::bounds::LIST_ROWS_MAX`].
     async fn releases_of(&self, tenant: &Tenant, class: &Class)
     -> Result<Vec<CataloguedRelease>, StoreError>;
+
+    /// Recalls a release, or takes its recall back.
+    ///
+    /// # Errors
+    ///
+    /// [`UpdateError::Missing`] where it is not there or stands so already, [`UpdateError::CommandKept`] where the command
+    /// was carried out before.
+    async fn set_recall(&self, tenant: &Tenant, recalling: Recalling<'_>) -> Result<(), UpdateError>;
 
     /// Adds a resource, unless one has this key already, and returns the one that is kept.
     ///

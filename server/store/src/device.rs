@@ -6,6 +6,7 @@ use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::identity::IdentityState;
 
+use crate::Digest;
 use crate::campaign::Command;
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::gateway::GatewayLink;
@@ -108,6 +109,19 @@ pub struct Transition<'a> {
     pub keys: KeyStep<'a>,
     /// The operator's command that the step carries out.
     pub command: Option<&'a Command>,
+    /// What the device runs now, where the step says so.
+    pub running: Option<NowRuns<'a>>,
+}
+
+/// What a device runs from a step of one of its identities on.
+#[derive(Debug, Clone, Copy)]
+pub struct NowRuns<'a> {
+    /// Which device.
+    pub endpoint: &'a Endpoint,
+    /// Images by component; of those that are not named nothing changes.
+    pub components: &'a [(u64, Digest)],
+    /// Since when that is known, seconds since 1970.
+    pub since: u64,
 }
 
 impl<'a> Transition<'a> {
@@ -115,7 +129,7 @@ impl<'a> Transition<'a> {
     #[must_use]
     pub fn new(expected_revision: u64, state: &'a IdentityState) -> Self {
         let keys = KeyStep { added: &[], destroyed_up_to: None };
-        Self { expected_revision, state, events: &[], alarms: &[], keys, command: None }
+        Self { expected_revision, state, events: &[], alarms: &[], keys, command: None, running: None }
     }
 }
 

@@ -25,7 +25,7 @@ use bellwether_decide::release::{Class, ReleaseId};
 use bellwether_decide::tag::Tag;
 use bellwether_store::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered, StageCount};
 use bellwether_store::catalogue::{
-    Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Resource, ResourceKey,
+    Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Recalling, Resource, ResourceKey,
 };
 use bellwether_store::census::{Asked, Census, Censuses, Counted};
 use bellwether_store::device::{
@@ -291,6 +291,7 @@ forward! { Catalogue;
     read releases(tenant: &Tenant, after: Option<ReleaseId>, rows_max: u32) -> Result<Vec<CataloguedRelease>, StoreError>;
     read releases_with(tenant: &Tenant, digests: &[Digest]) -> Result<Vec<CataloguedRelease>, StoreError>;
     read releases_of(tenant: &Tenant, class: &Class) -> Result<Vec<CataloguedRelease>, StoreError>;
+    write set_recall(tenant: &Tenant, recalling: Recalling<'_>) -> Result<(), UpdateError>;
     write put_resource(tenant: &Tenant, key: &ResourceKey, resource: &Resource) -> Result<Resource, StoreError>;
     write replace_resource(tenant: &Tenant, key: &ResourceKey, lost: &Digest, resource: &Resource) -> Result<Resource, StoreError>;
     read resource(tenant: &Tenant, key: &ResourceKey) -> Result<Option<Resource>, StoreError>;

@@ -20,6 +20,7 @@ mod endings;
 mod fleet_import;
 mod fleet_killed;
 mod fleet_orders;
+mod fleet_recall;
 mod frames;
 mod gateway_away;
 mod gateway_cache;

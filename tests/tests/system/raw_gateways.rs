@@ -257,6 +257,21 @@ fn bundle_of_a_cancelled_campaign_is_withdrawn_from_a_gateway_that_was_away() {
     assert!(last.withdrawn && last.grants.is_empty() && last.edition > first.edition);
 }
 
+#[test]
+fn bundle_of_a_recalled_release_is_withdrawn_and_goes_again_once_it_is_reinstated() {
+    let (meters, gateway) = with_gateway();
+    let _meter = telling(&meters, "meter-1");
+    let campaign = meters.launch();
+    assert_eq!(gateway.bundle(1).grants.len(), 1);
+    meters.fleet.cli.done("release recall 2.0 --class meter --why flickers");
+    let last = gateway.bundle(2);
+    assert!(last.withdrawn && last.grants.is_empty());
+    meters.fleet.cli.done("release reinstate 2.0 --class meter --why harmless");
+    meters.fleet.cli.done(&format!("campaign retry-failed {campaign}"));
+    let again = gateway.bundle(3);
+    assert!(!again.withdrawn && again.grants.len() == 1);
+}
+
 fn gateway_key(meters: &Meters) -> Vec<u8> {
     let unit = std::fs::read(unit(meters, "gw-1")).expect("a unit file");
     bellwether_manifests::link::GatewayUnit::decode(&unit).expect("a unit").psk.to_vec()

@@ -11,5 +11,6 @@ pub(crate) mod image;
 pub(crate) mod keys;
 pub(crate) mod manifest;
 pub(crate) mod release;
-pub(crate) mod release_return;
+pub(crate) mod release_recall;
+mod release_return;
 pub(crate) mod tag;

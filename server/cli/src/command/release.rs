@@ -6,7 +6,7 @@ use bellwether_api::{FrameCount, Release};
 use clap::Subcommand;
 use reqwest::Method;
 
-use super::release_return;
+use super::{release_recall, release_return};
 use crate::client::{Client, Server};
 use crate::failure::Failure;
 use crate::file;
@@ -41,6 +41,19 @@ pub(crate) enum Command {
     ///   bellwether campaign launch --manifest back.suit
     #[command(verbatim_doc_comment)]
     Return(release_return::Return),
+    /// Recalls a release: nobody gets it any more, and the campaigns that lead to it are halted
+    ///
+    /// Right when a release turns out to be bad. Devices that ask for it are refused, and campaigns that lead to it can't be
+    /// launched or let go on. Devices that run it keep it: see `who-runs`, and bring them back with `return`.
+    ///
+    ///   bellwether release recall 2.1.0 --class lamp --why "flickers"
+    ///   bellwether release who-runs 2.1.0 --class lamp
+    #[command(verbatim_doc_comment)]
+    Recall(release_recall::Change),
+    /// Takes a recall back; campaigns that it halted go on with `bellwether campaign retry-failed`
+    Reinstate(release_recall::Change),
+    /// Lists the devices that run a release, by what they told when they registered or confirmed since
+    WhoRuns(release_recall::Which),
     /// Lists releases, newest version first
     List,
     /// Shows how many frames of each resource left the server since it started, and to whom
@@ -75,6 +88,9 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
                 )
             });
         }
+        Command::Recall(change) => release_recall::recall(change, &client, output).await?,
+        Command::Reinstate(change) => release_recall::reinstate(change, &client, output).await?,
+        Command::WhoRuns(which) => release_recall::who_runs(which, &client, output).await?,
         Command::List => {
             let releases: Vec<Release> = client.get("/v1/releases").await?;
             output.print(&releases, |releases| list(releases));
@@ -95,9 +111,13 @@ fn list(releases: &[Release]) -> String {
             release.version.clone(),
             bytes(release.size),
             short(&release.digest),
+            release.recalled_why.as_ref().map(|why| format!("recalled: {why}")).unwrap_or_default(),
         ]
     };
-    table(&["CLASS", "COMPONENT", "VERSION", "SIZE", "DIGEST"], &releases.iter().map(row).collect::<Vec<_>>())
+    table(
+        &["CLASS", "COMPONENT", "VERSION", "SIZE", "DIGEST", "STATE"],
+        &releases.iter().map(row).collect::<Vec<_>>(),
+    )
 }
 
 fn frames(counts: &[FrameCount]) -> String {

@@ -92,7 +92,8 @@ impl Order {
             Self::RetryFailed => {
                 let again = |device| event(Some(device), EventKind::Retried { by: By::default() });
                 let devices: Vec<Event> = failed(progress).cloned().map(again).collect();
-                if devices.is_empty() {
+                // One that was halted by a recall may have none: it goes on with those that wait.
+                if devices.is_empty() && state != CampaignState::Halted {
                     return Err(OrderError::NothingFailed { campaign });
                 }
                 let whole = event(None, EventKind::Retried { by });
@@ -200,6 +201,18 @@ mod tests {
             [Stage::Installed, Stage::Waiting, Stage::Downloading, Stage::Waiting]
         );
         assert_eq!(progress.outcomes().failed, 0);
+    }
+
+    #[test]
+    fn halted_campaign_goes_on_though_none_of_its_devices_failed() {
+        let mut progress = progress(Running, &[("a", Stage::Waiting)]);
+        let recalled = EventKind::Recalled { release: "app 2.0 for meter".to_owned(), by: By::default() };
+        progress.apply(&Event { at: 4, campaign: Some(CampaignId(7)), device: None, kind: recalled });
+        assert_eq!(progress.state, Halted);
+        for event in Order::RetryFailed.decide(&progress, By::default(), 5).expect("allowed") {
+            progress.apply(&event);
+        }
+        assert_eq!(progress.state, Running);
     }
 
     #[test]

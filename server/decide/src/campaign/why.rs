@@ -33,7 +33,7 @@ fn stopped(state: CampaignState, track: &Track) -> Option<&'static str> {
     match state {
         CampaignState::Paused if loading => Some("the campaign is paused, so it will not start the image"),
         CampaignState::Paused => Some("the campaign is paused"),
-        CampaignState::Halted => Some("the campaign was halted after too many failures"),
+        CampaignState::Halted => Some("the campaign was halted"),
         CampaignState::Cancelled => Some("the campaign was cancelled"),
         CampaignState::Running | CampaignState::Finished => None,
     }

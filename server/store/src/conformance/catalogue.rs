@@ -1,14 +1,19 @@
 //! Manifests, releases and resources.
 
+use bellwether_decide::campaign::event::{By, Event, EventKind};
+use bellwether_decide::deed::Deed;
 use bellwether_decide::release::{Class, ReleaseId};
 
 use super::sample::{
-    delta_key, delta_resource, endpoint, full_key, full_resource, manifest, other_tenant, release, tenant,
+    NOW, command, delta_key, delta_resource, endpoint, full_key, full_resource, manifest, other_tenant,
+    release, tenant,
 };
 use crate::Store;
 use crate::bounds::DOCUMENT_BYTES_MAX;
-use crate::catalogue::{Manifest, Mode, NewRelease, Resource, ResourceKey};
-use crate::error::{AddError, StoreError};
+use crate::campaign::Command;
+use crate::catalogue::{Manifest, Mode, NewRelease, Recall, Recalling, Resource, ResourceKey};
+use crate::error::{AddError, StoreError, UpdateError};
+use crate::ledger::Scope;
 
 /// The envelope is a signed document: not a byte of it changes.
 pub async fn manifest_reads_back_unchanged(store: &dyn Store) {
@@ -74,6 +79,41 @@ pub async fn version_or_image_of_a_class_is_released_once(store: &dyn Store) {
         NewRelease { class: Class { vendor: [0x71; 16], class: [0x73; 16] }, ..release("1.0", 1) };
     store.add_release(&tenant(), &other_class).await.unwrap();
     store.add_release(&other_tenant(), &release("1.0", 1)).await.unwrap();
+}
+
+/// A release is recalled once, with its event and its command, and shown as such until the recall is taken back.
+pub async fn release_is_recalled_and_reinstated_once(store: &dyn Store) {
+    let id = store.add_release(&tenant(), &release("1.0", 1)).await.unwrap();
+    store.add_release(&tenant(), &release("2.0", 2)).await.unwrap();
+    store.add_release(&other_tenant(), &release("1.0", 1)).await.unwrap();
+    let recall = Recall { at: NOW, why: "it flickers".to_owned() };
+    let kind = EventKind::Done { deed: Deed::DeviceDecommissioned, by: By::default() };
+    let events = [Event { at: NOW, campaign: None, device: None, kind }];
+    let commands = [1, 2, 3, 4].map(|n| Command { request_id: format!("request-{n}"), ..command(n) });
+    let step = |number: usize, recall| Recalling {
+        release: id,
+        recall,
+        events: &events,
+        command: &commands[number],
+    };
+    let recalled = async || {
+        let kept = store.releases(&tenant(), None, 10).await.unwrap();
+        kept.into_iter().map(|one| one.recalled).collect::<Vec<_>>()
+    };
+    let early = store.set_recall(&tenant(), step(0, None)).await;
+    assert!(matches!(early, Err(UpdateError::Missing)), "it is not recalled");
+    store.set_recall(&tenant(), step(0, Some(&recall))).await.unwrap();
+    assert_eq!(recalled().await, [Some(recall.clone()), None]);
+    let again = store.set_recall(&tenant(), step(0, Some(&recall))).await;
+    assert!(matches!(again, Err(UpdateError::CommandKept)));
+    let twice = store.set_recall(&tenant(), step(1, Some(&recall))).await;
+    assert!(matches!(twice, Err(UpdateError::Missing)));
+    assert_eq!(store.releases(&other_tenant(), None, 10).await.unwrap()[0].recalled, None);
+    store.set_recall(&tenant(), step(2, None)).await.unwrap();
+    assert_eq!(recalled().await, [None, None]);
+    // What was refused left nothing.
+    assert_eq!(store.events(&tenant(), Scope::Acts, 0, 10).await.unwrap().len(), 2);
+    assert!(store.command(&tenant(), "request-2").await.unwrap().is_none());
 }
 
 /// A resolver finds what a class has, and what an image is.

@@ -13,7 +13,7 @@ use super::sample::{
 };
 use crate::Store;
 use crate::campaign::{Command, Launch, Launched, Ordered};
-use crate::device::{EnrolledDevice, NewCredential, Retirement, Security, Transition};
+use crate::device::{EnrolledDevice, NewCredential, NowRuns, Retirement, Security, Transition};
 use crate::error::{AddError, UpdateError};
 use crate::fleet::{Running, TagCount, TagDevicesError, Tagging};
 use crate::ledger::Scope;
@@ -107,6 +107,25 @@ pub async fn devices_are_found_by_the_image_that_they_run(store: &dyn Store) {
     assert_eq!(store.count_running(&tenant(), "lamp", &image).await.unwrap(), found.len() as u64);
     assert_eq!(store.count_running(&tenant(), "meter", &image).await.unwrap(), 0);
     assert_eq!(store.count_running(&other_tenant(), "lamp", &image).await.unwrap(), 0);
+}
+
+/// What a step says that its device runs is written with it, or not at all.
+pub async fn transition_says_what_its_device_runs_now(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let (name, image) = (endpoint("lamp-1"), [0xE1; 32]);
+    let components = [(0, image)];
+    let running = Some(NowRuns { endpoint: &name, components: &components, since: NOW });
+    let state = full_state(1);
+    let late = Transition { running, ..Transition::new(9, &state) };
+    assert!(matches!(
+        store.update_identity(&tenant(), &name, late).await,
+        Err(UpdateError::Conflict { .. } | UpdateError::NotRaised { .. })
+    ));
+    assert_eq!(store.count_running(&tenant(), "lamp", &image).await.unwrap(), 0);
+    let step = Transition { running, ..Transition::new(0, &state) };
+    store.update_identity(&tenant(), &name, step).await.unwrap();
+    let found = store.who_runs(&tenant(), "lamp", &image, None, 10).await.unwrap();
+    assert_eq!(found, [Running { endpoint: name.clone(), since: NOW }]);
 }
 
 fn retirement<'a>(events: &'a [Event], command: &'a Command) -> Retirement<'a> {

@@ -5,15 +5,16 @@ use bellwether_decide::release::{Class, Release, ReleaseId};
 use sqlx::{FromRow, Transaction};
 
 use super::failed::{backend, not_added};
-use super::{Db, SqlStore, resource};
+use super::{Db, SqlStore, campaign, event, resource};
 use crate::Digest;
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::catalogue::{
-    Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Resource, ResourceKey,
+    Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Recall, Recalling, Resource,
+    ResourceKey,
 };
 use crate::codec::component;
-use crate::columns::{bounded, column, digest, number, page, unreadable};
-use crate::error::{AddError, StoreError};
+use crate::columns::{bounded, column, digest, number, page, touched, unreadable};
+use crate::error::{AddError, StoreError, UpdateError};
 use crate::tenant::Tenant;
 
 #[async_trait]
@@ -128,6 +129,29 @@ impl Catalogue for SqlStore {
         .await
         .map_err(backend)?;
         rows.into_iter().map(CataloguedRelease::try_from).collect()
+    }
+
+    async fn set_recall(&self, tenant: &Tenant, recalling: Recalling<'_>) -> Result<(), UpdateError> {
+        let Recalling { release, recall, events, command } = recalling;
+        bounded(recall.map_or(0, |recall| recall.why.len()), BLOB_BYTES_MAX, "reason of a recall")?;
+        let mut tx = self.begin().await?;
+        campaign::keep_new_command(&mut tx, tenant, command).await?;
+        let at = recall.map(|recall| column(recall.at, "time")).transpose()?;
+        let done = sqlx::query(
+            "UPDATE release SET recalled_at = $1, recalled_why = $2 WHERE tenant = $3 AND id = $4 \
+             AND (recalled_at IS NULL) = $5",
+        )
+        .bind(at)
+        .bind(recall.map(|recall| recall.why.as_str()))
+        .bind(tenant.as_str())
+        .bind(column(release.0, "number of a release")?)
+        .bind(recall.is_some())
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
+        touched(done.rows_affected())?;
+        event::append(&mut tx, tenant, events).await?;
+        Ok(tx.commit().await.map_err(backend)?)
     }
 
     async fn put_resource(
@@ -275,6 +299,8 @@ struct ReleaseRow {
     size: i64,
     open: bool,
     published_at: i64,
+    recalled_at: Option<i64>,
+    recalled_why: Option<String>,
 }
 
 impl TryFrom<ReleaseRow> for CataloguedRelease {
@@ -291,7 +317,11 @@ impl TryFrom<ReleaseRow> for CataloguedRelease {
             size: number(row.size, "release")?,
             open: row.open,
         };
+        let recalled = row.recalled_at.map(|at| -> Result<_, StoreError> {
+            Ok(Recall { at: number(at, "release")?, why: row.recalled_why.unwrap_or_default() })
+        });
         Ok(Self {
+            recalled: recalled.transpose()?,
             release,
             vendor: row.vendor,
             class_name: row.class,

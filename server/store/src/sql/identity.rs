@@ -6,12 +6,12 @@ use bellwether_decide::identity::IdentityState;
 use sqlx::{FromRow, Transaction};
 
 use super::failed::{backend, not_added};
-use super::{Db, Pool, SqlStore, alarm, campaign, event};
+use super::{Db, Pool, SqlStore, alarm, campaign, event, fleet};
 use crate::bounds::{BLOB_BYTES_MAX, EPOCHS_MAX, STATE_BYTES_MAX};
 use crate::campaign::Command;
 use crate::codec::state;
 use crate::columns::{bounded, column, endpoint, number, unreadable};
-use crate::device::{EpochKeys, Identity, KeyStep, NewIdentity, Restores, Transition, Updated};
+use crate::device::{EpochKeys, Identity, KeyStep, NewIdentity, NowRuns, Restores, Transition, Updated};
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
@@ -127,6 +127,9 @@ pub(super) async fn step(
     step_keys(tx, tenant, id, transition.keys).await?;
     if let Some(command) = transition.command {
         campaign::keep_new_command(tx, tenant, command).await?;
+    }
+    if let Some(NowRuns { endpoint, components, since }) = transition.running {
+        fleet::write_running(tx, tenant, endpoint, components, since).await?;
     }
     let mut seq = event::append(tx, tenant, transition.events).await?;
     let alarms_new = alarm::raise(tx, tenant, transition.alarms).await?;

@@ -1,0 +1,150 @@
+//! Recalled releases: who must not get them any more, and which campaigns lead to them.
+
+use std::collections::BTreeSet;
+
+use bellwether_decide::campaign::event::{By, Event, EventKind};
+use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
+use bellwether_decide::device::Endpoint;
+use bellwether_store::Digest;
+use bellwether_store::campaign::MoveError;
+use bellwether_store::catalogue::CataloguedRelease;
+use bellwether_store::error::StoreError;
+
+use crate::book::Page;
+use crate::campaign::StepError;
+use crate::core::Core;
+
+impl Core {
+    /// Finds a recalled release that a manifest brings to one of these classes, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn recalled_for(
+        &self,
+        page: &Page,
+        classes: &BTreeSet<&str>,
+    ) -> Result<Option<CataloguedRelease>, StoreError> {
+        let images = page.summary.classes.iter().flat_map(|class| &class.images);
+        let digests: Vec<Digest> = images.map(|image| image.digest).collect();
+        let releases = self.store.releases_with(&self.tenant, &digests).await?;
+        let is_wanted = |one: &CataloguedRelease| {
+            one.recalled.is_some() && classes.contains(one.class_name.as_str()) && leads_to(page, one)
+        };
+        Ok(releases.into_iter().find(is_wanted))
+    }
+
+    /// Tells whether a device must not get one of these images, since its release was recalled.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn is_recalled(
+        &self,
+        endpoint: &Endpoint,
+        images: &[Digest],
+    ) -> Result<bool, StoreError> {
+        let mut releases = self.store.releases_with(&self.tenant, images).await?;
+        releases.retain(|one| one.recalled.is_some());
+        if releases.is_empty() {
+            return Ok(false);
+        }
+        let device = self.store.device(&self.tenant, endpoint).await?;
+        Ok(device.is_some_and(|one| releases.iter().any(|release| release.class_name == one.device.class)))
+    }
+
+    /// Halts every campaign at work or paused that leads to a recalled release.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::Store`].
+    pub(crate) async fn halt_recalled(&self, release: &CataloguedRelease, by: &By) -> Result<(), StepError> {
+        for state in [CampaignState::Running, CampaignState::Paused] {
+            let mut after: Option<CampaignId> = None;
+            loop {
+                let page = self.store.campaigns(&self.tenant, Some(state), after, CAMPAIGNS_PAGE).await?;
+                let Some(last) = page.last().map(|campaign| campaign.id) else { break };
+                for campaign in &page {
+                    if self.brings(campaign, release).await? {
+                        self.halt_for(campaign.id, release, by).await?;
+                    }
+                }
+                after = Some(last);
+            }
+        }
+        // Gateways still have its bundles.
+        self.wake.notify_one();
+        Ok(())
+    }
+
+    async fn brings(&self, campaign: &Campaign, release: &CataloguedRelease) -> Result<bool, StepError> {
+        // Nobody gets anything from a manifest that the anchors do not allow.
+        let Ok(Some(page)) = self.book.page(&campaign.manifest).await else { return Ok(false) };
+        if !leads_to(&page, release) {
+            return Ok(false);
+        }
+        let progress = self.store.progress(&self.tenant, campaign.id).await?;
+        Ok(progress.is_some_and(|progress| classes(&progress).contains(release.class_name.as_str())))
+    }
+
+    /// Halts one campaign, whether it runs or is paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::Store`].
+    pub(crate) async fn halt_for(
+        &self,
+        id: CampaignId,
+        release: &CataloguedRelease,
+        by: &By,
+    ) -> Result<(), StepError> {
+        let kind = EventKind::Recalled { release: named(release), by: by.clone() };
+        let event = [Event { at: self.now(), campaign: Some(id), device: None, kind }];
+        for from in [CampaignState::Running, CampaignState::Paused, CampaignState::Running] {
+            match self.store.move_campaign(&self.tenant, id, from, &event).await {
+                Ok(_) => {
+                    tracing::info!(
+                        campaign = id.0,
+                        release = named(release),
+                        "halted, since it was recalled"
+                    );
+                    self.metrics.recorded(&event);
+                    return Ok(());
+                }
+                // It was paused or resumed meanwhile, or it has come to its end.
+                Err(MoveError::Conflict { .. }) => {}
+                Err(MoveError::Missing) => return Ok(()),
+                Err(MoveError::Store(error)) => return Err(error.into()),
+                Err(other) => return Err(StoreError::Backend(other.into()).into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names a release in the words of the ledger.
+pub(crate) fn named(release: &CataloguedRelease) -> String {
+    format!("{} {} for {}", component_name(release), release.release.version, release.class_name)
+}
+
+/// Names the component of a release.
+pub(crate) fn component_name(release: &CataloguedRelease) -> String {
+    let segments = release.release.component.iter();
+    segments.map(|segment| String::from_utf8_lossy(segment)).collect::<Vec<_>>().join("/")
+}
+
+/// The classes that a campaign has devices of.
+pub(crate) fn classes(progress: &Progress) -> BTreeSet<&str> {
+    progress.tracks.values().map(|track| track.class.as_str()).collect()
+}
+
+/// Tells whether a manifest brings its class to a release.
+fn leads_to(page: &Page, release: &CataloguedRelease) -> bool {
+    let release = &release.release;
+    let targets = page.targets(&release.class);
+    targets.iter().any(|target| target.digest == release.digest && target.id == release.component)
+}
+
+/// Campaigns read at a time.
+const CAMPAIGNS_PAGE: u32 = 100;
