@@ -13,7 +13,7 @@ use lwm2m_rs::{ContentFormat, Path};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use crate::answers::running;
+use crate::answers::Answers;
 use crate::core::Core;
 use crate::gateways::Presence;
 use crate::registry::Registration;
@@ -43,8 +43,8 @@ impl Core {
 
     /// Keeps which images a device says it runs; that it is asked about is nothing a registration must fail for.
     async fn note_told(&self, endpoint: &Endpoint, answers: &[u8]) {
-        let told = StableAnswers::decode(answers).map(running);
-        let Ok(Some(running)) = told else { return };
+        let told = StableAnswers::decode(answers).ok().and_then(|told| Answers::told(&told));
+        let Some(Answers { running, .. }) = told else { return };
         if let Err(error) = self.store.note_running(&self.tenant, endpoint, &running, self.now()).await {
             let error = &error as &dyn std::error::Error;
             tracing::error!(error, device = %endpoint, "what it runs can't be kept");

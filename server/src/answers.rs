@@ -7,7 +7,7 @@ use bellwether_manifests::definition::{
     CLASS_ID, FREE_STAGING_BYTES, IMAGE_DIGEST, PATCH_ALGORITHMS, VENDOR_ID,
 };
 use bellwether_manifests::message::algorithm::SHA_256;
-use bellwether_manifests::message::{List, ScopeAnswers, Selector, StableAnswers, UpdateRequest};
+use bellwether_manifests::message::{Selector, StableAnswers, UpdateRequest};
 use bellwether_store::Digest;
 
 use crate::book::Target;
@@ -47,7 +47,12 @@ impl Answers {
             (Some(vendor), Some(class)) => Some(Class { vendor, class }),
             _ => None,
         };
-        let running = images(selector.scopes)?;
+        let mut running = Vec::new();
+        for scope in selector.scopes {
+            if let (Some(component), Some(value)) = (scope.component, scope.answers.get(IMAGE_DIGEST)) {
+                running.push((u64::from(component), read_digest(value).ok()?));
+            }
+        }
         let algorithms = device(PATCH_ALGORITHMS).map(read_numbers).transpose().ok()?.unwrap_or_default();
         Some(Self { class, running, algorithms, staging_bytes: Vec::new() })
     }
@@ -85,22 +90,6 @@ impl Answers {
             patch_ram_bytes: None,
         }
     }
-}
-
-/// Reads which image each component runs from what a device tells of itself; `None` where a digest can't be read.
-#[must_use]
-pub fn running(told: StableAnswers<'_>) -> Option<Vec<(u64, Digest)>> {
-    images(told.scopes)
-}
-
-fn images(scopes: List<'_, ScopeAnswers<'_>>) -> Option<Vec<(u64, Digest)>> {
-    let mut running = Vec::new();
-    for scope in scopes {
-        if let (Some(component), Some(value)) = (scope.component, scope.answers.get(IMAGE_DIGEST)) {
-            running.push((u64::from(component), read_digest(value).ok()?));
-        }
-    }
-    Some(running)
 }
 
 /// Byte string of 16 bytes.

@@ -236,11 +236,18 @@ impl Core {
         progress: &Progress,
         devices: Vec<api::CampaignDevice>,
     ) -> Result<api::Campaign, Refusal> {
-        let mut shown = describe(campaign, progress, devices);
-        if progress.state == CampaignState::Halted {
-            let scope = Scope::Whole(campaign.id);
-            let events =
-                self.store.latest_events(&self.tenant, scope, PAGE).await.map_err(Refusal::internal)?;
+        self.with_reason(campaign.id, describe(campaign, progress, devices)).await
+    }
+
+    /// Puts to the description of a campaign why it was halted, if it was.
+    pub(super) async fn with_reason(
+        &self,
+        id: CampaignId,
+        mut shown: api::Campaign,
+    ) -> Result<api::Campaign, Refusal> {
+        if shown.state == api::CampaignState::Halted {
+            let events = self.store.latest_events(&self.tenant, Scope::Whole(id), PAGE).await;
+            let events = events.map_err(Refusal::internal)?;
             let why = events.iter().rev().find_map(|one| halted_since(&one.event.kind));
             shown.reason = Some(why.unwrap_or_else(|| FAILURES.to_owned()));
         }

@@ -113,8 +113,9 @@ impl Core {
         let mut reasons: Vec<(String, u64)> =
             by_reason.into_iter().map(|(reason, devices)| (reason.to_owned(), devices)).collect();
         reasons.sort_by_key(|(_, devices)| std::cmp::Reverse(*devices));
+        let shown = counted(campaign, campaign.state, &tally.classes, Vec::new());
         Ok(Watched {
-            campaign: counted(campaign, campaign.state, &tally.classes, Vec::new()),
+            campaign: self.with_reason(campaign.id, shown).await?,
             reasons,
             as_of: tally.as_of,
             at_most: campaign.policy.in_flight_max,
