@@ -1,0 +1,236 @@
+use bellwether_net::{NoService, Security, Shard, ShardConfig};
+
+use super::*;
+
+const NOW: u64 = 1_000;
+
+fn shard() -> ShardHandle {
+    let config = ShardConfig::new(SocketAddr::from(([127, 0, 0, 1], 0)), Security::Plain);
+    Shard::spawn(config, Box::new(NoService)).expect("a free port").0
+}
+
+fn peer(session: u64, name: &str) -> Peer {
+    Peer::new(SessionId(session), SocketAddr::from(([127, 0, 0, 1], 9)), Some(name.into()))
+}
+
+fn registered(shard: &ShardHandle, location: &str, session: u64, port: u16) -> Registry {
+    let registry = Registry::default();
+    add(&registry, shard, location, session, port);
+    registry
+}
+
+fn add(registry: &Registry, shard: &ShardHandle, location: &str, session: u64, port: u16) -> bool {
+    let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    let (shard, session) = (shard.clone(), SessionId(session));
+    let registration = Registration {
+        endpoint,
+        session,
+        shard,
+        address,
+        lifetime_s: 60,
+        expires: NOW + 60,
+        speaks: Arc::new(Speaks { version: Version::V1_1, formats: Vec::new(), root: String::new() }),
+        lists_updates: true,
+        told: Told::Nothing,
+        anchors: Brought::UpToDate,
+    };
+    registry.register(location.to_owned(), registration)
+}
+
+#[test]
+fn second_registration_of_a_device_ends_the_first() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    add(&registry, &shard, "b", 2, 6);
+    assert_eq!(registry.count(), 1);
+    assert!(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW).is_none());
+    assert!(registry.update("b", (&shard, &peer(2, "lamp-1")), None, NOW).is_some());
+}
+
+#[test]
+fn who_comes_and_who_goes_is_told() {
+    let shard = shard();
+    let registry = Registry::default();
+    let mut changes = registry.changes();
+    add(&registry, &shard, "a", 1, 5);
+    add(&registry, &shard, "b", 2, 6);
+    registry.sweep(NOW + 61);
+    let told: Vec<_> = std::iter::from_fn(|| changes.try_recv().ok()).collect();
+    let ports: Vec<_> = told.iter().map(|one| one.address.map(|address| address.port())).collect();
+    assert_eq!(ports, [Some(5), Some(6), None]);
+}
+
+#[test]
+fn another_device_can_neither_update_nor_end_a_registration() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    assert!(registry.update("a", (&shard, &peer(7, "lamp-2")), None, NOW).is_none());
+    assert_eq!(registry.deregister("a", (&shard, &peer(7, "lamp-2"))), None);
+    assert!(registry.deregister("a", (&shard, &peer(1, "lamp-1"))).is_some());
+}
+
+#[test]
+fn peer_without_a_key_on_another_socket_can_neither_update_nor_end_a_registration() {
+    let (plain, shard) = (shard(), shard());
+    let registry = registered(&shard, "a", 1, 5);
+    let stranger = Peer::new(SessionId(3), SocketAddr::from(([127, 0, 0, 1], 9)), None);
+    assert!(registry.update("a", (&plain, &stranger), None, NOW).is_none());
+    assert_eq!(registry.deregister("a", (&plain, &stranger)), None);
+    assert_eq!(registry.count(), 1);
+}
+
+#[test]
+fn registration_that_came_over_another_session_before_is_told_so() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    let says = |touched: Option<Touched>| touched.expect("its registration").from_another;
+    let forgotten = || registry.former_is_forgotten(&Endpoint::try_from("lamp-1").expect("a name"));
+    assert!(!says(registry.update("a", (&shard, &peer(1, "lamp-1")), None, NOW)));
+    assert!(says(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW)));
+    assert!(says(registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW)), "the disk was full");
+    assert!(add(&registry, &shard, "b", 2, 5), "and still is");
+    forgotten();
+    assert!(!add(&registry, &shard, "b", 2, 5));
+    assert!(add(&registry, &shard, "c", 3, 5));
+    forgotten();
+    assert!(says(registry.deregister("c", (&shard, &peer(4, "lamp-1")))));
+    forgotten();
+    assert!(!add(&registry, &shard, "d", 5, 5));
+}
+
+#[test]
+fn device_that_left_can_say_so_until_nothing_is_kept_of_it() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    let leave = |name| registry.deregister("a", (&shard, &peer(2, name)));
+    assert!(registry.left().is_empty());
+    assert!(leave("lamp-1").is_some());
+    let lamp = Endpoint::try_from("lamp-1").expect("a name");
+    assert_eq!(registry.left(), std::slice::from_ref(&lamp), "the disk was full");
+    assert_eq!(
+        (leave("lamp-1"), leave("lamp-2")),
+        (Some(Touched { endpoint: lamp.clone(), from_another: true }), None)
+    );
+    registry.former_is_forgotten(&lamp);
+    assert_eq!((leave("lamp-1"), registry.left()), (None, Vec::new()));
+}
+
+#[test]
+fn device_that_is_back_has_not_left() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    assert!(registry.deregister("a", (&shard, &peer(2, "lamp-1"))).is_some());
+    assert!(add(&registry, &shard, "b", 2, 5), "what was kept before is to be forgotten now");
+    assert!(registry.left().is_empty());
+    assert_eq!(registry.deregister("a", (&shard, &peer(2, "lamp-1"))), None);
+}
+
+#[test]
+fn lifetime_of_0_is_for_ever_after_an_update_too() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    assert!(registry.update("a", (&shard, &peer(1, "lamp-1")), Some(0), NOW).is_some());
+    assert!(registry.update("a", (&shard, &peer(1, "lamp-1")), None, NOW + 1_000_000).is_some());
+    assert_eq!(registry.reachable(NOW + 2_000_000).len(), 1);
+}
+
+#[test]
+fn registration_past_its_lifetime_is_not_reachable_and_is_swept() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    assert_eq!(registry.reachable(NOW + 60).len(), 1);
+    assert!(registry.reachable(NOW + 61).is_empty());
+    assert_eq!((registry.sweep(NOW + 61), registry.count()), (1, 0));
+}
+
+#[test]
+fn lost_session_ends_the_registration_that_came_over_it_and_no_other() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    registry.update("a", (&shard, &peer(2, "lamp-1")), None, NOW).expect("its registration");
+    registry.forget_lost(shard.local_addr(), SessionId(1));
+    assert_eq!(registry.count(), 1);
+    registry.forget_lost(shard.local_addr(), SessionId(2));
+    assert_eq!(registry.count(), 0);
+    assert!(registry.write().sessions.is_empty());
+}
+
+#[test]
+fn session_that_nobody_keeps_ends_no_registration_of_another_socket() {
+    let (plain, secure) = (shard(), shard());
+    let registry = registered(&plain, "a", 1, 5);
+    registry.forget_lost(secure.local_addr(), SessionId(1));
+    assert_eq!(registry.count(), 1, "a forged connection ID has ended it");
+}
+
+#[test]
+fn device_that_moved_is_found_at_its_new_address() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    let (new, endpoint) =
+        (SocketAddr::from(([127, 0, 0, 1], 6)), Endpoint::try_from("lamp-1").expect("a name"));
+    registry.moved("lamp-1", SessionId(9), new);
+    assert_ne!(registry.find(&endpoint, NOW).expect("it").address, new);
+    registry.moved("lamp-1", SessionId(1), new);
+    assert_eq!(registry.find(&endpoint, NOW).expect("it").address, new);
+    assert_eq!(registry.other_address(&endpoint, "127.0.0.1:6"), Some("127.0.0.1:5".to_owned()));
+    assert!(registry.of_session("lamp-1", SessionId(1)).is_some());
+    assert!(registry.of_session("lamp-1", SessionId(9)).is_none());
+}
+
+#[test]
+fn device_whose_answers_are_awaited_is_passed_over_until_it_told_them() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+    if let Some(registration) = registry.write().by_location.get_mut("a") {
+        registration.told = Told::Awaited;
+    }
+    assert!(registry.reachable(NOW).is_empty() && registry.find(&endpoint, NOW).is_some());
+    registry.told(&endpoint, SessionId(9), Some(Arc::from([1])));
+    assert!(registry.reachable(NOW).is_empty(), "told over a session that is not its");
+    registry.told(&endpoint, SessionId(1), Some(Arc::from([1])));
+    assert_eq!(registry.reachable(NOW).len(), 1);
+    assert_eq!(registry.stable_answers(&endpoint, NOW).as_deref(), Some(&[1][..]));
+    registry.told(&endpoint, SessionId(1), None);
+    assert_eq!(registry.stable_answers(&endpoint, NOW), None);
+}
+
+#[test]
+fn device_that_newer_anchors_did_not_come_to_is_tried_again_once_it_is_heard() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+    let heard = || registry.heard(&endpoint, "127.0.0.1:5", NOW, false);
+    heard();
+    assert!(registry.take_behind(NOW).is_empty());
+    registry.brought(&endpoint, SessionId(9), false);
+    heard();
+    assert!(registry.take_behind(NOW).is_empty(), "found over a session that is not its");
+    registry.brought(&endpoint, SessionId(1), false);
+    assert!(registry.take_behind(NOW).is_empty(), "it is as silent as it was");
+    heard();
+    assert_eq!(registry.take_behind(NOW).len(), 1);
+    assert!(registry.take_behind(NOW).is_empty(), "it is being tried");
+    registry.brought(&endpoint, SessionId(1), true);
+    heard();
+    assert!(registry.take_behind(NOW).is_empty());
+}
+
+#[test]
+fn registration_lasts_as_long_by_the_clock_of_the_next_start() {
+    let on_the_wall = carried(expiry(300, 5_000), 5_100, 1_800_000_000);
+    assert_eq!(carried(on_the_wall, 1_800_000_050, 3), 153);
+    assert_eq!(carried(carried(expiry(0, 5_000), 5_100, 9), 10, 3), u64::MAX);
+}
+
+#[test]
+fn other_address_is_the_one_before_where_the_latest_is_the_askers() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    add(&registry, &shard, "b", 2, 6);
+    let endpoint = Endpoint::try_from("lamp-1").expect("a name");
+    assert_eq!(registry.other_address(&endpoint, "127.0.0.1:6"), Some("127.0.0.1:5".to_owned()));
+    assert_eq!(registry.other_address(&endpoint, "127.0.0.1:5"), Some("127.0.0.1:6".to_owned()));
+}
