@@ -22,7 +22,7 @@ TARGET ?=
 CORPUS ?=
 PAIRS ?=
 
-.PHONY: help run test dist bench bench-delta fuzz interop microcontroller soak build fmt clean
+.PHONY: help run test dist bench bench-delta bench-adversarial delta-size fuzz interop microcontroller soak build fmt clean
 
 help: ## Lists the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,13 @@ bench: ## Prints the figures, each beside a peer in the same run. ARGS="--images
 
 bench-delta: ## Measures deltas of CORPUS=DIR (a folder with a pairs.tsv; PAIRS=a,b for some) beside every peer. ARGS=--reuse keeps the peers'.
 	@scripts/bench-delta.sh "$(CORPUS)" "$(PAIRS)" $(ARGS)
+
+bench-adversarial: ## Makes deltas of images that search structures dislike, of 0 bytes to 16 MiB, beside zstd. ARGS="--largest 64" goes on.
+	@scripts/bench-delta.sh --adversarial $(ARGS)
+
+delta-size: ## Holds the flash that applying deltas takes on a Cortex-M4 against its budget.
+	@scripts/tools.sh delta-size
+	@scripts/delta-size.sh
 
 fuzz: ## Feeds hostile input to every parser for SECONDS (600); FUZZ_JOBS, FUZZ_TARGETS, FUZZ_KEEP and FUZZ_COVERAGE as in scripts/fuzz.sh.
 	@scripts/tools.sh build

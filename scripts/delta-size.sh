@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Prints the flash that applying deltas takes on a Cortex-M4 with opt-level "s", by what a device uses: of the decoder, of
-# its tables, and of what it shares with the rest of a firmware: SHA-256, copying of memory.
+# its tables, and of what it shares with the rest of a firmware: SHA-256, copying of memory. Fails where a use takes more
+# than its budget.
 # Usage: scripts/delta-size.sh
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -138,10 +139,14 @@ panic = "abort"
 [workspace]
 TOML
 
-# Links what starts at these functions, and adds up the sizes of what is left.
+# Bytes of tables that any use may have.
+tables_max=4096
+over=()
+
+# Links what starts at these functions, and adds up the sizes of what is left: at most so many bytes of decoder.
 size() {
-    local name=$1 features=$2
-    shift 2
+    local name=$1 decoder_max=$2 features=$3
+    shift 3
     cargo build --quiet --release --target "$device" --manifest-path "$out/Cargo.toml" --target-dir "$out" \
         --features "$features"
     local roots=()
@@ -151,16 +156,25 @@ size() {
     local tables all
     all=$(arm-none-eabi-size -A -d "$out/linked" | awk '$1 == ".text" { print $2 }')
     tables=$(arm-none-eabi-size -A -d "$out/linked" | awk '$1 == ".rodata" { print $2 }')
-    arm-none-eabi-nm -S -C --radix=d "$out/linked" | awk -v name="$name" -v all="$all" -v tables="$tables" '
+    arm-none-eabi-nm -S -C --radix=d "$out/linked" | awk -v all="$all" '
         $3 !~ /[tTwW]/ { next }
         $4 ~ /sha256::compress/ { hash += $2 }
         $4 ~ /mem(cpy|move|set|clr|cmp)/ { memory += $2 }
-        END { printf "%-44s %8d %8d %8d %8d\n", name, all - hash - memory, tables, hash, memory }'
+        END { print all - hash - memory, hash + 0, memory + 0 }' >"$out/sums"
+    local decoder hash memory
+    read -r decoder hash memory <"$out/sums"
+    printf '%-36s %8d %8d %8d %8d %8d\n' "$name" "$decoder" "$decoder_max" "$tables" "$hash" "$memory"
+    [ "$decoder" -le "$decoder_max" ] || over+=("$name: the decoder takes $decoder bytes, and may take $decoder_max")
+    [ "$tables" -le "$tables_max" ] || over+=("$name: tables take $tables bytes, and may take $tables_max")
 }
 
-printf '%-44s %8s %8s %8s %8s\n' "A DEVICE'S USE OF DELTAS, bytes of flash" DECODER TABLES SHA-256 MEMORY
-size "two slots, Thumb" thumb start push finish
-size "two slots, every architecture" architectures start push finish
-size "and checkpoints" architectures start push finish keep resume
-size "one slot, Thumb" thumb,one-slot start push_in_place finish_in_place resume_in_place
-size "one slot, every architecture" architectures,one-slot start push_in_place finish_in_place resume_in_place
+printf '%-36s %8s %8s %8s %8s %8s\n' "A DEVICE'S USE OF DELTAS, bytes" DECODER AT\ MOST TABLES SHA-256 MEMORY
+size "two slots, Thumb" 12288 thumb start push finish
+size "two slots, every architecture" 12288 architectures start push finish
+size "and checkpoints" 16896 architectures start push finish keep resume
+size "one slot, Thumb" 20480 thumb,one-slot start push_in_place finish_in_place resume_in_place
+size "one slot, every architecture" 20480 architectures,one-slot start push_in_place finish_in_place resume_in_place
+if [ "${#over[@]}" -gt 0 ]; then
+    printf 'Too large: %s\n' "${over[@]}" >&2
+    exit 1
+fi

@@ -43,6 +43,7 @@ step "tests" cargo test --workspace --all-targets --all-features --locked
 step "documentation tests" cargo test --workspace --doc --all-features --locked
 step "documentation" cargo doc --workspace --no-deps --all-features --locked
 step "device crates for a Cortex-M4" microcontroller
+step "flash of deltas on a Cortex-M4" scripts/delta-size.sh
 step "licences, sources, forbidden crates" deny
 
 echo

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks that the tools which a target needs are here. As root it installs what is missing; otherwise it
 # prints the line to run and stops. It never calls sudo by itself.
-# Usage: scripts/tools.sh build | test | bench | bench-delta | interop | microcontroller
+# Usage: scripts/tools.sh build | test | bench | bench-delta | delta-size | interop | microcontroller
 set -euo pipefail
 
 need_rust="1.95"
@@ -53,7 +53,7 @@ check_rust
 case "${1:-build}" in
 build) ;;
 test) want coap-client-openssl; want coap-client-gnutls; want git; want mosquitto_pub; want psql
-    want chromium; want chromedriver
+    want chromium; want chromedriver; want arm-none-eabi-nm
     # Its programs are in a folder of its version, which is in nobody's path.
     command -v initdb >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing+=(postgresql)
     command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing+=(mosquitto) ;;
@@ -64,8 +64,9 @@ bench-delta) want bsdiff; want xdelta3; want zstd
 interop) want coap-client-notls; want coap-client-openssl; want coap-client-gnutls; want tshark
     want javac; want mvn; want node; want npm; want autoreconf; want automake
     want_python ;;
+delta-size) want arm-none-eabi-nm ;;
 microcontroller) want qemu-system-arm; want arm-none-eabi-nm; want arm-none-eabi-gcc ;;
-*) echo "usage: scripts/tools.sh build | test | bench | bench-delta | interop | microcontroller" >&2; exit 2 ;;
+*) echo "usage: scripts/tools.sh build | test | bench | bench-delta | delta-size | interop | microcontroller" >&2; exit 2 ;;
 esac
 want clang; want cmake; want make; want cc
 want_libclang

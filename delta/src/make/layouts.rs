@@ -17,7 +17,7 @@ pub(super) fn likeliest(pair: Pair<'_>, masked: &[u8], layout: Layout) -> Vec<La
     let free = order(None);
     let images = Images { base, target, masked, order: free, watch };
     let mut seeds = Vec::new();
-    parse::add_seeds(&images, matches::find(masked, base.len() as u32, &images.order), &mut seeds);
+    parse::add_seeds(&images, matches::find(masked, base.len() as u32, &images.order, watch), &mut seeds);
     let pieces = parse::parse(&images, &seeds, &Costs::TRIED[0]);
     let blocks = BLOCKS.into_iter().filter_map(|bits| layout.in_blocks(bits));
     let best = blocks.min_by_key(|layout| lost(&order(Some(*layout)), &pieces));

@@ -4,6 +4,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::suffixes;
+use super::watch::Watch;
 use crate::order::Order;
 
 /// A place of the target that stands elsewhere as well: in the base, or earlier in the target.
@@ -18,15 +19,19 @@ const NONE: u32 = u32::MAX;
 
 /// Finds the longest matches at every place, and keeps those that do not just go on from the place before. `text` is
 /// the base, and the target behind it.
-pub(crate) fn find(text: &[u8], base_size: u32, order: &Order) -> Vec<Match> {
+pub(crate) fn find(text: &[u8], base_size: u32, order: &Order, watch: &Watch<'_>) -> Vec<Match> {
     let mut sorted = suffixes::sorted(text);
     let mut found = Vec::new();
-    starts(text, base_size, &nearest_base(sorted.iter(), base_size, text.len()), &mut found);
-    starts(text, base_size, &nearest_base(sorted.iter().rev(), base_size, text.len()), &mut found);
+    let near = nearest_base(sorted.iter(), base_size, text.len());
+    watch.count(starts(text, base_size, &near, &mut found));
+    drop(near);
+    let near = nearest_base(sorted.iter().rev(), base_size, text.len());
+    watch.count(starts(text, base_size, &near, &mut found));
+    drop(near);
     sorted.retain(|&start| start >= base_size);
     sorted.shrink_to_fit();
     for places in nearest_own(sorted, base_size, order) {
-        starts(text, base_size, &places, &mut found);
+        watch.count(starts(text, base_size, &places, &mut found));
     }
     found.sort_unstable();
     found.dedup();
@@ -76,10 +81,11 @@ fn nearest_own(sorted: Vec<u32>, base_size: u32, order: &Order) -> [Vec<u32>; 2]
     [before, after]
 }
 
-/// Collects where a neighbour's match is not the one of the place before, moved on by one.
-fn starts(text: &[u8], base_size: u32, neighbours: &[u32], found: &mut Vec<Match>) {
+/// Collects where a neighbour's match is not the one of the place before, moved on by one. Returns the
+/// bytes that were found alike.
+fn starts(text: &[u8], base_size: u32, neighbours: &[u32], found: &mut Vec<Match>) -> u64 {
     let target = &text[base_size as usize..];
-    let (mut source, mut left) = (NONE, 0_usize);
+    let (mut source, mut left, mut compared) = (NONE, 0_usize, 0);
     for (at, &neighbour) in neighbours.iter().enumerate() {
         left = left.saturating_sub(1);
         let goes_on = neighbour != NONE && source != NONE && neighbour == source + 1;
@@ -91,12 +97,15 @@ fn starts(text: &[u8], base_size: u32, neighbours: &[u32], found: &mut Vec<Match
         let source_end = if neighbour < base_size { base_size as usize } else { text.len() };
         // The neighbour of the place before is alike in one byte less from here on, and this one is nearer.
         left = left.min(source_end - from);
-        left += common_bytes(&text[from + left..source_end], &target[at + left..]);
+        let more = common_bytes(&text[from + left..source_end], &target[at + left..]);
+        left += more;
+        compared += more as u64;
         let is_new = at == 0 || from == 0 || text[from - 1] != target[at - 1] || from as u32 == base_size;
         if left >= MATCH_MIN && (is_new || !goes_on) {
             found.push(Match { target_at: at as u32, source: neighbour });
         }
     }
+    compared
 }
 
 /// Number of bytes that both start with.

@@ -111,13 +111,9 @@ pub fn make_watched(
             return Err(MakeError::ImageTooLarge { bytes });
         }
     }
-    let guess = options.architecture.unwrap_or_else(|| detect::architecture(base));
     let pair = Pair { base, target, options, watch };
-    let made = layouts(pair, guess)
-        .into_iter()
-        .map(|in_place| Division::likeliest(pair.in_place(in_place), guess).best());
     let (architecture, Written { bytes, spent, .. }) =
-        made.min_by_key(|(_, written)| written.bytes.len()).unwrap_or_default();
+        if base == target { unchanged(pair) } else { shortest(pair) };
     if watch.is_ended() {
         return Err(MakeError::Ended);
     }
@@ -129,6 +125,22 @@ pub fn make_watched(
         architecture,
         spent,
     })
+}
+
+/// Divides a target in every way there is, and returns the shortest patch.
+fn shortest(pair: Pair<'_>) -> (Architecture, Written) {
+    let guess = pair.options.architecture.unwrap_or_else(|| detect::architecture(pair.base));
+    let made = layouts(pair, guess)
+        .into_iter()
+        .map(|in_place| Division::likeliest(pair.in_place(in_place), guess).best());
+    made.min_by_key(|(_, written)| written.bytes.len()).unwrap_or_default()
+}
+
+/// Copies the base as it is, however large it is: there is nothing to look for.
+fn unchanged(pair: Pair<'_>) -> (Architecture, Written) {
+    let whole = Piece { target_at: 0, length: pair.base.len() as u32, source: Some(0) };
+    let pieces = if pair.base.is_empty() { &[][..] } else { &[whole] };
+    (Architecture::Plain, Maker::new(pair, (Architecture::Plain, false)).written(pieces))
 }
 
 /// Ways to lay the images out in a slot that they share; the one way there is where they do not.
@@ -244,7 +256,7 @@ impl<'a> Division<'a> {
     /// Divides under a guess; `seeds` are worth trying too.
     fn new(maker: Maker<'a>, mut seeds: Vec<Seed>) -> Self {
         let (masked, costs, order) = (maker.masked(), Costs::TRIED[0], maker.header.order());
-        let matches = matches::find(&masked, maker.header.base_size, &order);
+        let matches = matches::find(&masked, maker.header.base_size, &order, maker.watch);
         let images =
             Images { base: maker.base, target: maker.target, masked: &masked, order, watch: maker.watch };
         parse::add_seeds(&images, matches, &mut seeds);
@@ -255,6 +267,11 @@ impl<'a> Division<'a> {
 
     /// Divides the target at other costs and the state in other ways, and returns the shortest patch.
     fn best(mut self) -> (Architecture, Written) {
+        if self.written.bytes.len() >= self.maker.target.len() {
+            // Neither the base nor the target itself tells anything: other costs and tables won't either.
+            self.try_without_base();
+            return (self.maker.header.architecture, self.written);
+        }
         for costs in &Costs::TRIED[1..] {
             self.try_costs(*costs);
         }

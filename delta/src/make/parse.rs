@@ -131,7 +131,7 @@ pub(crate) fn parse(images: &Images<'_>, seeds: &[Seed], costs: &Costs) -> Vec<P
     let mut walk =
         Walk { images, costs, live: Vec::new(), absent: VecDeque::new(), latest: [0; 6], literal: here };
     let block_bytes = images.order.block_bytes().unwrap_or(u32::MAX) as usize;
-    let mut next = 0;
+    let (mut next, mut followed) = (0, 0);
     for (at, &literal_cost) in literal_costs.iter().enumerate() {
         if at % LOOK_STEPS == 0 && !images.watch.look() {
             return Vec::new();
@@ -145,9 +145,11 @@ pub(crate) fn parse(images: &Images<'_>, seeds: &[Seed], costs: &Costs) -> Vec<P
             next += 1;
         }
         walk.resume(at, here);
+        followed += (walk.live.len() + walk.absent.len()) as u64;
         here = walk.advance(at, here, literal_cost.into());
         best.push(here.last);
     }
+    images.watch.count(followed);
     pieces(images, &best)
 }
 
@@ -166,6 +168,7 @@ pub(crate) fn add_seeds(images: &Images<'_>, matches: Vec<Match>, seeds: &mut Ve
         let is_own = i64::from(found.source) >= base_size;
         let least = if is_own { base_size } else { 0 };
         let target_at = backwards(images, found.target_at, alignment, least);
+        images.watch.count(u64::from(found.target_at - target_at));
         Seed { target_at, alignment: alignment as i32 }
     }));
     seeds.sort_unstable();
