@@ -53,6 +53,8 @@ fn libcoap_client(tool: &str, arguments: &[&str], uri: &str, input: &[u8]) -> Ve
     child.wait_with_output().unwrap().stdout
 }
 
+/// How often a client is started until it comes as far as the handshake.
+const ATTEMPTS_MAX: usize = 10;
 const CLIENTS: [&str; 2] = ["coap-client-openssl", "coap-client-gnutls"];
 
 #[test]
@@ -72,12 +74,16 @@ fn libcoap_clients_with_a_wrong_key_get_nothing() {
     let uri = format!("coaps://{}/who", server.local_addr());
     for tool in CLIENTS {
         let arguments = ["-m", "get", "-u", "lamp-1", "-k", "fedcba9876543210"];
-        let printed = libcoap_client(tool, &arguments, &uri, b"");
-        assert!(!String::from_utf8_lossy(&printed).contains("lamp-1"), "{tool}");
+        // It gives up soon, on a slow machine even before it has shown its cookie.
+        let before = server.counters().sessions.handshakes_begun;
+        let begun = (0..ATTEMPTS_MAX).any(|_| {
+            let printed = libcoap_client(tool, &arguments, &uri, b"");
+            assert!(!String::from_utf8_lossy(&printed).contains("lamp-1"), "{tool}");
+            server.counters().sessions.handshakes_begun > before
+        });
+        assert!(begun, "{tool}: {:?}", server.counters().sessions);
     }
-    let counters = server.counters().sessions;
-    assert_eq!(counters.handshakes_ok, 0);
-    assert!(counters.handshakes_begun >= 2, "{counters:?}");
+    assert_eq!(server.counters().sessions.handshakes_ok, 0);
 }
 
 #[test]

@@ -65,6 +65,10 @@ pub const WRITERS_MAX: u32 = 4;
 /// Milliseconds that a call waits for a connection to PostgreSQL; about as long as a device waits for an answer.
 pub const CONNECTION_WAIT_MS: u64 = 5_000;
 
+/// How often that long a store that is being opened waits for its first connection: half a minute, since the machine of the
+/// data base may have been switched on together with this one.
+pub const OPENING_WAITS_MAX: u32 = 6;
+
 /// Milliseconds that one statement may take at PostgreSQL, its wait for the lock included.
 ///
 /// The longest is the launch of a campaign for a million devices, and that is thousands of statements.

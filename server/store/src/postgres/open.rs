@@ -11,7 +11,9 @@ use sqlx::{PgConnection, PgPool};
 use super::lease::Lease;
 use super::turn::Turns;
 use super::{PostgresStore, fault};
-use crate::bounds::{CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, READERS_MAX, STATEMENT_WAIT_MS, WRITERS_MAX};
+use crate::bounds::{
+    CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, OPENING_WAITS_MAX, READERS_MAX, STATEMENT_WAIT_MS, WRITERS_MAX,
+};
 use crate::error::{OpenError, Schema, TAKEN_BY, taken_by};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
@@ -50,12 +52,19 @@ pub(super) async fn schema(url: &str) -> Result<Schema, OpenError> {
 }
 
 async fn connected(name: &str, options: PgConnectOptions, connections_max: u32) -> Result<PgPool, OpenError> {
-    PgPoolOptions::new()
+    let pool = PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(Duration::from_millis(CONNECTION_WAIT_MS))
-        .connect_with(options)
-        .await
-        .map_err(|cause| unreachable(name, cause))
+        .connect_lazy_with(options);
+    // No device waits for the first one, and a data base that starts as this server does is slow to answer.
+    let mut waits = 1;
+    loop {
+        match pool.acquire().await {
+            Ok(_) => return Ok(pool),
+            Err(sqlx::Error::PoolTimedOut) if waits < OPENING_WAITS_MAX => waits += 1,
+            Err(cause) => return Err(unreachable(name, cause)),
+        }
+    }
 }
 
 /// Reads the URL and adds what the store relies on.

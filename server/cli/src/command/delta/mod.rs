@@ -382,7 +382,7 @@ fn base_of<'a>(path: &Path, old: &'a [u8], outline: &Outline) -> Result<&'a [u8]
         return Ok(base);
     }
     let wanted = hex::encode(outline.base_digest.bytes());
-    let have = &hex::encode(digest)[..wanted.len()];
+    let have = &hex::encode(Sha256::digest(old))[..wanted.len()];
     Err(Failure::file(
         path,
         format!(
