@@ -80,6 +80,8 @@ pub struct Core {
     pub anchors_edition: Mutex<u64>,
     /// Held by the round that brings newer anchors to everyone.
     pub spreading: tokio::sync::Mutex<()>,
+    /// Held, shared, while sleeping sessions are kept with what was registered over them.
+    pub(crate) keeping: tokio::sync::RwLock<()>,
     /// Places of those who wait for a device that is read.
     pub reads: Semaphore,
     /// Wakes the campaigns: something happened.
@@ -278,6 +280,7 @@ impl Core {
             steps: Steps::default(),
             anchors_edition: Mutex::default(),
             spreading: tokio::sync::Mutex::new(()),
+            keeping: tokio::sync::RwLock::default(),
             reads: Semaphore::new(READS_MAX),
             wake: Notify::new(),
             restores,

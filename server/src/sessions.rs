@@ -66,6 +66,7 @@ impl Core {
     }
 
     async fn keep_all(&self, sessions: &[Dormant]) -> Result<(), KeyError> {
+        let _keeping = self.keeping.read().await;
         let kept: Vec<_> = sessions.iter().map(|dormant| self.written(dormant)).collect::<Result<_, _>>()?;
         self.store.put_sessions(&self.tenant, &kept).await?;
         for one in kept.iter().filter(|one| one.registration.is_some()) {
@@ -87,6 +88,8 @@ impl Core {
         if !touched.from_another {
             return Ok(());
         }
+        // One that is being kept now was read before this device said what it says: it is there only then.
+        drop(self.keeping.write().await);
         self.store.forget_registrations_of(&self.tenant, touched.endpoint.as_str()).await?;
         self.registry.former_is_forgotten(&touched.endpoint);
         Ok(())

@@ -291,9 +291,10 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 /// What a server's folder has in it after a stop.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 8] = [
     "bellwether.db",
     "connection-ids.key",
+    "http-watch.token",
     "http.token",
     "images",
     "listening.json",
