@@ -307,8 +307,10 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             page: &mut page,
         };
         checkpoint::body(&mut saved, &mut patcher.words[..words], checkpoint).map_err(ApplyError::Base)?;
-        let given =
-            codec.settle_read().then(|| codec.made().checked_sub(patcher.out_length as u32)).flatten();
+        let given = codec
+            .settle_read(&patcher.words)
+            .then(|| codec.made().checked_sub(patcher.out_length as u32))
+            .flatten();
         let is_sound = decoder.is_sound()
             && patcher.out_length < OUT_BYTES
             && patcher.out_length as u32 <= codec.made_of_block();
@@ -321,6 +323,17 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
     pub(crate) const fn order(&self) -> Option<Order> {
         match &self.stage {
             Stage::Body { codec, .. } => Some(codec.order()),
+            Stage::Header | Stage::Complete | Stage::GivenUp => None,
+        }
+    }
+
+    /// Where the target goes on, and where pages of the base are kept, if the patch tells it.
+    #[cfg(feature = "one-slot")]
+    pub(crate) fn pages(&self) -> Option<(u32, Option<crate::codec::Spares>)> {
+        match &self.stage {
+            Stage::Body { codec, .. } => {
+                Some((codec.position() - self.out_length as u32, codec.told_spares(&self.words)))
+            }
             Stage::Header | Stage::Complete | Stage::GivenUp => None,
         }
     }
@@ -475,11 +488,13 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
                 break;
             }
             let mut reading = Reading { decoder, input, taken: 0 };
+            let (mut end, block_end) = (codec.position(), codec.block_end());
             let mut images = Images {
                 store,
                 windows: &mut self.windows,
                 out: &self.out[..self.out_length],
-                out_at: order.place(self.given).0,
+                // It stands right before, in the same block.
+                out_at: end - self.out_length as u32,
                 failed: None,
             };
             let chances = Chances { words: &mut self.words, coder: &mut reading };
@@ -492,33 +507,34 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             let latest = codec.latest();
             for at in (0..length).rev() {
                 let byte = (latest >> (8 * at)) as u8;
-                is_paused |= self.put(byte, pause, &order, store).map_err(ApplyError::Sink)?;
+                end += 1;
+                let paused = self.put(byte, pause, (end, block_end), &order, store);
+                is_paused |= paused.map_err(ApplyError::Sink)?;
             }
         }
         self.drop_input(used.min(self.input_length));
         Ok(is_paused)
     }
 
-    /// Adds a byte to what is to be given out. Returns whether it is to pause now.
+    /// Adds a byte, which ends at `end` of its block, to what is to be given out. Returns whether it is to pause now.
     fn put<S: Store>(
         &mut self,
         byte: u8,
         pause: Pause,
+        (end, block_end): (u32, u32),
         order: &Order,
         store: &mut S,
     ) -> Result<bool, S::Write> {
         self.out[self.out_length] = byte;
         self.out_length += 1;
-        let (at, block) = order.place(self.given);
-        let end = at + self.out_length as u32;
         // A block starts where a piece does, and only the end of the target is no such place.
-        if self.out_length < OUT_BYTES && end < block.end {
+        if self.out_length < OUT_BYTES && end < block_end {
             return Ok(false);
         }
-        self.give_out(at, order, store)?;
+        self.give_out(end - self.out_length as u32, order, store)?;
         Ok(match (pause, order.layout()) {
             (Pause::Never, _) => false,
-            (Pause::Page, Some(layout)) => end.is_multiple_of(layout.page_bytes()) || end == block.end,
+            (Pause::Page, Some(layout)) => end.is_multiple_of(layout.page_bytes()) || end == block_end,
             (Pause::Piece, _) | (Pause::Page, None) => true,
         })
     }

@@ -247,7 +247,7 @@ impl Head {
             version: VERSION,
             architecture: saved.codec.architecture() as u8,
             tables: saved.known.tables.packed(),
-            has_layout: order.layout.is_some().into(),
+            has_layout: order.layout.map_or(0, |layout| 1 + u8::from(layout.is_told())),
             layout: order.layout.map_or([0; 2], Layout::packed),
             has_full_digest: target.is_full().into(),
             sizes: [order.base_size, order.target_size],
@@ -298,7 +298,7 @@ impl Head {
     pub(crate) fn header(&self) -> Option<Header> {
         let layout = match self.has_layout {
             0 => None,
-            _ => Some(Layout::unpacked(self.layout)?),
+            kind => Some(Layout::unpacked(self.layout, kind > 1)?),
         };
         let [base_size, target_size] = self.sizes;
         let [regions_count, windows_count] = self.counts.map(usize::from);
@@ -321,7 +321,7 @@ impl Head {
         for (place, byte) in digest.bytes_mut().iter_mut().zip(self.digest) {
             *place = byte;
         }
-        is_bounded.then_some(Header {
+        let header = Header {
             architecture: Architecture::numbered(self.architecture)?,
             tables: Tables::unpacked(self.tables)?,
             base_digest: digest,
@@ -330,6 +330,7 @@ impl Head {
             target_size,
             space: space.settled(base_size),
             layout,
-        })
+        };
+        (is_bounded && header.anchors().is_some()).then_some(header)
     }
 }

@@ -48,6 +48,10 @@ const HAS_OPTIONS: u8 = 16;
 /// Bits of the options; the others are for patches that nobody makes yet.
 const FULL_DIGESTS: u8 = 1;
 const IN_PLACE: u8 = 2;
+const TOLD: u8 = 4;
+
+/// Options that this build knows. Devices with a slot for each image refuse what is in place anyway.
+const KNOWN: u8 = FULL_DIGESTS | IN_PLACE | if cfg!(feature = "one-slot") { TOLD } else { 0 };
 
 impl Tables {
     /// Divides the words of a profile; `None` where they are too few.
@@ -134,6 +138,17 @@ impl Header {
         Order { base_size: self.base_size, target_size: self.target_size, layout: self.layout }
     }
 
+    /// Anchors that there is room for; `None` where what is told of the pages leaves none.
+    pub(crate) fn anchors(&self) -> Option<usize> {
+        let order = self.order();
+        if !order.is_told() {
+            return Some(self.tables.anchors.into());
+        }
+        let taken = crate::codec::told_words(&order).div_ceil(crate::anchors::ANCHOR_WORDS);
+        let left = usize::from(self.tables.anchors).checked_sub(taken);
+        left.filter(|left| *left > 0 && order.pages() < u32::from(u16::MAX))
+    }
+
     /// Reads a header; `None` where `bytes` end before it does. Returns how many bytes it has as well.
     ///
     /// # Errors
@@ -178,17 +193,18 @@ impl Header {
     fn read(&mut self, rest: &mut Bytes<'_>) -> Result<(), PatchError> {
         let (first, tables) = (rest.byte(), rest.byte());
         let options = if first & HAS_OPTIONS == 0 { 0 } else { rest.byte() };
-        let (Some(architecture), Some(tables), VERSION, 0) = (
-            Architecture::numbered(first & 7),
-            Tables::unpacked(tables),
-            first >> 5,
-            options & !(FULL_DIGESTS | IN_PLACE),
-        ) else {
+        let (Some(architecture), Some(tables), VERSION, 0) =
+            (Architecture::numbered(first & 7), Tables::unpacked(tables), first >> 5, options & !KNOWN)
+        else {
             return rest.refused(PatchError::Header);
         };
         (self.architecture, self.tables) = (architecture, tables);
+        let is_told = cfg!(feature = "one-slot") && options & TOLD != 0;
+        if is_told && options & IN_PLACE == 0 {
+            return rest.refused(PatchError::Header);
+        }
         if options & IN_PLACE != 0 {
-            self.layout = Layout::unpacked([rest.byte(), rest.byte()]);
+            self.layout = Layout::unpacked([rest.byte(), rest.byte()], is_told);
             if self.layout.is_none() {
                 return rest.refused(PatchError::Header);
             }
@@ -204,6 +220,9 @@ impl Header {
         let bytes = self.base_size.max(self.target_size);
         if bytes > IMAGE_BYTES_MAX {
             return rest.refused(PatchError::ImageTooLarge { bytes });
+        }
+        if self.anchors().is_none() {
+            return rest.refused(PatchError::Header);
         }
         if architecture == Architecture::Plain {
             return Ok(());
@@ -262,7 +281,7 @@ const SUBSTITUTION_BITS_LESS: u8 = 6;
 mod write {
     use std::vec::Vec;
 
-    use super::{FULL_DIGESTS, HAS_OPTIONS, Header, IN_PLACE, POINTERS_FIRST, VERSION};
+    use super::{FULL_DIGESTS, HAS_OPTIONS, Header, IN_PLACE, POINTERS_FIRST, TOLD, VERSION};
     use crate::fields::Architecture;
     use crate::numbers::zigzag;
 
@@ -271,7 +290,8 @@ mod write {
         pub(crate) fn write(&self) -> Vec<u8> {
             let order = if self.space.pointers_first { POINTERS_FIRST } else { 0 };
             let options = if self.base_digest.is_full() { FULL_DIGESTS } else { 0 }
-                | if self.layout.is_some() { IN_PLACE } else { 0 };
+                | if self.layout.is_some() { IN_PLACE } else { 0 }
+                | if self.layout.is_some_and(crate::Layout::is_told) { TOLD } else { 0 };
             let has_options = if options == 0 { 0 } else { HAS_OPTIONS };
             let first = VERSION << 5 | has_options | order | self.architecture as u8;
             let mut out = Vec::from([first, self.tables.packed()]);

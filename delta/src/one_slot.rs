@@ -6,6 +6,7 @@
 //! newest whole checkpoint finds all that its next page needs.
 
 use crate::apply::{PatcherOf, Pause};
+use crate::codec::Spares;
 use crate::digest::Hash;
 use crate::error::{ApplyError, PatchError};
 use crate::image::{Base, OUT_BYTES};
@@ -82,6 +83,10 @@ struct OneSlot<'a, D> {
     device: &'a mut D,
     order: Order,
     progress: Progress,
+    /// Where the target goes on.
+    next: u32,
+    /// Where pages of the base are kept, if the patch tells it.
+    spares: Option<Spares>,
 }
 
 impl<D: Slot> OneSlot<'_, D> {
@@ -89,11 +94,26 @@ impl<D: Slot> OneSlot<'_, D> {
         self.order.layout.map_or(OUT_BYTES as u32, Layout::page_bytes)
     }
 
-    /// Where the copy of the page with this number in the order stands.
-    fn spare_at(&self, index: u32) -> u32 {
-        let (bytes, pages) =
-            self.order.layout.map_or((0, 1), |layout| (layout.page_bytes(), layout.spare_pages()));
-        index % pages * bytes
+    /// Where the copy of the page that is begun next stands, or will.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn spare_at(&self) -> u32 {
+        let spare_pages = self.order.layout.map_or(1, Layout::spare_pages);
+        self.page_bytes() * self.spares.map_or(self.progress.begun % spare_pages, |spares| spares.spare)
+    }
+
+    /// Where the copy of a page of the base stands, if its place was taken.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn copy_at(&self, page: u32) -> Option<u32> {
+        // What was copied before a power cut may be gone from its place, though that was not taken anew yet.
+        let copied = self.progress.begun + u32::from(self.progress.is_copied);
+        let spare = if let Some(spares) = &self.spares {
+            spares.of(page).filter(|_| page != spares.page || copied >= spares.begun)?
+        } else {
+            let index = self.order.index(page);
+            let spare_pages = self.order.layout.map_or(1, Layout::spare_pages);
+            Some(index % spare_pages).filter(|_| page < self.order.pages() && index < copied)?
+        };
+        Some(self.page_bytes() * spare)
     }
 
     /// Bytes that the base has in a page.
@@ -103,7 +123,7 @@ impl<D: Slot> OneSlot<'_, D> {
 
     /// Copies a page of the base to its spare one, and erases its place.
     fn begin_page(&mut self, start: u32) -> Result<(), D::Error> {
-        let (bytes, spare_at) = (self.page_bytes(), self.spare_at(self.progress.begun));
+        let (bytes, spare_at) = (self.page_bytes(), self.spare_at());
         if !self.progress.is_copied {
             self.device.erase(Area::Spare, spare_at, bytes)?;
             let (mut piece, mut at) = ([0; OUT_BYTES], 0);
@@ -132,22 +152,17 @@ impl<D: Slot> OneSlot<'_, D> {
         Ok(hash.end().first_chunk().map_or(0, |first| u64::from_le_bytes(*first)))
     }
 
-    /// Place of the page that is begun next, which starts where the target goes on.
-    fn next_page(&self, given: u32) -> u32 {
-        self.order.place(given).0
-    }
-
     /// Finds out whether the page that is begun next was copied before the power went.
     fn find_page(&mut self, given: u32, expected: u64) -> Result<Result<(), PatchError>, D::Error> {
         if given == self.order.target_size {
             return Ok(Ok(()));
         }
-        let start = self.next_page(given);
+        let start = self.next;
         let bytes = self.base_bytes(start);
         if self.digest(Area::Slot, start, bytes)? == expected {
             return Ok(Ok(()));
         }
-        let copy = self.digest(Area::Spare, self.spare_at(self.progress.begun), bytes)?;
+        let copy = self.digest(Area::Spare, self.spare_at(), bytes)?;
         self.progress.is_copied = true;
         Ok(if copy == expected { Ok(()) } else { Err(PatchError::Checkpoint) })
     }
@@ -177,14 +192,9 @@ impl<D: Slot> Store for OneSlot<'_, D> {
             let start = at - at % page_bytes;
             let length = (start + page_bytes - at).min(rest.len() as u32);
             let (piece, more) = rest.split_at_mut(length as usize);
-            let page = start / page_bytes;
-            let index = self.order.index(page);
-            // What was copied before a power cut may be gone from its place, though that was not taken anew yet.
-            let copied = self.progress.begun + u32::from(self.progress.is_copied);
-            if page < self.order.pages() && index < copied {
-                self.device.read(Area::Spare, self.spare_at(index) + (at - start), piece)?;
-            } else {
-                self.device.read(Area::Slot, at, piece)?;
+            match self.copy_at(start / page_bytes) {
+                Some(copy_at) => self.device.read(Area::Spare, copy_at + (at - start), piece)?,
+                None => self.device.read(Area::Slot, at, piece)?,
             }
             (at, rest) = (at + length, more);
         }
@@ -257,7 +267,13 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             let order = patcher.order().ok_or(PatchError::Checkpoint)?;
             store.check(&order)?;
             let given = patcher.produced();
-            store.progress.begun = order.begun(given).ok_or(PatchError::Checkpoint)?;
+            store.progress.begun = match &store.spares {
+                // The page that comes next is told already.
+                Some(spares) if given == order.target_size => spares.begun,
+                Some(spares) if store.next.is_multiple_of(store.page_bytes()) => spares.begun - 1,
+                Some(_) => return Err(PatchError::Checkpoint.into()),
+                None => order.begun(given).ok_or(PatchError::Checkpoint)?,
+            };
             Ok(store.find_page(given, page).map_err(ApplyError::Base)??)
         })?;
         Ok(patcher)
@@ -269,7 +285,7 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
             if given == store.order.target_size {
                 return Ok(0);
             }
-            let start = store.next_page(given);
+            let start = store.next;
             store.digest(Area::Slot, start, store.base_bytes(start)).map_err(ApplyError::Base)
         })?;
         self.write(page, |at, piece| device.save(at, piece)).map(|_| ()).map_err(ApplyError::Sink)
@@ -281,7 +297,8 @@ impl<const WORDS: usize> PatcherOf<WORDS> {
         act: impl FnOnce(&mut Self, &mut OneSlot<'_, D>) -> Result<T, ApplyError<D::Error, D::Error>>,
     ) -> Result<T, ApplyError<D::Error, D::Error>> {
         let order = self.order().unwrap_or(Order { base_size: 0, target_size: 0, layout: None });
-        let mut store = OneSlot { device, order, progress: self.progress };
+        let (next, spares) = self.pages().unwrap_or_default();
+        let mut store = OneSlot { device, order, progress: self.progress, next, spares };
         let done = act(self, &mut store);
         self.progress = store.progress;
         self.given_up_if_failed(done)

@@ -14,11 +14,21 @@ use crate::format::IMAGE_BYTES_MAX;
 pub struct Layout {
     /// Binary logarithm of the bytes of a page: 8 ..= 23.
     page_bits: u8,
-    /// Pages of the base that are kept after their place was taken, the latest first: at least one.
+    /// Pages of the base that are kept after their place was taken: at least one.
     spare_pages: u8,
-    /// None: from low to high. Else the binary logarithm of the pages of a block; blocks are made from the last one to
-    /// the first, each from low to high.
-    block_bits: Option<u8>,
+    sequence: Sequence,
+}
+
+/// Which page is made after which, and which pages of the base are kept.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Sequence {
+    /// From low to high; the pages whose places were taken last are kept.
+    Rising,
+    /// Blocks of `1 << bits` pages from the last one to the first, each from low to high; the same are kept.
+    Blocks { bits: u8 },
+    /// The patch says after each page which one comes next, and in which spare page its base is kept. First comes the
+    /// page that stands where this many 256ths of all do.
+    Told { first: u8 },
 }
 
 /// Smallest page, which is what a sink is given at a time.
@@ -34,31 +44,58 @@ impl Layout {
         if spare_pages == 0 {
             return None;
         }
-        Some(Self { page_bits: page_bytes.ilog2() as u8, spare_pages, block_bits: None })
+        Some(Self { page_bits: page_bytes.ilog2() as u8, spare_pages, sequence: Sequence::Rising })
     }
 
-    /// The layout from its two bytes in a header.
-    pub(crate) const fn unpacked([sizes, spare_pages]: [u8; 2]) -> Option<Self> {
+    /// The layout from its two bytes in a header; `is_told` says that the patch tells the sequence of pages.
+    pub(crate) const fn unpacked([sizes, spare]: [u8; 2], is_told: bool) -> Option<Self> {
         let (page_bits, block) = (PAGE_BITS_MIN + (sizes >> 4), sizes & 15);
-        if spare_pages == 0 || page_bits + block > IMAGE_BYTES_MAX.ilog2() as u8 {
-            return None;
-        }
-        Some(Self { page_bits, spare_pages, block_bits: block.checked_sub(1) })
+        let (spare_pages, sequence) = match block {
+            // Both lower halves are one number.
+            _ if is_told => (spare >> 4, Sequence::Told { first: block << 4 | spare & 15 }),
+            0 => (spare, Sequence::Rising),
+            _ if page_bits + block > IMAGE_BYTES_MAX.ilog2() as u8 => return None,
+            _ => (spare, Sequence::Blocks { bits: block - 1 }),
+        };
+        if spare_pages == 0 { None } else { Some(Self { page_bits, spare_pages, sequence }) }
     }
 
     pub(crate) const fn packed(self) -> [u8; 2] {
-        let block = match self.block_bits {
-            None => 0,
-            Some(bits) => bits + 1,
+        let (block, spare) = match self.sequence {
+            Sequence::Rising => (0, self.spare_pages),
+            Sequence::Blocks { bits } => (bits + 1, self.spare_pages),
+            Sequence::Told { first } => (first >> 4, self.spare_pages << 4 | first & 15),
         };
-        [(self.page_bits - PAGE_BITS_MIN) << 4 | block, self.spare_pages]
+        [(self.page_bits - PAGE_BITS_MIN) << 4 | block, spare]
     }
 
     /// Returns the same pages, made in blocks of `1 << bits` of them from the last one on.
     #[cfg(any(test, feature = "make"))]
     pub(crate) const fn in_blocks(self, bits: u8) -> Option<Self> {
-        let [sizes, spare_pages] = self.packed();
-        Self::unpacked([sizes & 0xf0 | (bits + 1), spare_pages])
+        let [sizes, spare_pages] = Self { sequence: Sequence::Rising, ..self }.packed();
+        Self::unpacked([sizes & 0xf0 | (bits + 1), spare_pages], false)
+    }
+
+    /// Returns the same pages in a sequence that the patch tells, from a page on; `None` for too many spare pages.
+    #[cfg(any(test, feature = "make"))]
+    pub(crate) const fn told_from(self, first: u8) -> Option<Self> {
+        if self.spare_pages() > SPARES_MAX as u32 {
+            return None;
+        }
+        Some(Self { sequence: Sequence::Told { first }, ..self })
+    }
+
+    /// Says whether the patch tells the sequence of pages.
+    #[must_use]
+    pub const fn is_told(self) -> bool {
+        matches!(self.sequence, Sequence::Told { .. })
+    }
+
+    const fn block_bits(self) -> Option<u8> {
+        match self.sequence {
+            Sequence::Rising | Sequence::Told { .. } => None,
+            Sequence::Blocks { bits } => Some(bits),
+        }
     }
 
     /// Returns the bytes of a page.
@@ -76,12 +113,16 @@ impl Layout {
     /// Says whether the target is made from its end on, and how many pages a block has then.
     #[must_use]
     pub const fn descends(self) -> Option<u32> {
-        match self.block_bits {
-            None => None,
-            Some(bits) => Some(1 << bits),
+        match self.sequence {
+            Sequence::Rising | Sequence::Told { .. } => None,
+            Sequence::Blocks { bits } => Some(1 << bits),
         }
     }
 }
+
+/// Spare pages, at most, of a patch that tells which of them it takes: their number has four bits.
+#[cfg(any(feature = "one-slot", test))]
+pub(crate) const SPARES_MAX: usize = 15;
 
 /// The order for one pair of images.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -123,7 +164,7 @@ impl Order {
 
     /// Binary logarithm of the bytes of a block.
     fn block_bits(&self) -> Option<u32> {
-        self.layout().and_then(|layout| layout.block_bits.map(|bits| u32::from(bits + layout.page_bits)))
+        self.layout().and_then(|layout| layout.block_bits().map(|bits| u32::from(bits + layout.page_bits)))
     }
 
     /// Bytes of a block, where there are several.
@@ -139,12 +180,43 @@ impl Order {
 
     /// How many pages are made before a page of the target.
     pub(crate) fn index(&self, page: u32) -> u32 {
-        let Some(bits) = self.layout().and_then(|layout| layout.block_bits) else {
+        let Some(bits) = self.layout().and_then(Layout::block_bits) else {
             return page;
         };
         let pages = self.pages();
         let next = ((page >> bits) + 1) << bits;
         pages - pages.min(next) + (page & ((1 << bits) - 1))
+    }
+
+    /// Says whether the patch tells the sequence of pages.
+    pub(crate) const fn is_told(&self) -> bool {
+        match self.layout() {
+            Some(layout) => layout.is_told(),
+            None => false,
+        }
+    }
+
+    /// The page that a patch begins with which tells the sequence of pages.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn first_page(&self) -> u32 {
+        match self.layout().map(|layout| layout.sequence) {
+            // Fewer pages than 2^16 are told.
+            Some(Sequence::Told { first }) => self.pages().saturating_mul(u32::from(first)) >> 8,
+            _ => 0,
+        }
+    }
+
+    /// Number of the page that a place is in.
+    pub(crate) fn page_of(&self, at: u32) -> u32 {
+        self.layout().map_or(0, |layout| at >> layout.page_bits)
+    }
+
+    /// What the target has in a page.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn page(&self, page: u32) -> Range<u32> {
+        let bytes = self.layout().map_or(0, Layout::page_bytes);
+        let start = page.saturating_mul(bytes).min(self.target_size);
+        start..start.saturating_add(bytes).min(self.target_size)
     }
 
     /// How many pages are begun once `made` bytes are written, which end a page; `None` where they do not.
@@ -172,16 +244,16 @@ impl Order {
         self.layout().is_none_or(|layout| self.is_kept(at >> layout.page_bits, position))
     }
 
-    /// What is there of the base in the pages around a place, while byte `position` of the target is made.
-    pub(crate) fn readable(&self, at: u32, position: u32) -> Range<u32> {
+    /// What is there of the base in the pages around a place; `is_kept` says of a page whether it is.
+    pub(crate) fn readable(&self, at: u32, is_kept: impl Fn(u32) -> bool) -> Range<u32> {
         let Some(layout) = self.layout() else {
             return 0..self.base_size;
         };
         let bits = layout.page_bits;
         let low = at.saturating_sub(VIEW_BEFORE as u32) >> bits;
         let high = at.saturating_add((VIEW_BYTES - VIEW_BEFORE) as u32 - 1) >> bits;
-        let start = if self.is_kept(low, position) { low } else { low + 1 } << bits;
-        let end = if self.is_kept(high, position) { high + 1 } else { high } << bits;
+        let start = if is_kept(low) { low } else { low + 1 } << bits;
+        let end = if is_kept(high) { high + 1 } else { high } << bits;
         start..end.min(self.base_size)
     }
 }

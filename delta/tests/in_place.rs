@@ -178,7 +178,19 @@ fn pairs() -> Vec<(Vec<u8>, Vec<u8>)> {
         (new, old.clone()),
         (old.clone(), old[..700].to_vec()),
         (old[..300].to_vec(), old),
+        (scattered(0), scattered(3)),
+        // Everything moves up by pages: made from the last one on.
+        (scattered(0), [&scattered(5)[..1_100], &scattered(0)].concat()),
     ]
+}
+
+/// Sixty pieces, none like another, of which every page has some that another turn puts into pages far from it.
+fn scattered(turn: u32) -> Vec<u8> {
+    let piece = |number: u32| {
+        (0..25_u32)
+            .flat_map(move |at| ((number * 25 + at + 1).wrapping_mul(0x9e37_79b1) ^ at << 9).to_le_bytes())
+    };
+    (0..60).map(|place| (place * (1 + turn * 2) + turn) % 60).flat_map(piece).collect()
 }
 
 fn made(base: &[u8], target: &[u8], spare: u8, page: u32) -> (Vec<u8>, Layout, [u32; 2]) {
@@ -191,10 +203,11 @@ fn made(base: &[u8], target: &[u8], spare: u8, page: u32) -> (Vec<u8>, Layout, [
 
 #[test]
 fn power_cut_at_every_operation_and_once_more_ends_with_the_target() {
-    let mut directions = [0; 2];
+    let mut sequences = [0; 3];
     for (base, target) in pairs() {
         let (patch, layout, sizes) = made(&base, &target, 2, PAGE);
-        directions[usize::from(layout.descends().is_some())] += 1;
+        let is_told = usize::from(layout.is_told());
+        sequences[is_told * 2 + usize::from(layout.descends().is_some())] += 1;
         let mut whole = Flash::new(&base, target.len(), layout);
         go_on(&mut whole, &patch, sizes).expect("no cut");
         assert_eq!(whole.slot[..target.len()], target);
@@ -211,7 +224,7 @@ fn power_cut_at_every_operation_and_once_more_ends_with_the_target() {
             assert_eq!(flash.slot[..target.len()], target, "cut at {first}");
         }
     }
-    assert!(directions.iter().all(|count| *count > 0), "both directions were taken: {directions:?}");
+    assert!(sequences.iter().all(|count| *count > 0), "some sequence was not taken: {sequences:?}");
 }
 
 #[test]
@@ -292,6 +305,29 @@ fn wrong_base_and_missing_room_are_refused_before_the_first_write() {
 }
 
 #[test]
+fn sequence_of_pages_that_can_not_be_is_refused_before_the_first_write() {
+    let (base, target) = (scattered(0), scattered(3));
+    let (patch, layout, sizes) = made(&base, &target, 2, PAGE);
+    assert!(layout.is_told() && patch[2] == 0b110, "{layout:?}");
+    let mut without_slot = patch.clone();
+    without_slot[2] = 0b100;
+    let mut without_spare = patch.clone();
+    without_spare[4] &= 0x0f;
+    for altered in [without_slot, without_spare] {
+        let mut flash = Flash::new(&base, target.len(), layout);
+        assert_eq!(go_on(&mut flash, &altered, sizes), Err(PatchError::Header.into()));
+        assert_eq!(flash.done, 0);
+    }
+    // Whatever else the patch says of its pages, each is begun once, and what comes of it is not taken.
+    for at in 22..patch.len() {
+        let mut altered = patch.clone();
+        altered[at] ^= 0x21;
+        let mut flash = Flash::new(&base, target.len(), layout);
+        assert!(go_on(&mut flash, &altered, sizes).is_err(), "byte {at}");
+    }
+}
+
+#[test]
 fn patch_for_one_slot_is_not_applied_into_another_and_the_other_way_round() {
     let (base, target) = pairs().remove(0);
     let (patch, layout, sizes) = made(&base, &target, 4, 512);
@@ -315,14 +351,14 @@ fn checkpoint_is_as_large_as_the_format_says() {
 fn every_altered_byte_of_a_checkpoint_is_noticed() {
     let (base, target) = pairs().remove(0);
     let (patch, layout, sizes) = made(&base, &target, 2, PAGE);
-    let mut flash = Flash { left: 60, ..Flash::new(&base, target.len(), layout) };
+    let mut flash = Flash::new(&base, target.len(), layout);
+    go_on(&mut flash, &patch, sizes).expect("no cut");
+    let mut flash = Flash { left: flash.done / 2, ..Flash::new(&base, target.len(), layout) };
     assert!(go_on(&mut flash, &patch, sizes).is_err());
     flash.left = usize::MAX;
-    let whole = flash
-        .checkpoints
-        .iter()
-        .find(|one| one.len() == checkpoint_bytes(Profile::Kib8))
-        .expect("one is whole");
+    let profile = Outline::parse(&patch).expect("made").profile;
+    let whole =
+        flash.checkpoints.iter().find(|one| one.len() == checkpoint_bytes(profile)).expect("one is whole");
     let whole = whole.clone();
     for at in (0..whole.len()).step_by(7).chain(0..200).chain(whole.len() - 8..whole.len()) {
         let mut altered = whole.clone();

@@ -74,6 +74,8 @@ def pairs():
     noise = draw.randbytes(6000)
     yield "noise with changes", noise, noise[:700] + b"inserted" + noise[700:4000] + noise[4100:]
     yield "equal images", noise, noise
+    pieces = [noise[at:at + 100] for at in range(0, 6000, 100)]
+    yield "scattered pieces", noise, b"".join(pieces[(place * 7 + 3) % 60] for place in range(60))
     yield "unrelated images", noise, draw.randbytes(3000)
     yield "nothing", b"", b""
     yield "an image of nothing", b"", b"first " * 200

@@ -47,20 +47,25 @@ class Header:
         self.patch, self.at = patch, 0
         first, tables = self.take(2)
         options = self.take(1)[0] if first & 16 else 0
-        if first >> 5 != VERSION or options & ~3 or first & 7 >= len(fields.ARCHITECTURES) or tables >> 6 not in WORDS:
+        if first >> 5 != VERSION or options & ~7 or first & 7 >= len(fields.ARCHITECTURES) or tables >> 6 not in WORDS:
             raise Malformed("the header is of another version")
         self.architecture = fields.ARCHITECTURES[first & 7]
         self.words = WORDS[tables >> 6]
         self.has_few = tables >> 6 == 0
         self.literals = LITERALS[tables >> 3 & 7]
         self.substitution_bits = 6 + (tables & 7) if tables & 7 else 0
-        self.page_bits = self.spare_pages = self.block_bits = None
+        self.page_bits = self.spare_pages = self.block_bits = self.first = None
+        if options & 6 == 4:
+            raise Malformed("a sequence of pages is told, but of none")
         if options & 2:
             sizes, self.spare_pages = self.take(2)
             self.page_bits = 8 + (sizes >> 4)
-            if sizes & 15:
+            if options & 4:
+                self.first = (sizes & 15) << 4 | self.spare_pages & 15
+                self.spare_pages >>= 4
+            elif sizes & 15:
                 self.block_bits = self.page_bits + (sizes & 15) - 1
-            if self.spare_pages == 0 or self.page_bits + (sizes & 15) > 28:
+            if self.spare_pages == 0 or self.first is None and self.page_bits + (sizes & 15) > 28:
                 raise Malformed("the pages are out of bounds")
         digest_bytes = 32 if options & 1 else DIGEST_BYTES
         self.base_digest, self.target_digest = self.take(digest_bytes), self.take(digest_bytes)
@@ -338,6 +343,18 @@ def page_numbers(header):
     return numbers
 
 
+class Sequence:
+    """Pages in a sequence that the patch tells."""
+
+    def __init__(self, pages, spare_pages):
+        self.pages, self.begun, self.spares = pages, set(), [None] * spare_pages
+        self.page = 0
+
+    def holds(self, page):
+        """Whether a page of the base is there now."""
+        return page >= self.pages or page not in self.begun or page in self.spares
+
+
 class Patch:
     """A patch being applied."""
 
@@ -364,7 +381,19 @@ class Patch:
         if anchors_at > header.words:
             raise Malformed("the tables are larger than the state")
         self.words[self.substitutions_at:] = [0] * (header.words - self.substitutions_at)
-        self.anchors = Anchors((header.words - anchors_at) // 4)
+        anchors = (header.words - anchors_at) // 4
+        self.told = None
+        if header.first is not None:
+            pages = -(-header.target_size >> header.page_bits)
+            anchors -= -(-(3 + header.spare_pages + -(-pages // 16)) // 4)
+            if anchors <= 0 or pages > 65534:
+                raise Malformed("what is told of the pages leaves no room")
+            self.told, self.told_chances = Sequence(pages, header.spare_pages), [EVEN, EVEN]
+            self.blocks = []
+            if pages:
+                self.enter(pages * header.first >> 8, 0)
+                self.position = self.block_start
+        self.anchors = Anchors(anchors)
         self.latest = 0
         self.base_end = self.copy_end = 0
         self.alignments = [0] * ALIGNMENTS
@@ -383,10 +412,14 @@ class Patch:
         ends = {"base": self.header.base_size, "target": size}
         while True:
             if self.position == self.block_end:
-                if not self.blocks:
+                if self.told and len(self.told.begun) < self.told.pages:
+                    if not self.begin_page():
+                        copying, literals = None, 0
+                elif self.blocks:
+                    self.begin_block()
+                    copying, literals = None, 0
+                else:
                     break
-                self.begin_block()
-                copying, literals = None, 0
             if copying and copying[1] == ends[copying[0]]:
                 self.end_copy(*copying[:2])
                 copying, literals = None, 0
@@ -429,15 +462,61 @@ class Patch:
         self.position = self.block_start
         self.base_end = self.position + self.alignments[0] & M32
 
+    def enter(self, page, spare):
+        self.told.page = page
+        self.told.begun.add(page)
+        self.told.spares[spare] = page
+        bits = self.header.page_bits
+        self.block_start = page << bits
+        self.block_end = min(page + 1 << bits, self.header.target_size)
+
+    def begin_page(self):
+        """Begins the page that comes next; says whether it is the one behind."""
+        told = self.told
+        behind, spare_pages = told.page + 1, len(told.spares)
+        follows = behind < told.pages and behind not in told.begun and self.told_chance(0)
+        page = behind if follows else self.even(told.pages - 1)
+        spare = (told.spares.index(told.page) + 1 if told.page in told.spares else 1) % spare_pages
+        if not self.told_chance(1):
+            spare = self.even(spare_pages - 1)
+        if page >= told.pages or page in told.begun or spare >= spare_pages:
+            raise Malformed("a page is out of bounds or told twice")
+        self.enter(page, spare)
+        if not follows:
+            self.position = self.block_start
+            self.base_end = self.position + self.alignments[0] & M32
+        return follows
+
+    def even(self, last):
+        number = 0
+        for _ in range(last.bit_length()):
+            number = number << 1 | self.coder.code(32768)
+        return number
+
+    def told_chance(self, which):
+        chance = self.told_chances[which]
+        bit = self.coder.code(chance >> 4 << 4 | 8)
+        self.told_chances[which] = learned(chance, bit, 13)
+        return bit
+
     def is_there(self, at):
         """Whether the page of a byte of the base is there now."""
         bits = self.header.page_bits
+        if self.told:
+            return self.told.holds(at >> bits)
         if bits is None or at >> bits >= len(self.numbers):
             return True
         return self.numbers[at >> bits] + self.header.spare_pages > self.numbers[self.position >> bits]
 
     def stretch(self, at):
         """What is made of the target around a place."""
+        if self.told:
+            bits = self.header.page_bits
+            if at >> bits == self.told.page:
+                return self.block_start, self.position
+            if at >> bits in self.told.begun:
+                return at >> bits << bits, min((at >> bits) + 1 << bits, self.header.target_size)
+            return at, at
         if at < self.block_end:
             return self.block_start, self.position
         return self.block_end, self.header.target_size
@@ -555,8 +634,11 @@ class Patch:
                 return "base", guess
         if self.chance(SEEK_AT + (ALIGNMENTS + 2) * 2 + after_gap, 13):
             distance, behind = self.number(self.slots.own_number), position - self.block_start
-            at = position - 1 - distance if distance < behind else self.block_end + distance - behind
-            if at >= self.header.target_size:
+            if self.told:
+                at = position - 1 - distance + (self.header.target_size if distance >= position else 0)
+            else:
+                at = position - 1 - distance if distance < behind else self.block_end + distance - behind
+            if at < 0 or at >= self.header.target_size:
                 raise Malformed("it copies from outside the target")
             return "target", at
         expected = position + self.alignments[0]

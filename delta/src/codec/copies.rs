@@ -42,7 +42,7 @@ impl Codec {
         let address = self.address(from, at);
         let available = match from {
             Origin::Base => self.order.base_size - at,
-            Origin::Target => self.made_around(at).end - at,
+            Origin::Target => self.made_around(chances.words, at).end - at,
         };
         let known = desk.truth.bytes(self.position);
         let left = desk.truth.left(self.position, length);

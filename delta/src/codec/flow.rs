@@ -65,9 +65,11 @@ impl Codec {
     }
 
     fn seek_own<C: Coder>(&self, chances: &mut Chances<'_, C>, part: Part) -> Result<u32, Outside> {
-        let behind = self.position - self.block.start;
+        let is_told = self.order.is_told();
+        let behind = if is_told { self.position } else { self.position - self.block.start };
         let distance = match part {
             Part::Target(at) if at < self.position => self.position - at - 1,
+            Part::Target(at) if is_told => self.order.target_size - 1 - at + self.position,
             Part::Target(at) => at - self.block.end + behind,
             Part::Literal | Part::Base(_) => 0,
         };
@@ -75,6 +77,8 @@ impl Codec {
         // Back to the start of the block, then on from its end.
         let at = match distance.checked_sub(behind) {
             None => self.position - distance - 1,
+            // Told: on from the end of the target.
+            Some(after) if is_told => self.order.target_size.wrapping_sub(after).wrapping_sub(1),
             Some(after) => self.block.end.saturating_add(after),
         };
         if at < self.order.target_size { Ok(at) } else { Err(Outside(Origin::Target)) }

@@ -5,16 +5,20 @@ mod bytes;
 mod copies;
 mod fields;
 mod flow;
+mod pages;
 mod saved;
 mod slots;
 
+#[cfg(feature = "one-slot")]
+pub(crate) use pages::Spares;
+pub(crate) use pages::told_words;
 pub(crate) use slots::Slots;
 use slots::{FIELD_MORE_AT, HIT_AT, HIT_CLASS_WORDS, HIT_SOURCE_AT};
 
 use core::ops::Range;
 
 use crate::PatchError;
-use crate::anchors::Anchors;
+use crate::anchors::{ANCHOR_WORDS, Anchors};
 use crate::chance::{Chances, EVEN, FINE_WORDS, WEIGHT_ONE, Weights};
 use crate::coder::Coder;
 use crate::fields::{Architecture, KINDS};
@@ -81,6 +85,9 @@ pub(crate) trait Truth {
 
     /// The target's bytes from `at` on, the first one lowest.
     fn bytes(&self, at: u32) -> u64;
+
+    /// The page that is made after another one, and the spare page for what the base has there.
+    fn page(&self, before: u32) -> (u32, u32);
 }
 
 /// What the next bytes of the target are.
@@ -109,6 +116,10 @@ impl Truth for Unknown {
     fn bytes(&self, _: u32) -> u64 {
         0
     }
+
+    fn page(&self, _: u32) -> (u32, u32) {
+        (0, 0)
+    }
 }
 
 /// State between two steps, besides the words of the state that are passed to each.
@@ -121,6 +132,8 @@ pub(crate) struct Codec {
     /// Chances in the table of literals.
     literal_slots: u32,
     anchors: Anchors,
+    /// First word of what the patch tells of the sequence of pages.
+    told_at: usize,
     substitutions: Substitutions,
     /// Bytes of the target that are coded.
     made: u32,
@@ -200,13 +213,15 @@ impl Codec {
         let anchors_at = substitutions_at + header.tables.substitutions();
         words[substitutions_at..].fill(0);
         let (_, block) = header.order().place(0);
-        Self {
+        let anchors = header.anchors().unwrap_or_default();
+        let mut codec = Self {
             architecture: header.architecture,
             space: header.space.clone(),
             order: header.order(),
             slots,
             literal_slots: literals as u32,
-            anchors: Anchors::new(anchors_at, header.tables.anchors.into()),
+            anchors: Anchors::new(anchors_at, anchors),
+            told_at: if cfg!(feature = "one-slot") { anchors_at + anchors * ANCHOR_WORDS } else { 0 },
             substitutions: Substitutions::new(substitutions_at, header.tables.substitution_bits),
             made: 0,
             position: block.start,
@@ -227,11 +242,12 @@ impl Codec {
             byte_weights: [[(WEIGHT_ONE * 3 / 10) as i16; _]; BYTE_SETS],
             field_weights: [[(WEIGHT_ONE * 4 / 10) as i16; _]; KINDS],
             hit_weights: [[(WEIGHT_ONE * 4 / 10) as i16; _]; HIT_SETS + 1],
-        }
+        };
+        codec.begin_told(words);
+        codec
     }
 
     /// Place of the next byte in the target.
-    #[cfg(any(test, feature = "make"))]
     pub(crate) const fn position(&self) -> u32 {
         self.position
     }
@@ -239,6 +255,11 @@ impl Codec {
     /// Bytes of the target that are coded.
     pub(crate) const fn made(&self) -> u32 {
         self.made
+    }
+
+    /// Where the present block ends.
+    pub(crate) const fn block_end(&self) -> u32 {
+        if cfg!(feature = "one-slot") { self.block.end } else { self.order.target_size }
     }
 
     /// Bytes of the present block that are coded; what was not given out yet is of no block before it.
@@ -271,7 +292,11 @@ impl Codec {
             Place::Open { literals } => self.open(desk, literals)?,
         };
         if self.position == self.block.end && !self.is_complete() {
-            self.begin_block();
+            if self.order.is_told() {
+                self.begin_told_page(&mut desk.chances, desk.truth)?;
+            } else {
+                self.begin_block();
+            }
         }
         Ok(given)
     }
@@ -284,8 +309,8 @@ impl Codec {
     /// What surrounds a place of an image, as far as it is there.
     fn view<C, S: Source, T>(&self, desk: &mut Desk<'_, C, S, T>, from: Origin, at: u32) -> View {
         let there = match from {
-            Origin::Base => self.order.readable(at, self.position),
-            Origin::Target => self.made_around(at),
+            Origin::Base => self.order.readable(at, |page| self.is_kept(desk.chances.words, page)),
+            Origin::Target => self.made_around(desk.chances.words, at),
         };
         desk.source.view(from, at, there)
     }
@@ -323,8 +348,10 @@ impl Codec {
     }
 
     /// The stretch of the target that is made and that `at` is in.
-    fn made_around(&self, at: u32) -> Range<u32> {
-        if at < self.block.end {
+    fn made_around(&self, words: &[u16], at: u32) -> Range<u32> {
+        if self.order.is_told() {
+            self.told_made(words, at)
+        } else if at < self.block.end {
             self.block.start..self.position
         } else {
             self.block.end..self.order.target_size

@@ -19,6 +19,7 @@ impl Codec {
             architecture: _,
             space: _,
             order: _,
+            told_at: _,
             slots: _,
             literal_slots: _,
             substitutions: _,
@@ -71,12 +72,17 @@ impl Codec {
     }
 
     /// Finds the block of a codec that was read, and says whether steps can have left it as it is.
-    pub(crate) fn settle_read(&mut self) -> bool {
+    pub(crate) fn settle_read(&mut self, words: &[u16]) -> bool {
         let order = self.order;
         if self.made > order.target_size || !self.anchors.is_sound() || self.run > order.target_size {
             return false;
         }
-        (self.position, self.block) = order.place(self.made);
+        let is_told = order.is_told();
+        if !is_told {
+            (self.position, self.block) = order.place(self.made);
+        } else if !self.settle_told(words) {
+            return false;
+        }
         match self.place {
             Place::Open { literals } => literals <= self.made,
             Place::Copying { from: Origin::Base, at, length } => {
@@ -85,7 +91,7 @@ impl Codec {
             Place::Copying { from: Origin::Target, at, length } => {
                 let is_behind = (self.block.start..self.position).contains(&at);
                 let is_above = self.block.end <= at && at <= order.target_size;
-                length <= self.position && (is_behind || is_above)
+                length <= self.position && (is_behind || is_above || is_told && at <= order.target_size)
             }
         }
     }

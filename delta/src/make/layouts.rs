@@ -7,21 +7,27 @@ use std::vec::Vec;
 use super::Pair;
 use super::matches;
 use super::parse::{self, Costs, Images, Piece};
+use super::schedule::{self, Plan, Schedule};
 use crate::order::{Layout, Order};
 
-/// Returns the layout from low to high, and the one from high to low under which the fewest bytes that would be copied are
-/// gone by then.
-pub(super) fn likeliest(pair: Pair<'_>, masked: &[u8], layout: Layout) -> Vec<Layout> {
+/// Returns the layout from low to high, the one from high to low under which the fewest bytes that would be copied are
+/// gone by then, and the one that the patch tells, if that loses fewer yet.
+pub(super) fn likeliest(pair: Pair<'_>, masked: &[u8], layout: Layout) -> Vec<(Layout, Option<Schedule>)> {
     let Pair { base, target, watch, .. } = pair;
     let order = |layout| Order { base_size: base.len() as u32, target_size: target.len() as u32, layout };
-    let free = order(None);
-    let images = Images { base, target, masked, order: free, watch };
+    let plan = Plan { order: order(None), told: None };
+    let images = Images { base, target, masked, plan, watch };
     let mut seeds = Vec::new();
-    parse::add_seeds(&images, matches::find(masked, base.len() as u32, &images.order, watch), &mut seeds);
+    parse::add_seeds(&images, matches::find(masked, base.len() as u32, &images.plan, watch), &mut seeds);
     let pieces = parse::parse(&images, &seeds, &Costs::TRIED[0]);
     let blocks = BLOCKS.into_iter().filter_map(|bits| layout.in_blocks(bits));
     let best = blocks.min_by_key(|layout| lost(&order(Some(*layout)), &pieces));
-    core::iter::once(layout).chain(best).collect()
+    let untold = core::iter::once(layout).chain(best);
+    let least = untold.clone().map(|layout| lost(&order(Some(layout)), &pieces)).min();
+    // A patch costs about half of what is lost.
+    let told = schedule::find(&images.plan.order, layout, &pieces, least.unwrap_or(0).saturating_mul(2));
+    let told = told.map(|(layout, told)| (layout, Some(told)));
+    untold.map(|layout| (layout, None)).chain(told).collect()
 }
 
 /// Binary logarithms of the pages of blocks that are tried: one page loses the least of the base, many cut the fewest

@@ -3,9 +3,9 @@
 use std::vec;
 use std::vec::Vec;
 
+use super::schedule::Plan;
 use super::suffixes;
 use super::watch::Watch;
-use crate::order::Order;
 
 /// A place of the target that stands elsewhere as well: in the base, or earlier in the target.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -19,7 +19,7 @@ const NONE: u32 = u32::MAX;
 
 /// Finds the longest matches at every place, and keeps those that do not just go on from the place before. `text` is
 /// the base, and the target behind it.
-pub(crate) fn find(text: &[u8], base_size: u32, order: &Order, watch: &Watch<'_>) -> Vec<Match> {
+pub(crate) fn find(text: &[u8], base_size: u32, plan: &Plan<'_>, watch: &Watch<'_>) -> Vec<Match> {
     let mut sorted = suffixes::sorted(text);
     let mut found = Vec::new();
     let near = nearest_base(sorted.iter(), base_size, text.len());
@@ -30,7 +30,7 @@ pub(crate) fn find(text: &[u8], base_size: u32, order: &Order, watch: &Watch<'_>
     drop(near);
     sorted.retain(|&start| start >= base_size);
     sorted.shrink_to_fit();
-    for places in nearest_own(sorted, base_size, order) {
+    for places in nearest_own(sorted, base_size, plan) {
         watch.count(starts(text, base_size, &places, &mut found));
     }
     found.sort_unstable();
@@ -51,7 +51,7 @@ fn nearest_base<'a>(order: impl Iterator<Item = &'a u32>, base_size: u32, text_s
 }
 
 /// Per place of the target, the suffixes of earlier places of the target next to its own in the order.
-fn nearest_own(sorted: Vec<u32>, base_size: u32, order: &Order) -> [Vec<u32>; 2] {
+fn nearest_own(sorted: Vec<u32>, base_size: u32, plan: &Plan<'_>) -> [Vec<u32>; 2] {
     let (mut before, mut after) = (vec![NONE; sorted.len()], vec![NONE; sorted.len()]);
     let mut latest = NONE;
     for at in sorted.iter().map(|start| start - base_size) {
@@ -63,10 +63,7 @@ fn nearest_own(sorted: Vec<u32>, base_size: u32, order: &Order) -> [Vec<u32>; 2]
     }
     drop(sorted);
     // Taken out from the last one that is made on, each leaves only earlier ones as neighbours.
-    let target_size = before.len();
-    let block = order.block_bytes().map_or(target_size.max(1), |bytes| bytes as usize);
-    let blocks = (0..target_size).step_by(block).map(|start| start..(start + block).min(target_size));
-    for at in blocks.flat_map(Iterator::rev) {
+    for at in plan.latest_first(before.len()) {
         let (previous, next) = (before[at], after[at]);
         if previous != NONE {
             after[previous as usize] = next;

@@ -7,6 +7,7 @@ mod explain;
 mod layouts;
 mod matches;
 mod parse;
+mod schedule;
 mod simulated;
 mod suffixes;
 mod symbolic;
@@ -29,6 +30,7 @@ use crate::header::{Header, Tables};
 use crate::order::Layout;
 use crate::space::Space;
 use parse::{Costs, Images, Piece, Seed};
+use schedule::{Plan, Schedule};
 use writer::Written;
 
 /// A patch and what its applier must be told.
@@ -111,7 +113,7 @@ pub fn make_watched(
             return Err(MakeError::ImageTooLarge { bytes });
         }
     }
-    let pair = Pair { base, target, options, watch };
+    let pair = Pair { base, target, options, watch, told: None };
     let (architecture, Written { bytes, spent, .. }) =
         if base == target { unchanged(pair) } else { shortest(pair) };
     if watch.is_ended() {
@@ -130,9 +132,10 @@ pub fn make_watched(
 /// Divides a target in every way there is, and returns the shortest patch.
 fn shortest(pair: Pair<'_>) -> (Architecture, Written) {
     let guess = pair.options.architecture.unwrap_or_else(|| detect::architecture(pair.base));
-    let made = layouts(pair, guess)
-        .into_iter()
-        .map(|in_place| Division::likeliest(pair.in_place(in_place), guess).best());
+    let layouts = layouts(pair, guess);
+    let made = layouts
+        .iter()
+        .map(|(in_place, told)| Division::likeliest(pair.in_place(*in_place, told.as_ref()), guess).best());
     made.min_by_key(|(_, written)| written.bytes.len()).unwrap_or_default()
 }
 
@@ -144,12 +147,13 @@ fn unchanged(pair: Pair<'_>) -> (Architecture, Written) {
 }
 
 /// Ways to lay the images out in a slot that they share; the one way there is where they do not.
-fn layouts(pair: Pair<'_>, guess: Architecture) -> Vec<Option<Layout>> {
+fn layouts(pair: Pair<'_>, guess: Architecture) -> Vec<(Option<Layout>, Option<Schedule>)> {
     let Some(layout) = pair.options.in_place else {
-        return Vec::from([None]);
+        return Vec::from([(None, None)]);
     };
     let masked = Maker::new(pair, (guess, false)).masked();
-    layouts::likeliest(pair, &masked, layout).into_iter().map(Some).collect()
+    let likeliest = layouts::likeliest(pair, &masked, layout).into_iter();
+    likeliest.map(|(layout, told)| (Some(layout), told)).collect()
 }
 
 /// What a patch is made of, how, and who watches.
@@ -159,12 +163,14 @@ struct Pair<'a> {
     target: &'a [u8],
     options: Options,
     watch: &'a Watch<'a>,
+    /// The sequence of pages, where the layout says that the patch tells it.
+    told: Option<&'a Schedule>,
 }
 
-impl Pair<'_> {
+impl<'a> Pair<'a> {
     /// The same, in this layout.
-    fn in_place(self, in_place: Option<Layout>) -> Self {
-        Self { options: Options { in_place, ..self.options }, ..self }
+    fn in_place(self, in_place: Option<Layout>, told: Option<&'a Schedule>) -> Self {
+        Self { options: Options { in_place, ..self.options }, told, ..self }
     }
 }
 
@@ -174,11 +180,12 @@ struct Maker<'a> {
     target: &'a [u8],
     header: Header,
     watch: &'a Watch<'a>,
+    told: Option<&'a Schedule>,
 }
 
 impl<'a> Maker<'a> {
     fn new(pair: Pair<'a>, (architecture, pointers_first): (Architecture, bool)) -> Self {
-        let Pair { base, target, options, watch } = pair;
+        let Pair { base, target, options, watch, told } = pair;
         let space = detect::space(base, target, architecture).settled(base.len() as u32);
         let header = Header {
             architecture,
@@ -190,7 +197,7 @@ impl<'a> Maker<'a> {
             space: Space { pointers_first, ..space },
             layout: options.in_place,
         };
-        Self { base, target, header, watch }
+        Self { base, target, header, watch, told }
     }
 
     /// Both images with their fields masked.
@@ -201,15 +208,21 @@ impl<'a> Maker<'a> {
         masked
     }
 
+    /// In which order the target is made.
+    fn plan(&self) -> Plan<'a> {
+        Plan { order: self.header.order(), told: self.told }
+    }
+
     fn written(&self, pieces: &[Piece]) -> Written {
         self.watch.step();
-        writer::write(&self.header, [self.base, self.target], pieces, self.watch, None).unwrap_or_default()
+        writer::write((&self.header, self.plan()), [self.base, self.target], pieces, self.watch, None)
+            .unwrap_or_default()
     }
 
     /// Writes a division, unless it takes so much more than another on the way that it won't be shorter in the end.
     fn written_against(&self, pieces: &[Piece], other: &Written) -> Option<Written> {
         self.watch.step();
-        writer::write(&self.header, [self.base, self.target], pieces, self.watch, Some(other))
+        writer::write((&self.header, self.plan()), [self.base, self.target], pieces, self.watch, Some(other))
     }
 }
 
@@ -255,10 +268,10 @@ impl<'a> Division<'a> {
 
     /// Divides under a guess; `seeds` are worth trying too.
     fn new(maker: Maker<'a>, mut seeds: Vec<Seed>) -> Self {
-        let (masked, costs, order) = (maker.masked(), Costs::TRIED[0], maker.header.order());
-        let matches = matches::find(&masked, maker.header.base_size, &order, maker.watch);
+        let (masked, costs, plan) = (maker.masked(), Costs::TRIED[0], maker.plan());
+        let matches = matches::find(&masked, maker.header.base_size, &plan, maker.watch);
         let images =
-            Images { base: maker.base, target: maker.target, masked: &masked, order, watch: maker.watch };
+            Images { base: maker.base, target: maker.target, masked: &masked, plan, watch: maker.watch };
         parse::add_seeds(&images, matches, &mut seeds);
         let pieces = parse::parse(&images, &seeds, &costs);
         let written = maker.written(&pieces);
@@ -308,8 +321,8 @@ impl<'a> Division<'a> {
 
     /// Divides the target at other costs; says whether the patch is shorter.
     fn try_costs(&mut self, costs: Costs) -> bool {
-        let (base, target, order) = (self.maker.base, self.maker.target, self.maker.header.order());
-        let images = Images { base, target, masked: &self.masked, order, watch: self.maker.watch };
+        let (base, target, plan) = (self.maker.base, self.maker.target, self.maker.plan());
+        let images = Images { base, target, masked: &self.masked, plan, watch: self.maker.watch };
         let pieces = parse::parse(&images, &self.seeds, &costs);
         let written = self.maker.written_against(&pieces, &self.written);
         match written {

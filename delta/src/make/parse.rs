@@ -15,8 +15,8 @@ use std::vec::Vec;
 
 use super::bits;
 use super::matches::Match;
+use super::schedule::Plan;
 use super::watch::{LOOK_STEPS, Watch};
-use crate::order::Order;
 
 /// A piece of the target.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,7 +34,7 @@ pub(crate) struct Images<'a> {
     /// Base and target, one after the other, with all fields masked.
     pub(crate) masked: &'a [u8],
     /// What is there of the base while the target is made.
-    pub(crate) order: Order,
+    pub(crate) plan: Plan<'a>,
     pub(crate) watch: &'a Watch<'a>,
 }
 
@@ -130,13 +130,13 @@ pub(crate) fn parse(images: &Images<'_>, seeds: &[Seed], costs: &Costs) -> Vec<P
     let mut here = Best { cost: 0, last: Last { entry: 0, alignment: LITERAL }, copied: 0, copy_end: 0 };
     let mut walk =
         Walk { images, costs, live: Vec::new(), absent: VecDeque::new(), latest: [0; 6], literal: here };
-    let block_bytes = images.order.block_bytes().unwrap_or(u32::MAX) as usize;
+    let is_in_place = images.plan.order.layout.is_some();
     let (mut next, mut followed) = (0, 0);
     for (at, &literal_cost) in literal_costs.iter().enumerate() {
         if at % LOOK_STEPS == 0 && !images.watch.look() {
             return Vec::new();
         }
-        if at > 0 && at % block_bytes == 0 {
+        if is_in_place && at > 0 && images.plan.starts_anew(at as u32) {
             walk.begin_block(here);
         }
         walk.bring_back(at, here);
@@ -243,14 +243,7 @@ impl Walk<'_> {
     fn is_there(&self, at: usize, alignment: i64) -> bool {
         let from = at as i64 + alignment;
         (0..self.images.base.len() as i64).contains(&from)
-            && self.images.order.is_byte_kept(from as u32, at as u32)
-    }
-
-    /// Whether a byte of the target is made before another one.
-    fn is_made(&self, from: usize, at: usize) -> bool {
-        let bytes = self.images.order.block_bytes().map_or(usize::MAX, |bytes| bytes as usize);
-        let start = at - at % bytes;
-        (start..at).contains(&from) || from >= start.saturating_add(bytes)
+            && self.images.plan.is_byte_kept(from as u32, at as u32)
     }
 
     /// Follows anew what was copied before, where it looks the same again.
@@ -325,8 +318,10 @@ impl Walk<'_> {
                 return false;
             }
             let from = from as usize;
-            if self.images.order.layout.is_some() {
-                if live.is_own && !(from - base_size < target.len() && self.is_made(from - base_size, at)) {
+            if self.images.plan.order.layout.is_some() {
+                if live.is_own
+                    && !(from - base_size < target.len() && self.images.plan.is_made(from - base_size, at))
+                {
                     return false;
                 }
                 if !live.is_own && !self.is_there(at, live.alignment) {

@@ -152,8 +152,11 @@ impl Symbolic {
     fn kept(&self, base: &[u8], target: &[u8], options: Options, architecture: Architecture) -> Patch {
         let (pieces, watch) = (self.pieces(), Watch::nobody());
         let written = [false, true].map(|pointers_first| {
-            Maker::new(Pair { base, target, options, watch: &watch }, (architecture, pointers_first))
-                .written(&pieces)
+            Maker::new(
+                Pair { base, target, options, watch: &watch, told: None },
+                (architecture, pointers_first),
+            )
+            .written(&pieces)
         });
         let [one, other] = written;
         let shorter = if other.bytes.len() < one.bytes.len() { other } else { one };

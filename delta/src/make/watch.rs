@@ -107,14 +107,14 @@ mod tests {
     }
 
     /// Work of dividing an image whose pieces were moved, at a layout.
-    fn work_of(base: &[u8], layout: Option<crate::Layout>) -> u64 {
+    fn work_of(base: &[u8], layout: Option<crate::Layout>) -> u32 {
         let (third, half) = (base.len() / 3, base.len() / 2);
         let target = [&base[..third], &base[half..], &noise(100), &base[third..half]].concat();
         let watch = Watch::nobody();
         let options = Options { in_place: layout, ..Options::default() };
-        let pair = Pair { base, target: &target, options, watch: &watch };
+        let pair = Pair { base, target: &target, options, watch: &watch, told: None };
         Division::new(Maker::new(pair, (Architecture::Thumb, false)), Vec::new());
-        watch.work.get()
+        u32::try_from(watch.work.get()).unwrap()
     }
 
     #[test]
@@ -128,10 +128,11 @@ mod tests {
             ("two letters", |count| noise(count).into_iter().map(|byte| byte & 1).collect()),
             ("random", noise),
         ];
-        let (small, large) = (1 << 14, 1 << 17);
+        let sizes = [1_u32 << 14, 1 << 17];
         for layout in [None, crate::Layout::new(512, 4)] {
             for (name, image) in kinds {
-                let work = [small, large].map(|count| work_of(&image(count), layout) as f64 / count as f64);
+                let work =
+                    sizes.map(|count| f64::from(work_of(&image(count as usize), layout)) / f64::from(count));
                 // In place, ways that wait for their bytes of the base come in addition, up to a bound of their own.
                 let is_linear = layout.is_some() || work[1] < work[0] * 1.5 + 4.0;
                 assert!(is_linear, "{name}: {work:?} a byte");

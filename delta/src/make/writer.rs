@@ -9,12 +9,12 @@ use crate::codec::{Codec, Desk, Origin, Part, Source, Truth, VIEW_BEFORE, VIEW_B
 use crate::coder::Encoder;
 use crate::fields::Architecture;
 use crate::header::Header;
-use crate::order::Order;
 
 use super::bits;
 use super::census::Census;
 use super::detect::bytes_at;
 use super::parse::Piece;
+use super::schedule;
 use super::watch::{LOOK_STEPS, Watch};
 
 /// What was written, and the bytes that each subject took.
@@ -49,7 +49,7 @@ impl Written {
 
 /// Writes the patch of a division; `None` where it falls too far behind another one.
 pub(crate) fn write(
-    header: &Header,
+    (header, plan): (&Header, schedule::Plan<'_>),
     [base, target]: [&[u8]; 2],
     pieces: &[Piece],
     watch: &Watch<'_>,
@@ -58,9 +58,9 @@ pub(crate) fn write(
     let mut words = vec![0; header.tables.profile.words()];
     let (mut encoder, mut census, mut trail) = (Encoder::new(), Census::default(), Vec::new());
     let mut codec = Codec::new(header, &mut words);
-    let pieces = fitting(&split(pieces, header.order()), header.architecture);
+    let pieces = fitting(&split(pieces, plan), header.architecture);
     let mut images = Slices { base, target };
-    let mut plan = Plan { target, base_size: base.len() as u32, pieces: &pieces, at: 0 };
+    let mut truth = Truthful { target, base_size: base.len() as u32, pieces: &pieces, at: 0, plan };
     let (mut steps, stage_bytes) = (0, target.len().div_ceil(STAGES));
     while !codec.is_complete() {
         if steps % LOOK_STEPS == 0 && !watch.look() {
@@ -74,10 +74,10 @@ pub(crate) fn write(
             }
             trail.push(spent);
         }
-        plan.reach(codec.position());
+        truth.reach(codec.position());
         let (position, before) = (codec.position(), encoder.bits);
         let chances = Chances { words: &mut words, coder: &mut encoder };
-        let step = codec.step(&mut Desk { chances, source: &mut images, truth: &plan });
+        let step = codec.step(&mut Desk { chances, source: &mut images, truth: &truth });
         debug_assert!(step.is_ok(), "a division lies inside both images");
         let Ok(length) = step else {
             break;
@@ -86,7 +86,7 @@ pub(crate) fn write(
         for (spent, before) in spent.iter_mut().zip(before) {
             *spent -= before;
         }
-        census.count(spent, length, if length > 1 { plan.differing(base, position, length) } else { 0 });
+        census.count(spent, length, if length > 1 { truth.differing(base, position, length) } else { 0 });
     }
     let spent = encoder.bits.map(bits::bytes);
     let mut bytes = header.write();
@@ -94,16 +94,19 @@ pub(crate) fn write(
     Some(Written { bytes, spent, census, trail })
 }
 
-/// Cuts pieces where blocks end.
-fn split(pieces: &[Piece], order: Order) -> Vec<Piece> {
-    let mut cut = Vec::with_capacity(pieces.len());
-    let Some(bytes) = order.block_bytes() else {
+/// Cuts pieces where what comes next is not made next.
+fn split(pieces: &[Piece], plan: schedule::Plan<'_>) -> Vec<Piece> {
+    let Some(page_bytes) = plan.order.layout.map(crate::Layout::page_bytes) else {
         return pieces.to_vec();
     };
+    let mut cut: Vec<Piece> = Vec::with_capacity(pieces.len());
     for &piece in pieces {
         let mut rest = piece;
         while rest.length > 0 {
-            let length = rest.length.min(bytes - rest.target_at % bytes);
+            let mut length = rest.length.min(page_bytes - rest.target_at % page_bytes);
+            while length < rest.length && !plan.starts_anew(rest.target_at + length) {
+                length = rest.length.min(length + page_bytes);
+            }
             cut.push(Piece { length, ..rest });
             rest.target_at += length;
             rest.length -= length;
@@ -142,15 +145,16 @@ fn fitting(pieces: &[Piece], architecture: Architecture) -> Vec<Piece> {
 }
 
 /// The division, as the codec asks for it.
-struct Plan<'a> {
+struct Truthful<'a> {
     target: &'a [u8],
     base_size: u32,
     pieces: &'a [Piece],
     /// The piece that the codec is in.
     at: usize,
+    plan: schedule::Plan<'a>,
 }
 
-impl Plan<'_> {
+impl Truthful<'_> {
     /// Bytes of a unit that are not those of the copy's source.
     fn differing(&self, base: &[u8], position: u32, length: u32) -> usize {
         let piece = self.pieces.get(self.at).filter(|piece| piece.target_at <= position);
@@ -173,7 +177,7 @@ impl Plan<'_> {
     }
 }
 
-impl Truth for Plan<'_> {
+impl Truth for Truthful<'_> {
     fn part(&self, at: u32) -> Part {
         let Some(piece) = self.pieces.get(self.at) else {
             return Part::Literal;
@@ -194,6 +198,10 @@ impl Truth for Plan<'_> {
 
     fn bytes(&self, at: u32) -> u64 {
         bytes_at(self.target, at as usize)
+    }
+
+    fn page(&self, before: u32) -> (u32, u32) {
+        self.plan.next(before)
     }
 }
 

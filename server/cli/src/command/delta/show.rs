@@ -37,6 +37,8 @@ struct InPlace {
     spare_pages: u32,
     /// Pages that are made together where the new image is made from its end on.
     block_pages: Option<u32>,
+    /// Whether the patch says itself in which sequence the pages are made.
+    is_told: bool,
 }
 
 impl From<Layout> for InPlace {
@@ -45,6 +47,7 @@ impl From<Layout> for InPlace {
             page_bytes: layout.page_bytes(),
             spare_pages: layout.spare_pages(),
             block_pages: layout.descends(),
+            is_told: layout.is_told(),
         }
     }
 }
@@ -53,6 +56,7 @@ impl InPlace {
     fn text(&self) -> String {
         let (pages, page) = (self.spare_pages, bytes(self.page_bytes.into()));
         let order = match self.block_pages {
+            None if self.is_told => "in a sequence of pages that it tells".to_owned(),
             None => "from its start on".to_owned(),
             Some(pages) => format!("from its end on, {pages} pages at a time"),
         };
