@@ -6,13 +6,16 @@
 # after a cut, at three words of each page that is programmed; with --every-word at every word, which takes half an hour.
 # SEED repeats the moments of a run.
 # With --firmware it builds boot loader and firmware of the Cortex-M4 alone, and prints the folder that they are in.
-# Usage: scripts/microcontroller.sh [--sweep | --every-word | --firmware]
+# With --c FILE it builds a program in C of yours in place of the example's main.c, as versions 1.0.0 and 2.0.0, lets a board
+# with it update itself, and shows what it said; it switches itself off with status 0 once it was updated.
+# Usage: scripts/microcontroller.sh [--sweep | --every-word | --firmware | --c FILE]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/device_target.sh
 
 case "${1:-}" in
 "" | --sweep | --every-word | --firmware) ;;
+--c) [ -f "${2:-}" ] || { echo "microcontroller.sh: --c wants a file in C" >&2; exit 2; } ;;
 *) sed -n 's/^# \(Usage: .*\)/\1/p' "$0" >&2; exit 2 ;;
 esac
 
@@ -44,10 +47,27 @@ both() {
     done
 }
 
+# in_c [FILE]: the library, and two versions of a firmware in C.
+in_c() {
+    cargo rustc --profile firmware --locked --target "$device" -p bellwether-c --crate-type staticlib
+    for version in 1.0.0 2.0.0; do
+        client-agent/c/examples/board/build.sh "$target/$device/firmware/libbellwether_c.a" "$version" \
+            "$programs/c-$version.elf" "$@"
+        arm-none-eabi-objcopy -O binary "$programs/c-$version.elf" "$programs/c-$version.bin"
+    done
+}
+
 if [ "${1:-}" = --firmware ]; then
     both "$device" "$programs" >&2
     echo "$programs"
     exit
+fi
+
+if [ "${1:-}" = --c ]; then
+    boot "$device" "$programs"
+    in_c "$2"
+    cargo build --locked -p bellwether-server -p bellwether -p bellwether-tests --bins --example microcontroller
+    exec "$target/debug/examples/microcontroller" "$programs" c
 fi
 
 if [ -n "${1:-}" ]; then
@@ -59,12 +79,7 @@ fi
 
 both "$device" "$programs"
 
-# The same in C: the library, and two versions of the example.
-cargo rustc --profile firmware --locked --target "$device" -p bellwether-c --crate-type staticlib
-for version in 1.0.0 2.0.0; do
-    client-agent/c/examples/board/build.sh "$target/$device/firmware/libbellwether_c.a" "$version" "$programs/c-$version.elf"
-    arm-none-eabi-objcopy -O binary "$programs/c-$version.elf" "$programs/c-$version.bin"
-done
+in_c
 
 for other in "${other_devices[@]}"; do
     want_device "$other"

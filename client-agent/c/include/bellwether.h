@@ -40,7 +40,7 @@ enum bellwether_error {
   BELLWETHER_ERROR_UNPREPARED = 6,
   // The record is of a version that this one cannot read. Do not write over it; flash a newer program.
   BELLWETHER_ERROR_RECORD = 7,
-  // The unit file cannot be read. Give the device its own.
+  // The unit file cannot be read, or has no seed to prepare a flash with. Give the device its own.
   BELLWETHER_ERROR_UNIT = 8,
   // The anchors in the unit file are not believed. Give the device a unit file of this vendor.
   BELLWETHER_ERROR_ANCHORS = 9,
@@ -103,12 +103,13 @@ struct bellwether_device;
 struct bellwether_flash {
   // Given to each callback.
   void *context;
-  // Reads bytes; false where the flash failed.
+  // Reads bytes, any number at any address; false where the flash failed.
   bool (*read)(void *context, uint32_t at, uint8_t *into, uint32_t bytes);
-  // Programs `program_bytes` bytes at a multiple of that; bits that are set in them stay as they are. Returns when they
-  // would survive a power cut; false where the flash failed.
+  // Programs one unit: `bytes` is `program_bytes`, and `at` a multiple of it; bits that are set in it stay as they are.
+  // Returns when it would survive a power cut; false where the flash failed.
   bool (*program)(void *context, uint32_t at, const uint8_t *from, uint32_t bytes);
-  // Erases the sector that begins there; false where the flash failed.
+  // Erases the sector that begins there; false where the flash failed. Put the watchdog off here: a call of this library
+  // that writes an image erases a sector now and then, and one that hangs does not.
   bool (*erase)(void *context, uint32_t at);
   // Bytes of a sector: what is erased at once.
   uint32_t sector_bytes;
@@ -121,7 +122,7 @@ struct bellwether_flash {
   uint32_t slot_a;
   // Where the second image slot lies.
   uint32_t slot_b;
-  // Bytes of each slot: the longest image, and a patch behind it.
+  // Bytes of each slot, whole sectors: the longest image, and a patch behind it; an image and a half do.
   uint32_t slot_bytes;
 };
 
@@ -139,8 +140,8 @@ struct bellwether_port {
 
 // What makes a device the one that it is. What is pointed to is read in place and must stay for as long as it runs.
 struct bellwether_settings {
-  // The unit file of the device: its name, its anchors, its servers. Its seed is used by `bellwether_prepare` alone, and
-  // may be overwritten with zeros after that.
+  // The unit file of the device: its name, its anchors, its servers. Its seed is used by `bellwether_prepare` alone;
+  // `bellwether_clear_seed` takes it out after that.
   const uint8_t *unit;
   // Bytes of that.
   size_t unit_bytes;
@@ -148,13 +149,13 @@ struct bellwether_settings {
   uint8_t vendor_id[16];
   // UUID of the class, as in the manifests.
   uint8_t class_id[16];
-  // Name of the manufacturer, object 3.
+  // Name of the manufacturer, object 3: at most 64 bytes of UTF-8, and a zero.
   const char *manufacturer;
-  // Name of the model, object 3.
+  // Name of the model, object 3, in the same way.
   const char *model;
-  // Seconds since 1970 at which the program was built: it believes no earlier time.
+  // Seconds since 1970 at which the program was built (`-DBUILT_S=$(date +%s)`): it believes no earlier time.
   uint64_t built_s;
-  // Lifetime of the registration, in seconds.
+  // Lifetime of the registration, in seconds: it is renewed before that, such as each day with 86,400.
   uint32_t lifetime_s;
   // Whether it takes deltas; else whole images only.
   bool patches;
@@ -174,7 +175,7 @@ struct bellwether_image {
 extern "C" {
 #endif // __cplusplus
 
-// Starts a device: reads its flash, settles a trial. `memory` is `bytes` of memory for everything that it allocates, of
+// Starts a device: reads its flash, settles a trial; call `bellwether_poll` next. `memory` is `bytes` of memory for everything that it allocates, of
 // any alignment, which it keeps until `bellwether_end`. The structs are copied; what they point to is not.
 //
 // # Safety
@@ -206,7 +207,8 @@ enum bellwether_error bellwether_handle_datagram(struct bellwether_device *devic
                                                  size_t bytes);
 
 // Does everything that is due, which may take as long as writing a whole image. `step` says what is next, and `wait_ms`
-// after how long to call again at the latest; earlier, when a datagram came.
+// after how long to call again at the latest, which holds until any other call: after a datagram, or `bellwether_stop`, call
+// at once.
 //
 // # Safety
 //
@@ -216,14 +218,15 @@ enum bellwether_error bellwether_poll(struct bellwether_device *device,
                                       enum bellwether_step *step,
                                       uint32_t *wait_ms);
 
-// Lets the device de-register and stop: a later `bellwether_poll` gives `BELLWETHER_STEP_STOPPED`.
+// Lets the device de-register and stop: call `bellwether_poll` at once, and on until it gives `BELLWETHER_STEP_STOPPED`. A
+// device that is never to stop needs it not.
 //
 // # Safety
 //
 // Pointers are null or point to what their types say, and nobody else uses that meanwhile.
 enum bellwether_error bellwether_stop(struct bellwether_device *device);
 
-// Tells whether the newest update was installed and the server has acknowledged it.
+// Tells whether the newest update was installed and the server has acknowledged it; so it stays until the next one.
 //
 // # Safety
 //
@@ -262,7 +265,7 @@ enum bellwether_error bellwether_confirm(const struct bellwether_flash *flash);
 enum bellwether_error bellwether_roll_back(const struct bellwether_flash *flash);
 
 // For the factory: prepares a flash in whose first slot an image of so many bytes stands. The seed of the unit file goes
-// into the flash, and nowhere else. `version` is the image's, such as "1.2.0".
+// into the record, and nowhere else; erase the documents before. `version` is the image's, such as "1.2.0".
 //
 // # Safety
 //
@@ -271,6 +274,15 @@ enum bellwether_error bellwether_prepare(const struct bellwether_flash *flash,
                                          const struct bellwether_settings *settings,
                                          uint32_t image_bytes,
                                          const char *version);
+
+// Overwrites the seed in a unit file with zeros, in place: for the factory, after `bellwether_prepare`, so that the file can
+// stand in the flash beside the documents and tells nobody who reads it how to be this device.
+//
+// # Safety
+//
+// `unit` is null or points to that many bytes, which nobody else uses meanwhile.
+enum bellwether_error bellwether_clear_seed(uint8_t *unit,
+                                            size_t unit_bytes);
 
 // Gives a sentence about a `bellwether_error` for whoever reads a log; it stays for ever.
 const char *bellwether_error_text(int32_t error);

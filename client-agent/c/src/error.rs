@@ -78,7 +78,7 @@ impl BellwetherError {
                 c"the flash holds no valid record or boot state, or no whole image: prepare it"
             }
             Self::Record => c"the record in the flash cannot be read by this version",
-            Self::Unit => c"the unit file cannot be read",
+            Self::Unit => c"the unit file cannot be read, or has no seed any more",
             Self::Anchors => c"the anchors in the unit file are not believed",
             Self::OldAnchors => c"the anchors are older than those that were believed before",
             Self::Components => c"the components are not those that the flash was prepared for",

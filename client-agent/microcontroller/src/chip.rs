@@ -1,5 +1,6 @@
 //! The board's flash chip, played by a window of memory; the power can be cut in the middle of one of its operations.
 
+use crate::clock::put_off_watchdog;
 use crate::console::{Said, say};
 use crate::layout::SECTOR_BYTES;
 use crate::metal::{self, FLASH};
@@ -69,6 +70,8 @@ impl Chip for BoardChip {
     }
 
     fn erase(&mut self, at: u32) {
+        // Whoever writes an image gets on, however slow the board is: each sector is erased once.
+        put_off_watchdog();
         NEXT.store(u32::MAX, Ordering::Relaxed);
         let is_cut = is_cut(true);
         let end = if is_cut { at + ERASED_OF_CUT_BYTES } else { at + SECTOR_BYTES };

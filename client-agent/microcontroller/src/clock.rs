@@ -38,7 +38,8 @@ pub fn put_off_watchdog() {
     WATCHDOG.write(WATCHDOG_CONTROL, INTERRUPT | RESTART);
 }
 
-/// How long a program may be busy. The longest work is a patch of a whole image, a second or two.
+/// How long a program may be busy without erasing a sector, which puts the watchdog off too. The longest such work is to
+/// verify a signature, or the digest of a whole image: half a second, or ten times that on a machine with other work.
 pub const PATIENCE: Duration = Duration::from_secs(PATIENCE_S as u64);
 const PATIENCE_S: u32 = 10;
 

@@ -166,7 +166,7 @@ fn settings(unit: &[u8], made: &Made<'_>, built: u64) -> Result<Vec<u8>, Factory
     Ok(bytes)
 }
 
-/// `struct factory` of `client-agent/c/examples/board/main.c`.
+/// `struct board_factory` of `client-agent/c/examples/board/board.h`.
 fn settings_of_c_example(unit: &[u8], made: &Made<'_>, built: u64) -> Result<Vec<u8>, FactoryError> {
     let vendor = vendor_id(made.vendor);
     let text = |text: &str| {

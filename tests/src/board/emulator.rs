@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::time::{Duration, Instant};
 
 use super::small::RESIDENT;
 use crate::fleet::PATIENCE;
@@ -99,13 +100,33 @@ impl Board {
         self.program = Some(Program::start(command, &self.log));
     }
 
-    /// Waits until it has switched itself off.
+    /// Waits until it has switched itself off: for as long as it says something, since an emulator that shares its
+    /// processor with others is slow.
     ///
     /// # Panics
     ///
-    /// Where it is off, or does not end.
+    /// Where it is off, says nothing for [`PATIENCE`], or is on for [`ON_MAX`].
+    #[expect(clippy::disallowed_methods, reason = "an emulator runs in real time")]
     pub fn wait_end(&mut self) -> ExitStatus {
-        self.program.take().expect("a board that is on").wait_end(PATIENCE)
+        let mut program = self.program.take().expect("a board that is on");
+        let (began, mut said, mut silent_since) = (Instant::now(), 0, Instant::now());
+        loop {
+            if let Some(status) = program.ended() {
+                return status;
+            }
+            let says = self.said().len();
+            if says != said {
+                (said, silent_since) = (says, Instant::now());
+            }
+            let (on, silent) = (began.elapsed(), silent_since.elapsed());
+            assert!(
+                silent < PATIENCE && on < ON_MAX,
+                "{}: on for {on:.1?}, silent for {silent:.1?}\n{}",
+                self.log.display(),
+                self.said()
+            );
+            std::thread::sleep(LOOK_EVERY);
+        }
     }
 
     /// Takes its power at once; what stands in the flash stays. Tells how it ended where it had switched itself off.
@@ -142,6 +163,11 @@ impl Board {
         std::fs::remove_file(&self.log).expect("the log");
     }
 }
+
+/// How long a board may be on: one that restarts again and again says something each time.
+const ON_MAX: Duration = Duration::from_mins(10);
+
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Debian's.
 const EMULATOR: &str = "/usr/bin/qemu-system-arm";

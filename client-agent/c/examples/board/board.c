@@ -138,9 +138,14 @@ _Noreturn void board_restart(void) {
 }
 
 /* The board's PSRAM stands for the flash: programming clears bits, erasing a sector of 4 KiB sets them. */
-enum { FLASH = 0x21000000, SECTOR_BYTES = 4096 };
+enum { FLASH = 0x21000000, MAGIC = 0x31435742 };
 
 const uint8_t *board_flash(uint32_t at) { return (const uint8_t *)(uintptr_t)(FLASH + at); }
+
+const struct board_factory *board_factory(void) {
+    const struct board_factory *factory = (const struct board_factory *)board_flash(0);
+    return factory->magic == MAGIC ? factory : NULL;
+}
 
 bool board_flash_read(void *context, uint32_t at, uint8_t *into, uint32_t bytes) {
     (void)context;
@@ -163,9 +168,9 @@ bool board_flash_program(void *context, uint32_t at, const uint8_t *from, uint32
 
 bool board_flash_erase(void *context, uint32_t at) {
     (void)context;
-    /* An image that is long takes longer than the watchdog waits. */
+    /* An image that is long takes longer than the watchdog waits; whoever erases gets on. */
     board_put_off_watchdog();
-    for (uint32_t offset = 0; offset < SECTOR_BYTES; offset += 4) {
+    for (uint32_t offset = 0; offset < BOARD_SECTOR_BYTES; offset += 4) {
         *at_address(FLASH + at + offset) = UINT32_MAX;
     }
     return true;

@@ -6,20 +6,6 @@
 #define VERSION "1.0.0"
 #endif
 
-/* What the factory writes at the beginning of the flash: who the device is. The seed is not in it. */
-struct factory {
-    uint32_t magic;
-    uint32_t unit_bytes;
-    uint64_t built_s;
-    uint8_t vendor_id[16];
-    uint8_t class_id[16];
-    char manufacturer[32];
-    char model[32];
-    uint8_t unit[];
-};
-
-enum { MAGIC = 0x31435742 };
-
 /* Exit statuses, for whoever started the emulator. */
 enum { UPDATED = 0, FAULT = 2, NOT_UPDATED = 4 };
 
@@ -27,12 +13,12 @@ static const struct bellwether_flash flash = {
     .read = board_flash_read,
     .program = board_flash_program,
     .erase = board_flash_erase,
-    .sector_bytes = 4096,
-    .program_bytes = 4,
-    .documents = 8 * 1024,
-    .slot_a = 64 * 1024,
-    .slot_b = 64 * 1024 + 1024 * 1024,
-    .slot_bytes = 1024 * 1024,
+    .sector_bytes = BOARD_SECTOR_BYTES,
+    .program_bytes = BOARD_PROGRAM_BYTES,
+    .documents = BOARD_DOCUMENTS,
+    .slot_a = BOARD_SLOT_A,
+    .slot_b = BOARD_SLOT_B,
+    .slot_bytes = BOARD_SLOT_BYTES,
 };
 
 static uint8_t memory[BELLWETHER_MEMORY_BYTES];
@@ -94,8 +80,8 @@ static void settle_trial(bool passed) {
 }
 
 static struct bellwether_device *start(void) {
-    const struct factory *factory = (const struct factory *)board_flash(0);
-    if (factory->magic != MAGIC) {
+    const struct board_factory *factory = board_factory();
+    if (factory == NULL) {
         board_say("the flash was never prepared\n");
         board_switch_off(FAULT);
     }

@@ -141,6 +141,18 @@ static struct bellwether_settings read_settings(char **words) {
     return settings;
 }
 
+/* The seed stands in the record now, and nowhere else. */
+static void clear_seed_of(const char *path) {
+    size_t bytes = 0;
+    uint8_t *unit = read_file(path, &bytes);
+    check("clear the seed", bellwether_clear_seed(unit, bytes));
+    FILE *file = fopen(path, "rb+");
+    if (file == NULL || fwrite(unit, 1, bytes, file) != bytes || fclose(file) != 0) {
+        stop(path);
+    }
+    free(unit);
+}
+
 static int prepare(const char *path, char **words) {
     const struct bellwether_settings settings = read_settings(words);
     size_t bytes = 0;
@@ -157,6 +169,7 @@ static int prepare(const char *path, char **words) {
         stop(path);
     }
     check("prepare", bellwether_prepare(&flash, &settings, (uint32_t)bytes, words[4]));
+    clear_seed_of(words[0]);
     return fclose(file) == 0 ? 0 : FAULT;
 }
 

@@ -44,7 +44,7 @@ impl Drop for Kept {
     }
 }
 
-/// Starts a device: reads its flash, settles a trial. `memory` is `bytes` of memory for everything that it allocates, of
+/// Starts a device: reads its flash, settles a trial; call `bellwether_poll` next. `memory` is `bytes` of memory for everything that it allocates, of
 /// any alignment, which it keeps until `bellwether_end`. The structs are copied; what they point to is not.
 ///
 /// # Safety
@@ -118,7 +118,8 @@ pub unsafe extern "C" fn bellwether_handle_datagram(
 }
 
 /// Does everything that is due, which may take as long as writing a whole image. `step` says what is next, and `wait_ms`
-/// after how long to call again at the latest; earlier, when a datagram came.
+/// after how long to call again at the latest, which holds until any other call: after a datagram, or `bellwether_stop`, call
+/// at once.
 ///
 /// # Safety
 ///
@@ -147,7 +148,8 @@ pub unsafe extern "C" fn bellwether_poll(
     }))
 }
 
-/// Lets the device de-register and stop: a later `bellwether_poll` gives `BELLWETHER_STEP_STOPPED`.
+/// Lets the device de-register and stop: call `bellwether_poll` at once, and on until it gives `BELLWETHER_STEP_STOPPED`. A
+/// device that is never to stop needs it not.
 ///
 /// # Safety
 ///
@@ -160,7 +162,7 @@ pub unsafe extern "C" fn bellwether_stop(device: *mut BellwetherDevice) -> Bellw
     BellwetherError::Ok
 }
 
-/// Tells whether the newest update was installed and the server has acknowledged it.
+/// Tells whether the newest update was installed and the server has acknowledged it; so it stays until the next one.
 ///
 /// # Safety
 ///
@@ -237,7 +239,7 @@ pub unsafe extern "C" fn bellwether_roll_back(flash: *const BellwetherFlash) -> 
 }
 
 /// For the factory: prepares a flash in whose first slot an image of so many bytes stands. The seed of the unit file goes
-/// into the flash, and nowhere else. `version` is the image's, such as "1.2.0".
+/// into the record, and nowhere else; erase the documents before. `version` is the image's, such as "1.2.0".
 ///
 /// # Safety
 ///
@@ -253,6 +255,30 @@ pub unsafe extern "C" fn bellwether_prepare(
     let (flash, settings) = unsafe { (flash.as_ref(), settings.as_ref()) };
     let (Some(flash), Some(settings)) = (flash, settings) else { return BellwetherError::Argument };
     done(prepare(*flash, settings, image_bytes, version))
+}
+
+/// Overwrites the seed in a unit file with zeros, in place: for the factory, after `bellwether_prepare`, so that the file can
+/// stand in the flash beside the documents and tells nobody who reads it how to be this device.
+///
+/// # Safety
+///
+/// `unit` is null or points to that many bytes, which nobody else uses meanwhile.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn bellwether_clear_seed(unit: *mut u8, unit_bytes: usize) -> BellwetherError {
+    if unit.is_null() {
+        return BellwetherError::Argument;
+    }
+    // SAFETY: not null, and of that many bytes, as the header demands.
+    let unit = unsafe { core::slice::from_raw_parts_mut(unit, unit_bytes) };
+    done(clear_seed(unit))
+}
+
+fn clear_seed(unit: &mut [u8]) -> Result<(), BellwetherError> {
+    let seed = UnitData::decode(unit).map_err(|_| BellwetherError::Unit)?.seed;
+    let length = seed.expose().len();
+    let at = unit.windows(length).position(|bytes| bytes == seed.expose()).ok_or(BellwetherError::Unit)?;
+    unit[at..at + length].fill(0);
+    Ok(())
 }
 
 /// Gives a sentence about a `bellwether_error` for whoever reads a log; it stays for ever.
@@ -362,6 +388,10 @@ fn prepare(
 ) -> Result<(), BellwetherError> {
     let mut flash = board::flash(flash)?;
     let (unit, version) = (unit(settings)?, text(version)?);
+    // `bellwether_clear_seed` was there before.
+    if *unit.seed.expose() == [0; 32] {
+        return Err(BellwetherError::Unit);
+    }
     let version = Bounded::copy_of(version.as_bytes()).ok_or(BellwetherError::Argument)?;
     let digest = digest_of_slot(&mut flash, Slot::A.region(0), bytes).map_err(|_| BellwetherError::Flash)?;
     let image = Image { digest, bytes, version };
@@ -412,3 +442,33 @@ const TEXT_BYTES_MAX: usize = 64;
 /// The longest time between two calls, also where nothing is due.
 const WAIT_MAX: Duration = Duration::from_mins(1);
 const ROUNDED_UP: Duration = Duration::from_micros(999);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bellwether_agent::keys::{ChainLength, Seed};
+    use bellwether_manifests::message::list::List;
+
+    #[test]
+    fn unit_file_without_its_seed_is_the_same_otherwise() {
+        let mut file = unit_of([0x5e; 32]);
+        assert_eq!(clear_seed(&mut file), Ok(()));
+        assert_eq!(file, unit_of([0; 32]));
+        assert_eq!(clear_seed(&mut file[1..]), Err(BellwetherError::Unit));
+    }
+
+    fn unit_of(seed: [u8; 32]) -> Vec<u8> {
+        let unit = UnitData {
+            id: "probe-1",
+            epoch: 3,
+            chain_length: ChainLength::DEFAULT,
+            seed: Seed::new(seed),
+            anchors: b"anchors",
+            dtls_identity: "probe-1",
+            dtls_psk: &[0xbb; 32],
+            servers: List::new(&["coaps://localhost:5684"]),
+            gateways: List::default(),
+        };
+        unit.encode().unwrap().to_vec()
+    }
+}

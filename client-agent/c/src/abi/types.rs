@@ -29,7 +29,7 @@ pub enum BellwetherError {
     Unprepared = 6,
     /// The record is of a version that this one cannot read. Do not write over it; flash a newer program.
     Record = 7,
-    /// The unit file cannot be read. Give the device its own.
+    /// The unit file cannot be read, or has no seed to prepare a flash with. Give the device its own.
     Unit = 8,
     /// The anchors in the unit file are not believed. Give the device a unit file of this vendor.
     Anchors = 9,
@@ -95,13 +95,14 @@ pub enum BellwetherEvent {
 pub struct BellwetherFlash {
     /// Given to each callback.
     pub context: *mut c_void,
-    /// Reads bytes; false where the flash failed.
+    /// Reads bytes, any number at any address; false where the flash failed.
     pub read: Option<unsafe extern "C" fn(context: *mut c_void, at: u32, into: *mut u8, bytes: u32) -> bool>,
-    /// Programs `program_bytes` bytes at a multiple of that; bits that are set in them stay as they are. Returns when they
-    /// would survive a power cut; false where the flash failed.
+    /// Programs one unit: `bytes` is `program_bytes`, and `at` a multiple of it; bits that are set in it stay as they are.
+    /// Returns when it would survive a power cut; false where the flash failed.
     pub program:
         Option<unsafe extern "C" fn(context: *mut c_void, at: u32, from: *const u8, bytes: u32) -> bool>,
-    /// Erases the sector that begins there; false where the flash failed.
+    /// Erases the sector that begins there; false where the flash failed. Put the watchdog off here: a call of this library
+    /// that writes an image erases a sector now and then, and one that hangs does not.
     pub erase: Option<unsafe extern "C" fn(context: *mut c_void, at: u32) -> bool>,
     /// Bytes of a sector: what is erased at once.
     pub sector_bytes: u32,
@@ -114,7 +115,7 @@ pub struct BellwetherFlash {
     pub slot_a: u32,
     /// Where the second image slot lies.
     pub slot_b: u32,
-    /// Bytes of each slot: the longest image, and a patch behind it.
+    /// Bytes of each slot, whole sectors: the longest image, and a patch behind it; an image and a half do.
     pub slot_bytes: u32,
 }
 
@@ -137,8 +138,8 @@ pub struct BellwetherPort {
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct BellwetherSettings {
-    /// The unit file of the device: its name, its anchors, its servers. Its seed is used by `bellwether_prepare` alone, and
-    /// may be overwritten with zeros after that.
+    /// The unit file of the device: its name, its anchors, its servers. Its seed is used by `bellwether_prepare` alone;
+    /// `bellwether_clear_seed` takes it out after that.
     pub unit: *const u8,
     /// Bytes of that.
     pub unit_bytes: usize,
@@ -146,13 +147,13 @@ pub struct BellwetherSettings {
     pub vendor_id: [u8; 16],
     /// UUID of the class, as in the manifests.
     pub class_id: [u8; 16],
-    /// Name of the manufacturer, object 3.
+    /// Name of the manufacturer, object 3: at most 64 bytes of UTF-8, and a zero.
     pub manufacturer: *const c_char,
-    /// Name of the model, object 3.
+    /// Name of the model, object 3, in the same way.
     pub model: *const c_char,
-    /// Seconds since 1970 at which the program was built: it believes no earlier time.
+    /// Seconds since 1970 at which the program was built (`-DBUILT_S=$(date +%s)`): it believes no earlier time.
     pub built_s: u64,
-    /// Lifetime of the registration, in seconds.
+    /// Lifetime of the registration, in seconds: it is renewed before that, such as each day with 86,400.
     pub lifetime_s: u32,
     /// Whether it takes deltas; else whole images only.
     pub patches: bool,
