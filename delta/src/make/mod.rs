@@ -131,12 +131,21 @@ pub fn make_watched(
 
 /// Divides a target in every way there is, and returns the shortest patch.
 fn shortest(pair: Pair<'_>) -> (Architecture, Written) {
-    let guess = pair.options.architecture.unwrap_or_else(|| detect::architecture(pair.base));
+    let guess = pair.options.architecture.unwrap_or_else(|| likeliest_architecture(pair));
     let layouts = layouts(pair, guess);
     let made = layouts
         .iter()
         .map(|(in_place, told)| Division::likeliest(pair.in_place(*in_place, told.as_ref()), guess).best());
     made.min_by_key(|(_, written)| written.bytes.len()).unwrap_or_default()
+}
+
+/// What the base seems to be made for; where that tells nothing, as when there is none, what the target does. Its calls
+/// are then known in what it copies from itself: what a branch filter does for a full image.
+fn likeliest_architecture(pair: Pair<'_>) -> Architecture {
+    match detect::architecture(pair.base) {
+        Architecture::Plain => detect::architecture(pair.target),
+        known => known,
+    }
 }
 
 /// Copies the base as it is, however large it is: there is nothing to look for.
