@@ -21,7 +21,8 @@ pub(crate) fn in_place(data: &[u8]) {
     let mut patch = input.rest().to_vec();
     let Some(head) = patch.get_mut(..13) else { return };
     head[0] |= 16;
-    head[2] = 2;
+    // With a sequence of pages that the patch tells, or without.
+    head[2] = 2 | head[2] & 4;
     head[5..].copy_from_slice(&Sha256::digest(base)[..8]);
     let Some(layout) = Outline::parse(&patch).ok().and_then(|outline| outline.layout) else { return };
     if layout.page_bytes().saturating_mul(layout.spare_pages()) > SPARE_BYTES_MAX {
@@ -47,7 +48,7 @@ pub(crate) fn in_place(data: &[u8]) {
 }
 
 pub(crate) fn in_place_seeds() -> Vec<Vec<u8>> {
-    let patches = crate::delta::pairs().into_iter().flat_map(|(base, target)| {
+    let patches = crate::delta::pairs().into_iter().chain([scattered()]).flat_map(|(base, target)| {
         [1, 3].map(|spare| {
             let options = Options { in_place: Layout::new(256, spare), ..Options::default() };
             let patch = make_with(&base, &target, options).expect("short").bytes;
@@ -56,6 +57,14 @@ pub(crate) fn in_place_seeds() -> Vec<Vec<u8>> {
         })
     });
     patches.collect()
+}
+
+/// Pieces that are far from where they were, so that the patch tells the sequence of its pages.
+fn scattered() -> (Vec<u8>, Vec<u8>) {
+    let piece =
+        |number: usize| (0..90_usize).map(move |at| ((number * 90 + at + 1) * 0x9e37_79b1).to_le_bytes()[2]);
+    let image = |step: usize| (0..24).flat_map(|place| piece(place * step % 24)).collect();
+    (image(1), image(7))
 }
 
 /// A checkpoint in memory, all of it there.
