@@ -98,6 +98,12 @@ pub enum Command {
         #[command(flatten)]
         place: Place,
     },
+    /// Cuts the ledger, while no server runs on it; a server does so by itself with --ledger-keep-days
+    Ledger {
+        /// What.
+        #[command(subcommand)]
+        what: LedgerCommand,
+    },
     /// Looks through the database, or takes it to PostgreSQL, while no server runs on it
     Store {
         /// What.
@@ -128,6 +134,44 @@ pub enum StoreCommand {
         /// Where it goes: `postgres://USER@HOST:PORT/NAME`
         #[arg(long, env = "BELLWETHER_COPY_TO", value_name = "URL", hide_env_values = true)]
         to: String,
+    },
+}
+
+/// What is done with a ledger.
+#[derive(Debug, Subcommand)]
+pub enum LedgerCommand {
+    /// Exports what happened before a time to files, and removes it from the ledger
+    ///
+    /// Events of campaigns that go on or were halted stay, as do those that were not counted yet or that the broker has not
+    /// acknowledged, and the last one. Ended in the middle, it loses nothing: run it again.
+    ///
+    /// Examples:
+    ///
+    ///   bellwether-server ledger prune --before 400d --dry-run
+    ///   bellwether-server ledger prune --before 2026-01-01 --to /archive/ledger --yes
+    #[command(verbatim_doc_comment)]
+    Prune {
+        /// Where the data is.
+        #[command(flatten)]
+        place: Place,
+        /// A day or a moment of UTC, `2026-01-01` or `2026-01-01T12:00:00Z`, or how long ago, `400d`
+        #[arg(long, value_name = "WHEN")]
+        before: String,
+        /// Folder for the exported events [default: that of --ledger-folder]
+        #[arg(long, value_name = "FOLDER")]
+        to: Option<PathBuf>,
+        /// Say what would go; change nothing
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
+        /// Do it
+        #[arg(long)]
+        yes: bool,
+        /// Who wants it, for the ledger
+        #[arg(long)]
+        who: Option<String>,
+        /// Why, for the ledger
+        #[arg(long)]
+        why: Option<String>,
     },
 }
 

@@ -49,6 +49,11 @@ pub struct Config {
     /// 600 bytes. Lower costs a commit and a read more often; a device that can't be found by a connection ID keeps
     /// its session in memory.
     pub hibernate_after_s: u64,
+    /// Days that events stay in the ledger; 0: for ever. Events of campaigns that go on stay longer. A fleet writes some
+    /// ten events a device and update, about 250 bytes each.
+    pub ledger_keep_days: u64,
+    /// Folder for events that leave the ledger; `None`: `ledger` in the data folder.
+    pub ledger_folder: Option<PathBuf>,
     /// Seconds before a device's transaction is sent again for the first time (RFC 7252 `ACK_TIMEOUT`).
     pub ack_timeout_ms: u64,
 }
@@ -96,6 +101,15 @@ pub struct Flags {
     /// First wait for a device's acknowledgement, in milliseconds [default: 2000]
     #[arg(long, env = "BELLWETHER_ACK_TIMEOUT_MS")]
     ack_timeout_ms: Option<u64>,
+    /// Days that events stay in the ledger; 0: for ever [default: 0]
+    ///
+    /// Older ones are exported to --ledger-folder and then removed, once a day. Those of campaigns that go on or were halted
+    /// stay, as do those that the broker has not acknowledged.
+    #[arg(long, env = "BELLWETHER_LEDGER_KEEP_DAYS")]
+    ledger_keep_days: Option<u64>,
+    /// Folder for events that leave the ledger, as JSON lines [default: the folder ledger in the data folder]
+    #[arg(long, env = "BELLWETHER_LEDGER_FOLDER")]
+    ledger_folder: Option<PathBuf>,
     // Last: its heading would go on over what follows.
     #[command(flatten)]
     mqtt: mqtt::MqttFlags,
@@ -216,8 +230,23 @@ impl Config {
                 .resolve(flags.hibernate_after_s.or(file.hibernate_after_s), &mut refused),
             ack_timeout_ms: number::ACK_TIMEOUT_MS
                 .resolve(flags.ack_timeout_ms.or(file.ack_timeout_ms), &mut refused),
+            ledger_keep_days: number::LEDGER_KEEP_DAYS
+                .resolve(flags.ledger_keep_days.or(file.ledger_keep_days), &mut refused),
+            ledger_folder: flags.ledger_folder.or(file.ledger_folder),
         };
         (config, refused)
+    }
+
+    /// Gives the folder for events that leave the ledger.
+    #[must_use]
+    pub fn ledger_folder(&self) -> PathBuf {
+        self.ledger_folder.clone().unwrap_or_else(|| self.data.join(LEDGER))
+    }
+
+    /// Gives the seconds that events stay in the ledger; `None`: for ever.
+    #[must_use]
+    pub fn ledger_keep_s(&self) -> Option<u64> {
+        (self.ledger_keep_days > 0).then(|| self.ledger_keep_days * DAY_S)
     }
 }
 
@@ -244,6 +273,9 @@ fn checked_uri(uri: Option<String>) -> Result<Option<String>, ConfigError> {
 }
 
 const DATA: &str = "bellwether-data";
+/// In the data folder.
+const LEDGER: &str = "ledger";
+const DAY_S: u64 = 86_400;
 /// RFC 7252 §6.2.
 const COAPS_PORT: u16 = 5684;
 const HTTP_PORT: u16 = 8080;

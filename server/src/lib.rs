@@ -37,6 +37,7 @@ pub mod refusal;
 pub mod registry;
 pub mod resolver;
 mod restored;
+pub mod retention;
 pub mod secret_file;
 pub mod sessions;
 pub mod shell;

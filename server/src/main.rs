@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bellwether_api::CheckState;
-use bellwether_net::ThisMachine;
+use bellwether_decide::campaign::event::By;
+use bellwether_decide::retention::Held;
+use bellwether_net::{Machine, ThisMachine};
 use bellwether_server::backup::{self, BackupError, Wish};
-use bellwether_server::cli::{Cli, Command, StoreCommand};
+use bellwether_server::cli::{Cli, Command, LedgerCommand, StoreCommand};
 use bellwether_server::config::check::{self, Told};
 use bellwether_server::config::{Config, Flags, StoreAt};
-use bellwether_server::store_care::{self, CareError, FINDINGS_MAX};
+use bellwether_server::retention::Cut;
+use bellwether_server::store_care::{self, CareError, FINDINGS_MAX, Prune};
 use bellwether_server::{probe, shell};
 use bellwether_store::copy::Copied;
 use clap::{CommandFactory, FromArgMatches};
@@ -40,6 +43,7 @@ async fn main() -> ExitCode {
         }
         Some(Command::Health { place }) => return health(cli.flags.at(place)),
         Some(Command::Store { what }) => return care(what, cli.flags).await,
+        Some(Command::Ledger { what }) => return prune(what, cli.flags).await,
         None => return serve(cli.flags).await,
     };
     match done {
@@ -156,6 +160,9 @@ async fn check_store(config: &Config) -> Result<ExitCode, CareError> {
         "{} devices, {} gateways, {} campaigns, {} events, {} releases",
         checked.devices, checked.gateways, checked.campaigns, checked.events, checked.releases
     );
+    if checked.whole_from > 0 {
+        println!("The ledger was cut: it is whole from event {} on.", checked.whole_from);
+    }
     for finding in &checked.findings {
         println!("{finding}");
     }
@@ -175,6 +182,74 @@ async fn copy_store(config: &Config, to: &StoreAt) -> Result<ExitCode, CareError
     println!("What was copied is {} now; remove it once all is well.", aside.display());
     println!("Start the server with --store and the URL that --to had, and the same data folder.");
     Ok(ExitCode::SUCCESS)
+}
+
+async fn prune(what: LedgerCommand, flags: Flags) -> ExitCode {
+    let LedgerCommand::Prune { place, before, to, dry_run, yes, who, why } = what;
+    let config = match Config::resolve(flags.at(place)) {
+        Ok(config) => config,
+        Err(error) => return fail(&error),
+    };
+    let machine: &dyn Machine = &ThisMachine;
+    let Some(before) = moment(&before, machine.now()) else {
+        eprintln!(
+            "bellwether-server: --before takes a day that has been, 2026-01-01, a moment, 2026-01-01T12:00:00Z, or how long \
+             ago, 400d; not {before:?}"
+        );
+        return ExitCode::FAILURE;
+    };
+    if !yes && !dry_run {
+        eprintln!(
+            "bellwether-server: nothing was changed: say --yes to remove events, or --dry-run to hear how many"
+        );
+        return ExitCode::FAILURE;
+    }
+    let folder = to.unwrap_or_else(|| config.ledger_folder());
+    let by = yes.then(|| By { who, why, request: None });
+    match store_care::prune(&config, Prune { before, folder: &folder, by }).await {
+        Ok(cut) => {
+            tell_cut(&cut, &folder, dry_run);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn tell_cut(cut: &Cut, folder: &Path, is_look: bool) {
+    match (cut.events, is_look) {
+        (0, _) => println!("No event is old enough and needed no more; the ledger is as it was."),
+        (events, true) => println!(
+            "{events} events would be exported to {} and removed; the ledger would be whole from event {} on.",
+            folder.display(),
+            cut.kept_from
+        ),
+        (events, false) => println!(
+            "{events} events are in {}, and in the ledger no more; it is whole from event {} on.",
+            folder.display(),
+            cut.kept_from
+        ),
+    }
+    match cut.held {
+        None => {}
+        Some(Held::Last) => println!("The last event stays: its number tells which one comes next."),
+        Some(Held::Census) => println!("Some stay that were not counted yet: let a server run for a while."),
+        Some(Held::Broker) => {
+            println!(
+                "Some stay that the broker has not acknowledged; without a broker say --mqtt off before ledger."
+            );
+        }
+    }
+}
+
+/// Reads a day, a moment or how long ago; `None` for anything else and for what is to come.
+fn moment(text: &str, now: u64) -> Option<u64> {
+    let ago = humantime::parse_duration(text).ok().map(|ago| now.checked_sub(ago.as_secs()));
+    let read = |text: &str| {
+        let moment = humantime::parse_rfc3339_weak(text).ok()?;
+        moment.duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs())
+    };
+    let moment = ago.unwrap_or_else(|| read(text).or_else(|| read(&format!("{text}T00:00:00Z"))))?;
+    (moment <= now).then_some(moment)
 }
 
 async fn serve(flags: Flags) -> ExitCode {

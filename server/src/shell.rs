@@ -23,7 +23,7 @@ use crate::ingress::access::Tokens;
 use crate::ingress::page::{self, Page};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
-use crate::{campaign, census, contacts, disk, mqtt, secret_file};
+use crate::{campaign, census, contacts, disk, mqtt, retention, secret_file};
 
 /// What a running server leaves in its data folder, so that tools on the same machine find it.
 #[derive(Serialize)]
@@ -88,6 +88,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let page = Page::new(Arc::clone(&core), Arc::clone(&tokens));
     let followed = tokio::spawn(Arc::clone(&page).follow());
     let counted = tokio::spawn(census::run(Arc::clone(&core)));
+    let retained = tokio::spawn(retention::run(Arc::clone(&core)));
     let router = http::router(Arc::clone(&core), tokens, open).merge(page::router(&page));
     // Streams of events would keep their connections open for ever.
     let stop = async move {
@@ -99,6 +100,7 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     supervisor::stopping();
     followed.abort();
     counted.abort();
+    retained.abort();
     campaigns.abort();
     watch.abort();
     sweeper.abort();

@@ -1,10 +1,12 @@
-//! What an operator does with a store while no server uses it: look through all of it, and take it elsewhere.
+//! What an operator does with a store while no server uses it: look through all of it, take it elsewhere, cut its ledger.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bellwether_decide::alarm::AlarmKey;
+use bellwether_decide::campaign::event::By;
 use bellwether_decide::device::Endpoint;
+use bellwether_net::ThisMachine;
 use bellwether_store::copy::{self, Copied, CopyError};
 use bellwether_store::images::{ImageError, Images};
 use bellwether_store::ledger::Scope;
@@ -12,8 +14,9 @@ use bellwether_store::{Digest, OpenError, PostgresStore, SqliteStore, Store, Sto
 use thiserror::Error;
 
 use crate::backup::DATABASE;
-use crate::config::{Config, StoreAt};
+use crate::config::{Config, Mqtt, StoreAt};
 use crate::core::StartError;
+use crate::retention::{Cut, CutError, Cutting};
 use crate::shell;
 
 /// What was looked at, and what is wrong.
@@ -27,6 +30,8 @@ pub struct Checked {
     pub campaigns: u64,
     /// Events of the ledger.
     pub events: u64,
+    /// The event from which on the ledger is whole, where it was cut; else 0.
+    pub whole_from: u64,
     /// Releases, each with its image.
     pub releases: u64,
     /// What is wrong, a line each; at most [`FINDINGS_MAX`].
@@ -52,6 +57,9 @@ pub enum CareError {
     /// See [`CopyError`].
     #[error(transparent)]
     Copy(#[from] CopyError),
+    /// See [`CutError`].
+    #[error(transparent)]
+    Cut(#[from] CutError),
     /// What is to be copied is not SQLite.
     #[error("what is copied is the database in the data folder: leave --store and BELLWETHER_STORE out")]
     NotAFile,
@@ -133,6 +141,46 @@ fn move_aside(database: &Path) -> Result<PathBuf, std::io::Error> {
     Ok(aside)
 }
 
+/// Opens the store of a data folder that no server uses, and cuts its ledger; or tells what that would do.
+///
+/// # Errors
+///
+/// See [`CareError`]; what was removed before is exported.
+pub async fn prune(config: &Config, wish: Prune<'_>) -> Result<Cut, CareError> {
+    let _lock = shell::lock(&config.data)?;
+    let database = config.data.join(DATABASE);
+    let store: Arc<dyn Store> = match &config.store {
+        StoreAt::Folder if !database.exists() => return Err(CareError::Nothing(config.data.clone())),
+        StoreAt::Folder => Arc::new(SqliteStore::open(&database).await?),
+        StoreAt::Postgres(url) => Arc::new(PostgresStore::serve(url.reveal()).await?),
+    };
+    let cutting = Cutting {
+        store: &*store,
+        tenant: &Tenant::default(),
+        machine: &ThisMachine,
+        folder: wish.folder,
+        before: wish.before,
+        has_broker: config.mqtt != Mqtt::Off,
+    };
+    let cut = match wish.by {
+        Some(by) => cutting.cut(by).await,
+        None => cutting.look().await,
+    };
+    store.close().await;
+    Ok(cut?)
+}
+
+/// How a ledger is to be cut.
+#[derive(Debug)]
+pub struct Prune<'a> {
+    /// What happened before it goes, seconds since 1970.
+    pub before: u64,
+    /// Where exported events go.
+    pub folder: &'a Path,
+    /// Who wants it, and why; `None`: nothing is changed.
+    pub by: Option<By>,
+}
+
 struct Look<'a> {
     store: &'a dyn Store,
     tenant: Tenant,
@@ -212,11 +260,17 @@ impl Look<'_> {
 
     async fn at_events(&mut self) -> Result<(), CareError> {
         let mut seen = 0;
+        let cut = self.store.cut(&self.tenant).await;
+        let cut = self.note("cut of the ledger", cut)?.flatten();
+        // What was removed on purpose is not missing.
+        let kept_from = cut.map_or(0, |cut| cut.kept_from);
+        self.checked.whole_from = kept_from;
         loop {
             let page = self.store.events(&self.tenant, Scope::All, seen, u32::MAX).await;
             let Some(page) = self.note(&format!("events after {seen}"), page)? else { return Ok(()) };
             let Some(last) = page.last() else { return Ok(()) };
-            if last.seq != seen + page.len() as u64 {
+            let whole = page.iter().filter(|one| one.seq >= kept_from).count() as u64;
+            if whole > 0 && last.seq + 1 != kept_from.max(seen + 1) + whole {
                 self.find(format!("events after {seen}: numbers are missing"));
             }
             seen = last.seq;

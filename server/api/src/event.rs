@@ -77,6 +77,20 @@ pub struct EventPage {
     /// What to give as `since` for the next page; absent: there is none yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<u64>,
+    /// How the ledger was cut, where events after `since` are gone from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<LedgerCut>,
+}
+
+/// How the ledger was cut: old events were exported to files of the server and removed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct LedgerCut {
+    /// The event from which on the ledger is whole; before it stand only events of campaigns that went on.
+    pub kept_from: u64,
+    /// When that event happened, seconds since 1970.
+    pub kept_since: u64,
+    /// When events were removed last, seconds since 1970.
+    pub cut_at: u64,
 }
 
 /// How a campaign goes: `campaigns/<campaign>/progress`, retained; the latest one counts, those between may be left out.

@@ -31,7 +31,7 @@ pub use command::{
 };
 pub use device::{AddDevice, Device, Explanation, NewDevice, Security};
 pub use error::{ErrorBody, ErrorCode};
-pub use event::{Event, EventPage, ListEvents, Progress, Registration, ServerStatus};
+pub use event::{Event, EventPage, LedgerCut, ListEvents, Progress, Registration, ServerStatus};
 pub use fleet::{DecommissionDevice, DeviceTags, ListTags, TagCount, TagDevices, TagPage, TaggedDevices};
 pub use gateway::{AddGateway, Gateway, NewGateway};
 pub use import::{

@@ -100,6 +100,13 @@ pub enum Deed {
         /// Their edition.
         edition: u64,
     },
+    /// Removed old events from the ledger, after they were exported.
+    LedgerCut {
+        /// How many.
+        events: u64,
+        /// The event from which on the ledger is whole.
+        kept_from: u64,
+    },
 }
 
 impl Deed {
@@ -121,6 +128,7 @@ impl Deed {
             Self::ReleaseReinstated { .. } => "release_reinstated",
             Self::ManifestPublished { .. } => "manifest_published",
             Self::AnchorsPublished { .. } => "anchors_published",
+            Self::LedgerCut { .. } => "ledger_cut",
         }
     }
 
@@ -174,6 +182,9 @@ impl Deed {
                 format!("the manifest {} with sequence number {sequence} was published", short(digest))
             }
             Self::AnchorsPublished { edition } => format!("edition {edition} of the anchors was published"),
+            Self::LedgerCut { events, kept_from } => format!(
+                "{events} old event(s) were exported and removed from the ledger, which is whole from event {kept_from} on"
+            ),
         }
     }
 }

@@ -17,5 +17,6 @@ pub mod operator;
 pub mod refusal;
 pub mod release;
 pub mod resolve;
+pub mod retention;
 pub mod tag;
 pub mod version;

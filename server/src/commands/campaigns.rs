@@ -181,6 +181,9 @@ impl Core {
         let reachable: BTreeSet<Endpoint> = self.registry.reachable(self.steady()).into_iter().collect();
         let mut lines = why::standing(&campaign, &progress, |endpoint| reachable.contains(endpoint));
         lines.extend(self.ordered_so_far(id).await?);
+        if !campaign.state.may_go_on() {
+            lines.extend(self.cut_since(campaign.launched_at).await.map_err(Refusal::internal)?);
+        }
         let after = asked.after.as_deref().unwrap_or_default();
         let mut not_done =
             progress.tracks.iter().filter(|(endpoint, _)| endpoint.as_str() > after).filter_map(

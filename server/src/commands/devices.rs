@@ -295,7 +295,9 @@ impl Core {
             campaigns: &campaigns,
             events: &events,
         };
-        let story = explain::explain(&known, now);
+        let mut story = explain::explain(&known, now);
+        let cut = self.cut_since(enrolled.device.added_at).await.map_err(Refusal::internal)?;
+        story.standing.extend(cut);
         let happened = story.happened.iter().map(|one| format!("{}  {}", time(one.at), one.text));
         let lines = story.standing.iter().chain(&story.advice).cloned().chain(happened).collect();
         let events = recorded.iter().map(told).collect();

@@ -1,13 +1,14 @@
 //! The ledger as the trail of what happened: who did what, when and why.
 
-use bellwether_api::{EventPage, ListEvents};
+use bellwether_api::{EventPage, LedgerCut, ListEvents};
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::Endpoint;
+use bellwether_store::error::StoreError;
 use bellwether_store::ledger::Scope;
 
 use super::campaigns::campaign_id;
-use super::devices::endpoint;
+use super::devices::{endpoint, time};
 use super::request::limit;
 use crate::caller;
 use crate::core::Core;
@@ -37,7 +38,25 @@ impl Core {
             self.store.events(&self.tenant, scope, since, limit).await.map_err(Refusal::internal)?;
         let is_full = recorded.len() == limit as usize;
         let next = recorded.last().filter(|_| is_full).map(|last| last.seq);
-        Ok(EventPage { events: recorded.iter().map(told).collect(), next })
+        let cut = self.store.cut(&self.tenant).await.map_err(Refusal::internal)?;
+        let cut = cut.filter(|cut| since.saturating_add(1) < cut.kept_from).map(|cut| LedgerCut {
+            kept_from: cut.kept_from,
+            kept_since: cut.kept_since,
+            cut_at: cut.cut_at,
+        });
+        Ok(EventPage { events: recorded.iter().map(told).collect(), next, cut })
+    }
+
+    /// Says of something that began at a time that the ledger does not have all of it any more; `None` where it has.
+    pub(super) async fn cut_since(&self, began: u64) -> Result<Option<String>, StoreError> {
+        let cut = self.store.cut(&self.tenant).await?.filter(|cut| began < cut.kept_since);
+        Ok(cut.map(|cut| {
+            format!(
+                "what happened before {} was exported and removed from the ledger, on {}",
+                time(cut.kept_since),
+                time(cut.cut_at)
+            )
+        }))
     }
 
     /// Writes down what somebody did that concerns no campaign.

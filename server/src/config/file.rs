@@ -36,6 +36,8 @@ pub(super) struct File {
     pub(super) sessions_max: Option<u64>,
     pub(super) hibernate_after_s: Option<u64>,
     pub(super) ack_timeout_ms: Option<u64>,
+    pub(super) ledger_keep_days: Option<u64>,
+    pub(super) ledger_folder: Option<PathBuf>,
 }
 
 /// Lists the keys of the file, in the order of its type.

@@ -30,7 +30,8 @@ impl Number {
 }
 
 /// All of them.
-pub const NUMBERS: &[Number] = &[GRANT_LIFETIME_S, SESSIONS_MAX, HIBERNATE_AFTER_S, ACK_TIMEOUT_MS];
+pub const NUMBERS: &[Number] =
+    &[GRANT_LIFETIME_S, SESSIONS_MAX, HIBERNATE_AFTER_S, ACK_TIMEOUT_MS, LEDGER_KEEP_DAYS];
 
 pub(super) const GRANT_LIFETIME_S: Number = Number {
     key: "grant_lifetime_s",
@@ -64,4 +65,13 @@ pub(super) const ACK_TIMEOUT_MS: Number = Number {
     default: 2_000,
     least: 10,
     most: 60_000,
+};
+
+pub(super) const LEDGER_KEEP_DAYS: Number = Number {
+    key: "ledger_keep_days",
+    // Everything: nobody loses a record by not having read of this key.
+    default: 0,
+    least: 0,
+    // A century.
+    most: 36_500,
 };

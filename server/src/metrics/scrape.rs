@@ -163,6 +163,10 @@ impl Now {
     async fn ledger(&mut self, core: &Core) {
         let Ok(figures) = core.store.figures(&core.tenant).await else { return };
         self.gauge("ledger_last_event", "Number of the last event in the ledger", figures.events);
+        if let Ok(cut) = core.store.cut(&core.tenant).await {
+            let first = cut.map_or(1, |cut| cut.kept_from);
+            self.gauge("ledger_whole_from", "Number of the event from which on the ledger is whole", first);
+        }
         self.gauge("devices", "Devices enrolled", figures.devices);
         self.gauge("gateways", "Gateways enrolled", figures.gateways);
         let stages: Family<_, Gauge> = Family::default();

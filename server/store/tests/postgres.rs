@@ -8,7 +8,7 @@ use bellwether_store::conformance::instance::Instance;
 use bellwether_store::conformance::sample::{device, endpoint, event, identity, tenant};
 use bellwether_store::conformance::{
     campaigns, catalogue, census, commands, devices, fleet, gateways, imports, ledger, operators,
-    publication, sessions, settings, turns,
+    publication, retention, sessions, settings, turns,
 };
 use bellwether_store::device::Devices;
 use bellwether_store::ledger::{Ledger, Scope};

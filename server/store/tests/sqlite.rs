@@ -9,7 +9,7 @@ use bellwether_store::conformance::sample::{
 };
 use bellwether_store::conformance::{
     campaigns, catalogue, census, commands, devices, fleet, gateways, imports, ledger, operators,
-    publication, sessions, settings, turns,
+    publication, retention, sessions, settings, turns,
 };
 use bellwether_store::device::{Devices, EnrolledDevice, EpochKeys, KeyStep, Security, Transition};
 use bellwether_store::gateway::Gateways;

@@ -37,7 +37,7 @@ use bellwether_store::gateway::{Gateway, Gateways, KeptBundle};
 use bellwether_store::import::{
     Committed, Import, ImportCommit, Imports, StageError, StagedDevice, StagedName, UnitDue,
 };
-use bellwether_store::ledger::{KeptAlarm, Ledger, Recorded, Scope};
+use bellwether_store::ledger::{Cut, KeptAlarm, Ledger, Recorded, Scope};
 use bellwether_store::operators::{Contact, Figures, Operators};
 use bellwether_store::publication::Publications;
 use bellwether_store::session::{KeptRegistration, KeptSession, Sessions};
@@ -279,6 +279,10 @@ forward! { Ledger;
     write append(tenant: &Tenant, events: &[Event]) -> Result<u64, StoreError>;
     read events(tenant: &Tenant, scope: Scope<'_>, since: u64, rows_max: u32) -> Result<Vec<Recorded>, StoreError>;
     read latest_events(tenant: &Tenant, scope: Scope<'_>, rows_max: u32) -> Result<Vec<Recorded>, StoreError>;
+    read old_until(tenant: &Tenant, before: u64, now: u64) -> Result<u64, StoreError>;
+    read unneeded_events(tenant: &Tenant, since: u64, until: u64, rows_max: u32) -> Result<Vec<Recorded>, StoreError>;
+    write remove_events(tenant: &Tenant, numbers: &[u64], at: u64) -> Result<u64, StoreError>;
+    read cut(tenant: &Tenant) -> Result<Option<Cut>, StoreError>;
     write raise(tenant: &Tenant, occurrences: &[Occurrence]) -> Result<Vec<AlarmKey>, StoreError>;
     read alarms(tenant: &Tenant, before: Option<&AlarmKey>, rows_max: u32) -> Result<Vec<KeptAlarm>, StoreError>;
 }

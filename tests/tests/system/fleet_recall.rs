@@ -1,6 +1,6 @@
 //! Releases that nobody gets any more, and who runs one.
 
-use bellwether_api::{CampaignState, DeviceOutcome, Release, WhoRuns};
+use bellwether_api::{Campaign, CampaignState, DeviceOutcome, Release, WhoRuns};
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::images;
@@ -151,3 +151,48 @@ fn recalls_come_over_mqtt_and_who_runs_comes_in_pages() {
 
 /// Number of the refusal on the wire.
 const RELEASE_RECALLED: i64 = 23;
+
+#[test]
+fn device_goes_back_to_the_image_of_before_under_a_higher_number() {
+    let meters = Meters::new();
+    let fleet = &meters.fleet;
+    let first = fleet.manifest(1, &[("meter", "1.0")]);
+    let mut meter = Agent::make(fleet, "meter-1", "meter", "1.0", "microcontroller");
+    meter.switch_on(&[]);
+    let forth = meters.launch();
+    fleet.wait_outcome(&forth, "meter-1", DeviceOutcome::Installed);
+    assert_eq!(fleet.show("meter-1").version.as_deref(), Some("2.0"));
+    fleet.cli.done("release recall 2.0 --class meter --why flickers");
+
+    // No key of ours signs what somebody else wrote into a file.
+    let path = first.path.display();
+    let mut altered = std::fs::read(&first.path).expect("the envelope");
+    let at = altered.windows(32).position(|bytes| *bytes == images::digest(&meters.old)).expect("the image");
+    altered[at] ^= 1;
+    fleet.put("altered.suit", &altered);
+    fleet.cli.done("keys new other.key");
+    for (words, wrong) in [
+        ("altered.suit --sequence 3 --key author.key".to_owned(), "differs"),
+        ("altered.suit --sequence 3 --key author.key --anchors anchors.cose".to_owned(), "differs"),
+        (format!("{path} --sequence 3 --key other.key"), "is not signed by the key in other.key"),
+        (format!("{path} --sequence 1 --key author.key"), "--sequence must be above 1"),
+    ] {
+        let refused = fleet.cli.refused(&format!("release return {words} --out back.suit"));
+        assert!(refused.contains(wrong), "{words}: {refused}");
+        assert!(!fleet.folder().join("back.suit").exists(), "{words}");
+    }
+    // Whoever takes over from another author names the anchors that list both; devices then want an author of theirs.
+    fleet.cli.done(&format!(
+        "release return {path} --sequence 9 --key other.key --anchors anchors.cose --out others.suit"
+    ));
+    let refused = fleet.cli.refused("campaign launch --manifest others.suit");
+    assert!(refused.contains("author"), "{refused}");
+
+    fleet.cli.done(&format!("release return {path} --sequence 3 --key author.key --out back.suit"));
+    let back = fleet.cli.json::<Campaign>("campaign launch --manifest back.suit").id;
+    fleet.wait_outcome(&back, "meter-1", DeviceOutcome::Installed);
+    assert_eq!(fleet.show("meter-1").version.as_deref(), Some("1.0"));
+    assert_eq!(runs(fleet, "1.0"), ["meter-1"]);
+    assert_eq!(runs(fleet, "2.0"), [""; 0]);
+    assert!(fleet.alarm_kinds("meter-1").is_empty(), "{:?}", fleet.alarms("meter-1"));
+}

@@ -44,6 +44,7 @@ mod raw_gateways;
 mod readings;
 mod reports;
 mod requests;
+mod retention;
 mod rows_busy;
 mod rows_operators;
 mod rows_reseeding;

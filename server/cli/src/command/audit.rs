@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bellwether_api::{Event, EventPage};
+use bellwether_api::{Event, EventPage, LedgerCut};
 use clap::{Args, Subcommand};
 
 use crate::client::{Client, Server, percent_encoded};
@@ -80,6 +80,9 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
                 let page: EventPage = client.get(&which.path(from, (limit - events.len()).min(PAGE))).await?;
                 events.extend(page.events);
                 since = page.next;
+                if let Some(cut) = page.cut.filter(|_| from == which.since) {
+                    tell(&cut);
+                }
             }
             output.print(&events, |events| listed(events));
             Ok(())
@@ -99,9 +102,23 @@ async fn export(client: &Client, which: &Which, out: Option<&Path>) -> Result<()
             lines.push('\n');
         }
         write(&lines, out)?;
+        if let Some(cut) = page.cut.filter(|_| from == which.since) {
+            tell(&cut);
+        }
         since = page.next;
     }
     Ok(())
+}
+
+/// Says beside the list that it is not all that happened.
+#[expect(clippy::print_stderr, reason = "it is no part of what is listed or exported")]
+fn tell(cut: &LedgerCut) {
+    eprintln!(
+        "What happened before {} (event {}) was exported to files of the server and removed from the ledger, last on {}.",
+        humantime(cut.kept_since),
+        cut.kept_from,
+        humantime(cut.cut_at)
+    );
 }
 
 #[expect(clippy::print_stdout, reason = "printing is what this command is for")]

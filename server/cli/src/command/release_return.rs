@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use bellwether_manifests::anchors::Anchors;
 use bellwether_manifests::author::{self, ClassImage, ComponentDraft, ManifestDraft, ManifestSummary};
+use bellwether_manifests::cose::PrivateKey;
 use bellwether_manifests::envelope::Envelope;
 use bellwether_manifests::version;
 use clap::Args;
@@ -21,9 +23,12 @@ pub(crate) struct Return {
     /// Number, higher than that of every manifest since: devices refuse an older one
     #[arg(long, value_name = "N")]
     sequence: u64,
-    /// The author's private key
+    /// The author's private key; the earlier manifest must be signed by it, or by an author of --anchors
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// Signed anchors, from `keys anchors`: where another author of theirs signed the earlier manifest
+    #[arg(long, value_name = "FILE")]
+    anchors: Option<PathBuf>,
     /// Seconds since 1970 after which no device may follow it
     #[arg(long, value_name = "SECONDS")]
     use_before: Option<u64>,
@@ -32,7 +37,7 @@ pub(crate) struct Return {
     out: PathBuf,
 }
 
-/// Makes and signs the manifest; no server is asked.
+/// Verifies the earlier manifest, makes the new one and signs it; no server is asked.
 ///
 /// # Errors
 ///
@@ -41,7 +46,8 @@ pub(crate) fn run(asked: &Return, output: Output) -> Result<(), Failure> {
     let failed = |error: &dyn std::error::Error| Failure::file(&asked.manifest, with_causes(error));
     let bytes = file::read(&asked.manifest)?;
     let envelope = Envelope::parse(&bytes).map_err(|error| failed(&error))?;
-    let earlier = ManifestSummary::unverified(&envelope).map_err(|error| failed(&error))?;
+    let key = key_file::read_private(&asked.key)?;
+    let earlier = verified(asked, &envelope, &key)?;
     if asked.sequence <= earlier.sequence_number {
         return Err(Failure::Usage(format!(
             "--sequence must be above {}, that of the earlier manifest, and above that of every one since",
@@ -50,7 +56,6 @@ pub(crate) fn run(asked: &Return, output: Output) -> Result<(), Failure> {
     }
     let draft = draft(asked, &earlier)?.unsigned();
     let draft = draft.map_err(|error| Failure::Usage(with_causes(&error)))?;
-    let key = key_file::read_private(&asked.key)?;
     let signed = author::sign(&draft, &key).map_err(|error| failed(&error))?;
     asks_the_same(&earlier, &signed, asked)?;
     let shown = summary::of_unverified(&asked.out, &signed)?;
@@ -60,6 +65,27 @@ pub(crate) fn run(asked: &Return, output: Output) -> Result<(), Failure> {
         format!("Signed manifest {digest}: {file}\nLaunch it: bellwether campaign launch --manifest {file}")
     });
     Ok(())
+}
+
+/// Reads the earlier manifest, if somebody signed it whom the author believes: what is in an altered file must not get
+/// the author's signature.
+fn verified(asked: &Return, envelope: &Envelope<'_>, key: &PrivateKey) -> Result<ManifestSummary, Failure> {
+    let failed = |error: &dyn std::error::Error| Failure::file(&asked.manifest, with_causes(error));
+    let Some(path) = &asked.anchors else {
+        let verified = envelope.verify(&[key.public()][..]).map_err(|error| {
+            let text = format!(
+                "is not signed by the key in {} ({}): name the anchors that its author is in with --anchors",
+                asked.key.display(),
+                with_causes(&error)
+            );
+            Failure::file(&asked.manifest, text)
+        })?;
+        return ManifestSummary::new(&verified).map_err(|error| failed(&error));
+    };
+    let document = file::read(path)?;
+    let anchors = Anchors::initial(&document).map_err(|error| Failure::file(path, with_causes(&error)))?;
+    let verified = envelope.verify(&anchors).map_err(|error| failed(&error))?;
+    ManifestSummary::new(&verified).map_err(|error| failed(&error))
 }
 
 fn draft(asked: &Return, earlier: &ManifestSummary) -> Result<ManifestDraft, Failure> {

@@ -223,6 +223,10 @@ enum DeedRow {
     AnchorsPublished {
         edition: u64,
     },
+    LedgerCut {
+        events: u64,
+        kept_from: u64,
+    },
 }
 
 /// Left out of the text where nobody said it, as in texts from before it could be said.
@@ -356,6 +360,7 @@ fn write_deed(deed: Deed) -> DeedRow {
             DeedRow::ManifestPublished { digest: hex::encode(digest), sequence }
         }
         Deed::AnchorsPublished { edition } => DeedRow::AnchorsPublished { edition },
+        Deed::LedgerCut { events, kept_from } => DeedRow::LedgerCut { events, kept_from },
     }
 }
 
@@ -383,6 +388,7 @@ fn read_deed(row: DeedRow) -> Result<Deed, EventError> {
             Deed::ManifestPublished { digest: read_digest(&digest)?, sequence }
         }
         DeedRow::AnchorsPublished { edition } => Deed::AnchorsPublished { edition },
+        DeedRow::LedgerCut { events, kept_from } => Deed::LedgerCut { events, kept_from },
     })
 }
 
@@ -463,6 +469,7 @@ mod tests {
                 digest: [0xD1; 32],
             }),
             EventKind::Recalled { release: "app 2.0 for meter".to_owned(), by: named.clone() },
+            done(Deed::LedgerCut { events: 12, kept_from: 14 }),
         ]
     }
 

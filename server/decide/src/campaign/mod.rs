@@ -97,6 +97,12 @@ impl CampaignState {
             .find(|state| state.name() == name)
     }
 
+    /// Tells whether the campaign is at work, or may be again: then its events stay in the ledger, however old they are.
+    #[must_use]
+    pub fn may_go_on(self) -> bool {
+        !matches!(self, Self::Cancelled | Self::Finished)
+    }
+
     /// Tells whether the campaign still counts what its devices do: it runs, or may run again without being asked to
     /// try anything again.
     #[must_use]

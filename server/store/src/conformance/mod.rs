@@ -17,6 +17,7 @@ pub mod instance;
 pub mod ledger;
 pub mod operators;
 pub mod publication;
+pub mod retention;
 pub mod sample;
 pub mod sessions;
 pub mod settings;
@@ -141,6 +142,12 @@ macro_rules! for_each_case {
             ledger::events_of_a_campaign_as_a_whole_read_apart,
             ledger::acts_of_people_read_apart,
             ledger::latest_events_are_the_last_in_order,
+            retention::events_of_campaigns_that_go_on_are_needed,
+            retention::removed_events_are_gone_and_no_number_is_given_twice,
+            retention::last_event_is_never_removed,
+            retention::ledger_is_cut_before_the_first_event_that_is_to_be_kept,
+            retention::what_was_counted_from_removed_events_stays,
+            retention::tenants_are_cut_apart,
             census::devices_are_counted_by_class_and_hour,
             census::device_moves_from_image_to_image,
             census::stretch_of_the_ledger_is_counted_once,

@@ -124,7 +124,7 @@ fn as_json(event: &Event) -> Result<serde_json::Value, StoreError> {
 }
 
 #[derive(FromRow)]
-struct EventRow {
+pub(super) struct EventRow {
     seq: i64,
     body: String,
 }

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use bellwether_decide::alarm::{AlarmKey, Occurrence};
 use bellwether_decide::campaign::event::Event;
 
-use super::{SqlStore, alarm, event};
+use super::{SqlStore, alarm, event, retention};
 use crate::error::StoreError;
-use crate::ledger::{KeptAlarm, Ledger, Recorded, Scope};
+use crate::ledger::{Cut, KeptAlarm, Ledger, Recorded, Scope};
 use crate::tenant::Tenant;
 
 #[async_trait]
@@ -34,6 +34,30 @@ impl Ledger for SqlStore {
         rows_max: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         event::latest(&self.readers, tenant, scope, rows_max).await
+    }
+
+    async fn old_until(&self, tenant: &Tenant, before: u64, now: u64) -> Result<u64, StoreError> {
+        retention::old_until(&self.readers, tenant, before, now).await
+    }
+
+    async fn unneeded_events(
+        &self,
+        tenant: &Tenant,
+        since: u64,
+        until: u64,
+        rows_max: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        retention::unneeded(&self.readers, tenant, (since, until), rows_max).await
+    }
+
+    async fn remove_events(&self, tenant: &Tenant, numbers: &[u64], at: u64) -> Result<u64, StoreError> {
+        let mut turn = self.turn().await?;
+        let removed = retention::remove(&mut turn, tenant, numbers, at).await;
+        turn.end(removed).await
+    }
+
+    async fn cut(&self, tenant: &Tenant) -> Result<Option<Cut>, StoreError> {
+        retention::cut(&self.readers, tenant).await
     }
 
     async fn raise(&self, tenant: &Tenant, occurrences: &[Occurrence]) -> Result<Vec<AlarmKey>, StoreError> {

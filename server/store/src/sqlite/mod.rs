@@ -90,6 +90,8 @@ mod operators;
 mod publication;
 #[path = "../sql/resource.rs"]
 mod resource;
+#[path = "../sql/retention.rs"]
+mod retention;
 #[path = "../sql/retire.rs"]
 mod retire;
 #[path = "../sql/session.rs"]
