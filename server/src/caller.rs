@@ -5,6 +5,7 @@
 
 use bellwether_decide::campaign::event::By;
 use bellwether_net::Machine;
+use tokio::task::JoinError;
 use tracing::{Instrument, Span};
 
 tokio::task_local! {
@@ -40,6 +41,18 @@ pub(crate) fn by(who: Option<&String>, why: Option<&String>) -> By {
     }
 }
 
+/// Carries work to its end as part of the request at work, also where whoever waits for it goes away in the middle.
+///
+/// # Errors
+///
+/// [`JoinError`] where it panicked, or the server ends.
+pub(crate) async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = T> + Send + 'static,
+) -> Result<T, JoinError> {
+    let caller = CALLER.try_with(Clone::clone).unwrap_or_default();
+    tokio::spawn(CALLER.scope(caller, work).in_current_span()).await
+}
+
 /// The id of the request at work; `None` outside of any.
 #[must_use]
 pub(crate) fn request_id() -> Option<String> {
@@ -72,6 +85,25 @@ mod tests {
             assert!(!is_fit(id), "{id:?}");
         }
         assert!(is_fit("3f2a-77_b.c:1"));
+    }
+
+    #[tokio::test]
+    async fn work_goes_on_as_part_of_its_request_though_nobody_waits_for_it() {
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = tokio::sync::oneshot::channel::<()>();
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let work = async move {
+            begun.send(()).expect("heard");
+            may_go_on.await.expect("told");
+            tell.send(request_id()).expect("heard");
+        };
+        let caller = Caller { request_id: "r-1".to_owned(), ..Caller::default() };
+        let waits = tokio::spawn(caller.scope(Span::none(), to_the_end(work)));
+        has_begun.await.expect("begun");
+        waits.abort();
+        assert!(waits.await.is_err_and(|error| error.is_cancelled()));
+        go_on.send(()).expect("heard");
+        assert_eq!(told.await.expect("told").as_deref(), Some("r-1"));
     }
 
     #[tokio::test]

@@ -152,6 +152,12 @@ pub enum StartError {
     /// The database failed.
     #[error("the database failed: {0}")]
     Store(#[from] StoreError),
+    /// Another server has taken the data base over.
+    #[error(
+        "another server works on the data base now: this one ends, since what it has in memory does not hold any more. Find out \
+         who started the other, and leave one of them"
+    )]
+    Superseded,
     /// The image folder can't be used.
     #[error("the image folder can't be used: {0}")]
     Images(#[from] ImageError),

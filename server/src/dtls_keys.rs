@@ -5,11 +5,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bellwether_decide::device::Endpoint;
 use bellwether_net::{Lookup, PskStore, Secret};
-use bellwether_store::device::Security;
 use bellwether_store::error::StoreError;
 use thiserror::Error;
 
 use crate::core::Core;
+use crate::credentials;
 use crate::vault::{GATEWAY_KEY, VaultError};
 
 /// Why a key could not be looked up; the handshake fails, and the device tries again.
@@ -86,14 +86,15 @@ impl Core {
     /// [`KeyError`].
     pub async fn dtls_key(&self, identity: &str) -> Result<Option<Secret>, KeyError> {
         let removals = self.dtls_keys.removals();
-        let Ok(name) = Endpoint::try_from(identity) else { return Ok(None) };
+        let (name, number) = credentials::holder(identity);
+        let Ok(name) = Endpoint::try_from(name) else { return Ok(None) };
         let opened = if let Some(device) = self.store.device(&self.tenant, &name).await? {
-            match &device.security {
-                // What is left of a device that was given up.
-                _ if device.retired_at.is_some() => return Ok(None),
-                Security::Psk { credential } => self.vault.dtls_key(identity, credential)?,
-                Security::None => return Ok(None),
+            match credentials::sealed(&device, number) {
+                Some(credential) => self.vault.dtls_key(name.as_str(), credential)?,
+                None => return Ok(None),
             }
+        } else if number > 1 {
+            return Ok(None);
         } else if let Some(gateway) = self.store.gateway(&self.tenant, &name).await? {
             self.vault.open_sealed(GATEWAY_KEY, identity, &gateway.psk)?
         } else {

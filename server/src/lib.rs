@@ -18,6 +18,7 @@ pub mod commands;
 pub mod config;
 mod contacts;
 pub mod core;
+mod credentials;
 pub mod descriptors;
 pub mod disk;
 pub mod downlink;

@@ -205,7 +205,7 @@ async fn prune(what: LedgerCommand, flags: Flags) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let folder = to.unwrap_or_else(|| config.ledger_folder());
-    let by = yes.then(|| By { who, why, request: None });
+    let by = yes.then_some(By { who, why, request: None });
     match store_care::prune(&config, Prune { before, folder: &folder, by }).await {
         Ok(cut) => {
             tell_cut(&cut, &folder, dry_run);

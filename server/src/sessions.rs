@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use crate::core::Core;
+use crate::credentials;
 use crate::dtls_keys::KeyError;
 use crate::registry::{Brought, Registration, Speaks, Told, Touched, carried};
 
@@ -109,10 +110,12 @@ impl Core {
 
     fn written(&self, dormant: &Dormant) -> Result<KeptSession, KeyError> {
         let (now, session) = (self.now(), dormant.session.0.to_be_bytes());
+        // The credential is in the label: a session of one that was replaced does not open.
         let label = label(session, &dormant.identity);
+        let (name, _) = credentials::holder(&dormant.identity);
         Ok(KeptSession {
             session,
-            identity: dormant.identity.to_string(),
+            identity: name.to_owned(),
             address: dormant.address.to_string(),
             established_at: now.saturating_sub(dormant.age.as_secs()),
             slept_at: now,
@@ -120,7 +123,7 @@ impl Core {
             state: self.vault.seal(SESSION, &label, dormant.secret())?,
             registration: self
                 .registry
-                .of_session(&dormant.identity, dormant.session)
+                .of_session(name, dormant.session)
                 .map(|one| self.on_the_wall(one))
                 .map(|one| encode(&one)),
         })
@@ -160,8 +163,8 @@ impl Core {
 
     /// Opens a session, if its owner still has a key.
     async fn opened(&self, kept: &KeptSession) -> Option<Dormant> {
-        let owner = match self.dtls_key(&kept.identity).await {
-            Ok(key) => key,
+        let identities = match self.dtls_identities(&kept.identity).await {
+            Ok(identities) => identities,
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "a sleeping session is lost");
                 return None;
@@ -170,12 +173,25 @@ impl Core {
         if self.is_of_a_former(kept).await {
             return None;
         }
-        let label = label(kept.session, &kept.identity);
-        let secret = owner.and_then(|_| self.vault.open_sealed(SESSION, &label, &kept.state).ok())?;
+        let open = |identity: String| {
+            let label = label(kept.session, &identity);
+            Some((self.vault.open_sealed(SESSION, &label, &kept.state).ok()?, identity))
+        };
+        let (secret, identity) = identities.into_iter().find_map(open)?;
         let age = Duration::from_secs(self.now().saturating_sub(kept.established_at));
         let session = SessionId(u64::from_be_bytes(kept.session));
         let address = kept.address.parse().ok()?;
-        Some(Dormant::from_parts(session, kept.identity.as_str().into(), address, age, secret.to_vec()))
+        Some(Dormant::from_parts(session, identity.into(), address, age, secret.to_vec()))
+    }
+
+    /// The DTLS identities under which a device or gateway has a key now.
+    async fn dtls_identities(&self, name: &str) -> Result<Vec<String>, StoreError> {
+        let Ok(id) = Endpoint::try_from(name) else { return Ok(Vec::new()) };
+        if let Some(device) = self.store.device(&self.tenant, &id).await? {
+            return Ok(credentials::identities(&device));
+        }
+        let gateway = self.store.gateway(&self.tenant, &id).await?;
+        Ok(gateway.map(|_| name.to_owned()).into_iter().collect())
     }
 
     /// Tells whether a session was made by a gateway that was removed before one of its name was added, under another

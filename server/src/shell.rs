@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bellwether_net::{
@@ -91,8 +92,14 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let retained = tokio::spawn(retention::run(Arc::clone(&core)));
     let router = http::router(Arc::clone(&core), tokens, open).merge(page::router(&page));
     // Streams of events would keep their connections open for ever.
+    let (store, superseded) = (Arc::clone(&core.store), Arc::new(AtomicBool::new(false)));
+    let noticed = Arc::clone(&superseded);
     let stop = async move {
-        stop.await;
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = store.superseded() => noticed.store(true, Ordering::Relaxed),
+        }
         page.close();
     };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -123,6 +130,9 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
         tracing::warn!("a call to the database does not end; its log stays beside it until the next start");
     }
     alive.abort();
+    if superseded.load(Ordering::Relaxed) {
+        return Err(StartError::Superseded);
+    }
     served.map_err(|source| bind_error(http_address, source))
 }
 

@@ -374,7 +374,7 @@ fn from_file(machine: &dyn Machine, file: &Path, fresh: bool) -> Result<Zeroizin
 /// Labels under which secrets are sealed; never rename, or what is stored does not open.
 const SEED: &str = "seed";
 const LINKS: &str = "links";
-const DTLS_KEY: &str = "dtls key";
+pub(crate) const DTLS_KEY: &str = "dtls key";
 /// The label of keys between a gateway and the server.
 pub const GATEWAY_KEY: &str = "gateway key";
 /// The label of keys between a device and its gateway.

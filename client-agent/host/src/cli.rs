@@ -35,6 +35,19 @@ pub(crate) enum Command {
     Flash(FlashArgs),
     /// Switch a device on.
     Run(RunArgs),
+    /// Give a device that is switched off a new DTLS credential.
+    Credential(CredentialArgs),
+}
+
+/// A new credential.
+#[derive(Args, Debug)]
+pub(crate) struct CredentialArgs {
+    /// Unit file, from `bellwether device credential replace`; nothing but its DTLS identity, key, servers and gateways counts.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) unit: PathBuf,
+    /// The device's flash file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) flash: PathBuf,
 }
 
 /// What a factory writes.

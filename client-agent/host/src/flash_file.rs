@@ -138,6 +138,38 @@ impl FlashFile {
         self.file.sync_all()
     }
 
+    /// Makes a copy of a flash file with another header, and puts it in the place of the one that is there: a power cut leaves
+    /// one or the other.
+    ///
+    /// # Errors
+    ///
+    /// See [`FlashFileError`]; the file is as it was.
+    pub(crate) fn with_header(path: &Path, header: &Header) -> Result<(), FlashFileError> {
+        let failed = |source: io::Error| FlashFileError::Io { path: path.to_owned(), source };
+        let body = header.encode();
+        let length = u32::try_from(body.len())
+            .ok()
+            .filter(|length| u64::from(*length) <= REGIONS_START - HEAD_BYTES as u64);
+        let length = length.ok_or_else(|| failed(io::ErrorKind::FileTooLarge.into()))?.to_be_bytes();
+        let beside = path.with_extension("flash.new");
+        let written = (|| {
+            // Its permissions are copied first, so nobody else reads it meanwhile.
+            std::fs::copy(path, &beside)?;
+            let file = OpenOptions::new().write(true).open(&beside)?;
+            file.write_all_at(&vec![0; usize::try_from(REGIONS_START).unwrap_or_default()], 0)?;
+            file.write_all_at(&Zeroizing::new([MAGIC.as_slice(), &length, &body].concat()), 0)?;
+            file.sync_all()?;
+            std::fs::rename(&beside, path)?;
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        })();
+        written.map_err(|source| {
+            // The error says more than a failure to clear up after it.
+            let _ = std::fs::remove_file(&beside);
+            failed(source)
+        })
+    }
+
     /// Reads the first `bytes` of a slot's region.
     ///
     /// # Errors

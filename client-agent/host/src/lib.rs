@@ -5,6 +5,7 @@
 
 mod cli;
 mod clock;
+mod credential;
 mod device;
 mod flash_file;
 pub mod fleet;
@@ -49,6 +50,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Flash(args) => prepare::prepare(args).map(|()| Finished::Well).map_err(Into::into),
         Command::Run(args) => switch_on(args),
+        Command::Credential(args) => credential::replace(args).map(|()| Finished::Well).map_err(Into::into),
     };
     match done {
         Ok(Finished::Well) => ExitCode::SUCCESS,

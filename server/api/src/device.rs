@@ -76,6 +76,12 @@ pub struct Device {
     /// What operators call the groups that it is in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// Number of its DTLS credential, 1 from the factory.
+    #[serde(default)]
+    pub credential: u64,
+    /// Whether a new one waits for its first use.
+    #[serde(default)]
+    pub credential_waits: bool,
     /// When it was decommissioned; absent: it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<u64>,
@@ -103,4 +109,43 @@ pub struct Explanation {
     /// What happened to it, and to its campaigns as a whole, the oldest first; the latest 1000.
     #[serde(default)]
     pub events: Vec<crate::Event>,
+}
+
+/// Asks for a new DTLS credential: `POST /v1/devices/{endpoint}/credential`.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaceCredential {
+    /// Chosen by the caller, 1 to 64 bytes: the same request again is given the same credential, and another body under the
+    /// same id is refused.
+    pub request_id: String,
+    /// Whether the one in force is refused from now on; else it is taken until the new one was used.
+    #[serde(default)]
+    pub at_once: bool,
+    /// Whether it may take the place of a new one that waits for its first use.
+    #[serde(default)]
+    pub again: bool,
+    /// Why; kept in the ledger. At most 512 bytes.
+    pub why: String,
+    /// Who orders it, as they say themselves; kept in the ledger. At most 128 bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub who: Option<String>,
+}
+
+/// A new DTLS credential of a device.
+#[derive(Clone, Deserialize, Serialize, ToSchema)]
+pub struct NewCredential {
+    /// Endpoint name.
+    pub endpoint: String,
+    /// Its number.
+    pub number: u64,
+    /// The DTLS identity that goes with it.
+    pub identity: String,
+    /// A unit file's bytes in hexadecimal, with zeros for the seed, which the device has. Secret: the DTLS key is in it.
+    pub unit: String,
+}
+
+impl core::fmt::Debug for NewCredential {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("NewCredential").field("identity", &self.identity).finish_non_exhaustive()
+    }
 }

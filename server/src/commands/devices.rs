@@ -1,5 +1,6 @@
 //! Devices: enrolment, lists, the story of one.
 
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bellwether_api::{AddDevice, Device, DevicePage, Explanation, ListDevices, NewDevice, Security};
@@ -26,6 +27,7 @@ use super::fleet;
 use super::gateways::name_of;
 use super::releases::named;
 use super::request::limit;
+use crate::caller;
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::vault::{LINK_KEY, NewLink, NewSecrets};
@@ -37,7 +39,13 @@ impl Core {
     /// # Errors
     ///
     /// [`Refusal::conflict`] where the name is taken, [`Refusal::not_found`] without anchors.
-    pub async fn add_device(&self, asked: &AddDevice) -> Result<NewDevice, Refusal> {
+    pub async fn add_device(self: &Arc<Self>, asked: &AddDevice) -> Result<NewDevice, Refusal> {
+        let (core, asked) = (Arc::clone(self), asked.clone());
+        let work = async move { core.enrol(&asked).await };
+        caller::to_the_end(work).await.map_err(Refusal::internal)?
+    }
+
+    async fn enrol(&self, asked: &AddDevice) -> Result<NewDevice, Refusal> {
         let endpoint = endpoint(&asked.endpoint)?;
         named("class", &asked.class)?;
         if asked.security == Security::None && self.config.coap.is_none() {
@@ -217,6 +225,8 @@ impl Core {
             version,
             tags: tags.get(endpoint).into_iter().flatten().map(ToString::to_string).collect(),
             decommissioned: enrolled.retired_at,
+            credential: enrolled.credential,
+            credential_waits: enrolled.next_credential.is_some(),
             heard: heard.map(|contact| contact.heard_at),
             blocked_until: blocked,
         })

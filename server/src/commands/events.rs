@@ -33,7 +33,8 @@ impl Core {
             (None, Some(device), false) => Scope::Device(device),
             _ => return Err(Refusal::invalid("endpoint: goes with neither campaign nor acts")),
         };
-        let since = asked.since.unwrap_or_default();
+        // No event has a number that a column can't hold.
+        let since = asked.since.unwrap_or_default().min(i64::MAX.unsigned_abs());
         let recorded =
             self.store.events(&self.tenant, scope, since, limit).await.map_err(Refusal::internal)?;
         let is_full = recorded.len() == limit as usize;
@@ -49,7 +50,7 @@ impl Core {
 
     /// Says of something that began at a time that the ledger does not have all of it any more; `None` where it has.
     pub(super) async fn cut_since(&self, began: u64) -> Result<Option<String>, StoreError> {
-        let cut = self.store.cut(&self.tenant).await?.filter(|cut| began < cut.kept_since);
+        let cut = self.store.cut(&self.tenant).await?.filter(|cut| began <= cut.kept_since);
         Ok(cut.map(|cut| {
             format!(
                 "what happened before {} was exported and removed from the ledger, on {}",

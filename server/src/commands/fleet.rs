@@ -1,5 +1,7 @@
 //! Tags of devices, and devices that are given up.
 
+use std::sync::Arc;
+
 use bellwether_api as api;
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::deed::Deed;
@@ -11,6 +13,7 @@ use bellwether_store::fleet::{TagDevicesError, Tagging};
 
 use super::devices::{endpoint, unknown};
 use super::request::{by, command, limit};
+use crate::caller;
 use crate::core::Core;
 use crate::refusal::Refusal;
 
@@ -96,7 +99,16 @@ impl Core {
     /// # Errors
     ///
     /// [`Refusal::not_found`], [`Refusal::conflict`] where it was given up before.
-    pub async fn decommission(&self, asked: &api::DecommissionDevice) -> Result<api::Device, Refusal> {
+    pub async fn decommission(
+        self: &Arc<Self>,
+        asked: &api::DecommissionDevice,
+    ) -> Result<api::Device, Refusal> {
+        let (core, asked) = (Arc::clone(self), asked.clone());
+        let work = async move { core.give_up(&asked).await };
+        caller::to_the_end(work).await.map_err(Refusal::internal)?
+    }
+
+    async fn give_up(&self, asked: &api::DecommissionDevice) -> Result<api::Device, Refusal> {
         let by = by(asked.who.as_ref(), Some(&asked.why))?;
         let id = endpoint(&asked.endpoint)?;
         if self.carried_out(DECOMMISSION, &asked.request_id, asked).await?.is_none() {
@@ -138,9 +150,11 @@ impl Core {
 
     /// Ends everything that a device has here: its key in memory, sessions, registration, place in its gateway's list.
     pub(super) async fn shut_out(&self, id: &Endpoint) -> Result<(), Refusal> {
-        self.dtls_keys.remove(id.as_str());
-        for (_, shard) in self.metrics.doors() {
-            shard.close_all_of(id.as_str());
+        let device = self.store.device(&self.tenant, id).await.map_err(Refusal::internal)?;
+        let last = device.map_or(1, |device| device.credential);
+        // The one that waits is gone with the others, and may be in use since.
+        for number in [1, last, last + 1] {
+            self.end_credential(id, number);
         }
         self.registry.forget(id);
         self.forget_sessions_of(id.as_str()).await.map_err(Refusal::internal)?;

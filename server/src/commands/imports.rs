@@ -340,7 +340,9 @@ impl Core {
         asked: api::UnitsReceived,
     ) -> Result<api::ImportState, Refusal> {
         self.import(id).await?;
-        let done = self.store.units_received(&self.tenant, id, asked.up_to).await;
+        // No line has a number that a column can't hold.
+        let up_to = asked.up_to.min(i64::MAX.unsigned_abs());
+        let done = self.store.units_received(&self.tenant, id, up_to).await;
         let count = done.map_err(Refusal::internal)?;
         tracing::info!(import = id, count, "unit files were received");
         self.import(id).await
@@ -416,6 +418,9 @@ fn bounded(rows: &[api::ImportRow]) -> Result<(), Refusal> {
         let text = format!("rows: 1 to {ROWS_MAX} are taken at a time, not {}", rows.len());
         return Err(Refusal::invalid(text));
     }
+    if let Some(row) = rows.iter().find(|row| row.line > LINE_MAX) {
+        return Err(Refusal::invalid(format!("line: at most {LINE_MAX}, not {}", row.line)));
+    }
     let rises = rows.windows(2).all(|pair| pair[0].line < pair[1].line);
     if rises { Ok(()) } else { Err(Refusal::invalid("rows: their lines must rise")) }
 }
@@ -472,6 +477,9 @@ fn shown(id: &str, import: &Import) -> api::ImportState {
 
 /// Rows of one request: half a megabyte of JSON, and a commit of a few milliseconds.
 const ROWS_MAX: usize = 1_000;
+
+/// Number of a line: of a list of so many devices with as many empty lines and notes between any two of them.
+const LINE_MAX: u64 = 1_000_000_000;
 
 /// Rows whose keys are made in one go: some ten milliseconds of work.
 const ROWS_A_PIECE: usize = 125;

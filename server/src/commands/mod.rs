@@ -1,6 +1,7 @@
 //! What fleet managers ask for, a noun a file. Wire types in and out; what is decided is decided elsewhere.
 
 mod campaigns;
+mod credentials;
 mod devices;
 pub mod dispatch;
 mod events;

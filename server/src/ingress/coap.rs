@@ -15,6 +15,7 @@ use tracing::Instrument;
 use super::gateway;
 use crate::caller::{self, Caller};
 use crate::core::Core;
+use crate::credentials;
 use crate::frames;
 use crate::metrics::{Asked, steady};
 use crate::registry::{self, Brought, Registration, Speaks, Told, Touched};
@@ -28,8 +29,15 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
     let keeper = tokio::spawn(sessions::keep(Arc::clone(&core), shard.clone(), waiting));
     while let Some(event) = events.recv().await {
         match event {
-            Event::Connected(_) => {}
+            Event::Connected(peer) => {
+                let (peer, number) = credentials::named(peer);
+                if let (Some(name), 2..) = (peer.identity, number) {
+                    let core = Arc::clone(&core);
+                    tokio::spawn(async move { core.credential_shown(&name, number).await });
+                }
+            }
             Event::Moved(peer) => {
+                let (peer, _) = credentials::named(peer);
                 if let Some(identity) = &peer.identity {
                     core.registry.moved(identity, peer.session, peer.address);
                     core.gateways.moved(identity, peer.session, peer.address);
@@ -42,6 +50,7 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
             Event::Hibernated(dormant) => drop(tasks.send(Task::Sleep(dormant)).await),
             Event::SessionWanted(session) => drop(tasks.send(Task::Wake(session)).await),
             Event::Closed(peer, _) => {
+                let (peer, _) = credentials::named(peer);
                 if let Some(identity) = &peer.identity {
                     core.registry.forget_session(identity, peer.session);
                     core.gateways.forget_session(identity, peer.session);
@@ -52,6 +61,7 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
                     return;
                 };
                 let (core, shard) = (Arc::clone(&core), shard.clone());
+                let (peer, _) = credentials::named(peer);
                 tokio::spawn(async move {
                     in_its_scope(core, shard, exchange, peer, request).await;
                     drop(permit);

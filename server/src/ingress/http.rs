@@ -105,6 +105,7 @@ fn guarded_routes() -> OpenApiRouter<Arc<Core>> {
         .routes(routes!(devices::add, devices::list))
         .routes(routes!(devices::show))
         .routes(routes!(devices::explain))
+        .routes(routes!(devices::replace_credential))
         .routes(routes!(imports::check))
         .routes(routes!(imports::show))
         .routes(routes!(imports::stage))

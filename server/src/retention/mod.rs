@@ -204,10 +204,10 @@ impl Cutting<'_> {
 const FILE_EVENTS_MAX: usize = 10_000;
 
 /// Between two cuts: a file a day, and a ledger that is at most a day longer than it was asked to be.
-const CUT_EVERY: Duration = Duration::from_secs(86_400);
+const CUT_EVERY: Duration = Duration::from_hours(24);
 
 /// The census counts some ten thousand events a second.
 const COUNTED_AFTER: Duration = Duration::from_secs(5);
 
 /// After a failure, such as a full disk.
-const TRY_AGAIN_AFTER: Duration = Duration::from_secs(3_600);
+const TRY_AGAIN_AFTER: Duration = Duration::from_hours(1);

@@ -236,7 +236,7 @@ pub trait Devices {
     ///
     /// # Errors
     ///
-    /// [`UpdateError::Missing`] if there is no such device.
+    /// [`UpdateError::Missing`] if there is no such device, or it was given up.
     async fn set_device_enabled(
         &self,
         tenant: &Tenant,

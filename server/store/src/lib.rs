@@ -66,4 +66,8 @@ pub trait Store:
     ///
     /// Dropping the store instead loses nothing that was acknowledged.
     async fn close(&self);
+
+    /// Waits until another server works on the data base: this one must end then, since what it has in memory is not what
+    /// stands there any more. It writes nothing from before that on. One caller may wait.
+    async fn superseded(&self);
 }

@@ -114,6 +114,21 @@ async fn server_that_lost_its_lease_to_another_writes_nothing_until_it_has_it_ag
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn server_that_lost_its_lease_hears_of_the_one_that_began_since() {
+    let url = shared().database();
+    let first = PostgresStore::serve(&url).await.unwrap();
+    let mut operator = PgConnection::connect(&url).await.unwrap();
+    let ended = "SELECT count(pg_terminate_backend(pid)) FROM pg_locks JOIN pg_database ON oid = database \
+                 WHERE locktype = 'advisory' AND datname = current_database()";
+    let count: i64 = sqlx::query_scalar(ended).fetch_one(&mut operator).await.unwrap();
+    assert_eq!(count, 1);
+    let second = PostgresStore::serve(&url).await.unwrap();
+    bellwether_store::Store::superseded(&first).await;
+    first.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.unwrap_err();
+    second.append(&tenant(), &[event(1, "lamp-1", EventKind::Asked)]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_servers_that_start_at_once_one_migrates_and_both_work() {
     let url = shared().database();
     let (one, other) = tokio::join!(PostgresStore::open(&url), PostgresStore::open(&url));

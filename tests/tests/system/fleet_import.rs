@@ -81,6 +81,8 @@ fn import_that_broke_off_goes_on_and_hands_out_nothing_that_was_received() {
         let body = json!({"content": content, "lines": 3, "rows": [row(line)]});
         fleet.server.http().put("/v1/imports/spring/rows", &body)
     };
+    let beyond = stage(&fleet, u64::MAX);
+    assert!(beyond.status == 400 && beyond.body.contains("line: at most"), "{beyond:?}");
     for line in [2, 3] {
         assert_eq!(stage(&fleet, line).status, 200);
     }

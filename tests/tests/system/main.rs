@@ -11,6 +11,7 @@ mod backup;
 mod c_device;
 mod campaigns;
 mod check_config;
+mod credentials;
 mod damaged;
 mod datagrams;
 mod demo;

@@ -7,6 +7,7 @@ use std::process::ExitStatus;
 use bellwether_api::{CampaignState, DeviceOutcome};
 use bellwether_manifests::message::Moment;
 use bellwether_net::coap::Code;
+use bellwether_store::PostgresStore;
 use bellwether_store::conformance::instance::Instance;
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
@@ -173,4 +174,21 @@ fn data_folder_with_a_file_is_not_left_behind_for_a_data_base() {
     let (status, said) =
         care(&["copy", "--store", &instance.database(), "--to", "x"], meters.fleet.server.data());
     assert!(!status.success(), "{said}");
+}
+
+#[test]
+fn server_whose_data_base_another_one_took_over_ends_and_says_so() {
+    let instance = Instance::start(false);
+    let (fleet, url) = fleet_on(&instance);
+    let name = url.rsplit('/').next().expect("a name");
+    instance.sql(
+        name,
+        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON oid = database \
+         WHERE locktype = 'advisory' AND datname = current_database()",
+    );
+    let _other = wait::soon("the lease", PostgresStore::serve(&url)).expect("free");
+    let told = || fleet.server.said().contains("another server works on the data base now").then_some(());
+    wait::until("an end", wait::LONG, told, || fleet.server.tail());
+    let gone = || fleet.server.http().try_post("/v1/devices", &json!({})).is_none().then_some(());
+    wait::until("no answer", wait::LONG, gone, || fleet.server.tail());
 }

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_api::{
-    AddDevice, DecommissionDevice, Device, Explanation, NewDevice, OrderDevice, ReadDevice, ReadValue,
-    Reading, ResyncAll, Resynced, Security,
+    AddDevice, DecommissionDevice, Device, Explanation, NewCredential, NewDevice, OrderDevice, ReadDevice,
+    ReadValue, Reading, ReplaceCredential, ResyncAll, Resynced, Security,
 };
 use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
 
 use super::campaign::random_id;
 use super::{device_bulk, tag};
@@ -82,6 +83,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         request_id: Option<String>,
     },
+    /// DTLS credentials: replaces one
+    #[command(subcommand)]
+    Credential(Credential),
     /// Shows one device
     Show {
         /// Endpoint name
@@ -131,6 +135,38 @@ pub(crate) enum Command {
     Explain {
         /// Endpoint name
         endpoint: String,
+    },
+}
+
+/// DTLS credentials.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Credential {
+    /// Makes a new DTLS key for a device and writes a unit file with it
+    ///
+    /// The one in force is taken until the device first uses the new one, and refused from then on; its sessions end. The
+    /// unit file (mode 0600) has no seed: it is for a device that is at work. Put it there with `bellwether-agent
+    /// credential`, then delete it.
+    Replace {
+        /// Endpoint name
+        endpoint: String,
+        /// Refuse the one in force from now on: right when it was stolen
+        #[arg(long)]
+        at_once: bool,
+        /// Make another one though a new one waits for its first use; that one is void
+        #[arg(long)]
+        again: bool,
+        /// Why, for whoever reads the ledger
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// Who orders it, for whoever reads the ledger [default: $USER]
+        #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+        who: Option<String>,
+        /// Names the request: the same one again is given the same credential [default: a random one]
+        #[arg(long, value_name = "ID")]
+        request_id: Option<String>,
+        /// Where to write the unit file [default: ENDPOINT.unit]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
     },
 }
 
@@ -197,6 +233,44 @@ pub(crate) enum Protection {
     None,
 }
 
+/// What is printed of a new credential.
+#[derive(Debug, Serialize)]
+struct Replaced {
+    endpoint: String,
+    number: u64,
+    identity: String,
+}
+
+async fn replace(
+    client: &Client,
+    endpoint: &str,
+    asked: &ReplaceCredential,
+    out: &Path,
+    output: Output,
+) -> Result<(), Failure> {
+    let path = format!("/v1/devices/{}/credential", percent_encoded(endpoint));
+    let answer = client.post::<_, NewCredential>(&path, asked);
+    let made = unit_file::write(out, answer, |new| {
+        (Replaced { endpoint: new.endpoint, number: new.number, identity: new.identity }, new.unit)
+    });
+    output.print(&made.await?, |made| {
+        let before = if asked.at_once {
+            "is refused from now on"
+        } else {
+            "is taken until the device has used this one"
+        };
+        format!(
+            "Made credential {} of {}, under the DTLS identity {:?}; the one before it {before}.\n\
+             Put {} into the device (bellwether-agent credential), then delete it.",
+            made.number,
+            made.endpoint,
+            made.identity,
+            out.display()
+        )
+    });
+    Ok(())
+}
+
 /// Carries the command out.
 ///
 /// # Errors
@@ -223,6 +297,12 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
             let device: Device = client.post("/v1/commands/devices/decommission", &asked).await?;
             output.print(&device, |device| format!("Decommissioned {}: its keys are gone", device.endpoint));
             Ok(())
+        }
+        Command::Credential(Credential::Replace { endpoint, at_once, again, why, who, request_id, out }) => {
+            let out = out.unwrap_or_else(|| PathBuf::from(format!("{endpoint}.unit")));
+            let request_id = request_id.map_or_else(random_id, Ok)?;
+            let asked = ReplaceCredential { request_id, at_once, again, why, who };
+            replace(&client, &endpoint, &asked, &out, output).await
         }
         Command::List { tag } => {
             let which = tag.map(|tag| format!("?tag={}", percent_encoded(&tag))).unwrap_or_default();
@@ -397,9 +477,14 @@ fn notes(device: &Device) -> String {
     } else {
         format!("\ntags        {}", device.tags.join(" "))
     };
+    let credential = match (device.credential, device.credential_waits) {
+        (0 | 1, false) => String::new(),
+        (number, false) => format!("\ncredential  {number}"),
+        (number, true) => format!("\ncredential  {number}, until {} is used", number + 1),
+    };
     let given_up = device.decommissioned.map(|at| format!("\ndecommissioned at {at}")).unwrap_or_default();
     format!(
-        "{tags}{}{given_up}",
+        "{tags}{credential}{}{given_up}",
         match device.blocked_until {
             None => String::new(),
             Some(u64::MAX) => "\nblocked     until it is unblocked".to_owned(),

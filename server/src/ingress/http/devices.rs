@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use bellwether_api::{AddDevice, Device, Explanation, NewDevice};
+use bellwether_api::{AddDevice, Device, Explanation, NewCredential, NewDevice, ReplaceCredential};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -59,4 +59,16 @@ pub(super) async fn explain(
     Path(endpoint): Path<String>,
 ) -> Answer<Explanation> {
     core.explain(&endpoint).await.map(Json)
+}
+
+/// Makes a new DTLS credential; its unit data is in the answer, for the same request only.
+#[utoipa::path(post, path = "/v1/devices/{endpoint}/credential", tag = "devices", request_body = ReplaceCredential,
+    params(("endpoint" = String, Path, description = "Endpoint name")),
+    responses((status = 200, body = NewCredential)))]
+pub(super) async fn replace_credential(
+    State(core): State<Arc<Core>>,
+    Path(endpoint): Path<String>,
+    Checked(asked): Checked<ReplaceCredential>,
+) -> Answer<NewCredential> {
+    core.replace_credential(&endpoint, &asked).await.map(Json)
 }

@@ -166,6 +166,8 @@ pub async fn device_is_given_up_once(store: &dyn Store) {
     give_up("lamp-1", 1).await.unwrap();
     assert!(matches!(give_up("lamp-2", 1).await, Err(UpdateError::CommandKept)));
     assert!(matches!(give_up("lamp-1", 2).await, Err(UpdateError::Missing)));
+    let switched = store.set_device_enabled(&tenant(), &endpoint("lamp-1"), true).await;
+    assert!(matches!(switched, Err(UpdateError::Missing)), "{switched:?}");
     give_up("lamp-2", 2).await.unwrap();
     let open = store.device(&tenant(), &endpoint("lamp-2")).await.unwrap().unwrap();
     assert_eq!((open.security, open.retired_at), (Security::None, Some(NOW + 5)));

@@ -4,14 +4,18 @@
 //! Whoever writes looks whether that connection has the lock still, behind the lock of the one who writes; whoever takes the
 //! lease waits for that lock once. So nothing is written under a lease that another server has taken since, however late the
 //! loss is noticed.
+//!
+//! Each server that begins counts up. One that lost its lease and finds that another has begun since does not go on: what it
+//! has in memory is not what stands there any more.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction};
 use thiserror::Error;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -25,7 +29,17 @@ use crate::error::{StorageFault, StoreError};
 pub(super) struct Lease {
     /// The process of PostgreSQL whose connection has the lock, as far as was seen last; [`NOBODY`] while it is lost.
     holder: Arc<AtomicI32>,
+    term: Arc<Term>,
     keeper: JoinHandle<()>,
+}
+
+/// Which of all servers that ever worked on the data base this one is.
+#[derive(Debug, Default)]
+struct Term {
+    /// 0 until it is counted.
+    number: AtomicI64,
+    /// Told once another has begun.
+    superseded: Notify,
 }
 
 /// A connection that has the lock.
@@ -56,9 +70,26 @@ impl Lease {
     }
 
     fn kept(options: PgConnectOptions, taken: Taken) -> Self {
-        let holder = Arc::new(AtomicI32::new(taken.holder));
-        let keeper = tokio::spawn(keep(options, taken.connection, Arc::clone(&holder)));
-        Self { holder, keeper }
+        let (holder, term) = (Arc::new(AtomicI32::new(taken.holder)), Arc::<Term>::default());
+        let keeper = tokio::spawn(keep(options, taken.connection, Arc::clone(&holder), Arc::clone(&term)));
+        Self { holder, term, keeper }
+    }
+
+    /// Counts this server among those that worked on the data base, once its tables are there.
+    pub(super) async fn begin_term(&self, writer: &PgPool) -> Result<(), sqlx::Error> {
+        let number: i64 = sqlx::query_scalar(
+            "INSERT INTO counter (tenant, name, last) VALUES ('', 'server', 1) \
+             ON CONFLICT (tenant, name) DO UPDATE SET last = counter.last + 1 RETURNING last",
+        )
+        .fetch_one(writer)
+        .await?;
+        self.term.number.store(number, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until another server has begun to work on the data base.
+    pub(super) async fn superseded(&self) {
+        self.term.superseded.notified().await;
     }
 
     /// Tells who has the lease for us, as far as was seen last.
@@ -115,8 +146,25 @@ async fn try_take(options: &PgConnectOptions) -> Result<Option<Taken>, sqlx::Err
     Ok(Some(Taken { connection, holder }))
 }
 
-/// Looks whether the connection stands, and takes the lease again where it does not.
-async fn keep(options: PgConnectOptions, mut connection: PgConnection, holder: Arc<AtomicI32>) {
+/// Tells whether another server has begun since the one of this term.
+async fn is_superseded(options: &PgConnectOptions, term: &Term) -> Result<bool, sqlx::Error> {
+    let own = term.number.load(Ordering::Relaxed);
+    let mut connection = options.connect().await?;
+    let last: Option<i64> =
+        sqlx::query_scalar("SELECT last FROM counter WHERE tenant = '' AND name = 'server'")
+            .fetch_optional(&mut connection)
+            .await?;
+    connection.close().await?;
+    Ok(own > 0 && last != Some(own))
+}
+
+/// Looks whether the connection stands, and takes the lease again where it does not; ends where another server has begun.
+async fn keep(
+    options: PgConnectOptions,
+    mut connection: PgConnection,
+    holder: Arc<AtomicI32>,
+    term: Arc<Term>,
+) {
     let look = Duration::from_millis(LEASE_LOOK_MS);
     let answer_within = Duration::from_millis(CONNECTION_WAIT_MS);
     loop {
@@ -126,7 +174,12 @@ async fn keep(options: PgConnectOptions, mut connection: PgConnection, holder: A
         }
         holder.store(NOBODY, Ordering::Relaxed);
         let taken = loop {
-            if let Ok(Ok(Some(taken))) = timeout(answer_within, try_take(&options)).await {
+            let taken = timeout(answer_within, try_take(&options)).await;
+            // Behind that: whoever begins from here on does not find the lease free.
+            if matches!(timeout(answer_within, is_superseded(&options, &term)).await, Ok(Ok(true))) {
+                return term.superseded.notify_one();
+            }
+            if let Ok(Ok(Some(taken))) = taken {
                 break taken;
             }
             sleep(look).await;

@@ -221,6 +221,13 @@ impl crate::Store for PostgresStore {
     async fn close(&self) {
         Self::close(self).await;
     }
+
+    async fn superseded(&self) {
+        match &self.lease {
+            Some(lease) => lease.superseded().await,
+            None => std::future::pending::<()>().await,
+        }
+    }
 }
 
 /// "BWST": locks of this kind are counted per data base, so that stores in others do not wait for it.

@@ -35,8 +35,10 @@ pub(super) async fn serve(url: &str) -> Result<PostgresStore, OpenError> {
     let options = options(url)?;
     let name = shown(&options);
     let lease = Lease::take(options).await.map_err(|cause| unreachable(&name, cause))?;
-    let lease = lease.ok_or(OpenError::InUse { store: name })?;
-    Ok(PostgresStore { lease: Some(Arc::new(lease)), ..open(url).await? })
+    let lease = lease.ok_or_else(|| OpenError::InUse { store: name.clone() })?;
+    let store = open(url).await?;
+    lease.begin_term(&store.writer).await.map_err(|cause| unreachable(&name, cause))?;
+    Ok(PostgresStore { lease: Some(Arc::new(lease)), ..store })
 }
 
 /// Connects and looks which schema is there.

@@ -111,13 +111,15 @@ impl Devices for SqlStore {
         enabled: bool,
     ) -> Result<(), UpdateError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE device SET enabled = $1 WHERE tenant = $2 AND endpoint = $3")
-            .bind(enabled)
-            .bind(tenant.as_str())
-            .bind(endpoint.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(backend)?;
+        let done = sqlx::query(
+            "UPDATE device SET enabled = $1 WHERE tenant = $2 AND endpoint = $3 AND retired_at IS NULL",
+        )
+        .bind(enabled)
+        .bind(tenant.as_str())
+        .bind(endpoint.as_str())
+        .execute(&mut *tx)
+        .await
+        .map_err(backend)?;
         tx.commit().await.map_err(backend)?;
         touched(done.rows_affected())
     }

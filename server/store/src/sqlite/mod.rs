@@ -194,6 +194,11 @@ impl crate::Store for SqliteStore {
     async fn close(&self) {
         Self::close(self).await;
     }
+
+    async fn superseded(&self) {
+        // The folder is locked until its server ends.
+        std::future::pending::<()>().await;
+    }
 }
 
 #[cfg(test)]
