@@ -105,7 +105,7 @@ impl Board {
     ///
     /// # Panics
     ///
-    /// Where it is off, says nothing for [`PATIENCE`], or is on for [`ON_MAX`].
+    /// Where it is off, says nothing for a minute and a half, or is on for ten minutes.
     #[expect(clippy::disallowed_methods, reason = "an emulator runs in real time")]
     pub fn wait_end(&mut self) -> ExitStatus {
         let mut program = self.program.take().expect("a board that is on");
