@@ -1,9 +1,8 @@
 //! Bundles: what a gateway needs to serve a campaign to its devices without the server.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
@@ -82,7 +81,7 @@ impl Core {
                 }
                 Err(error) => tracing::error!(%error, %gateway, "what it may hold can't be read"),
             }
-            core.wake.notify_one();
+            core.look_at(core.gateways.children(&gateway));
         });
     }
 
@@ -159,9 +158,9 @@ impl Core {
     async fn try_send_bundle(&self, id: CampaignId, gateway: &Endpoint) -> Result<(), BundleError> {
         let now = self.now();
         let presence = self.gateways.present(gateway, self.steady()).ok_or(BundleError::Away)?;
-        let Some((campaign, progress)) = self.going_on(id).await? else { return Ok(()) };
+        let Some(campaign) = self.going_on(id).await? else { return Ok(()) };
         let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(()) };
-        let members = self.members(gateway, &progress);
+        let members = self.members(gateway, id).await?;
         if members.is_empty() {
             // There is nothing to hold: what was withdrawn before is settled.
             self.store.put_bundle(&self.tenant, gateway, id, now, now).await?;
@@ -178,26 +177,27 @@ impl Core {
                 }
             }
             if track.stage == Stage::Offered {
-                parts.push.push((*endpoint).clone());
+                parts.push.push(endpoint.clone());
             }
         }
         let at_a_time = campaign.policy.in_flight_max.map(u64::from).filter(|at_a_time| *at_a_time > 0);
         self.put_bundle(&presence, gateway, (&campaign, &page), &parts, at_a_time).await
     }
 
-    /// A campaign that goes on, with how far its devices are.
-    async fn going_on(&self, id: CampaignId) -> Result<Option<(Campaign, Progress)>, StoreError> {
+    /// A campaign that goes on.
+    async fn going_on(&self, id: CampaignId) -> Result<Option<Campaign>, StoreError> {
         let campaign = self.store.campaign(&self.tenant, id).await?;
-        let Some(campaign) = campaign.filter(|one| one.state == CampaignState::Running) else {
-            return Ok(None);
-        };
-        Ok(self.store.progress(&self.tenant, id).await?.map(|progress| (campaign, progress)))
+        Ok(campaign.filter(|one| one.state == CampaignState::Running))
     }
 
     /// The devices of a gateway that a campaign's bundle is for: those in flight, as many as a bundle carries.
-    fn members<'a>(&self, gateway: &Endpoint, progress: &'a Progress) -> Vec<(&'a Endpoint, &'a Track)> {
-        let tracks = progress.tracks.iter().filter(|(_, track)| track.is_in_flight());
-        tracks.filter(|(one, _)| self.gateways.lists(gateway.as_str(), one)).take(MEMBERS_MAX).collect()
+    async fn members(
+        &self,
+        gateway: &Endpoint,
+        id: CampaignId,
+    ) -> Result<Vec<(Endpoint, Track)>, StoreError> {
+        let tracks = self.store.tracks_of(&self.tenant, id, &self.gateways.children(gateway)).await?;
+        Ok(tracks.into_iter().filter(|(_, track)| track.is_in_flight()).take(MEMBERS_MAX).collect())
     }
 
     async fn put_bundle(
@@ -292,22 +292,27 @@ impl Core {
         id: CampaignId,
         gateway: &Endpoint,
     ) -> Result<(), BundleError> {
-        let Some((campaign, progress)) = self.going_on(id).await? else { return Ok(()) };
+        let Some(campaign) = self.going_on(id).await? else { return Ok(()) };
         let Some(page) = self.book.page(&campaign.manifest).await? else { return Ok(()) };
         let envelope = Arc::new(page.envelope.clone());
-        let offered = self.members(gateway, &progress);
+        let offered = self.members(gateway, id).await?;
         for (endpoint, _) in offered.into_iter().filter(|(_, track)| track.stage == Stage::Offered) {
-            self.offer(id, endpoint.clone(), Arc::clone(&envelope));
+            self.offer(id, endpoint, Arc::clone(&envelope));
         }
         Ok(())
     }
 
     /// Parts the devices that a manifest is to be offered to: those that it goes to directly, and the gateways that
     /// bring it to the others. Devices that can be reached in neither way now are left out.
-    pub(crate) fn ways(&self, devices: Vec<Endpoint>, progress: &Progress, now: u64) -> Ways {
+    pub(crate) async fn ways(
+        &self,
+        id: CampaignId,
+        devices: Vec<(Endpoint, Track)>,
+        now: u64,
+    ) -> Result<Ways, StoreError> {
         let mut ways = Ways::default();
-        let mut members = self.members_by_gateway(progress, now);
-        for device in devices {
+        let mut members = self.members_by_gateway(id, &devices, now).await?;
+        for (device, track) in devices {
             let gateway = self.gateways.of(&device);
             let Some((gateway, count)) =
                 gateway.and_then(|name| members.get_mut(&name).map(|count| (name, count)))
@@ -315,14 +320,13 @@ impl Core {
                 ways.direct.push(device);
                 continue;
             };
-            let track = progress.tracks.get(&device);
-            let in_flight = track.is_some_and(Track::is_in_flight);
+            let in_flight = track.is_in_flight();
             if !in_flight && *count >= MEMBERS_MAX {
                 // Registered devices that the bundle has no room for.
                 ways.direct.extend(self.registry.find(&device, now).map(|_| device));
                 continue;
             }
-            if track.is_some_and(had_its_chance) && self.registry.find(&device, now).is_some() {
+            if had_its_chance(&track) && self.registry.find(&device, now).is_some() {
                 *count += usize::from(!in_flight);
                 ways.direct.push(device);
                 ways.gateways.insert(gateway);
@@ -332,22 +336,27 @@ impl Core {
             ways.behind.push(device);
             ways.gateways.insert(gateway);
         }
-        ways
+        Ok(ways)
     }
 
-    /// Counts the devices in flight of each gateway that is here.
-    fn members_by_gateway(&self, progress: &Progress, now: u64) -> HashMap<Endpoint, usize> {
-        let mut members: HashMap<Endpoint, usize> =
-            self.gateways.all_present(now).into_iter().map(|gateway| (gateway, 0)).collect();
-        if members.is_empty() {
-            return members;
-        }
-        for (device, _) in progress.tracks.iter().filter(|(_, track)| track.is_in_flight()) {
-            if let Some(count) = self.gateways.of(device).and_then(|gateway| members.get_mut(&gateway)) {
-                *count += 1;
+    /// Counts the devices in flight of each gateway that is here and lists one of these.
+    async fn members_by_gateway(
+        &self,
+        id: CampaignId,
+        devices: &[(Endpoint, Track)],
+        now: u64,
+    ) -> Result<BTreeMap<Endpoint, usize>, StoreError> {
+        let gateways: BTreeSet<Endpoint> =
+            devices.iter().filter_map(|(device, _)| self.gateways.of(device)).collect();
+        let mut members = BTreeMap::new();
+        for gateway in gateways {
+            if self.gateways.present(&gateway, now).is_some() {
+                let tracks =
+                    self.store.tracks_of(&self.tenant, id, &self.gateways.children(&gateway)).await?;
+                members.insert(gateway, tracks.values().filter(|track| track.is_in_flight()).count());
             }
         }
-        members
+        Ok(members)
     }
 }
 

@@ -26,6 +26,7 @@ use crate::dtls_keys::DtlsKeys;
 use crate::frames::FrameCache;
 use crate::gateways::Gateways;
 use crate::health::Health;
+use crate::lineup::Lineup;
 use crate::metrics::{Metrics, steady};
 use crate::quiet::Quieted;
 use crate::registry::Registry;
@@ -86,6 +87,8 @@ pub struct Core {
     pub reads: Semaphore,
     /// Wakes the campaigns: something happened.
     pub wake: Notify,
+    /// Whom campaigns look at next.
+    pub(crate) lineup: Lineup,
     /// What operators said about the whole store, as it stands there.
     pub restores: RwLock<Restores>,
     /// When the server started, seconds since 1970.
@@ -289,6 +292,7 @@ impl Core {
             keeping: tokio::sync::RwLock::default(),
             reads: Semaphore::new(READS_MAX),
             wake: Notify::new(),
+            lineup: Lineup::default(),
             restores,
             public_uri,
         });

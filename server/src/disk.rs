@@ -127,7 +127,7 @@ impl Core {
                 self.forget_left().await;
                 if self.disk.writes() {
                     tracing::info!(folder = %self.config.data.display(), "the store takes writes again");
-                    self.wake.notify_one();
+                    self.look_at_all();
                 }
             }
             Err(error) => self.blame_disk(&*error),

@@ -110,7 +110,7 @@ impl Core {
         if campaigns.iter().any(|(one, track)| track.stage == Stage::Decrypted && may_start(one)) {
             self.execute(endpoint.clone());
         }
-        self.wake.notify_one();
+        self.look_at([endpoint.clone()]);
     }
 
     /// Tells a gateway that its list of devices changed; one that is away reads it when it comes back.

@@ -149,12 +149,22 @@ impl Gateways {
         names
     }
 
-    /// Names the devices whose gateway can be reached now, in no order.
+    /// Tells whether the gateway that lists a device can be reached now.
     #[must_use]
-    pub fn reachable(&self, now: u64) -> Vec<Endpoint> {
+    pub fn reaches(&self, device: &Endpoint, now: u64) -> bool {
         let kept = self.read();
-        let here = kept.by_name.values().filter(|listed| listed.is_here(now));
-        here.flat_map(|listed| listed.children.iter().cloned()).collect()
+        let listed = kept.of.get(device).and_then(|gateway| kept.by_name.get(gateway));
+        listed.is_some_and(|listed| listed.is_here(now))
+    }
+
+    /// Names the devices of a gateway.
+    #[must_use]
+    pub fn children(&self, name: &Endpoint) -> Vec<Endpoint> {
+        self.read()
+            .by_name
+            .get(name)
+            .map(|listed| listed.children.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Kept> {
@@ -245,10 +255,11 @@ mod tests {
     #[test]
     fn devices_are_reachable_while_their_gateway_is_here() {
         let (gateways, shard) = (with_lamp(), shard());
-        assert!(gateways.reachable(NOW).is_empty());
+        assert!(!gateways.reaches(&name("lamp-1"), NOW));
         gateways.here(&name("gw-1"), presence(&shard, 1), NOW);
-        assert_eq!(gateways.reachable(NOW + 60), [name("lamp-1")]);
-        assert!(gateways.reachable(NOW + 61).is_empty());
+        assert_eq!(gateways.children(&name("gw-1")), [name("lamp-1")]);
+        assert!(gateways.reaches(&name("lamp-1"), NOW + 60) && !gateways.reaches(&name("lamp-2"), NOW + 60));
+        assert!(!gateways.reaches(&name("lamp-1"), NOW + 61));
         gateways.forget_session("gw-1", SessionId(7));
         assert!(gateways.present(&name("gw-1"), NOW).is_some());
         gateways.forget_session("gw-1", SessionId(1));

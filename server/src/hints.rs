@@ -45,7 +45,7 @@ impl Core {
         if !events.is_empty() {
             self.store.append(&self.tenant, &events).await?;
         }
-        self.wake.notify_one();
+        self.look_at(events.into_iter().filter_map(|event| event.device));
         Ok(())
     }
 

@@ -29,6 +29,7 @@ pub mod health;
 mod hints;
 pub mod ingress;
 mod keyring;
+pub mod lineup;
 pub mod metrics;
 mod mqtt;
 pub mod probe;

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use bellwether_decide::campaign::event::{By, Event, EventKind};
-use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_store::Digest;
@@ -73,8 +72,8 @@ impl Core {
                 after = Some(last);
             }
         }
-        // Gateways still have its bundles.
-        self.wake.notify_one();
+        // Gateways still have its bundles, and its devices are free for others.
+        self.look_at_all();
         Ok(())
     }
 
@@ -84,8 +83,8 @@ impl Core {
         if !leads_to(&page, release) {
             return Ok(false);
         }
-        let progress = self.store.progress(&self.tenant, campaign.id).await?;
-        Ok(progress.is_some_and(|progress| classes(&progress).contains(release.class_name.as_str())))
+        let standing = self.store.standing(&self.tenant, campaign.id).await?;
+        Ok(standing.is_some_and(|standing| standing.class_names().contains(release.class_name.as_str())))
     }
 
     /// Halts one campaign, whether it runs or is paused.
@@ -132,11 +131,6 @@ pub(crate) fn named(release: &CataloguedRelease) -> String {
 pub(crate) fn component_name(release: &CataloguedRelease) -> String {
     let segments = release.release.component.iter();
     segments.map(|segment| String::from_utf8_lossy(segment)).collect::<Vec<_>>().join("/")
-}
-
-/// The classes that a campaign has devices of.
-pub(crate) fn classes(progress: &Progress) -> BTreeSet<&str> {
-    progress.tracks.values().map(|track| track.class.as_str()).collect()
 }
 
 /// Tells whether a manifest brings its class to a release.

@@ -1,7 +1,7 @@
 //! Who is registered, and over which session it is reached. In memory: a device whose registration is lost is
 //! told so at its next update, and registers again.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -122,6 +122,8 @@ impl Changes {
 #[derive(Default)]
 struct Kept {
     by_location: HashMap<String, Registration>,
+    /// When each registration ends, the next one first: nobody looks at all of them every second.
+    ends: BTreeSet<(u64, String)>,
     locations: HashMap<Endpoint, String>,
     /// Whose a session is, by the session over which a device was heard last.
     sessions: HashMap<SessionId, Endpoint>,
@@ -130,6 +132,8 @@ struct Kept {
     changes: Changes,
     /// Heard, and not yet written down.
     heard: HashMap<Endpoint, Contact>,
+    /// Who was heard of since newer anchors did not come to it.
+    behind: BTreeSet<Endpoint>,
     /// Whose former registration may still be kept with a session that sleeps: nobody could forget it yet.
     former: HashSet<Endpoint>,
 }
@@ -146,10 +150,11 @@ impl Registry {
         if registered {
             contact.registered_at = now;
         }
-        let Kept { by_location, locations, .. } = &mut *kept;
+        let Kept { by_location, locations, behind, .. } = &mut *kept;
         let registration = locations.get(endpoint).and_then(|location| by_location.get_mut(location));
         if let Some(registration) = registration.filter(|one| one.anchors == Brought::Behind) {
             registration.anchors = Brought::BehindAndHeard;
+            behind.insert(endpoint.clone());
         }
     }
 
@@ -167,19 +172,22 @@ impl Registry {
     #[must_use]
     pub fn take_behind(&self, now: u64) -> Vec<Registration> {
         let mut kept = self.write();
+        let Kept { by_location, locations, behind, .. } = &mut *kept;
         // Taken where it is found: one that is heard of between a look and a later note would be passed over for good.
-        let due = kept
-            .by_location
-            .values_mut()
-            .filter(|one| one.anchors == Brought::BehindAndHeard && one.is_to_get_anchors(now));
-        let mut behind: Vec<_> = due
-            .map(|registration| {
+        let mut due = Vec::new();
+        behind.retain(|endpoint| {
+            let found = locations.get(endpoint).and_then(|location| by_location.get_mut(location));
+            let Some(registration) = found.filter(|one| one.anchors == Brought::BehindAndHeard) else {
+                return false;
+            };
+            let is_due = registration.is_to_get_anchors(now);
+            if is_due {
                 registration.anchors = Brought::UpToDate;
-                registration.clone()
-            })
-            .collect();
-        behind.sort_unstable_by(|one, other| one.endpoint.cmp(&other.endpoint));
-        behind
+                due.push(registration.clone());
+            }
+            !is_due
+        });
+        due
     }
 
     /// What was heard of a device and is not yet written down.
@@ -221,6 +229,10 @@ impl Registry {
         let from_another = kept.has_former(&registration.endpoint, from_another);
         kept.sessions.insert(registration.session, registration.endpoint.clone());
         kept.changes.tell(&registration.endpoint, Some(registration.address));
+        if registration.anchors == Brought::BehindAndHeard {
+            kept.behind.insert(registration.endpoint.clone());
+        }
+        kept.ends.insert((registration.expires, location.clone()));
         kept.by_location.insert(location, registration);
         from_another
     }
@@ -248,8 +260,10 @@ impl Registry {
         let before = std::mem::replace(&mut registration.session, peer.session);
         registration.address = peer.address;
         registration.lifetime_s = lifetime_s.unwrap_or(registration.lifetime_s);
-        registration.expires = expiry(registration.lifetime_s, now);
-        let endpoint = registration.endpoint.clone();
+        let end = std::mem::replace(&mut registration.expires, expiry(registration.lifetime_s, now));
+        let (next_end, endpoint) = (registration.expires, registration.endpoint.clone());
+        kept.ends.remove(&(end, location.to_owned()));
+        kept.ends.insert((next_end, location.to_owned()));
         let from_another = before != peer.session;
         if from_another {
             kept.sessions.remove(&before);
@@ -387,33 +401,27 @@ impl Registry {
         listing
     }
 
-    /// Names all devices that can be reached now, in no order, but those whose answers are awaited.
+    /// Tells whether a registered device can be offered something now: not while its answers are awaited. `None` where
+    /// it is not registered.
     #[must_use]
-    pub fn reachable(&self, now: u64) -> Vec<Endpoint> {
+    pub fn is_ready(&self, endpoint: &Endpoint, now: u64) -> Option<bool> {
         let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let live = kept.by_location.values();
-        let live =
-            live.filter(|registration| registration.expires >= now && registration.told != Told::Awaited);
-        live.map(|registration| registration.endpoint.clone()).collect()
+        let registration = kept.by_location.get(kept.locations.get(endpoint)?)?;
+        (registration.expires >= now).then(|| registration.told != Told::Awaited)
     }
 
     /// Forgets registrations that have ended; returns how many there were.
     pub fn sweep(&self, now: u64) -> usize {
         let mut kept = self.write();
-        let before = kept.by_location.len();
-        kept.by_location.retain(|_, registration| registration.expires >= now);
-        let Kept { by_location, locations, sessions, changes, .. } = &mut *kept;
-        sessions.retain(|_, endpoint| {
-            locations.get(endpoint).is_some_and(|location| by_location.contains_key(location))
-        });
-        locations.retain(|endpoint, location| {
-            let is_kept = by_location.contains_key(location);
-            if !is_kept {
-                changes.tell(endpoint, None);
-            }
-            is_kept
-        });
-        before - by_location.len()
+        let mut ended = 0;
+        while kept.ends.first().is_some_and(|(end, _)| *end < now) {
+            let Some((_, location)) = kept.ends.pop_first() else { break };
+            let Some(registration) = kept.remove(&location) else { continue };
+            kept.locations.remove(&registration.endpoint);
+            kept.changes.tell(&registration.endpoint, None);
+            ended += 1;
+        }
+        ended
     }
 
     /// Gives the latest address of a device that is not this one.
@@ -464,6 +472,7 @@ pub fn carried(end: u64, now: u64, now_there: u64) -> u64 {
 impl Kept {
     fn remove(&mut self, location: &str) -> Option<Registration> {
         let registration = self.by_location.remove(location)?;
+        self.ends.remove(&(registration.expires, location.to_owned()));
         self.sessions.remove(&registration.session);
         Some(registration)
     }

@@ -3,7 +3,6 @@
 
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::plan::put_back;
-use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignState};
 use bellwether_decide::device::Endpoint;
@@ -85,10 +84,9 @@ impl Core {
         events: &[Event],
     ) -> Result<(), StoreError> {
         let tracks = [(endpoint.clone(), track)].into();
-        let decided = Progress { campaign: campaign.id, state: campaign.state, tracks };
-        let appended = self.store.append_for_unmoved(&self.tenant, &decided, events).await?;
+        let appended = self.store.append_for_unmoved(&self.tenant, campaign.id, &tracks, events).await?;
         self.metrics.recorded(&appended);
-        self.wake.notify_one();
+        self.look_at([endpoint.clone()]);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bellwether_decide::alarm::AlarmKey;
 use bellwether_decide::campaign::event::By;
+use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::device::Endpoint;
 use bellwether_net::ThisMachine;
 use bellwether_store::copy::{self, Copied, CopyError};
@@ -249,7 +250,12 @@ impl Look<'_> {
                 self.checked.campaigns += 1;
                 let (id, manifest) = (campaign.id, campaign.manifest);
                 let progress = self.store.progress(&self.tenant, id).await;
-                self.note(&format!("campaign {}", id.0), progress)?;
+                let progress = self.note(&format!("campaign {}", id.0), progress)?;
+                let standing = self.store.standing(&self.tenant, id).await;
+                let standing = self.note(&format!("campaign {}", id.0), standing)?;
+                if progress.map(|progress| progress.as_ref().map(Standing::of)) != standing {
+                    self.find(format!("campaign {}: its devices are counted otherwise than they are", id.0));
+                }
                 let kept = self.store.manifest(&self.tenant, &manifest).await;
                 if let Some(None) = self.note(&format!("campaign {}", id.0), kept)? {
                     self.find(format!("campaign {}: its manifest is not there", id.0));

@@ -75,7 +75,7 @@ impl Core {
             let keys = KeyStep { added: &entered, destroyed_up_to: decision.destroy_seed_of };
             let step = Step { said: &said, decision: &decision, state: &state, keys };
             if self.recorded(sender, &identity, &tracked, &step).await? {
-                self.wake.notify_one();
+                self.look_at([identity.endpoint.clone()]);
                 self.metrics.receipted(began.elapsed());
                 let start = starts(&said, &tracked).then_some(identity.endpoint);
                 return Ok(Receipted { receipt, start });

@@ -77,8 +77,21 @@ pub struct Campaign {
     pub created: u64,
     /// How it goes, a row a class.
     pub classes: Vec<ClassProgress>,
-    /// How it goes, a row a device, ordered by endpoint. Empty in lists.
+    /// How it goes, a row a device, ordered by endpoint: a page of them. Empty in lists.
     pub devices: Vec<CampaignDevice>,
+    /// Where the next page of devices begins, as `after`; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Which devices of a campaign are shown with it.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DevicesOfCampaign {
+    /// `next` of the page before.
+    pub after: Option<String>,
+    /// Devices in the page, 1 to 1000; absent: 1000.
+    pub limit: Option<u32>,
 }
 
 /// Where a campaign stands.

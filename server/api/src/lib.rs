@@ -22,8 +22,8 @@ mod status;
 
 pub use alarm::Alarm;
 pub use campaign::{
-    Campaign, CampaignDevice, CampaignState, ClassProgress, DeviceOutcome, Got, LaunchCampaign, Policy,
-    Targets,
+    Campaign, CampaignDevice, CampaignState, ClassProgress, DeviceOutcome, DevicesOfCampaign, Got,
+    LaunchCampaign, Policy, Targets,
 };
 pub use command::{
     AskDevice, CampaignExplanation, CampaignPage, DevicePage, ExplainCampaign, ListCampaigns, ListDevices,

@@ -59,8 +59,10 @@ impl Core {
             return Ok(Vec::new());
         }
         let devices = self.store.devices_named(&self.tenant, &names).await?;
+        // One that was given up since is not counted any more.
+        let devices = devices.iter().filter(|one| one.retired_at.is_none());
         let classes: HashMap<&Endpoint, &str> =
-            devices.iter().map(|one| (&one.device.endpoint, one.device.class.as_str())).collect();
+            devices.map(|one| (&one.device.endpoint, one.device.class.as_str())).collect();
         let mut ran = Vec::new();
         for one in telling {
             let Some(endpoint) = &one.event.device else { continue };

@@ -42,10 +42,8 @@ impl Core {
         if let Some(kept) = kept.filter(|kept| kept.as_of == as_of) {
             return Ok(kept);
         }
-        let mut classes = BTreeMap::<String, ClassProgress>::new();
-        for row in self.store.stage_counts(&self.tenant, id).await.map_err(Refusal::internal)? {
-            classes.entry(row.class).or_default().add(row.stage, row.reason.as_deref(), row.devices);
-        }
+        let standing = self.store.standing(&self.tenant, id).await.map_err(Refusal::internal)?;
+        let classes = standing.map(|standing| standing.classes()).unwrap_or_default();
         let tally = Arc::new(Tally { classes, as_of, steady });
         self.census.tallies.keep(id, Arc::clone(&tally));
         Ok(tally)

@@ -6,14 +6,15 @@ use bellwether_api as api;
 use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 use bellwether_decide::campaign::progress::{ClassProgress, Progress};
 use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets, why};
 use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::explain;
 use bellwether_decide::tag::Tag;
-use bellwether_store::campaign::{Launch, Launched};
+use bellwether_store::campaign::{Given, Launch, Launched};
 use bellwether_store::device::EnrolledDevice;
 use bellwether_store::error::AddError;
-use bellwether_store::ledger::{Recorded, Scope};
+use bellwether_store::ledger::Scope;
 
 use super::devices::{endpoint, time};
 use super::digest;
@@ -58,8 +59,9 @@ impl Core {
             state: CampaignState::Running,
         };
         let events = launch_events(&campaign, &devices, by);
-        self.refuse_recalled(&page, &Progress::of(id, &events)).await?;
-        self.launched(asked, &campaign, &events).await
+        let standing = Standing::of(&Progress::of(id, &events));
+        self.refuse_recalled(&page, &standing).await?;
+        self.launched(asked, &campaign, &standing, &events).await
     }
 
     /// Writes a launch down, with what it is answered.
@@ -67,9 +69,10 @@ impl Core {
         &self,
         asked: &api::LaunchCampaign,
         campaign: &Campaign,
+        standing: &Standing,
         events: &[Event],
     ) -> Result<api::Campaign, Refusal> {
-        let reply = changed(campaign, &Progress::of(campaign.id, events));
+        let reply = changed(campaign, standing);
         let command = command(self.now(), LAUNCH, &asked.request_id, asked, &reply)?;
         let launch = Launch { campaign, events, command: Some(&command) };
         match self.store.launch(&self.tenant, launch).await {
@@ -159,8 +162,8 @@ impl Core {
         let next = rows.last().filter(|_| is_full).map(|last| last.id.0.to_string());
         let mut campaigns = Vec::with_capacity(rows.len());
         for campaign in rows {
-            let progress = self.progress(campaign.id).await?;
-            campaigns.push(self.shown(&campaign, &progress, Vec::new()).await?);
+            let standing = self.standing(campaign.id).await?;
+            campaigns.push(self.shown(&campaign, &standing, Vec::new()).await?);
         }
         Ok(api::CampaignPage { campaigns, next })
     }
@@ -174,28 +177,47 @@ impl Core {
         &self,
         asked: &api::ExplainCampaign,
     ) -> Result<api::CampaignExplanation, Refusal> {
-        let (id, limit) = (campaign_id(&asked.campaign)?, limit(asked.limit)? as usize);
+        let (id, limit) = (campaign_id(&asked.campaign)?, limit(asked.limit)?);
         let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
         let campaign = campaign.ok_or_else(|| missing(id))?;
-        let progress = self.progress(id).await?;
-        let reachable: BTreeSet<Endpoint> = self.registry.reachable(self.steady()).into_iter().collect();
-        let mut lines = why::standing(&campaign, &progress, |endpoint| reachable.contains(endpoint));
+        let standing = self.standing(id).await?;
+        let mut lines = why::standing(&standing, self.away(&standing).await?);
         lines.extend(self.ordered_so_far(id).await?);
         if !campaign.state.may_go_on() {
             lines.extend(self.cut_since(campaign.launched_at).await.map_err(Refusal::internal)?);
         }
-        let after = asked.after.as_deref().unwrap_or_default();
-        let mut not_done =
-            progress.tracks.iter().filter(|(endpoint, _)| endpoint.as_str() > after).filter_map(
-                |(endpoint, track)| {
-                    let why = why::not_done(&campaign, track, reachable.contains(endpoint))?;
-                    let (endpoint, outcome) = (endpoint.to_string(), outcome(track.stage));
-                    Some(api::NotDone { endpoint, outcome, why })
-                },
-            );
-        let devices: Vec<_> = not_done.by_ref().take(limit).collect();
-        let next = not_done.next().and_then(|_| devices.last().map(|last| last.endpoint.clone()));
+        let after = asked.after.as_deref().filter(|name| !name.is_empty()).map(endpoint).transpose()?;
+        let rows = self.store.tracks_in(&self.tenant, id, &NOT_DONE, after.as_ref(), limit).await;
+        let rows = rows.map_err(Refusal::internal)?;
+        let is_full = rows.len() == limit as usize;
+        let next = rows.last().filter(|_| is_full).map(|(endpoint, _)| endpoint.to_string());
+        let steady = self.steady();
+        let not_done = |(endpoint, track): &(Endpoint, Track)| {
+            let is_reachable = self.registry.is_ready(endpoint, steady) == Some(true);
+            let why = why::not_done(&campaign, track, is_reachable)?;
+            Some(api::NotDone { endpoint: endpoint.to_string(), outcome: outcome(track.stage), why })
+        };
+        let devices = rows.iter().filter_map(not_done).collect();
         Ok(api::CampaignExplanation { campaign: id.0.to_string(), lines, devices, next })
+    }
+
+    /// Counts the waiting devices of a campaign that are not registered now; `None` where there are too many to look at.
+    async fn away(&self, standing: &Standing) -> Result<Option<u32>, Refusal> {
+        if standing.count(|stage| stage == Stage::Waiting) > AWAY_LOOKED_AT_MAX {
+            return Ok(None);
+        }
+        let (mut away, mut after): (u32, Option<Endpoint>) = (0, None);
+        let steady = self.steady();
+        loop {
+            let waiting = [Stage::Waiting];
+            let rows =
+                self.store.tracks_in(&self.tenant, standing.campaign, &waiting, after.as_ref(), PAGE).await;
+            let rows = rows.map_err(Refusal::internal)?;
+            let Some((last, _)) = rows.last() else { return Ok(Some(away)) };
+            after = Some(last.clone());
+            let is_away = |endpoint| self.registry.is_ready(endpoint, steady) != Some(true);
+            away += u32::try_from(rows.iter().filter(|(endpoint, _)| is_away(endpoint)).count()).unwrap_or(0);
+        }
     }
 
     /// What happened to a campaign as a whole, in sentences.
@@ -212,34 +234,50 @@ impl Core {
         let Some(campaign) = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)? else {
             return Ok(None);
         };
-        self.shown(&campaign, &self.progress(id).await?, Vec::new()).await.map(Some)
+        self.shown(&campaign, &self.standing(id).await?, Vec::new()).await.map(Some)
     }
 
-    /// Shows one campaign with all its devices.
+    /// Shows one campaign with the first thousand of its devices.
     ///
     /// # Errors
     ///
     /// [`Refusal::not_found`].
     pub async fn campaign(&self, id: &str) -> Result<api::Campaign, Refusal> {
+        self.campaign_page(id, &api::DevicesOfCampaign::default()).await
+    }
+
+    /// Shows one campaign with a page of its devices.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::not_found`], [`Refusal::invalid`] for a page that can't be.
+    pub async fn campaign_page(
+        &self,
+        id: &str,
+        page: &api::DevicesOfCampaign,
+    ) -> Result<api::Campaign, Refusal> {
         let id = campaign_id(id)?;
+        let limit = limit(page.limit.or(Some(PAGE)))?;
+        let after = page.after.as_deref().map(endpoint).transpose()?;
         let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
         let campaign = campaign.ok_or_else(|| missing(id))?;
-        let progress = self.progress(id).await?;
-        let mut devices = Vec::with_capacity(progress.tracks.len());
-        for (endpoint, track) in &progress.tracks {
-            devices.push(self.describe_track(id, endpoint, track).await?);
-        }
-        self.shown(&campaign, &progress, devices).await
+        let standing = self.standing(id).await?;
+        let tracks = self.store.tracks(&self.tenant, id, after.as_ref(), limit).await;
+        let tracks = tracks.map_err(Refusal::internal)?;
+        let is_full = tracks.len() == limit as usize;
+        let next = tracks.last().filter(|_| is_full).map(|(endpoint, _)| endpoint.to_string());
+        let devices = self.describe_tracks(id, &tracks).await?;
+        Ok(api::Campaign { next, ..self.shown(&campaign, &standing, devices).await? })
     }
 
     /// Describes a campaign with why it was halted, if it was.
     async fn shown(
         &self,
         campaign: &Campaign,
-        progress: &Progress,
+        standing: &Standing,
         devices: Vec<api::CampaignDevice>,
     ) -> Result<api::Campaign, Refusal> {
-        self.with_reason(campaign.id, describe(campaign, progress, devices)).await
+        self.with_reason(campaign.id, describe(campaign, standing, devices)).await
     }
 
     /// Puts to the description of a campaign why it was halted, if it was.
@@ -257,52 +295,40 @@ impl Core {
         Ok(shown)
     }
 
-    pub(super) async fn progress(&self, id: CampaignId) -> Result<Progress, Refusal> {
-        let progress = self.store.progress(&self.tenant, id).await.map_err(Refusal::internal)?;
-        progress.ok_or_else(|| missing(id))
+    pub(super) async fn standing(&self, id: CampaignId) -> Result<Standing, Refusal> {
+        let standing = self.store.standing(&self.tenant, id).await.map_err(Refusal::internal)?;
+        standing.ok_or_else(|| missing(id))
     }
 
-    async fn describe_track(
+    async fn describe_tracks(
         &self,
-        campaign: CampaignId,
-        endpoint: &Endpoint,
-        track: &Track,
-    ) -> Result<api::CampaignDevice, Refusal> {
-        let got = if track.grant == 0 { None } else { self.got(campaign, endpoint, track.grant).await? };
-        Ok(api::CampaignDevice {
+        id: CampaignId,
+        tracks: &[(Endpoint, Track)],
+    ) -> Result<Vec<api::CampaignDevice>, Refusal> {
+        let grants = tracks.iter().filter(|(_, track)| track.grant != 0);
+        let grants: Vec<(Endpoint, u64)> =
+            grants.map(|(endpoint, track)| (endpoint.clone(), track.grant)).collect();
+        let given = self.store.given(&self.tenant, id, &grants).await.map_err(Refusal::internal)?;
+        let bases = given.values().filter_map(|given| match given.delivery {
+            Delivery::Delta { base, .. } => Some(base),
+            Delivery::Full => None,
+        });
+        let versions = self.versions_of(bases).await.map_err(Refusal::internal)?;
+        let got = |given: &Given| match given.delivery {
+            Delivery::Full => api::Got::Full { bytes: given.bytes },
+            Delivery::Delta { base, .. } => {
+                let version = versions.get(&base).cloned();
+                api::Got::Delta { base: version.unwrap_or_else(|| hex::encode(base)), bytes: given.bytes }
+            }
+        };
+        let described = |(endpoint, track): &(Endpoint, Track)| api::CampaignDevice {
             endpoint: endpoint.to_string(),
             class: track.class.clone(),
             outcome: outcome(track.stage),
-            got,
+            got: given.get(endpoint).map(got),
             reason: track.reason.clone(),
-        })
-    }
-
-    /// What a device was given under a grant, as the ledger tells it.
-    async fn got(
-        &self,
-        campaign: CampaignId,
-        endpoint: &Endpoint,
-        number: u64,
-    ) -> Result<Option<api::Got>, Refusal> {
-        let scope = Scope::Device(endpoint);
-        let events = self.store.latest_events(&self.tenant, scope, PAGE).await.map_err(Refusal::internal)?;
-        let given = events.iter().rev().find_map(|Recorded { event, .. }| match &event.kind {
-            EventKind::Resolved { delivery, grant, bytes, .. }
-                if event.campaign == Some(campaign) && *grant == number =>
-            {
-                Some((*delivery, *bytes))
-            }
-            _ => None,
-        });
-        Ok(match given {
-            None => None,
-            Some((Delivery::Full, bytes)) => Some(api::Got::Full { bytes }),
-            Some((Delivery::Delta { base, .. }, bytes)) => {
-                let version = self.version_of(&base).await.map_err(Refusal::internal)?;
-                Some(api::Got::Delta { base: version.unwrap_or_else(|| hex::encode(base)), bytes })
-            }
-        })
+        };
+        Ok(tracks.iter().map(described).collect())
     }
 }
 
@@ -353,8 +379,8 @@ pub(super) fn missing(id: CampaignId) -> Refusal {
     Refusal::not_found(format!("there is no campaign {}", id.0))
 }
 
-fn describe(campaign: &Campaign, progress: &Progress, devices: Vec<api::CampaignDevice>) -> api::Campaign {
-    counted(campaign, progress.state, &progress.classes(), devices)
+fn describe(campaign: &Campaign, standing: &Standing, devices: Vec<api::CampaignDevice>) -> api::Campaign {
+    counted(campaign, standing.state, &standing.classes(), devices)
 }
 
 /// Describes a campaign by the counts of its classes.
@@ -388,6 +414,7 @@ pub(super) fn counted(
         created: campaign.launched_at,
         classes: classes.collect(),
         devices,
+        next: None,
     }
 }
 
@@ -404,8 +431,8 @@ fn halted_since(kind: &EventKind) -> Option<String> {
 }
 
 /// Describes a campaign for the reply to a change, which is kept: classes beyond what a kept reply holds are left out.
-pub(super) fn changed(campaign: &Campaign, progress: &Progress) -> api::Campaign {
-    let mut reply = describe(campaign, progress, Vec::new());
+pub(super) fn changed(campaign: &Campaign, standing: &Standing) -> api::Campaign {
+    let mut reply = describe(campaign, standing, Vec::new());
     reply.classes.truncate(REPLY_CLASSES_MAX);
     reply
 }
@@ -444,5 +471,19 @@ const FAILURES: &str = "too many devices failed";
 
 /// Rows read at a time.
 const PAGE: u32 = 1_000;
+
+/// Waiting devices that are looked at to tell how many of them are away: ten pages.
+const AWAY_LOOKED_AT_MAX: u32 = 10_000;
+
+/// Where devices are that do not run their update.
+const NOT_DONE: [Stage; 7] = [
+    Stage::Waiting,
+    Stage::Offered,
+    Stage::Asked,
+    Stage::Downloading,
+    Stage::Decrypted,
+    Stage::Failed,
+    Stage::Refused,
+];
 
 const PER_MILLE: u16 = 1_000;

@@ -1,11 +1,11 @@
 //! Devices: enrolment, lists, the story of one.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bellwether_api::{AddDevice, Device, DevicePage, Explanation, ListDevices, NewDevice, Security};
 use bellwether_decide::campaign::Campaign;
-use bellwether_decide::campaign::event::{Delivery, EventKind};
 use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::{self, Endpoint};
@@ -18,7 +18,7 @@ use bellwether_manifests::message::List;
 use bellwether_store::Digest;
 use bellwether_store::device::{self as rows, EnrolledDevice, NewIdentity};
 use bellwether_store::error::{AddError, StoreError};
-use bellwether_store::fleet::Tags;
+use bellwether_store::fleet::Background;
 use bellwether_store::gateway::{Gateway, GatewayLink};
 use bellwether_store::ledger::{Recorded, Scope};
 use bellwether_store::operators::Contact;
@@ -105,7 +105,7 @@ impl Core {
             self.gateways.attach(&link.gateway, endpoint.clone());
             self.tell_children_changed(&link.gateway);
         }
-        Ok(NewDevice { device: self.describe(&enrolled, &Tags::new()).await?, unit })
+        Ok(NewDevice { device: self.describe(&enrolled, &Background::default()), unit })
     }
 
     /// The gateway that a new device shall be listed by, with the key of their link.
@@ -188,30 +188,35 @@ impl Core {
         described.into_iter().next().ok_or_else(|| unknown(name))
     }
 
+    /// Describes devices: in a few statements, however many they are.
     pub(super) async fn describe_all(&self, rows: &[EnrolledDevice]) -> Result<Vec<Device>, Refusal> {
         let names: Vec<Endpoint> = rows.iter().map(|row| row.device.endpoint.clone()).collect();
         let tags = self.store.tags_of(&self.tenant, &names).await.map_err(Refusal::internal)?;
-        let mut devices = Vec::with_capacity(rows.len());
-        for enrolled in rows {
-            devices.push(self.describe(enrolled, &tags).await?);
-        }
-        Ok(devices)
+        let backgrounds = self.store.backgrounds(&self.tenant, &names).await.map_err(Refusal::internal)?;
+        let runs = self.images_of(&names, &backgrounds).await.map_err(Refusal::internal)?;
+        let versions = self.versions_of(runs.values().copied()).await.map_err(Refusal::internal)?;
+        let nothing = Background::default();
+        let describe = |enrolled: &EnrolledDevice| {
+            let endpoint = &enrolled.device.endpoint;
+            let runs = runs.get(endpoint);
+            Device {
+                runs: runs.map(hex::encode),
+                version: runs.and_then(|image| versions.get(image).cloned()),
+                tags: tags.get(endpoint).into_iter().flatten().map(ToString::to_string).collect(),
+                ..self.describe(enrolled, backgrounds.get(endpoint).unwrap_or(&nothing))
+            }
+        };
+        Ok(rows.iter().map(describe).collect())
     }
 
-    async fn describe(&self, enrolled: &EnrolledDevice, tags: &Tags) -> Result<Device, Refusal> {
-        let endpoint = &enrolled.device.endpoint;
-        let identity = self.store.identity(&self.tenant, endpoint).await.map_err(Refusal::internal)?;
-        let state = identity.map(|identity| identity.state);
-        let place = state.as_ref().map(|state| state.place).unwrap_or_default();
-        let blocked = state.as_ref().filter(|state| state.is_blocked(self.now()));
-        let blocked = blocked.and_then(|state| state.blocked_until);
-        let heard = self.last_contact(endpoint).await.map_err(Refusal::internal)?;
-        let runs = self.running(endpoint, state.as_ref()).await.map_err(Refusal::internal)?;
-        let version = match runs {
-            Some(digest) => self.version_of(&digest).await.map_err(Refusal::internal)?,
-            None => None,
-        };
-        Ok(Device {
+    /// Describes a device but for what it runs and its tags.
+    fn describe(&self, enrolled: &EnrolledDevice, background: &Background) -> Device {
+        let (endpoint, state) = (&enrolled.device.endpoint, background.state.as_ref());
+        let place = state.map(|state| state.place).unwrap_or_default();
+        let blocked = state.filter(|state| state.is_blocked(self.now()));
+        // What memory has, else what is kept.
+        let heard = self.registry.last_heard(endpoint).or_else(|| background.contact.clone());
+        Device {
             endpoint: endpoint.to_string(),
             class: enrolled.device.class.clone(),
             security: security_of(enrolled),
@@ -221,48 +226,57 @@ impl Core {
             index: place.index,
             registered: self.registry.find(endpoint, self.steady()).map(|found| found.address.to_string()),
             told: self.registry.stable_answers(endpoint, self.steady()).is_some(),
-            runs: runs.map(hex::encode),
-            version,
-            tags: tags.get(endpoint).into_iter().flatten().map(ToString::to_string).collect(),
+            runs: None,
+            version: None,
+            tags: Vec::new(),
             decommissioned: enrolled.retired_at,
             credential: enrolled.credential,
             credential_waits: enrolled.next_credential.is_some(),
             heard: heard.map(|contact| contact.heard_at),
-            blocked_until: blocked,
-        })
-    }
-
-    /// What a device runs, by its newest confirmed update; before that, by the base that it last asked from.
-    async fn running(
-        &self,
-        endpoint: &Endpoint,
-        state: Option<&IdentityState>,
-    ) -> Result<Option<Digest>, StoreError> {
-        let confirmed = state.into_iter().flat_map(|state| state.confirmed.values().rev());
-        let installed: Vec<Digest> = confirmed
-            .flat_map(|confirmed| &confirmed.installed)
-            .map(|(_, digest)| *digest)
-            .take(CONFIRMED_LOOKED_AT_MAX)
-            .collect();
-        if let Some(newest) = installed.first() {
-            return Ok(Some(self.newest_application(&installed).await?.unwrap_or(*newest)));
+            blocked_until: blocked.and_then(|state| state.blocked_until),
         }
-        let events = self.store.latest_events(&self.tenant, Scope::Device(endpoint), PAGE).await?;
-        let base = events.iter().rev().find_map(|recorded| match recorded.event.kind {
-            EventKind::Resolved { delivery: Delivery::Delta { base, .. }, .. } => Some(base),
-            _ => None,
-        });
-        Ok(base)
     }
 
-    /// The first of these images that is an application: a device with several components is known by that.
-    async fn newest_application(&self, installed: &[Digest]) -> Result<Option<Digest>, StoreError> {
-        let releases = self.store.releases_with(&self.tenant, installed).await?;
-        let is_application = |digest: &&Digest| {
-            let mut held = releases.iter().map(|one| &one.release).filter(|one| one.digest == **digest);
-            held.any(|release| release.component == [b"app".to_vec()])
+    /// What devices run: by their newest confirmed update; before that, by what they told, or the base that they last asked
+    /// from. A device with several components is known by its application.
+    async fn images_of(
+        &self,
+        names: &[Endpoint],
+        backgrounds: &BTreeMap<Endpoint, Background>,
+    ) -> Result<BTreeMap<Endpoint, Digest>, StoreError> {
+        let told = backgrounds.iter().map(|(name, background)| (name, images(background)));
+        let told: BTreeMap<&Endpoint, Vec<Digest>> = told.filter(|(_, images)| !images.is_empty()).collect();
+        let mut candidates: Vec<Digest> = told.values().flatten().copied().collect();
+        candidates.sort_unstable();
+        candidates.dedup();
+        let releases = self.store.releases_with(&self.tenant, &candidates).await?;
+        let applications = releases.iter().filter(|one| one.release.component == [b"app".to_vec()]);
+        let applications: BTreeSet<Digest> = applications.map(|one| one.release.digest).collect();
+        let known = |(name, images): (&&Endpoint, &Vec<Digest>)| {
+            let application = images.iter().find(|image| applications.contains(*image));
+            application.or(images.first()).map(|image| ((*name).clone(), *image))
         };
-        Ok(installed.iter().find(is_application).copied())
+        let mut all: BTreeMap<Endpoint, Digest> = told.iter().filter_map(known).collect();
+        let silent: Vec<Endpoint> = names.iter().filter(|name| !all.contains_key(name)).cloned().collect();
+        if !silent.is_empty() {
+            all.extend(self.store.asked_from(&self.tenant, &silent).await?);
+        }
+        Ok(all)
+    }
+
+    /// The versions under which images are catalogued.
+    pub(crate) async fn versions_of(
+        &self,
+        images: impl Iterator<Item = Digest>,
+    ) -> Result<BTreeMap<Digest, String>, StoreError> {
+        let images: BTreeSet<Digest> = images.collect();
+        if images.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let images: Vec<Digest> = images.into_iter().collect();
+        // The first of several releases counts.
+        let releases = self.store.releases_with(&self.tenant, &images).await?.into_iter().rev();
+        Ok(releases.map(|one| (one.release.digest, one.release.version)).collect())
     }
 
     /// The version under which an image is catalogued.
@@ -342,6 +356,18 @@ impl Core {
             Some(heard) => Ok(Some(heard)),
             None => self.store.contact(&self.tenant, endpoint).await,
         }
+    }
+}
+
+/// The images by which a device may be known, the best first.
+fn images(background: &Background) -> Vec<Digest> {
+    let confirmed = background.state.iter().flat_map(|state| state.confirmed.values().rev());
+    let installed = confirmed.flat_map(|confirmed| &confirmed.installed).map(|(_, digest)| *digest);
+    let installed: Vec<Digest> = installed.take(CONFIRMED_LOOKED_AT_MAX).collect();
+    if installed.is_empty() {
+        background.running.iter().map(|(_, digest)| *digest).collect()
+    } else {
+        installed
     }
 }
 

@@ -1,13 +1,16 @@
 //! Orders to a campaign: pause, resume, cancel, retry what failed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bellwether_api as api;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::campaign::order::{Order, OrderError};
 use bellwether_decide::campaign::progress::Progress;
-use bellwether_decide::campaign::stage::Stage;
-use bellwether_decide::campaign::{Campaign, CampaignState};
+use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::standing::Standing;
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
+use bellwether_decide::device::Endpoint;
 use bellwether_store::campaign::{Launched, MoveError, Ordered};
 
 use super::campaigns::{campaign_id, changed, missing};
@@ -34,12 +37,17 @@ impl Core {
         for _ in 0..CONFLICTS_MAX {
             let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
             let campaign = campaign.ok_or_else(|| missing(id))?;
-            let progress = self.progress(id).await?;
+            let standing = self.standing(id).await?;
+            let tracks = match order {
+                Order::RetryFailed => self.all_in(id, &[Stage::Failed, Stage::Refused]).await?,
+                Order::Pause | Order::Resume | Order::Cancel => BTreeMap::new(),
+            };
+            let progress = Progress { campaign: id, state: standing.state, tracks };
             let events = order.decide(&progress, by.clone(), self.now()).map_err(not_done)?;
             if matches!(order, Order::Resume | Order::RetryFailed) {
-                self.refuse_to_go_on(&campaign.manifest, &progress).await?;
+                self.refuse_to_go_on(&campaign.manifest, &standing).await?;
             }
-            if let Some(reply) = self.ordered(order, asked, &campaign, progress, &events).await? {
+            if let Some(reply) = self.ordered(order, asked, &campaign, (standing, progress), &events).await? {
                 return Ok(reply);
             }
         }
@@ -52,20 +60,22 @@ impl Core {
         order: Order,
         asked: &api::OrderCampaign,
         campaign: &Campaign,
-        mut progress: Progress,
+        (mut standing, before): (Standing, Progress),
         events: &[Event],
     ) -> Result<Option<api::Campaign>, Refusal> {
-        let expected = progress.state;
+        let expected = standing.state;
+        let mut after = before.clone();
         for event in events {
-            progress.apply(event);
+            after.apply(event);
         }
-        let reply = changed(campaign, &progress);
+        standing.move_on(&before, &after);
+        let reply = changed(campaign, &standing);
         let command = command(self.now(), order.name(), &asked.request_id, asked, &reply)?;
         let written = Ordered { campaign: campaign.id, expected, events, command: &command };
         match self.store.order(&self.tenant, written).await {
             Ok(Launched::New { .. }) => {
                 tracing::info!(campaign = campaign.id.0, order = order.name(), who = asked.who, "ordered");
-                self.follow_up(&progress);
+                self.follow_up(&standing).await?;
                 Ok(Some(reply))
             }
             Ok(Launched::Repeated { reply }) => self.repeated(&reply).await.map(Some),
@@ -77,16 +87,28 @@ impl Core {
     }
 
     /// What an order lets go on: images that stood ready while nothing was started are started.
-    fn follow_up(self: &Arc<Self>, progress: &Progress) {
-        self.wake.notify_one();
-        if progress.state != CampaignState::Running {
-            return;
+    async fn follow_up(self: &Arc<Self>, standing: &Standing) -> Result<(), Refusal> {
+        self.look_at_all();
+        if standing.state != CampaignState::Running {
+            return Ok(());
         }
-        let ready = progress.tracks.iter().filter(|(_, track)| track.stage == Stage::Decrypted);
-        for (endpoint, _) in ready {
-            if self.registry.find(endpoint, self.steady()).is_some() {
-                self.execute(endpoint.clone());
+        for endpoint in self.all_in(standing.campaign, &[Stage::Decrypted]).await?.into_keys() {
+            if self.registry.find(&endpoint, self.steady()).is_some() {
+                self.execute(endpoint);
             }
+        }
+        Ok(())
+    }
+
+    /// Reads all devices of a campaign that are in these stages.
+    async fn all_in(&self, id: CampaignId, stages: &[Stage]) -> Result<BTreeMap<Endpoint, Track>, Refusal> {
+        let (mut all, mut after): (BTreeMap<_, _>, Option<Endpoint>) = (BTreeMap::new(), None);
+        loop {
+            let page = self.store.tracks_in(&self.tenant, id, stages, after.as_ref(), u32::MAX).await;
+            let page = page.map_err(Refusal::internal)?;
+            let Some((last, _)) = page.last() else { return Ok(all) };
+            after = Some(last.clone());
+            all.extend(page);
         }
     }
 }

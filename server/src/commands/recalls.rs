@@ -2,7 +2,7 @@
 
 use bellwether_api as api;
 use bellwether_decide::campaign::event::{By, Event, EventKind};
-use bellwether_decide::campaign::progress::Progress;
+use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::Endpoint;
 use bellwether_store::Digest;
@@ -15,7 +15,7 @@ use super::request::{by, command, limit};
 use super::trust::refused;
 use crate::book::{BookError, Page};
 use crate::core::Core;
-use crate::recalls::{classes, component_name, named};
+use crate::recalls::{component_name, named};
 use crate::refusal::Refusal;
 
 impl Core {
@@ -102,8 +102,8 @@ impl Core {
     }
 
     /// Refuses what would bring devices of a campaign to a recalled release.
-    pub(super) async fn refuse_recalled(&self, page: &Page, progress: &Progress) -> Result<(), Refusal> {
-        let found = self.recalled_for(page, &classes(progress)).await.map_err(Refusal::internal)?;
+    pub(super) async fn refuse_recalled(&self, page: &Page, standing: &Standing) -> Result<(), Refusal> {
+        let found = self.recalled_for(page, &standing.class_names()).await.map_err(Refusal::internal)?;
         match found.as_ref().and_then(|release| release.recalled.as_ref().map(|recall| (release, recall))) {
             None => Ok(()),
             Some((release, Recall { why, .. })) => Err(Refusal::conflict(format!(
@@ -118,10 +118,10 @@ impl Core {
     pub(super) async fn refuse_to_go_on(
         &self,
         manifest: &Digest,
-        progress: &Progress,
+        standing: &Standing,
     ) -> Result<(), Refusal> {
         match self.book.page(manifest).await {
-            Ok(Some(page)) => self.refuse_recalled(&page, progress).await,
+            Ok(Some(page)) => self.refuse_recalled(&page, standing).await,
             // Nobody gets anything from it, which is told when its campaign takes its next step.
             Ok(None) | Err(BookError::Verify(_)) => Ok(()),
             Err(error) => Err(refused(error)),

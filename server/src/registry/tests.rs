@@ -9,6 +9,10 @@ fn shard() -> ShardHandle {
     Shard::spawn(config, Box::new(NoService)).expect("a free port").0
 }
 
+fn lamp() -> Endpoint {
+    Endpoint::try_from("lamp-1").expect("a name")
+}
+
 fn peer(session: u64, name: &str) -> Peer {
     Peer::new(SessionId(session), SocketAddr::from(([127, 0, 0, 1], 9)), Some(name.into()))
 }
@@ -132,16 +136,32 @@ fn lifetime_of_0_is_for_ever_after_an_update_too() {
     let registry = registered(&shard, "a", 1, 5);
     assert!(registry.update("a", (&shard, &peer(1, "lamp-1")), Some(0), NOW).is_some());
     assert!(registry.update("a", (&shard, &peer(1, "lamp-1")), None, NOW + 1_000_000).is_some());
-    assert_eq!(registry.reachable(NOW + 2_000_000).len(), 1);
+    assert_eq!(registry.sweep(NOW + 2_000_000), 0);
+    assert_eq!(registry.is_ready(&lamp(), NOW + 2_000_000), Some(true));
 }
 
 #[test]
 fn registration_past_its_lifetime_is_not_reachable_and_is_swept() {
     let shard = shard();
     let registry = registered(&shard, "a", 1, 5);
-    assert_eq!(registry.reachable(NOW + 60).len(), 1);
-    assert!(registry.reachable(NOW + 61).is_empty());
+    assert_eq!(registry.is_ready(&lamp(), NOW + 60), Some(true));
+    assert_eq!((registry.is_ready(&lamp(), NOW + 61), registry.sweep(NOW + 60)), (None, 0));
     assert_eq!((registry.sweep(NOW + 61), registry.count()), (1, 0));
+    let kept = registry.write();
+    assert!(kept.locations.is_empty() && kept.sessions.is_empty() && kept.ends.is_empty());
+}
+
+#[test]
+fn registration_that_was_renewed_replaced_or_ended_leaves_no_earlier_end_behind() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    registry.update("a", (&shard, &peer(1, "lamp-1")), Some(90), NOW + 50).expect("its registration");
+    assert_eq!(registry.sweep(NOW + 100), 0);
+    assert_eq!(registry.write().ends.len(), 1);
+    add(&registry, &shard, "b", 2, 5);
+    assert_eq!(registry.write().ends.len(), 1, "the earlier registration has ended");
+    registry.deregister("b", (&shard, &peer(2, "lamp-1"))).expect("its registration");
+    assert!(registry.write().ends.is_empty());
 }
 
 #[test]
@@ -187,11 +207,11 @@ fn device_whose_answers_are_awaited_is_passed_over_until_it_told_them() {
     if let Some(registration) = registry.write().by_location.get_mut("a") {
         registration.told = Told::Awaited;
     }
-    assert!(registry.reachable(NOW).is_empty() && registry.find(&endpoint, NOW).is_some());
+    assert!(registry.is_ready(&endpoint, NOW) == Some(false) && registry.find(&endpoint, NOW).is_some());
     registry.told(&endpoint, SessionId(9), Some(Arc::from([1])));
-    assert!(registry.reachable(NOW).is_empty(), "told over a session that is not its");
+    assert_eq!(registry.is_ready(&endpoint, NOW), Some(false), "told over a session that is not its");
     registry.told(&endpoint, SessionId(1), Some(Arc::from([1])));
-    assert_eq!(registry.reachable(NOW).len(), 1);
+    assert_eq!(registry.is_ready(&endpoint, NOW), Some(true));
     assert_eq!(registry.stable_answers(&endpoint, NOW).as_deref(), Some(&[1][..]));
     registry.told(&endpoint, SessionId(1), None);
     assert_eq!(registry.stable_answers(&endpoint, NOW), None);

@@ -106,7 +106,7 @@ impl Core {
             let mut outcome = turn.carry_out().await?;
             outcome.state.epochs_shared.extend(keyed.shared_epoch(&decision));
             if self.stored(sender, &identity, &decision, &entered, &outcome).await? {
-                self.wake.notify_one();
+                self.look_at([identity.endpoint.clone()]);
                 self.metrics.answered(&decision.reply, &outcome.events, began.elapsed());
                 return Ok(outcome.answer);
             }

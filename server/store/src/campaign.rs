@@ -3,10 +3,13 @@
 //! How far a campaign and its devices are is a fold over the ledger ([`Progress`]). Whatever call appends events also
 //! applies them to the kept fold, in the same commit, so that reading it never means reading the ledger.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use bellwether_decide::campaign::event::Event;
+use bellwether_decide::campaign::event::{Delivery, Event};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use thiserror::Error;
@@ -88,17 +91,28 @@ pub enum MoveError {
     Store(#[from] StoreError),
 }
 
-/// How many devices of a class are in a stage of a campaign.
+/// A running campaign that is at work on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StageCount {
-    /// Name of the class.
-    pub class: String,
-    /// How far they are.
-    pub stage: Stage,
-    /// Why, of those that failed or were refused.
-    pub reason: Option<String>,
-    /// How many.
-    pub devices: u32,
+pub struct AtWork {
+    /// Which device.
+    pub endpoint: Endpoint,
+    /// Which campaign.
+    pub campaign: CampaignId,
+    /// Digest of its manifest.
+    pub manifest: Digest,
+    /// How far the device is.
+    pub track: Track,
+}
+
+/// What a device was given under a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Given {
+    /// Number of the grant.
+    pub grant: u64,
+    /// Whole image or delta.
+    pub delivery: Delivery,
+    /// Bytes as carried.
+    pub bytes: u64,
 }
 
 /// Keeps campaigns.
@@ -145,11 +159,12 @@ pub trait Campaigns {
     ) -> Result<CampaignState, MoveError>;
 
     /// Appends those of the events whose devices are where they were when it was decided on them, and gives these: who was
-    /// heard of meanwhile is left alone. `decided`: the campaign as it was read then.
+    /// heard of meanwhile is left alone. `decided`: where they were then.
     async fn append_for_unmoved(
         &self,
         tenant: &Tenant,
-        decided: &Progress,
+        id: CampaignId,
+        decided: &BTreeMap<Endpoint, Track>,
         events: &[Event],
     ) -> Result<Vec<Event>, StoreError>;
 
@@ -160,7 +175,7 @@ pub trait Campaigns {
     /// As [`Campaigns::move_campaign`].
     async fn order(&self, tenant: &Tenant, order: Ordered<'_>) -> Result<Launched, MoveError>;
 
-    /// Reads how far a campaign and all its devices are.
+    /// Reads how far a campaign and all its devices are: a row a device, so nothing that is done while a server works.
     async fn progress(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError>;
 
     /// Lists campaigns by number, the latest first, before the given one; at most `rows_max`, cut to
@@ -172,8 +187,8 @@ pub trait Campaigns {
         rows_max: u32,
     ) -> Result<Vec<Campaign>, StoreError>;
 
-    /// Counts the devices of a campaign by class, stage and reason, without reading each.
-    async fn stage_counts(&self, tenant: &Tenant, id: CampaignId) -> Result<Vec<StageCount>, StoreError>;
+    /// Reads how a campaign stands in numbers, which are kept: a row a group, however many devices it has.
+    async fn standing(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Standing>, StoreError>;
 
     /// Lists how far the devices of a campaign are, by name, after the given one; at most `rows_max`, cut to
     /// [`crate::bounds::LIST_ROWS_MAX`].
@@ -185,7 +200,8 @@ pub trait Campaigns {
         rows_max: u32,
     ) -> Result<Vec<(Endpoint, Track)>, StoreError>;
 
-    /// Lists as [`Campaigns::tracks`] does, of the devices in these stages alone. Passes all others over, one by one.
+    /// Lists as [`Campaigns::tracks`] does, of the devices in these stages alone, without looking at any other: at most
+    /// `rows_max` rows a stage are read.
     async fn tracks_in(
         &self,
         tenant: &Tenant,
@@ -194,6 +210,31 @@ pub trait Campaigns {
         after: Option<&Endpoint>,
         rows_max: u32,
     ) -> Result<Vec<(Endpoint, Track)>, StoreError>;
+
+    /// Reads how far these devices are in a campaign; those that are no targets of it are left out.
+    async fn tracks_of(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, Track>, StoreError>;
+
+    /// Lists the running campaigns that are at work on these devices, but this one.
+    async fn at_work_on(
+        &self,
+        tenant: &Tenant,
+        but: CampaignId,
+        devices: &[Endpoint],
+    ) -> Result<Vec<AtWork>, StoreError>;
+
+    /// Reads what devices were given in a campaign, as the ledger tells it: of each of these pairs of device and grant,
+    /// where it is there.
+    async fn given(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        grants: &[(Endpoint, u64)],
+    ) -> Result<BTreeMap<Endpoint, Given>, StoreError>;
 
     /// Lists the campaigns that a device is a target of, the latest first; at most [`crate::bounds::LIST_ROWS_MAX`].
     async fn campaigns_for(

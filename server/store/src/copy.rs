@@ -272,7 +272,7 @@ struct Table {
 }
 
 /// Every table but `session`, those that others refer to first.
-const TABLES: [Table; 28] = [
+const TABLES: [Table; 29] = [
     Table { name: "counter", key: "tenant, name" },
     Table { name: "setting", key: "tenant, name" },
     Table { name: "anchors", key: "tenant, edition" },
@@ -297,6 +297,7 @@ const TABLES: [Table; 28] = [
     Table { name: "resource", key: "tenant, target, base, algorithm, mode, recipient" },
     Table { name: "campaign", key: "tenant, id" },
     Table { name: "track", key: "tenant, campaign, endpoint" },
+    Table { name: "track_count", key: "tenant, campaign, class, stage, failed_once, reason" },
     Table { name: "bundle", key: "tenant, gateway, campaign" },
     Table { name: "alarm", key: "tenant, day, kind, subject" },
     Table { name: "command", key: "tenant, request_id" },

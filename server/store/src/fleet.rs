@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::Endpoint;
+use bellwether_decide::identity::IdentityState;
 use bellwether_decide::tag::Tag;
 use thiserror::Error;
 
@@ -12,6 +13,7 @@ use crate::Digest;
 use crate::campaign::Command;
 use crate::device::EnrolledDevice;
 use crate::error::{StoreError, UpdateError};
+use crate::operators::Contact;
 use crate::tenant::Tenant;
 
 /// Tags of devices, by device.
@@ -71,6 +73,17 @@ pub struct Running {
     pub since: u64,
 }
 
+/// What is kept of a device beside its row.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Background {
+    /// The state of the identity of its name.
+    pub state: Option<IdentityState>,
+    /// When it was heard last.
+    pub contact: Option<Contact>,
+    /// The images of its components, by their numbers.
+    pub running: Vec<(u64, Digest)>,
+}
+
 /// Keeps tags, and what devices run.
 #[async_trait]
 pub trait Fleets {
@@ -123,6 +136,22 @@ pub trait Fleets {
         after: Option<&Endpoint>,
         rows_max: u32,
     ) -> Result<Vec<Running>, StoreError>;
+
+    /// Reads what is kept of devices beside their rows, in a few statements however many they are; those of which nothing
+    /// is kept are left out.
+    async fn backgrounds(
+        &self,
+        tenant: &Tenant,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, Background>, StoreError>;
+
+    /// Reads from which image each of these devices asked for a delta last, as the ledger tells it. Reads all that it has of
+    /// them: for devices that have told nothing else.
+    async fn asked_from(
+        &self,
+        tenant: &Tenant,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, Digest>, StoreError>;
 
     /// Counts the devices of [`Fleets::who_runs`].
     async fn count_running(&self, tenant: &Tenant, class: &str, image: &Digest) -> Result<u64, StoreError>;

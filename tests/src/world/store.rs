@@ -19,11 +19,12 @@ use bellwether_decide::alarm::{AlarmKey, Occurrence};
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::release::{Class, ReleaseId};
 use bellwether_decide::tag::Tag;
-use bellwether_store::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered, StageCount};
+use bellwether_store::campaign::{AtWork, Campaigns, Command, Given, Launch, Launched, MoveError, Ordered};
 use bellwether_store::catalogue::{
     Catalogue, CataloguedRelease, Manifest, ManifestSummary, NewRelease, Recalling, Resource, ResourceKey,
 };
@@ -32,7 +33,7 @@ use bellwether_store::device::{
     Devices, EnrolledDevice, Identity, NewCredential, NewIdentity, Restores, Retirement, Transition, Updated,
 };
 use bellwether_store::error::{AddError, OpenError, StoreError, UpdateError};
-use bellwether_store::fleet::{Fleets, Running, TagCount, TagDevicesError, Tagging, Tags};
+use bellwether_store::fleet::{Background, Fleets, Running, TagCount, TagDevicesError, Tagging, Tags};
 use bellwether_store::gateway::{Gateway, Gateways, KeptBundle};
 use bellwether_store::import::{
     Committed, Import, ImportCommit, Imports, StageError, StagedDevice, StagedName, UnitDue,
@@ -314,13 +315,16 @@ forward! { Campaigns;
     read campaign(tenant: &Tenant, id: CampaignId) -> Result<Option<Campaign>, StoreError>;
     read campaigns(tenant: &Tenant, state: Option<CampaignState>, after: Option<CampaignId>, rows_max: u32) -> Result<Vec<Campaign>, StoreError>;
     write move_campaign(tenant: &Tenant, id: CampaignId, expected: CampaignState, events: &[Event]) -> Result<CampaignState, MoveError>;
-    write append_for_unmoved(tenant: &Tenant, decided: &Progress, events: &[Event]) -> Result<Vec<Event>, StoreError>;
+    write append_for_unmoved(tenant: &Tenant, id: CampaignId, decided: &BTreeMap<Endpoint, Track>, events: &[Event]) -> Result<Vec<Event>, StoreError>;
     write order(tenant: &Tenant, order: Ordered<'_>) -> Result<Launched, MoveError>;
     read progress(tenant: &Tenant, id: CampaignId) -> Result<Option<Progress>, StoreError>;
     read latest_campaigns(tenant: &Tenant, before: Option<CampaignId>, rows_max: u32) -> Result<Vec<Campaign>, StoreError>;
-    read stage_counts(tenant: &Tenant, id: CampaignId) -> Result<Vec<StageCount>, StoreError>;
+    read standing(tenant: &Tenant, id: CampaignId) -> Result<Option<Standing>, StoreError>;
     read tracks(tenant: &Tenant, id: CampaignId, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;
     read tracks_in(tenant: &Tenant, id: CampaignId, stages: &[Stage], after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;
+    read tracks_of(tenant: &Tenant, id: CampaignId, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, Track>, StoreError>;
+    read at_work_on(tenant: &Tenant, but: CampaignId, devices: &[Endpoint]) -> Result<Vec<AtWork>, StoreError>;
+    read given(tenant: &Tenant, id: CampaignId, grants: &[(Endpoint, u64)]) -> Result<BTreeMap<Endpoint, Given>, StoreError>;
     read campaigns_for(tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<(Campaign, Track)>, StoreError>;
 }
 
@@ -346,6 +350,8 @@ forward! { Fleets;
     read devices_tagged(tenant: &Tenant, tag: &Tag, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<EnrolledDevice>, StoreError>;
     write note_running(tenant: &Tenant, endpoint: &Endpoint, running: &[(u64, Digest)], at: u64) -> Result<(), StoreError>;
     read who_runs(tenant: &Tenant, class: &str, image: &Digest, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<Running>, StoreError>;
+    read backgrounds(tenant: &Tenant, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, Background>, StoreError>;
+    read asked_from(tenant: &Tenant, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, Digest>, StoreError>;
     read count_running(tenant: &Tenant, class: &str, image: &Digest) -> Result<u64, StoreError>;
 }
 

@@ -53,6 +53,7 @@ mod rows_restored;
 mod secrets;
 mod server_killed;
 mod start;
+mod statements;
 mod stops;
 mod supervised;
 mod two_components;

@@ -289,15 +289,27 @@ async fn watch(client: &Client, id: &str, output: Output) -> Result<(), Failure>
     let mut pause = tokio::time::interval(POLL);
     let campaign = loop {
         pause.tick().await;
-        let campaign: Campaign = client.get(&path).await?;
+        // Its devices are asked for once it is over: there may be a million of them.
+        let campaign: Campaign = client.get(&format!("{path}?limit=1")).await?;
         bars.show(&campaign.classes);
         if !matches!(campaign.state, CampaignState::Running | CampaignState::Paused) {
-            break campaign;
+            break with_devices(client, &path).await?;
         }
     };
     bars.close();
     output.print(&campaign, describe);
     verdict(&campaign)
+}
+
+/// Reads a campaign with all its devices, page by page.
+async fn with_devices(client: &Client, path: &str) -> Result<Campaign, Failure> {
+    let mut campaign: Campaign = client.get(path).await?;
+    while let Some(after) = campaign.next.take() {
+        let page: Campaign = client.get(&format!("{path}?after={}", percent_encoded(&after))).await?;
+        campaign.devices.extend(page.devices);
+        campaign.next = page.next;
+    }
+    Ok(campaign)
 }
 
 /// A bar per class on standard error, in the order in which classes come.

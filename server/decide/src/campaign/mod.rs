@@ -8,6 +8,7 @@ pub mod order;
 pub mod plan;
 pub mod progress;
 pub mod stage;
+pub mod standing;
 mod targets;
 pub mod why;
 

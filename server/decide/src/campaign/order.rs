@@ -73,7 +73,8 @@ impl Order {
         }
     }
 
-    /// Decides what an order makes of a campaign: the events to write, from which its new state follows.
+    /// Decides what an order makes of a campaign: the events to write, from which its new state follows. Of its devices
+    /// `progress` needs those alone that failed or were refused, and these for [`Order::RetryFailed`].
     ///
     /// # Errors
     ///
@@ -129,6 +130,7 @@ fn advice(order: Order, state: CampaignState) -> &'static str {
 mod tests {
     use super::*;
     use crate::campaign::stage::Track;
+    use crate::campaign::standing::Standing;
     use CampaignState::{Cancelled, Finished, Halted, Paused, Running};
 
     const STATES: [CampaignState; 5] = [Running, Paused, Halted, Cancelled, Finished];
@@ -200,7 +202,7 @@ mod tests {
             ["done", "failed", "loading", "refused"].map(now),
             [Stage::Installed, Stage::Waiting, Stage::Downloading, Stage::Waiting]
         );
-        assert_eq!(progress.outcomes().failed, 0);
+        assert_eq!(Standing::of(&progress).outcomes().failed, 0);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use super::event::{By, Event, EventKind};
 use super::lapse::Lapse;
-use super::progress::Progress;
 use super::stage::{Stage, Track};
+use super::standing::Standing;
 use super::{CampaignId, CampaignState, Policy};
 use crate::device::Endpoint;
+use std::collections::BTreeMap;
 
 /// The next step of a campaign.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,25 +31,33 @@ pub enum Plan {
 
 /// Plans the next step of a campaign.
 ///
-/// `reachable` are devices that can take a manifest now, in the order in which they should be served; those that are
-/// no targets, or are not due, are passed over.
+/// `reachable` are devices of the campaign that can take a manifest now, in the order in which they should be served;
+/// those that are not due are passed over. It need not be all of them: who is left out waits for another plan.
 #[must_use]
-pub fn plan(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64) -> Plan {
-    if progress.state != CampaignState::Running {
+pub fn plan(policy: &Policy, standing: &Standing, reachable: &[(Endpoint, Track)], now: u64) -> Plan {
+    if standing.state != CampaignState::Running {
         return Plan::Over;
     }
-    if let Some(failure_per_mille) = too_many_failures(policy, progress) {
+    if let Some(failure_per_mille) = too_many_failures(policy, standing) {
         return Plan::Halt { failure_per_mille };
     }
-    if progress.is_ended() {
+    if standing.is_ended() {
         return Plan::Finish;
     }
-    let offers = offers(policy, progress, reachable, now);
-    if offers.is_empty() {
-        Plan::Wait { until: next_due(progress, reachable, now) }
-    } else {
-        Plan::Offer(offers)
-    }
+    let offers = offers(policy, standing, reachable, now);
+    if offers.is_empty() { Plan::Wait { until: next_due(reachable, now) } } else { Plan::Offer(offers) }
+}
+
+/// Tells how many devices may be brought into flight beside those that are.
+#[must_use]
+pub fn room(policy: &Policy, standing: &Standing) -> u32 {
+    policy.in_flight_max.unwrap_or(u32::MAX).saturating_sub(standing.in_flight())
+}
+
+/// Tells whether the manifest may go out to a device, as far as the device is concerned.
+#[must_use]
+pub fn is_due(track: &Track, now: u64) -> bool {
+    due(track, now).is_some_and(|at| at <= now)
 }
 
 /// Finds the devices that have asked, and of which nothing was heard for the whole life of a grant: what was given to
@@ -58,14 +67,13 @@ pub fn plan(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u
 /// Gives what is to be written down, by which they are offered the manifest again; whoever still works on it loses
 /// nothing by that.
 #[must_use]
-pub fn lost(progress: &Progress, lapse: &Lapse) -> Vec<Event> {
+pub fn lost(campaign: CampaignId, tracks: &BTreeMap<Endpoint, Track>, lapse: &Lapse) -> Vec<Event> {
     let is_lost = |track: &Track| {
         matches!(track.stage, Stage::Asked | Stage::Downloading) && lapse.has_ended(track.since)
     };
-    let lost = progress.tracks.iter().filter(|(_, track)| is_lost(track));
-    let both = |(device, track): (&Endpoint, &Track)| {
-        put_back((progress.campaign, device), track.grant, lapse.now, LOST)
-    };
+    let lost = tracks.iter().filter(|(_, track)| is_lost(track));
+    let both =
+        |(device, track): (&Endpoint, &Track)| put_back((campaign, device), track.grant, lapse.now, LOST);
     lost.take(OFFERS_MAX).flat_map(both).collect()
 }
 
@@ -82,8 +90,8 @@ pub fn put_back((campaign, device): (CampaignId, &Endpoint), grant: u64, at: u64
     })
 }
 
-fn too_many_failures(policy: &Policy, progress: &Progress) -> Option<u32> {
-    let outcomes = progress.outcomes();
+fn too_many_failures(policy: &Policy, standing: &Standing) -> Option<u32> {
+    let outcomes = standing.outcomes();
     let ended = u64::from(outcomes.succeeded) + u64::from(outcomes.failed);
     let per_mille = (u64::from(outcomes.failed) * 1000).checked_div(ended)?;
     let full_sample = ended >= u64::from(policy.failure_sample_min);
@@ -91,13 +99,10 @@ fn too_many_failures(policy: &Policy, progress: &Progress) -> Option<u32> {
     too_many.then(|| u32::try_from(per_mille).unwrap_or(1000))
 }
 
-fn offers(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64) -> Vec<Endpoint> {
-    let limit = policy.in_flight_max.unwrap_or(u32::MAX);
-    let mut room = limit.saturating_sub(progress.in_flight());
+fn offers(policy: &Policy, standing: &Standing, reachable: &[(Endpoint, Track)], now: u64) -> Vec<Endpoint> {
+    let mut room = room(policy, standing);
     let mut offers = Vec::new();
-    for (endpoint, track) in
-        tracked(progress, reachable).filter(|(_, track)| due(track, now).is_some_and(|at| at <= now))
-    {
+    for (endpoint, track) in reachable.iter().filter(|(_, track)| is_due(track, now)) {
         // One that was offered before holds its place in flight already.
         if !track.is_in_flight() {
             if room == 0 {
@@ -113,15 +118,8 @@ fn offers(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64
     offers
 }
 
-fn next_due(progress: &Progress, reachable: &[Endpoint], now: u64) -> Option<u64> {
-    tracked(progress, reachable).filter_map(|(_, track)| due(track, now)).filter(|at| *at > now).min()
-}
-
-fn tracked<'a>(
-    progress: &'a Progress,
-    reachable: &'a [Endpoint],
-) -> impl Iterator<Item = (&'a Endpoint, &'a Track)> {
-    reachable.iter().filter_map(|endpoint| Some((endpoint, progress.tracks.get(endpoint)?)))
+fn next_due(reachable: &[(Endpoint, Track)], now: u64) -> Option<u64> {
+    reachable.iter().filter_map(|(_, track)| due(track, now)).filter(|at| *at > now).min()
 }
 
 /// Gives the second from which the manifest may go out to a device; `None` if it has it or came to an end.
@@ -160,7 +158,7 @@ pub const OFFER_LIFETIME_S: u64 = 600;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::campaign::CampaignId;
+    use crate::campaign::progress::Progress;
 
     const NOW: u64 = 10_000;
 
@@ -198,7 +196,13 @@ mod tests {
 
     fn planned(policy: &Policy, progress: &Progress) -> Plan {
         let reachable: Vec<_> = progress.tracks.keys().cloned().collect();
-        plan(policy, progress, &reachable, NOW)
+        planned_for(policy, progress, &reachable, NOW)
+    }
+
+    fn planned_for(policy: &Policy, progress: &Progress, reachable: &[Endpoint], now: u64) -> Plan {
+        let tracked = |one: &Endpoint| Some((one.clone(), progress.tracks.get(one)?.clone()));
+        let reachable: Vec<_> = reachable.iter().filter_map(tracked).collect();
+        plan(policy, &Standing::of(progress), &reachable, now)
     }
 
     /// What becomes of a device of which something was heard last so many seconds ago, where a grant lives for an hour.
@@ -206,7 +210,7 @@ mod tests {
         let mut progress = progress(&[stage]);
         let now = NOW.saturating_add_signed(silent_s);
         let lapse = Lapse { now, running_s: 3_601, stepped_s: None, grant_lifetime_s: 3_600 };
-        for event in lost(&progress, &lapse) {
+        for event in lost(progress.campaign, &progress.tracks, &lapse) {
             let track = event.device.and_then(|device| progress.tracks.get_mut(&device)).unwrap();
             track.apply(event.at, &event.kind);
         }
@@ -254,8 +258,8 @@ mod tests {
     #[test]
     fn devices_that_cannot_be_reached_or_are_no_targets_are_passed_over() {
         let progress = progress(&[Stage::Waiting, Stage::Waiting]);
-        assert_eq!(plan(&ALL, &progress, &[name(1), name(77)], NOW), Plan::Offer(vec![name(1)]));
-        assert_eq!(plan(&ALL, &progress, &[], NOW), Plan::Wait { until: None });
+        assert_eq!(planned_for(&ALL, &progress, &[name(1), name(77)], NOW), Plan::Offer(vec![name(1)]));
+        assert_eq!(planned_for(&ALL, &progress, &[], NOW), Plan::Wait { until: None });
     }
 
     #[test]
@@ -292,7 +296,7 @@ mod tests {
         for (failures, wait) in [(1, RETRY_S), (2, RETRY_S * 2), (100, RETRY_S << RETRY_DOUBLINGS_MAX)] {
             progress.tracks.entry(name(0)).and_modify(|track| track.offers_failed = failures);
             assert_eq!(planned(&ALL, &progress), Plan::Wait { until: Some(NOW + wait) });
-            let offered = plan(&ALL, &progress, &[name(0)], NOW + wait);
+            let offered = planned_for(&ALL, &progress, &[name(0)], NOW + wait);
             assert_eq!(offered, Plan::Offer(vec![name(0)]));
         }
     }
@@ -302,7 +306,7 @@ mod tests {
         let progress = progress(&[Stage::Offered, Stage::Offered]);
         assert_eq!(planned(&POLICY, &progress), Plan::Wait { until: Some(NOW + OFFER_LIFETIME_S) });
         let reachable = [name(0), name(1)];
-        let later = plan(&POLICY, &progress, &reachable, NOW + OFFER_LIFETIME_S);
+        let later = planned_for(&POLICY, &progress, &reachable, NOW + OFFER_LIFETIME_S);
         assert_eq!(later, Plan::Offer(reachable.to_vec()));
     }
 }

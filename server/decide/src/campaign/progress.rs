@@ -90,25 +90,6 @@ impl Progress {
         classes
     }
 
-    /// Devices that count against the limit of devices at a time.
-    #[must_use]
-    pub fn in_flight(&self) -> u32 {
-        self.count(Track::is_in_flight)
-    }
-
-    /// Devices that came to an end, with those whose update failed and who try again.
-    #[must_use]
-    pub fn outcomes(&self) -> Outcomes {
-        let failed = self.count(|track| track.failed_once && !succeeded(track));
-        Outcomes { succeeded: self.count(succeeded), failed }
-    }
-
-    /// Tells whether every device came to an end.
-    #[must_use]
-    pub fn is_ended(&self) -> bool {
-        self.tracks.values().all(Track::is_ended)
-    }
-
     fn apply_to_campaign(&mut self, kind: &EventKind) {
         self.state = match (self.state, kind) {
             (CampaignState::Running, EventKind::Halted { .. })
@@ -129,10 +110,6 @@ impl Progress {
             ) => CampaignState::Cancelled,
             (state, _) => state,
         };
-    }
-
-    fn count(&self, which: impl Fn(&Track) -> bool) -> u32 {
-        u32::try_from(self.tracks.values().filter(|track| which(track)).count()).unwrap_or(u32::MAX)
     }
 }
 
@@ -178,10 +155,6 @@ impl ClassProgress {
             Stage::Refused => &mut self.refused,
         }
     }
-}
-
-fn succeeded(track: &Track) -> bool {
-    matches!(track.stage, Stage::Installed | Stage::Current)
 }
 
 /// Different reasons that are counted apart per class: what a person reads at a glance.
@@ -258,15 +231,6 @@ mod tests {
         assert_eq!(state(&[cancelled.clone(), halted.clone(), finished.clone()]), CampaignState::Cancelled);
         assert_eq!(state(&[halted, cancelled.clone()]), CampaignState::Cancelled);
         assert_eq!(state(&[finished, cancelled]), CampaignState::Finished);
-    }
-
-    #[test]
-    fn device_that_tries_again_still_counts_as_failed_until_it_succeeds() {
-        let mut events = vec![targeted("a", "meter"), failed("a", "digest differs")];
-        events.push(of_device("a", EventKind::Asked));
-        assert_eq!(Progress::of(CAMPAIGN, &events).outcomes(), Outcomes { succeeded: 0, failed: 1 });
-        events.push(of_device("a", EventKind::Installed { grant: 7 }));
-        assert_eq!(Progress::of(CAMPAIGN, &events).outcomes(), Outcomes { succeeded: 1, failed: 0 });
     }
 
     #[test]

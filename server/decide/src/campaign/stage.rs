@@ -91,13 +91,13 @@ impl Track {
     /// Tells whether the device came to an end, good or bad.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        matches!(self.stage, Stage::Installed | Stage::Current | Stage::Failed | Stage::Refused)
+        self.stage.is_end()
     }
 
     /// Tells whether the device counts against the limit of devices at a time.
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
-        matches!(self.stage, Stage::Offered | Stage::Asked | Stage::Downloading | Stage::Decrypted)
+        self.stage.is_in_flight()
     }
 
     /// Tells what the campaign's claim on the device is; `None` where it is not at work on it.
@@ -182,6 +182,37 @@ impl Track {
 }
 
 impl Stage {
+    /// Every stage.
+    pub const ALL: [Self; 9] = [
+        Self::Waiting,
+        Self::Offered,
+        Self::Asked,
+        Self::Downloading,
+        Self::Decrypted,
+        Self::Installed,
+        Self::Current,
+        Self::Failed,
+        Self::Refused,
+    ];
+
+    /// Tells whether it is an end, good or bad.
+    #[must_use]
+    pub fn is_end(self) -> bool {
+        matches!(self, Self::Installed | Self::Current | Self::Failed | Self::Refused)
+    }
+
+    /// Tells whether a device there runs the target.
+    #[must_use]
+    pub fn has_succeeded(self) -> bool {
+        matches!(self, Self::Installed | Self::Current)
+    }
+
+    /// Tells whether a device there counts against the limit of devices at a time.
+    #[must_use]
+    pub fn is_in_flight(self) -> bool {
+        matches!(self, Self::Offered | Self::Asked | Self::Downloading | Self::Decrypted)
+    }
+
     /// Gives the name that stands in interfaces.
     #[must_use]
     pub fn name(self) -> &'static str {

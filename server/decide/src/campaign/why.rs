@@ -1,9 +1,8 @@
 //! Why the devices of a campaign are not done, in sentences.
 
-use super::progress::Progress;
 use super::stage::{Stage, Track};
+use super::standing::Standing;
 use super::{Campaign, CampaignState};
-use crate::device::Endpoint;
 use crate::explain;
 
 /// Tells why a device has not come to its update; `None` where it runs it.
@@ -40,38 +39,33 @@ fn stopped(state: CampaignState, track: &Track) -> Option<&'static str> {
 }
 
 /// Tells how a campaign stands as a whole, a sentence a line: its state, then the counts.
+///
+/// `away`: how many of the waiting devices are not registered now, where that was counted.
 #[must_use]
-pub fn standing(
-    campaign: &Campaign,
-    progress: &Progress,
-    is_reachable: impl Fn(&Endpoint) -> bool,
-) -> Vec<String> {
-    let count =
-        |which: &dyn Fn(&Track) -> bool| progress.tracks.values().filter(|track| which(track)).count();
-    let done = count(&|track| matches!(track.stage, Stage::Installed | Stage::Current));
-    let ended = count(&|track| matches!(track.stage, Stage::Failed | Stage::Refused));
-    let waiting = progress.tracks.iter().filter(|(_, track)| track.stage == Stage::Waiting);
-    let away = waiting.clone().filter(|(endpoint, _)| !is_reachable(endpoint)).count();
+pub fn standing(standing: &Standing, away: Option<u32>) -> Vec<String> {
+    let done = standing.count(Stage::has_succeeded);
     let mut lines = vec![
-        format!("campaign {} is {}", campaign.id.0, campaign.state.name()),
-        format!("{done} of {} device(s) run their update", progress.tracks.len()),
+        format!("campaign {} is {}", standing.campaign.0, standing.state.name()),
+        format!("{done} of {} device(s) run their update", standing.targeted()),
     ];
-    let mut say = |count: usize, what: &str| {
+    let mut say = |count: u32, what: &str| {
         if count > 0 {
             lines.push(format!("{count} {what}"));
         }
     };
-    say(progress.in_flight() as usize, "at work");
-    say(waiting.count(), "waiting");
-    say(away, "of the waiting ones are not registered now");
-    say(ended, "failed or were refused");
+    say(standing.in_flight(), "at work");
+    say(standing.count(|stage| stage == Stage::Waiting), "waiting");
+    say(away.unwrap_or(0), "of the waiting ones are not registered now");
+    say(standing.count(|stage| matches!(stage, Stage::Failed | Stage::Refused)), "failed or were refused");
     lines
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::campaign::progress::Progress;
     use crate::campaign::{CampaignId, Policy, Targets};
+    use crate::device::Endpoint;
 
     fn campaign(state: CampaignState) -> Campaign {
         let policy = Policy {
@@ -120,7 +114,7 @@ mod tests {
         for (endpoint, stage) in [("a", Stage::Installed), ("b", Stage::Waiting), ("c", Stage::Failed)] {
             progress.tracks.insert(name(endpoint), track(stage));
         }
-        let told = standing(&campaign(CampaignState::Running), &progress, |_| false);
+        let told = standing(&Standing::of(&progress), Some(1));
         let expected = [
             "campaign 3 is running",
             "1 of 3 device(s) run their update",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use bellwether_api::{Campaign, CampaignPage, LaunchCampaign, ListCampaigns};
+use bellwether_api::{Campaign, CampaignPage, DevicesOfCampaign, LaunchCampaign, ListCampaigns};
 
 use super::{Answer, Checked};
 use crate::core::Core;
@@ -33,9 +33,15 @@ pub(super) async fn list(
     core.campaigns(&asked).await.map(Json)
 }
 
-/// Shows one campaign with all its devices.
-#[utoipa::path(get, path = "/v1/campaigns/{id}", tag = "campaigns", params(("id" = String, Path)),
+/// Shows one campaign with a page of its devices.
+#[utoipa::path(get, path = "/v1/campaigns/{id}", tag = "campaigns",
+    params(("id" = String, Path), ("after" = Option<String>, Query), ("limit" = Option<u32>, Query)),
     responses((status = 200, body = Campaign)))]
-pub(super) async fn show(State(core): State<Arc<Core>>, Path(id): Path<String>) -> Answer<Campaign> {
-    core.campaign(&id).await.map(Json)
+pub(super) async fn show(
+    State(core): State<Arc<Core>>,
+    Path(id): Path<String>,
+    query: Result<Query<DevicesOfCampaign>, QueryRejection>,
+) -> Answer<Campaign> {
+    let Query(page) = query.map_err(|error| Refusal::invalid(error.body_text()))?;
+    core.campaign_page(&id, &page).await.map(Json)
 }

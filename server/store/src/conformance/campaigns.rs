@@ -1,8 +1,9 @@
 //! Campaigns, their kept fold, and commands.
 
 use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
-use bellwether_decide::campaign::progress::{ClassProgress, Progress};
+use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::Stage;
+use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets};
 
 use super::sample::{
@@ -10,7 +11,7 @@ use super::sample::{
     other_tenant, tenant,
 };
 use crate::bounds::LIST_ROWS_MAX;
-use crate::campaign::{Launch, Launched, MoveError};
+use crate::campaign::{Given, Launch, Launched, MoveError};
 use crate::device::Transition;
 use crate::error::{AddError, StoreError};
 use crate::ledger::Scope;
@@ -191,14 +192,14 @@ pub async fn events_are_appended_for_devices_that_have_not_moved_since(store: &d
     let failed = |name| event(1, name, EventKind::Failed { grant: 0, reason: "nothing was heard".into() });
     let retried = |name| event(1, name, EventKind::Retried { by: By::default() });
     let lost = ["lamp-1", "lamp-2", "stranger"].map(|name| [failed(name), retried(name)]).concat();
-    let appended = store.append_for_unmoved(&tenant(), &decided, &lost).await.unwrap();
+    let appended = store.append_for_unmoved(&tenant(), CampaignId(1), &decided.tracks, &lost).await.unwrap();
     assert_eq!(appended, [failed("lamp-2"), retried("lamp-2")]);
     let kept = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
     assert_eq!(kept.tracks[&endpoint("lamp-1")].stage, Stage::Decrypted);
     assert_eq!(kept.tracks[&endpoint("lamp-2")].stage, Stage::Waiting);
     let told = store.latest_events(&tenant(), Scope::All, 3).await.unwrap();
     assert_eq!(told[0].event.device, Some(endpoint("lamp-1")));
-    assert_eq!(store.append_for_unmoved(&tenant(), &decided, &lost).await.unwrap(), []);
+    assert_eq!(store.append_for_unmoved(&tenant(), CampaignId(1), &decided.tracks, &lost).await.unwrap(), []);
 }
 
 /// A transition and the track move in one commit, or neither does.
@@ -275,15 +276,11 @@ pub async fn counts_by_stage_are_those_of_the_progress(store: &dyn Store) {
     ];
     store.append(&tenant(), &events).await.unwrap();
     for id in [1, 2].map(CampaignId) {
-        let mut counted = std::collections::BTreeMap::<String, ClassProgress>::new();
-        for row in store.stage_counts(&tenant(), id).await.unwrap() {
-            let reason = row.reason.as_deref();
-            counted.entry(row.class).or_default().add(row.stage, reason, row.devices);
-        }
-        let folded = store.progress(&tenant(), id).await.unwrap().unwrap().classes();
-        assert_eq!(counted, folded, "{id:?}");
+        let folded = store.progress(&tenant(), id).await.unwrap().unwrap();
+        let standing = store.standing(&tenant(), id).await.unwrap().unwrap();
+        assert_eq!(standing, Standing::of(&folded), "{id:?}");
     }
-    assert_eq!(store.stage_counts(&tenant(), CampaignId(3)).await.unwrap(), vec![]);
+    assert_eq!(store.standing(&tenant(), CampaignId(3)).await.unwrap(), None);
     let named = async |stages: &[Stage], after: Option<&str>| {
         let after = after.map(endpoint);
         let listed = store.tracks_in(&tenant(), CampaignId(1), stages, after.as_ref(), 9).await.unwrap();
@@ -292,6 +289,69 @@ pub async fn counts_by_stage_are_those_of_the_progress(store: &dyn Store) {
     assert_eq!(named(&[Stage::Failed, Stage::Offered], None).await, ["lamp-1", "lamp-2"]);
     assert_eq!(named(&[Stage::Failed, Stage::Offered], Some("lamp-1")).await, ["lamp-2"]);
     assert_eq!(named(&[Stage::Installed], None).await, Vec::<String>::new());
+}
+
+/// Numbers follow devices that fail, are put back and succeed, through the events of one call and of several.
+pub async fn numbers_of_a_campaign_follow_each_event(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    launch(store, &tenant(), 1).await;
+    let failed = || EventKind::Failed { grant: 0, reason: "no room".into() };
+    let retried = || EventKind::Retried { by: By::default() };
+    let calls = [
+        vec![event(1, "lamp-1", EventKind::Offered), event(1, "lamp-1", failed())],
+        vec![event(1, "lamp-2", failed()), event(1, "lamp-3", failed())],
+        vec![event(1, "lamp-1", retried()), event(1, "lamp-1", EventKind::Offered)],
+        vec![event(1, "lamp-2", retried()), event(1, "lamp-1", EventKind::Installed { grant: 3 })],
+        vec![event(1, "lamp-1", EventKind::Offered), of_campaign(1, EventKind::Paused { by: By::default() })],
+        vec![event(1, "stranger", EventKind::Offered)],
+    ];
+    for events in calls {
+        store.append(&tenant(), &events).await.unwrap();
+        let folded = store.progress(&tenant(), CampaignId(1)).await.unwrap().unwrap();
+        let standing = store.standing(&tenant(), CampaignId(1)).await.unwrap().unwrap();
+        assert_eq!(standing, Standing::of(&folded));
+    }
+}
+
+/// Tracks by name, who else is at work on a device, and what it was given.
+pub async fn devices_of_a_campaign_are_looked_at_by_name(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    launch(store, &tenant(), 1).await;
+    launch(store, &tenant(), 2).await;
+    let delta = Delivery::Delta { base: [9; 32], algorithm: 1 };
+    let resolved = |grant, delivery| EventKind::Resolved { delivery, grant, content: [0; 32], bytes: grant };
+    let events = [
+        event(1, "lamp-1", EventKind::Asked),
+        event(1, "lamp-1", resolved(4, Delivery::Full)),
+        event(1, "lamp-1", resolved(5, delta)),
+        event(2, "lamp-2", EventKind::Offered),
+        event(2, "lamp-3", EventKind::Installed { grant: 1 }),
+    ];
+    store.append(&tenant(), &events).await.unwrap();
+    let names = ["lamp-1", "lamp-2", "lamp-3", "stranger"].map(endpoint);
+    let tracks = store.tracks_of(&tenant(), CampaignId(1), &names).await.unwrap();
+    assert_eq!(tracks.keys().cloned().collect::<Vec<_>>(), names[..3]);
+    assert_eq!(tracks[&names[0]].stage, Stage::Downloading);
+
+    let others = async |but| {
+        let found = store.at_work_on(&tenant(), CampaignId(but), &names).await.unwrap();
+        found
+            .into_iter()
+            .map(|one| (one.campaign.0, one.endpoint.to_string(), one.track.stage))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(others(1).await, [(2, "lamp-2".to_owned(), Stage::Offered)]);
+    assert_eq!(others(2).await, [(1, "lamp-1".to_owned(), Stage::Downloading)]);
+    store.append(&tenant(), &[of_campaign(2, EventKind::Paused { by: By::default() })]).await.unwrap();
+    assert_eq!(others(1).await, []);
+
+    let given = async |grant| {
+        let asked = [(names[0].clone(), grant), (names[1].clone(), 1)];
+        store.given(&tenant(), CampaignId(1), &asked).await.unwrap()
+    };
+    assert_eq!(given(5).await, [(names[0].clone(), Given { grant: 5, delivery: delta, bytes: 5 })].into());
+    assert_eq!(given(4).await[&names[0]].delivery, Delivery::Full);
+    assert_eq!(given(6).await, [].into());
 }
 
 /// A device's history in campaigns, the newest first.

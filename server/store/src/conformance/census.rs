@@ -1,8 +1,9 @@
 //! How many devices run what.
 
-use super::sample::{NOW, add_fleet, device, endpoint, identity, other_tenant, tenant};
+use super::sample::{NOW, add_fleet, command, device, endpoint, identity, other_tenant, tenant};
 use crate::Store;
 use crate::census::{Asked, Census, Change, Counted, HOUR_S, Ran};
+use crate::device::Retirement;
 use crate::operators::Contact;
 
 const HOUR: u64 = NOW / HOUR_S;
@@ -60,6 +61,43 @@ pub async fn device_moves_from_image_to_image(store: &dyn Store) {
     assert_eq!(read(store, 0).await.changes, expected);
     let sums = [change(OLD, HOUR + 3, 2), change(NEW, HOUR + 3, 0)];
     assert_eq!(read(store, HOUR + 3).await.changes, sums);
+}
+
+/// What a device says itself is counted with it, and what the ledger says of before that comes too late.
+pub async fn device_that_told_what_it_runs_is_counted_at_once(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    store.note_running(&tenant(), &endpoint("lamp-1"), &[(0, NEW), (1, [7; 32])], NOW).await.unwrap();
+    let told = [ran("lamp-1", OLD, NOW - 5), ran("lamp-2", OLD, NOW)];
+    assert!(store.count(&tenant(), Counted { after: 0, until: 7, ran: &told }).await.unwrap());
+    assert_eq!(read(store, 0).await.changes, [change(OLD, HOUR, 1), change(NEW, HOUR, 1)]);
+    // A clock that was set back keeps nobody from being counted as what they run.
+    store.note_running(&tenant(), &endpoint("lamp-1"), &[(0, OLD)], NOW - HOUR_S).await.unwrap();
+    let now = [change(OLD, HOUR + 1, 2), change(NEW, HOUR + 1, 0)];
+    assert_eq!(read(store, HOUR + 1).await.changes, now);
+    assert_eq!(store.count_running(&tenant(), "lamp", &NEW).await.unwrap(), 0);
+}
+
+/// A device that was given up counts nowhere: not as enrolled, not as heard, not for an image.
+pub async fn device_that_was_given_up_is_not_counted(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let name = endpoint("lamp-1");
+    store.note_running(&tenant(), &name, &[(0, NEW)], NOW).await.unwrap();
+    let contact =
+        Contact { endpoint: name.clone(), registered_at: 0, heard_at: NOW, address: "192.0.2.1:5684".into() };
+    store.put_contacts(&tenant(), &[contact]).await.unwrap();
+    let asked = Asked { from_hour: HOUR + 1, heard_since: vec![0] };
+    let counted = async || {
+        let census = store.census(&tenant(), &asked).await.unwrap();
+        let running: i64 = census.changes.iter().map(|change| change.devices).sum();
+        (census.enrolled.iter().map(|row| row.devices).sum::<u64>(), running, census.heard[0])
+    };
+    assert_eq!(counted().await, (3, 1, 1));
+    let kept = command(1);
+    let retirement = Retirement { at: NOW + HOUR_S, events: &[], command: &kept };
+    store.retire_device(&tenant(), &name, retirement).await.unwrap();
+    assert_eq!(counted().await, (2, 0, 0));
+    store.note_running(&tenant(), &name, &[(0, OLD)], NOW + HOUR_S).await.unwrap();
+    assert_eq!(counted().await, (2, 0, 0), "it told something on its way out");
 }
 
 /// Of two that count the same stretch one does.

@@ -1,6 +1,6 @@
 //! Tags, what devices run, devices that are given up, credentials that take another's place.
 
-use bellwether_decide::campaign::event::{By, Event, EventKind};
+use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 use bellwether_decide::campaign::stage::Stage;
 use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::deed::Deed;
@@ -15,8 +15,9 @@ use crate::Store;
 use crate::campaign::{Command, Launch, Launched, Ordered};
 use crate::device::{EnrolledDevice, NewCredential, NowRuns, Retirement, Security, Transition};
 use crate::error::{AddError, UpdateError};
-use crate::fleet::{Running, TagCount, TagDevicesError, Tagging};
+use crate::fleet::{Background, Running, TagCount, TagDevicesError, Tagging};
 use crate::ledger::Scope;
+use crate::operators::Contact;
 use crate::sealed::Sealed;
 
 fn tag(text: &str) -> Tag {
@@ -107,6 +108,45 @@ pub async fn devices_are_found_by_the_image_that_they_run(store: &dyn Store) {
     assert_eq!(store.count_running(&tenant(), "lamp", &image).await.unwrap(), found.len() as u64);
     assert_eq!(store.count_running(&tenant(), "meter", &image).await.unwrap(), 0);
     assert_eq!(store.count_running(&other_tenant(), "lamp", &image).await.unwrap(), 0);
+}
+
+/// State, contact and images of each device come together; of a stranger, and of one that was given up, comes what is there.
+pub async fn what_is_kept_of_devices_is_read_at_once(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let names = [NAMES[0], NAMES[1], "stranger"].map(endpoint);
+    let contact = |name: &str| Contact {
+        endpoint: endpoint(name),
+        registered_at: NOW,
+        heard_at: NOW + 1,
+        address: "198.51.100.7:5684".into(),
+    };
+    store.put_contacts(&tenant(), &[contact(NAMES[0]), contact("stranger")]).await.unwrap();
+    store.note_running(&tenant(), &names[0], &[(1, [0xE1; 32]), (0, [0xE0; 32])], NOW).await.unwrap();
+    let found = store.backgrounds(&tenant(), &names).await.unwrap();
+    let expected = Background {
+        state: store.identity(&tenant(), &names[0]).await.unwrap().map(|identity| identity.state),
+        contact: Some(contact(NAMES[0])),
+        running: vec![(0, [0xE0; 32]), (1, [0xE1; 32])],
+    };
+    assert!(expected.state.is_some());
+    assert_eq!(found[&names[0]], expected);
+    assert_eq!((found[&names[1]].state.is_some(), found[&names[1]].contact.is_some()), (true, false));
+    assert_eq!(found[&names[2]].state, None);
+    let command = request(1);
+    let retirement = Retirement { at: NOW, events: &done(Deed::DeviceDecommissioned), command: &command };
+    store.retire_device(&tenant(), &names[0], retirement).await.unwrap();
+    let found = store.backgrounds(&tenant(), &names).await.unwrap();
+    let left = Background { contact: Some(contact(NAMES[0])), ..Background::default() };
+    assert_eq!(found[&names[0]], left);
+    assert_eq!(store.backgrounds(&other_tenant(), &names).await.unwrap(), [].into());
+
+    let resolved = |base, grant| {
+        let delivery = Delivery::Delta { base, algorithm: 1 };
+        event(1, NAMES[1], EventKind::Resolved { delivery, grant, content: [0; 32], bytes: 9 })
+    };
+    let events = [resolved([1; 32], 1), resolved([2; 32], 2), event(1, NAMES[1], EventKind::Asked)];
+    store.append(&tenant(), &events).await.unwrap();
+    assert_eq!(store.asked_from(&tenant(), &names).await.unwrap(), [(names[1].clone(), [2; 32])].into());
 }
 
 /// What a step says that its device runs is written with it, or not at all.

@@ -63,6 +63,8 @@ mod open;
 
 #[path = "../sql/alarm.rs"]
 mod alarm;
+#[path = "../sql/background.rs"]
+mod background;
 #[cfg(any(test, feature = "conformance"))]
 #[path = "../sql/bare.rs"]
 mod bare;
@@ -102,6 +104,8 @@ mod retire;
 mod session;
 #[path = "../sql/settings.rs"]
 mod settings;
+#[path = "../sql/standing.rs"]
+mod standing;
 #[path = "../sql/track.rs"]
 mod track;
 #[path = "../sql/turn.rs"]

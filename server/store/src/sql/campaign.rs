@@ -1,18 +1,21 @@
 //! Rows of campaigns and commands.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
+use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use sqlx::{FromRow, Transaction};
 
 use super::failed::{backend, not_added};
 use super::track::TrackRow;
-use super::{Connection, Db, SqlStore, event, track};
+use super::{Connection, Db, SqlStore, event, standing, track};
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
-use crate::campaign::{Campaigns, Command, Launch, Launched, MoveError, Ordered, StageCount};
+use crate::campaign::{AtWork, Campaigns, Command, Given, Launch, Launched, MoveError, Ordered};
 use crate::codec::campaign as codec;
 use crate::columns::{bounded, column, digest, number, page, unreadable};
 use crate::error::{AddError, StoreError, UpdateError};
@@ -104,15 +107,15 @@ impl Campaigns for SqlStore {
     async fn append_for_unmoved(
         &self,
         tenant: &Tenant,
-        decided: &Progress,
+        id: CampaignId,
+        decided: &BTreeMap<Endpoint, Track>,
         events: &[Event],
     ) -> Result<Vec<Event>, StoreError> {
         let devices = events.iter().filter_map(|event| event.device.as_ref()).collect();
         let mut tx = self.begin().await?;
-        let tracks = track::read_named(&mut tx, tenant, decided.campaign, &devices).await?;
-        let is_unmoved = |device: &Endpoint| {
-            tracks.get(device).is_some_and(|track| decided.tracks.get(device) == Some(track))
-        };
+        let tracks = track::read_named(&mut tx, tenant, id, &devices).await?;
+        let is_unmoved =
+            |device: &Endpoint| tracks.get(device).is_some_and(|track| decided.get(device) == Some(track));
         let unmoved = events.iter().filter(|event| event.device.as_ref().is_some_and(is_unmoved));
         let unmoved: Vec<Event> = unmoved.cloned().collect();
         if !unmoved.is_empty() {
@@ -176,21 +179,8 @@ impl Campaigns for SqlStore {
         rows.into_iter().map(Campaign::try_from).collect()
     }
 
-    async fn stage_counts(&self, tenant: &Tenant, id: CampaignId) -> Result<Vec<StageCount>, StoreError> {
-        let rows: Vec<(String, String, Option<String>, i64)> = sqlx::query_as(
-            "SELECT class, stage, CASE WHEN stage IN ('failed', 'refused') THEN reason END AS why, count(*) \
-             FROM track WHERE tenant = $1 AND campaign = $2 GROUP BY class, stage, why ORDER BY class, stage, why",
-        )
-        .bind(tenant.as_str())
-        .bind(column(id.0, "number of a campaign")?)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(backend)?;
-        let read = |(class, stage, reason, devices): (String, String, Option<String>, i64)| {
-            let devices = u32::try_from(devices).map_err(|cause| unreadable("track", cause))?;
-            Ok(StageCount { class, stage: track::stage(&stage)?, reason, devices })
-        };
-        rows.into_iter().map(read).collect()
+    async fn standing(&self, tenant: &Tenant, id: CampaignId) -> Result<Option<Standing>, StoreError> {
+        standing::read(self, tenant, id).await
     }
 
     async fn tracks(
@@ -221,21 +211,45 @@ impl Campaigns for SqlStore {
         after: Option<&Endpoint>,
         rows_max: u32,
     ) -> Result<Vec<(Endpoint, Track)>, StoreError> {
-        let stages: serde_json::Value = stages.iter().map(|stage| track::stage_name(*stage)).collect();
-        let rows: Vec<TrackRow> = sqlx::query_as(concat!(
-            "SELECT * FROM track WHERE tenant = $1 AND campaign = $2 AND endpoint > $3 AND stage IN ",
-            names!("$5"),
-            " ORDER BY endpoint LIMIT $4"
-        ))
-        .bind(tenant.as_str())
-        .bind(column(id.0, "number of a campaign")?)
-        .bind(after.map_or("", Endpoint::as_str))
-        .bind(page(rows_max))
-        .bind(stages.to_string())
-        .fetch_all(&self.readers)
-        .await
-        .map_err(backend)?;
-        rows.into_iter().map(TrackRow::read).collect()
+        // A page of each stage, and the first of all of them: names of one stage stand in their order, those of several
+        // do not.
+        let mut found = Vec::new();
+        for stage in stages {
+            found.extend(track::read_in(&self.readers, tenant, id, *stage, after, rows_max).await?);
+        }
+        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        // One that moved on between two of these statements.
+        found.dedup_by(|(one, _), (other, _)| one == other);
+        found.truncate(usize::try_from(page(rows_max)).unwrap_or(0));
+        Ok(found)
+    }
+
+    async fn tracks_of(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, Track>, StoreError> {
+        let mut reader = self.readers.acquire().await.map_err(backend)?;
+        track::read_named(&mut reader, tenant, id, &devices.iter().collect()).await
+    }
+
+    async fn at_work_on(
+        &self,
+        tenant: &Tenant,
+        but: CampaignId,
+        devices: &[Endpoint],
+    ) -> Result<Vec<AtWork>, StoreError> {
+        standing::at_work_on(&self.readers, tenant, but, devices).await
+    }
+
+    async fn given(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        grants: &[(Endpoint, u64)],
+    ) -> Result<BTreeMap<Endpoint, Given>, StoreError> {
+        standing::given(&self.readers, tenant, id, grants).await
     }
 
     async fn campaigns_for(

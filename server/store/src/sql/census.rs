@@ -38,7 +38,7 @@ impl Censuses for SqlStore {
             return Ok(false);
         }
         for chunk in counted.ran.chunks(STATEMENT_ROWS_MAX) {
-            take(&mut tx, tenant, chunk).await?;
+            take(&mut tx, tenant, chunk, By::Ledger).await?;
         }
         sqlx::query(
             "INSERT INTO census (tenant, seq) VALUES ($1, $2) ON CONFLICT (tenant) DO UPDATE SET seq = excluded.seq",
@@ -56,9 +56,13 @@ impl Censuses for SqlStore {
         let from = column(asked.from_hour, "hour")?;
         let mut tx = self.begin_read().await?;
         let enrolled: Vec<(String, i64, i64)> = sqlx::query_as(concat!(
-            "SELECT class, ",
+            "SELECT class, hour, CAST(sum(devices) AS BIGINT) FROM (SELECT class, ",
             greatest!("added_at / 3600", "$2"),
-            " AS hour, count(*) FROM device WHERE tenant = $1 GROUP BY class, 2 ORDER BY class, 2"
+            " AS hour, count(*) AS devices FROM device WHERE tenant = $1 GROUP BY class, 2 \
+             UNION ALL SELECT class, ",
+            greatest!("added_at / 3600", "$2"),
+            " AS hour, -count(*) AS devices FROM device WHERE tenant = $1 AND retired_at IS NOT NULL \
+             GROUP BY class, 2) AS counted GROUP BY class, hour HAVING sum(devices) > 0 ORDER BY class, hour"
         ))
         .bind(tenant.as_str())
         .bind(from)
@@ -78,13 +82,12 @@ impl Censuses for SqlStore {
         .map_err(backend)?;
         let mut heard = Vec::with_capacity(asked.heard_since.len());
         for since in &asked.heard_since {
-            let count: i64 =
-                sqlx::query_scalar("SELECT count(*) FROM contact WHERE tenant = $1 AND heard_at >= $2")
-                    .bind(tenant.as_str())
-                    .bind(column(*since, "time")?)
-                    .fetch_one(&mut *tx)
-                    .await
-                    .map_err(backend)?;
+            let count: i64 = sqlx::query_scalar(HEARD)
+                .bind(tenant.as_str())
+                .bind(column(*since, "time")?)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(backend)?;
             heard.push(number(count, "contact")?);
         }
         let read = |(class, hour, devices)| {
@@ -98,29 +101,69 @@ impl Censuses for SqlStore {
     }
 }
 
-/// What a device runs, by the rows as they are and by what is taken on top of them.
-type Runs = BTreeMap<Endpoint, (String, Digest)>;
+/// Counts who was heard, but for those that were given up since.
+const HEARD: &str = "SELECT (SELECT count(*) FROM contact WHERE tenant = $1 AND heard_at >= $2) - \
+     (SELECT count(*) FROM device JOIN contact ON contact.tenant = device.tenant AND contact.endpoint = device.endpoint \
+     WHERE device.tenant = $1 AND device.retired_at IS NOT NULL AND contact.heard_at >= $2)";
+
+/// Who says what a device runs.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum By {
+    /// The device, now.
+    Device,
+    /// The ledger, which is read behind what devices say: what is older than what is known changes nothing.
+    Ledger,
+}
+
+/// What a device runs and since when, by the rows as they are and by what is taken on top of them.
+type Runs = BTreeMap<Endpoint, (String, Digest, u64)>;
 
 /// Takes what devices were seen to run: their rows, and the counts of the hours.
-async fn take(tx: &mut Transaction<'_, Db>, tenant: &Tenant, ran: &[Ran]) -> Result<(), StoreError> {
+pub(super) async fn take(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    ran: &[Ran],
+    by: By,
+) -> Result<(), StoreError> {
     let mut runs = read_running(tx, tenant, ran).await?;
     let mut changes = BTreeMap::<(u64, String, Digest), i64>::new();
     let mut moved = BTreeMap::<&Endpoint, &Ran>::new();
     for seen in ran {
         let before = runs.get(&seen.endpoint);
-        let is_same = before.is_some_and(|(class, image)| *class == seen.class && *image == seen.image);
-        if is_same || (seen.at_first && before.is_some()) {
+        let is_same = before.is_some_and(|(class, image, _)| *class == seen.class && *image == seen.image);
+        let is_late = by == By::Ledger && before.is_some_and(|(_, _, since)| *since > seen.at);
+        if is_same || is_late || (seen.at_first && before.is_some()) {
             continue;
         }
         let hour = seen.at / HOUR_S;
-        if let Some((class, image)) = before {
+        if let Some((class, image, _)) = before {
             *changes.entry((hour, class.clone(), *image)).or_default() -= 1;
         }
         *changes.entry((hour, seen.class.clone(), seen.image)).or_default() += 1;
-        runs.insert(seen.endpoint.clone(), (seen.class.clone(), seen.image));
+        runs.insert(seen.endpoint.clone(), (seen.class.clone(), seen.image, seen.at));
         moved.insert(&seen.endpoint, seen);
     }
     write_running(tx, tenant, moved.into_values()).await?;
+    write_changes(tx, tenant, &changes).await
+}
+
+/// Takes a device that is given up out of what is counted.
+pub(super) async fn leave_out(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    device: &Endpoint,
+    at: u64,
+) -> Result<(), StoreError> {
+    let row: Option<(String, Vec<u8>)> = sqlx::query_as(
+        "DELETE FROM census_running WHERE tenant = $1 AND endpoint = $2 RETURNING class, image",
+    )
+    .bind(tenant.as_str())
+    .bind(device.as_str())
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(backend)?;
+    let Some((class, image)) = row else { return Ok(()) };
+    let changes = [((at / HOUR_S, class, digest(image, "running")?), -1)].into();
     write_changes(tx, tenant, &changes).await
 }
 
@@ -129,8 +172,8 @@ async fn read_running(
     tenant: &Tenant,
     ran: &[Ran],
 ) -> Result<Runs, StoreError> {
-    let rows: Vec<(String, String, Vec<u8>)> = sqlx::query_as(concat!(
-        "SELECT endpoint, class, image FROM census_running WHERE tenant = $1 AND endpoint IN ",
+    let rows: Vec<(String, String, Vec<u8>, i64)> = sqlx::query_as(concat!(
+        "SELECT endpoint, class, image, since FROM census_running WHERE tenant = $1 AND endpoint IN ",
         names!("$2")
     ))
     .bind(tenant.as_str())
@@ -138,7 +181,10 @@ async fn read_running(
     .fetch_all(&mut **tx)
     .await
     .map_err(backend)?;
-    let read = |(name, class, image)| Ok((endpoint(name, "running")?, (class, digest(image, "running")?)));
+    let read = |(name, class, image, since)| {
+        let image = digest(image, "running")?;
+        Ok((endpoint(name, "running")?, (class, image, number(since, "running")?)))
+    };
     rows.into_iter().map(read).collect()
 }
 

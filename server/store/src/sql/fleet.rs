@@ -1,6 +1,6 @@
 //! Rows of tags, and of what devices run.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use bellwether_decide::device::Endpoint;
@@ -9,13 +9,15 @@ use sqlx::Transaction;
 
 use super::device::DeviceRow;
 use super::failed::backend;
-use super::{Connection, Db, SqlStore, campaign, event};
+use super::{Connection, Db, SqlStore, background, campaign, census, event};
 use crate::Digest;
 use crate::bounds::STATEMENT_ROWS_MAX;
-use crate::columns::{column, endpoint, json_names, number, page, unreadable};
+use crate::census::Ran;
+use crate::codec::component;
+use crate::columns::{column, digest, endpoint, json_names, number, page, unreadable};
 use crate::device::EnrolledDevice;
 use crate::error::StoreError;
-use crate::fleet::{Fleets, Running, TagCount, TagDevicesError, Tagging, Tags};
+use crate::fleet::{Background, Fleets, Running, TagCount, TagDevicesError, Tagging, Tags};
 use crate::tenant::Tenant;
 
 #[async_trait]
@@ -144,6 +146,22 @@ impl Fleets for SqlStore {
         rows.into_iter().map(read).collect()
     }
 
+    async fn backgrounds(
+        &self,
+        tenant: &Tenant,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, Background>, StoreError> {
+        background::read(self, tenant, devices).await
+    }
+
+    async fn asked_from(
+        &self,
+        tenant: &Tenant,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, Digest>, StoreError> {
+        background::asked_from(&self.readers, tenant, devices).await
+    }
+
     async fn count_running(&self, tenant: &Tenant, class: &str, image: &Digest) -> Result<u64, StoreError> {
         let count: i64 = sqlx::query_scalar(
             "SELECT count(DISTINCT running.endpoint) FROM running JOIN device \
@@ -160,7 +178,8 @@ impl Fleets for SqlStore {
     }
 }
 
-/// Writes which images the components of a device run; a device that is not there is passed over.
+/// Writes which images the components of a device run, and counts it by its application; a device that is not there, or was
+/// given up, is passed over.
 pub(super) async fn write_running(
     tx: &mut Transaction<'_, Db>,
     tenant: &Tenant,
@@ -171,7 +190,8 @@ pub(super) async fn write_running(
     for (component, digest) in running {
         sqlx::query(
             "INSERT INTO running (tenant, endpoint, component, digest, since) \
-             SELECT tenant, endpoint, $3, $4, $5 FROM device WHERE tenant = $1 AND endpoint = $2 \
+             SELECT tenant, endpoint, $3, $4, $5 FROM device \
+             WHERE tenant = $1 AND endpoint = $2 AND retired_at IS NULL \
              ON CONFLICT (tenant, endpoint, component) DO UPDATE SET digest = excluded.digest, \
              since = excluded.since WHERE running.digest <> excluded.digest",
         )
@@ -184,7 +204,35 @@ pub(super) async fn write_running(
         .await
         .map_err(backend)?;
     }
+    if let Some((class, image)) = application(tx, tenant, endpoint).await? {
+        let ran = Ran { endpoint: endpoint.clone(), class, image, at, at_first: false };
+        census::take(tx, tenant, &[ran], census::By::Device).await?;
+    }
     Ok(())
+}
+
+/// The class of a device and the image that it is known by: of several, the one that is catalogued as its application,
+/// else the first.
+async fn application(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    endpoint: &Endpoint,
+) -> Result<Option<(String, Digest)>, StoreError> {
+    let rows: Vec<(String, Vec<u8>, bool)> = sqlx::query_as(
+        "SELECT device.class, running.digest, EXISTS (SELECT 1 FROM release WHERE release.tenant = running.tenant \
+         AND release.digest = running.digest AND release.component = $3) AS is_application FROM running \
+         JOIN device ON device.tenant = running.tenant AND device.endpoint = running.endpoint \
+         WHERE running.tenant = $1 AND running.endpoint = $2 ORDER BY running.component",
+    )
+    .bind(tenant.as_str())
+    .bind(endpoint.as_str())
+    .bind(component::encode(&[b"app".to_vec()]))
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(backend)?;
+    let at = rows.iter().position(|(_, _, is_application)| *is_application).unwrap_or(0);
+    let Some((class, image, _)) = rows.into_iter().nth(at) else { return Ok(None) };
+    Ok(Some((class, digest(image, "running")?)))
 }
 
 /// The first of these that nobody enrolled.

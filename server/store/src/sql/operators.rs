@@ -25,9 +25,9 @@ impl Operators for SqlStore {
         .await
         .map_err(backend)?;
         let stages: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT campaign, stage, count(*) FROM track WHERE tenant = $1 AND campaign IN \
+            "SELECT campaign, stage, CAST(sum(devices) AS BIGINT) FROM track_count WHERE tenant = $1 AND campaign IN \
              (SELECT id FROM campaign WHERE tenant = $1 AND state IN ('running', 'paused') ORDER BY id DESC LIMIT $2) \
-             GROUP BY campaign, stage",
+             GROUP BY campaign, stage HAVING sum(devices) > 0",
         )
         .bind(tenant.as_str())
         .bind(i64::from(FIGURED_CAMPAIGNS_MAX))
@@ -92,7 +92,7 @@ fn as_json(contact: &Contact) -> Result<serde_json::Value, StoreError> {
 }
 
 #[derive(FromRow)]
-struct ContactRow {
+pub(super) struct ContactRow {
     endpoint: String,
     registered_at: i64,
     heard_at: i64,

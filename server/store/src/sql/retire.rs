@@ -5,7 +5,7 @@ use bellwether_decide::device::Endpoint;
 use sqlx::Transaction;
 
 use super::failed::backend;
-use super::{Db, SqlStore, campaign, event, gateway, track};
+use super::{Db, SqlStore, campaign, census, event, gateway, track};
 use crate::bounds::BLOB_BYTES_MAX;
 use crate::columns::{bounded, column, number, touched};
 use crate::device::{NewCredential, Retirement};
@@ -44,6 +44,7 @@ pub(super) async fn retire(
     .await
     .map_err(backend)?;
     destroy_keys(&mut tx, tenant, endpoint).await?;
+    census::leave_out(&mut tx, tenant, endpoint, retirement.at).await?;
     event::append(&mut tx, tenant, retirement.events).await?;
     // Campaigns that were launched for it since the caller looked.
     let waiting = track::waiting_for(&mut tx, tenant, endpoint, retirement.at).await?;

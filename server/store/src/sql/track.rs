@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
-use bellwether_decide::campaign::{CampaignId, CampaignState};
+use bellwether_decide::campaign::{CampaignId, CampaignState, standing};
 use bellwether_decide::device::Endpoint;
 use sqlx::{FromRow, Transaction};
 
 use super::failed::backend;
-use super::{Connection, Db};
+use super::{Connection, Db, Pool};
 use crate::bounds::STATEMENT_ROWS_MAX;
-use crate::columns::{column, endpoint, json_names, number, unreadable};
+use crate::columns::{column, endpoint, json_names, number, page, unreadable};
 use crate::device::GIVEN_UP;
 use crate::error::StoreError;
 use crate::tenant::Tenant;
@@ -54,7 +54,8 @@ async fn apply_to_campaign(
         .iter()
         .filter(|(endpoint, track)| before.tracks.get(*endpoint) != Some(*track))
         .collect();
-    write(tx, tenant, id, &changed).await
+    write(tx, tenant, id, &changed).await?;
+    super::standing::write(tx, tenant, id, &standing::changes(&before, &after)).await
 }
 
 pub(super) async fn read_state(
@@ -116,6 +117,30 @@ pub(super) async fn read_named(
         }
     }
     Ok(tracks)
+}
+
+/// Reads a page of the tracks in one stage, by name.
+pub(super) async fn read_in(
+    readers: &Pool,
+    tenant: &Tenant,
+    id: CampaignId,
+    stage: Stage,
+    after: Option<&Endpoint>,
+    rows_max: u32,
+) -> Result<Vec<(Endpoint, Track)>, StoreError> {
+    let rows: Vec<TrackRow> = sqlx::query_as(
+        "SELECT * FROM track WHERE tenant = $1 AND campaign = $2 AND stage = $3 AND endpoint > $4 \
+         ORDER BY endpoint LIMIT $5",
+    )
+    .bind(tenant.as_str())
+    .bind(column(id.0, "number of a campaign")?)
+    .bind(stage_name(stage))
+    .bind(after.map_or("", Endpoint::as_str))
+    .bind(page(rows_max))
+    .fetch_all(readers)
+    .await
+    .map_err(backend)?;
+    rows.into_iter().map(TrackRow::read).collect()
 }
 
 /// Refusals for the devices that a campaign waits for though they were given up.
@@ -269,20 +294,8 @@ pub(super) fn stage_name(stage: Stage) -> &'static str {
 }
 
 pub(super) fn stage(name: &str) -> Result<Stage, StoreError> {
-    STAGES
+    Stage::ALL
         .into_iter()
         .find(|stage| stage_name(*stage) == name)
         .ok_or_else(|| unreadable("track", format!("stage {name}")))
 }
-
-const STAGES: [Stage; 9] = [
-    Stage::Waiting,
-    Stage::Offered,
-    Stage::Asked,
-    Stage::Downloading,
-    Stage::Decrypted,
-    Stage::Installed,
-    Stage::Current,
-    Stage::Failed,
-    Stage::Refused,
-];

@@ -109,6 +109,7 @@ impl Stage {
             created: 0,
             classes: vec![self.counted.clone()],
             devices: vec![self.row.clone()],
+            next: None,
         };
         let address = |port| SocketAddr::from(([10, 0, 0, 1], port));
         check(&End {
