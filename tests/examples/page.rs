@@ -346,6 +346,7 @@ impl Site {
             let granted = device.granted_soon(&self.manifests[nth].digest);
             device.install(&granted, images::digest(&lamp[nth + 1]));
         }
+        self.fleet.cli.done("device tag add hall=north bench-1 bench-2 lamp-00100");
     }
 
     /// Says how long pages take, from the request to the last byte.
@@ -358,11 +359,13 @@ impl Site {
         for path in [
             "/fleet",
             "/fleet?q=meter-01",
+            "/fleet?tag=hall%3Dnorth",
             "/campaigns",
             "/campaigns/3",
             "/campaigns/3?of=failed",
             "/devices/lamp-00100",
             "/releases",
+            "/releases/lamp/app/2.0.1",
         ] {
             let (first, bytes) = visit.time(path);
             let mut times: Vec<f64> = (0..ROUNDS).map(|_| visit.time(path).0).collect();
@@ -397,7 +400,8 @@ impl Site {
         browser.fill("#who", "kim");
         browser.press("form[action='/login'] button");
         browser.wait_text("h1", "Fleet");
-        let pages: [Pictured<'_>; 5] = [
+        let release = format!("/releases/lamp/app/{}", VERSIONS[2]);
+        let pages: [Pictured<'_>; 6] = [
             (
                 "/fleet?span=month",
                 "fleet",
@@ -410,6 +414,7 @@ impl Site {
             ),
             ("/devices/bench-1", "device", &[("wide-light", WIDE), ("narrow-dark", dark(NARROW))]),
             ("/releases", "releases", &[("wide-light", WIDE), ("narrow-dark", dark(NARROW))]),
+            (&release, "release", &[("wide-light", WIDE), ("narrow-dark", dark(NARROW))]),
             (&manifest, "manifest", &[("wide-dark", dark(WIDE))]),
         ];
         for (path, name, looks) in pages {

@@ -6,6 +6,8 @@ use bellwether_api as api;
 use bellwether_decide::campaign::Campaign;
 use bellwether_decide::campaign::stage::Stage;
 use bellwether_decide::campaign::why;
+use bellwether_decide::device::Endpoint;
+use bellwether_decide::tag::Tag;
 use bellwether_manifests::author::ManifestSummary;
 use bellwether_manifests::definition::{
     BATTERY, CLASS_ID, FREE_STAGING_BYTES, HARDWARE_REVISION, IMAGE_DIGEST, PATCH_ALGORITHMS, REGION,
@@ -14,10 +16,12 @@ use bellwether_manifests::definition::{
 use bellwether_manifests::message::StableAnswers;
 use bellwether_store::Digest;
 use bellwether_store::catalogue::{Resource, ResourceKey};
+use bellwether_store::device::EnrolledDevice;
 use bellwether_store::ledger::Scope;
 
 use super::campaigns::{campaign_id, counted, missing, outcome};
 use super::devices::endpoint;
+use super::fleet::tag;
 use crate::answers::Answers;
 use crate::core::Core;
 use crate::refusal::Refusal;
@@ -122,7 +126,7 @@ impl Core {
         })
     }
 
-    /// Lists a page of the devices whose names begin so, by name, with the name to go on from.
+    /// Lists a page of the devices whose names begin so, of one tag or all, by name, with the name to go on from.
     ///
     /// # Errors
     ///
@@ -130,22 +134,23 @@ impl Core {
     pub(crate) async fn devices_beginning(
         &self,
         beginning: &str,
+        of_tag: Option<&str>,
         after: Option<&str>,
         rows_max: u32,
     ) -> Result<(Vec<api::Device>, Option<String>), Refusal> {
+        let of_tag = of_tag.map(|text| tag("tag", text)).transpose()?;
         let beginning = Some(beginning).filter(|text| !text.is_empty()).map(endpoint).transpose()?;
         let after = after.filter(|name| !name.is_empty()).map(endpoint).transpose()?;
-        let (store, tenant) = (&self.store, &self.tenant);
         let mut rows = Vec::new();
         // Names that begin so follow right after the beginning, which itself may be one.
         let from = match (&beginning, &after) {
             (Some(beginning), None) => {
-                rows.extend(store.device(tenant, beginning).await.map_err(Refusal::internal)?);
+                rows.extend(self.device_tagged(beginning, of_tag.as_ref()).await?);
                 Some(beginning)
             }
             (_, after) => after.as_ref(),
         };
-        let listed = store.devices(tenant, from, rows_max).await.map_err(Refusal::internal)?;
+        let listed = self.device_rows(of_tag.as_ref(), from, rows_max).await?;
         let fits =
             |name: &str| beginning.as_ref().is_none_or(|beginning| name.starts_with(beginning.as_str()));
         rows.extend(listed.into_iter().take_while(|row| fits(row.device.endpoint.as_str())));
@@ -153,6 +158,19 @@ impl Core {
         let is_full = rows.len() == rows_max as usize;
         let next = rows.last().filter(|_| is_full).map(|last| last.device.endpoint.to_string());
         Ok((self.describe_all(&rows).await?, next))
+    }
+
+    /// Finds a device, where it has a tag.
+    async fn device_tagged(
+        &self,
+        name: &Endpoint,
+        of_tag: Option<&Tag>,
+    ) -> Result<Option<EnrolledDevice>, Refusal> {
+        let device = self.store.device(&self.tenant, name).await.map_err(Refusal::internal)?;
+        let Some(wanted) = of_tag else { return Ok(device) };
+        let names = std::slice::from_ref(name);
+        let tags = self.store.tags_of(&self.tenant, names).await.map_err(Refusal::internal)?;
+        Ok(device.filter(|_| tags.get(name).is_some_and(|tags| tags.contains(wanted))))
     }
 
     /// Lists a page of the devices of a campaign by name, with the name to go on from.
@@ -228,6 +246,8 @@ pub(crate) struct Sizes {
     pub(crate) component: String,
     /// Versions, the newest first, with the bytes of their images.
     pub(crate) versions: Vec<(String, u64)>,
+    /// Those of them that were recalled.
+    pub(crate) recalled: Vec<String>,
     /// For each version, in their order, what was made that leads to it: the place of the version that it starts from,
     /// and its bytes as carried.
     pub(crate) deltas: Vec<Vec<(usize, u64)>>,
@@ -271,8 +291,10 @@ impl Core {
                 let made = self.store.resources_to(&self.tenant, target).await.map_err(Refusal::internal)?;
                 deltas.push(smallest(&made, &digests));
             }
+            let recalled = releases.iter().filter(|one| one.recalled.is_some());
+            let recalled = recalled.map(|one| one.version.clone()).collect();
             let versions = releases.into_iter().map(|one| (one.version, one.size)).collect();
-            all.push(Sizes { class, component, versions, deltas });
+            all.push(Sizes { class, component, versions, recalled, deltas });
         }
         Ok(all)
     }

@@ -38,6 +38,8 @@ mod mqtt_outbox;
 mod mqtt_tls;
 mod operators;
 mod page;
+mod page_orders;
+mod page_streams;
 mod places;
 mod plain;
 mod postgres;

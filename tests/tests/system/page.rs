@@ -13,16 +13,16 @@ const WIDE: Look = Look { width: 1_280, height: 900, dark: false };
 const NARROW: Look = Look { width: 390, height: 844, dark: true };
 
 /// Speaks HTTP with the page as a browser does: with cookies, following nothing.
-struct Visit {
-    client: reqwest::Client,
-    base: String,
-    cookie: Option<String>,
+pub(super) struct Visit {
+    pub(super) client: reqwest::Client,
+    pub(super) base: String,
+    pub(super) cookie: Option<String>,
 }
 
-struct Seen {
-    status: StatusCode,
-    headers: header::HeaderMap,
-    body: String,
+pub(super) struct Seen {
+    pub(super) status: StatusCode,
+    pub(super) headers: header::HeaderMap,
+    pub(super) body: String,
 }
 
 impl Visit {
@@ -32,7 +32,7 @@ impl Visit {
         Self { client: client.build().expect("a client"), base, cookie: None }
     }
 
-    fn logged_in(fleet: &Fleet, token: &str) -> Self {
+    pub(super) fn logged_in(fleet: &Fleet, token: &str) -> Self {
         let mut visit = Self::new(fleet);
         let seen = visit.post("/login", &[("token", token), ("who", "kim"), ("next", "/campaigns")], &[]);
         assert_eq!((seen.status.as_u16(), location(&seen)), (303, "/campaigns"), "{}", seen.body);
@@ -45,11 +45,11 @@ impl Visit {
         visit
     }
 
-    fn get(&self, path: &str) -> Seen {
+    pub(super) fn get(&self, path: &str) -> Seen {
         self.send(self.client.get(format!("{}{path}", self.base)).header("accept", "text/html"))
     }
 
-    fn post(&self, path: &str, form: &[(&str, &str)], headers: &[(&str, &str)]) -> Seen {
+    pub(super) fn post(&self, path: &str, form: &[(&str, &str)], headers: &[(&str, &str)]) -> Seen {
         let pairs: Vec<String> =
             form.iter().map(|(name, value)| format!("{name}={}", encoded(value))).collect();
         let mut request = self.client.post(format!("{}{path}", self.base)).body(pairs.join("&"));
@@ -75,7 +75,7 @@ impl Visit {
     }
 
     /// What this session's forms bring back.
-    fn form_token(&self, path: &str) -> String {
+    pub(super) fn form_token(&self, path: &str) -> String {
         let body = self.get(path).body;
         let after = body.split_once("name=\"form_token\" value=\"").expect("a form").1;
         after.split('"').next().unwrap_or_default().to_owned()
@@ -90,11 +90,11 @@ fn encoded(text: &str) -> String {
     })
 }
 
-fn location(seen: &Seen) -> &str {
+pub(super) fn location(seen: &Seen) -> &str {
     seen.headers.get(header::LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn watch_token(fleet: &Fleet) -> String {
+pub(super) fn watch_token(fleet: &Fleet) -> String {
     let file = fleet.server.data().join("http-watch.token");
     std::fs::read_to_string(file).expect("a token").trim().to_owned()
 }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use askama::Template;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::response::Response;
-use bellwether_api::{Device, ReadDevice, ReadValue, Reading, ValueKind};
+use axum::response::{IntoResponse, Redirect, Response};
+use bellwether_api::{DecommissionDevice, Device, ReadDevice, ReadValue, Reading, ValueKind};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Page;
 use super::campaigns::EventRow;
+use super::fleet::TagLink;
 use super::frame::{Failed, Frame, html};
-use super::visitor::{Own, Sent, Visitor};
+use super::visitor::{Order, Own, Sent, Visitor};
 use super::words;
+use crate::caller;
 use crate::commands::dispatch::Verb;
 use crate::core::Core;
 use crate::refusal::Refusal;
@@ -34,6 +36,9 @@ struct DevicePage {
     days: Vec<Day>,
     reading: Option<Shown>,
     asked: String,
+    tags: Vec<TagLink>,
+    given_up: Option<String>,
+    request_id: String,
 }
 
 /// What happened on one day.
@@ -93,6 +98,51 @@ pub(super) async fn read(
     answer(&page.core, &visitor, &endpoint, Some(shown), &path).await
 }
 
+/// What the form that gives a device up says.
+#[derive(Debug, Deserialize)]
+pub(super) struct GiveUpForm {
+    form_token: String,
+    request_id: String,
+    #[serde(default)]
+    why: String,
+    /// Whether they have said that they mean it.
+    #[serde(default)]
+    sure: String,
+}
+
+impl Own for GiveUpForm {
+    fn form_token(&self) -> &str {
+        &self.form_token
+    }
+}
+
+/// Gives a device up, as the verb does everywhere, and shows it.
+pub(super) async fn decommission(
+    State(page): State<Arc<Page>>,
+    Path(endpoint): Path<String>,
+    Order(Sent { visitor, form }): Order<GiveUpForm>,
+) -> Response {
+    if form.sure != "yes" {
+        return Failed::new(StatusCode::BAD_REQUEST, NOT_SURE).answer(&visitor);
+    }
+    let asked = DecommissionDevice {
+        request_id: form.request_id,
+        endpoint: endpoint.clone(),
+        why: form.why.trim().to_owned(),
+        who: visitor.session.who.clone(),
+    };
+    match carried_out(&page.core, &asked).await {
+        Ok(()) => Redirect::to(&format!("/devices/{}", words::segment(&endpoint))).into_response(),
+        Err(refusal) => Failed::from(refusal).answer(&visitor),
+    }
+}
+
+async fn carried_out(core: &Arc<Core>, asked: &DecommissionDevice) -> Result<(), Refusal> {
+    let verb =
+        Verb::find("devices", "decommission").ok_or_else(|| Refusal::not_found("there is no such verb"))?;
+    verb.carry_out(core, json!(asked).to_string().as_bytes()).await.map(drop)
+}
+
 async fn asked(core: &Arc<Core>, endpoint: &str, path: &str) -> Result<Reading, Refusal> {
     let verb = Verb::find("devices", "read").ok_or_else(|| Refusal::not_found("there is no such verb"))?;
     let asked = ReadDevice { request_id: None, endpoint: endpoint.to_owned(), path: path.to_owned() };
@@ -138,6 +188,9 @@ async fn whole(
         days: days(story.events),
         reading,
         asked: asked.to_owned(),
+        tags: TagLink::all(device.tags.clone()),
+        given_up: device.decommissioned.map(words::time),
+        request_id: caller::drawn(&*core.machine),
         device,
     })
 }
@@ -171,6 +224,9 @@ impl ShownValue {
         Self { path: value.path, name: value.name.unwrap_or_default(), text: format!("{text}{unit}") }
     }
 }
+
+const NOT_SURE: &str = "A device is given up only where it is said that this is meant: its keys are destroyed, and nothing \
+     brings them back. Go back and tick the box.";
 
 /// The object that every device has, with what it is.
 const PATH_AT_FIRST: &str = "/3/0";

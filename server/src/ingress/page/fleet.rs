@@ -25,6 +25,8 @@ use crate::refusal::Refusal;
 pub(super) struct Asked {
     /// What the names of the devices begin with.
     q: String,
+    /// Which tag they have; empty: whichever.
+    tag: String,
     /// The name after which the page begins.
     after: String,
     /// How far back the plots go.
@@ -86,6 +88,7 @@ struct Heard {
 #[template(path = "fleet_devices.html")]
 struct Devices {
     asked: String,
+    tag: String,
     rows: Vec<Row>,
     first: String,
     next: Option<String>,
@@ -99,8 +102,26 @@ struct Row {
     version: String,
     is_here: bool,
     is_blocked: bool,
+    is_given_up: bool,
     heard: String,
     gateway: Option<String>,
+    tags: Vec<TagLink>,
+}
+
+/// A tag, with where the devices are that have it.
+pub(super) struct TagLink {
+    /// The tag.
+    pub(super) name: String,
+    /// The list of those devices.
+    pub(super) path: String,
+}
+
+impl TagLink {
+    /// Links tags to the devices that have them.
+    pub(super) fn all(tags: Vec<String>) -> Vec<Self> {
+        let link = |name: String| Self { path: format!("/fleet?tag={}", words::segment(&name)), name };
+        tags.into_iter().map(link).collect()
+    }
 }
 
 /// Sends whoever comes to the fleet.
@@ -169,17 +190,19 @@ pub(super) async fn devices(
 
 impl Devices {
     async fn of(page: &Page, asked: &Asked) -> Result<Self, Refusal> {
-        let beginning = asked.q.trim();
+        let (beginning, tag) = (asked.q.trim(), asked.tag.trim());
         let after = Some(asked.after.as_str()).filter(|after| !after.is_empty());
-        let (devices, next) = page.core.devices_beginning(beginning, after, ROWS).await?;
+        let of_tag = Some(tag).filter(|tag| !tag.is_empty());
+        let (devices, next) = page.core.devices_beginning(beginning, of_tag, after, ROWS).await?;
         let now = page.core.now();
+        let tagged = of_tag.map(|tag| format!("&tag={}", words::segment(tag))).unwrap_or_default();
+        let first = format!("/fleet/devices?q={}{tagged}", words::segment(beginning));
         Ok(Self {
             asked: beginning.to_owned(),
             rows: devices.into_iter().map(|device| Row::of(device, now)).collect(),
-            first: format!("/fleet/devices?q={}", words::segment(beginning)),
-            next: next.map(|next| {
-                format!("/fleet/devices?q={}&after={}", words::segment(beginning), words::segment(&next))
-            }),
+            tag: tag.to_owned(),
+            next: next.map(|next| format!("{first}&after={}", words::segment(&next))),
+            first,
             is_first: after.is_none(),
         })
     }
@@ -195,6 +218,8 @@ impl Row {
                 .unwrap_or_default(),
             is_here: device.registered.is_some(),
             is_blocked: device.blocked_until.is_some(),
+            is_given_up: device.decommissioned.is_some(),
+            tags: TagLink::all(device.tags),
             heard: device.heard.map_or_else(|| "never".to_owned(), |at| words::ago(now, at)),
             gateway: device.gateway,
             endpoint: device.endpoint,

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use bellwether_api::{LaunchCampaign, Manifest, ManifestClass, Policy, Targets};
+use bellwether_api::{
+    AskWhoRuns, LaunchCampaign, Manifest, ManifestClass, Policy, RecallRelease, Release, RunningDevice,
+    Targets, WhoRuns,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -40,9 +43,16 @@ struct Short {
 struct Matrix {
     class: String,
     component: String,
-    versions: Vec<String>,
+    versions: Vec<VersionLink>,
     rows: Vec<MatrixRow>,
     is_one: bool,
+}
+
+/// A version, with the page of its release.
+struct VersionLink {
+    name: String,
+    path: String,
+    is_recalled: bool,
 }
 
 struct MatrixRow {
@@ -110,11 +120,27 @@ impl Matrix {
         Self {
             class: sizes.class.clone(),
             component: sizes.component.clone(),
-            versions: sizes.versions.iter().map(|(name, _)| name.clone()).collect(),
+            versions: sizes.versions.iter().map(|(name, _)| VersionLink::of(sizes, name)).collect(),
             is_one: sizes.versions.len() == 1,
             rows,
         }
     }
+}
+
+impl VersionLink {
+    fn of(sizes: &Sizes, version: &str) -> Self {
+        Self {
+            path: path(&sizes.class, &sizes.component, version),
+            is_recalled: sizes.recalled.iter().any(|one| one == version),
+            name: version.to_owned(),
+        }
+    }
+}
+
+/// Where the page of a release is.
+fn path(class: &str, component: &str, version: &str) -> String {
+    let [class, component, version] = [class, component, version].map(words::segment);
+    format!("/releases/{class}/{component}/{version}")
 }
 
 impl Cell {
@@ -202,6 +228,127 @@ pub(super) async fn show(
     }
 }
 
+#[derive(Template)]
+#[template(path = "release.html")]
+struct ReleasePage {
+    frame: Frame,
+    release: Release,
+    path: String,
+    size: String,
+    published: String,
+    recalled: Option<String>,
+    total: String,
+    devices: Vec<RunsRow>,
+    first: Option<String>,
+    next: Option<String>,
+    request_id: String,
+}
+
+/// A device that runs a release.
+struct RunsRow {
+    endpoint: String,
+    path: String,
+    since: String,
+}
+
+/// The name of a release in its path: class, component, version.
+type Named = (String, String, String);
+
+/// Where the list of devices begins.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct After {
+    after: Option<String>,
+}
+
+/// Shows a release and who runs it, with the forms that recall it and take that back.
+pub(super) async fn release(
+    visitor: Visitor,
+    State(page): State<Arc<Page>>,
+    Path((class, component, version)): Path<Named>,
+    Query(asked): Query<After>,
+) -> Response {
+    let path = path(&class, &component, &version);
+    let asked = AskWhoRuns {
+        request_id: None,
+        class,
+        component,
+        version,
+        after: asked.after.filter(|name| !name.is_empty()),
+        limit: Some(RUNS_SHOWN),
+    };
+    match page.core.who_runs(&asked).await {
+        Ok(found) => {
+            html(StatusCode::OK, &ReleasePage::of(&page, &visitor, path, asked.after.is_none(), found))
+        }
+        Err(refusal) => Failed::from(refusal).answer(&visitor),
+    }
+}
+
+impl ReleasePage {
+    fn of(page: &Page, visitor: &Visitor, path: String, is_first: bool, found: WhoRuns) -> Self {
+        let now = page.core.now();
+        let row = |device: RunningDevice| RunsRow {
+            path: words::segment(&device.endpoint),
+            endpoint: device.endpoint,
+            since: words::ago(now, device.since),
+        };
+        Self {
+            frame: Frame::new(visitor, "releases"),
+            size: words::bytes(found.release.size),
+            published: words::time(found.release.published),
+            recalled: found.release.recalled.map(words::time),
+            total: words::count(found.total),
+            devices: found.devices.into_iter().map(row).collect(),
+            first: (!is_first).then(|| path.clone()),
+            next: found.next.map(|next| format!("{path}?after={}", words::segment(&next))),
+            request_id: caller::drawn(&*page.core.machine),
+            release: found.release,
+            path,
+        }
+    }
+}
+
+/// What the forms of a release say.
+#[derive(Debug, Deserialize)]
+pub(super) struct RecallForm {
+    form_token: String,
+    request_id: String,
+    #[serde(default)]
+    why: String,
+}
+
+impl Own for RecallForm {
+    fn form_token(&self) -> &str {
+        &self.form_token
+    }
+}
+
+/// Recalls a release or reinstates it, as the verb of that name does everywhere, and shows it.
+pub(super) async fn order(
+    State(page): State<Arc<Page>>,
+    Path((class, component, version, order)): Path<(String, String, String, String)>,
+    Order(Sent { visitor, form }): Order<RecallForm>,
+) -> Response {
+    let verb = Verb::find("releases", &order).filter(|verb| verb.is_change && ORDERS.contains(&verb.name));
+    let Some(verb) = verb else {
+        return Failed::new(StatusCode::NOT_FOUND, "There is no such order.").answer(&visitor);
+    };
+    let back = path(&class, &component, &version);
+    let asked = RecallRelease {
+        request_id: form.request_id,
+        class,
+        component,
+        version,
+        why: form.why.trim().to_owned(),
+        who: visitor.session.who.clone(),
+    };
+    match verb.carry_out(&page.core, json!(asked).to_string().as_bytes()).await {
+        Ok(_) => Redirect::to(&back).into_response(),
+        Err(refusal) => Failed::from(refusal).answer(&visitor),
+    }
+}
+
 /// What the form of a launch says; a field that is left empty says nothing.
 #[derive(Debug, Deserialize)]
 pub(super) struct LaunchForm {
@@ -211,6 +358,8 @@ pub(super) struct LaunchForm {
     class: String,
     #[serde(default)]
     devices: String,
+    #[serde(default)]
+    tags: String,
     #[serde(default)]
     at_most: String,
     #[serde(default)]
@@ -249,14 +398,15 @@ pub(super) async fn launch(
 /// Puts a form as the command that it stands for.
 fn wish(manifest: String, visitor: &Visitor, form: LaunchForm) -> Result<LaunchCampaign, Refusal> {
     let some = |text: &str| Some(text.trim().to_owned()).filter(|text| !text.is_empty());
+    let parted = |text: &str| text.split([',', '\n', ' ', '\r']).filter_map(some).collect();
     let per_cent: Option<u16> = number("how many per cent may fail", &form.abort_percent)?;
     Ok(LaunchCampaign {
         request_id: form.request_id,
         manifest,
         targets: Targets {
             classes: some(&form.class).into_iter().collect(),
-            endpoints: form.devices.split([',', '\n', ' ', '\r']).filter_map(some).collect(),
-            ..Targets::default()
+            endpoints: parted(&form.devices),
+            tags: parted(&form.tags),
         },
         policy: Policy {
             at_most: number("how many devices at a time", &form.at_most)?,
@@ -279,6 +429,12 @@ fn number<T: std::str::FromStr>(what: &str, text: &str) -> Result<Option<T>, Ref
     }
 }
 
+/// The orders that the page of a release has.
+const ORDERS: [&str; 2] = ["recall", "reinstate"];
+
+/// Devices in a page of those that run a release.
+const RUNS_SHOWN: u32 = 50;
+
 /// Manifests in the list: the highest sequence numbers.
 const MANIFESTS_SHOWN: usize = 50;
 
@@ -292,6 +448,7 @@ mod tests {
             class: "lamp".into(),
             component: "app".into(),
             versions: vec![("2.0".into(), 1_000), ("1.0".into(), 900)],
+            recalled: vec!["1.0".into()],
             deltas: vec![vec![(1, 40)], vec![]],
         };
         let matrix = Matrix::of(&sizes);
@@ -299,6 +456,8 @@ mod tests {
             matrix.rows.iter().map(|row| row.cells.iter().map(|cell| cell.text.as_str()).collect()).collect();
         assert_eq!(texts, [vec!["1.0 kB", "900 B"], vec!["–", "·"], vec!["40 B", "–"]]);
         assert_eq!(matrix.rows[2].cells[0].heat, "h0");
+        assert_eq!(matrix.versions[1].path, "/releases/lamp/app/1.0");
+        assert_eq!(matrix.versions.iter().map(|one| one.is_recalled).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -28,6 +28,15 @@ pub(super) struct Session {
     used: u64,
 }
 
+/// Who asks with a session's cookie.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Asked {
+    /// Somebody who looks or orders.
+    ByPerson,
+    /// An open page that brings itself up to date; nobody may sit before it.
+    ByPage,
+}
+
 /// All who are logged in.
 #[derive(Debug, Default)]
 pub(super) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
@@ -63,8 +72,8 @@ impl Sessions {
         cookie
     }
 
-    /// Finds who has this cookie, and notes that they are here.
-    pub(super) fn find(&self, cookie: &str, now: u64) -> Option<Session> {
+    /// Finds who has this cookie, and notes that they are here where it was they who asked.
+    pub(super) fn find(&self, cookie: &str, now: u64, asked: Asked) -> Option<Session> {
         let key = key_of(cookie);
         let mut kept = self.kept();
         let session = kept.get_mut(&key)?;
@@ -72,7 +81,9 @@ impl Sessions {
             kept.remove(&key);
             return None;
         }
-        session.used = now;
+        if asked == Asked::ByPerson {
+            session.used = now;
+        }
         Some(session.clone())
     }
 
@@ -131,12 +142,15 @@ mod tests {
     fn cookie_finds_its_session_and_no_other_does() {
         let sessions = Sessions::default();
         let cookie = sessions.begin(Right::Watch, Some("kim".into()), &random(1), 100);
-        let found = sessions.find(&cookie, 200).expect("its session");
+        let found = sessions.find(&cookie, 200, Asked::ByPerson).expect("its session");
         assert_eq!((found.right, found.who.as_deref()), (Right::Watch, Some("kim")));
         assert!(found.admits(&"01".repeat(16)) && !found.admits("") && !found.admits(&cookie));
-        assert!(sessions.find(&cookie[..63], 200).is_none() && sessions.find("", 200).is_none());
+        assert!(
+            sessions.find(&cookie[..63], 200, Asked::ByPerson).is_none()
+                && sessions.find("", 200, Asked::ByPerson).is_none()
+        );
         sessions.end(&cookie);
-        assert!(sessions.find(&cookie, 200).is_none());
+        assert!(sessions.find(&cookie, 200, Asked::ByPerson).is_none());
     }
 
     #[test]
@@ -147,10 +161,20 @@ mod tests {
         let busy = sessions.begin(Right::Operate, None, &random(2), 0);
         let mut now = 0;
         while now < SESSION_S_MAX {
-            assert!(sessions.find(&busy, now).is_some(), "{now}");
+            assert!(sessions.find(&busy, now, Asked::ByPerson).is_some(), "{now}");
             now += IDLE_S_MAX;
         }
-        assert!(sessions.find(&busy, SESSION_S_MAX + 1).is_none());
+        assert!(sessions.find(&busy, SESSION_S_MAX + 1, Asked::ByPerson).is_none());
+    }
+
+    #[test]
+    fn page_that_brings_itself_up_to_date_keeps_no_session_alive() {
+        let sessions = Sessions::default();
+        let cookie = sessions.begin(Right::Operate, None, &random(1), 0);
+        for now in (0..=IDLE_S_MAX).step_by(15) {
+            assert!(sessions.find(&cookie, now, Asked::ByPage).is_some(), "{now}");
+        }
+        assert!(sessions.find(&cookie, IDLE_S_MAX + 1, Asked::ByPage).is_none());
     }
 
     #[test]
@@ -162,7 +186,7 @@ mod tests {
             sessions.begin(Right::Watch, None, &Zeroizing::new(bytes), now)
         };
         let (idle, busy) = (begin(0, 0), begin(1, 0));
-        assert!(sessions.find(&busy, 10).is_some());
+        assert!(sessions.find(&busy, 10, Asked::ByPerson).is_some());
         for n in 2..=SESSIONS_MAX {
             begin(n, 5);
         }

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::de::DeserializeOwned;
 
 use super::frame::Failed;
-use super::session::Session;
+use super::session::{Asked, Session};
 use super::{Page, headers, words};
 use crate::ingress::access::Right;
 
@@ -26,8 +26,9 @@ impl FromRequestParts<Arc<Page>> for Visitor {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, page: &Arc<Page>) -> Result<Self, Response> {
+        let asked = if is_of_page(parts.uri.path()) { Asked::ByPage } else { Asked::ByPerson };
         let found = cookie(&parts.headers).and_then(|cookie| {
-            let session = page.sessions.find(&cookie, page.core.steady())?;
+            let session = page.sessions.find(&cookie, page.core.steady(), asked)?;
             Some(Self { session, cookie })
         });
         found.ok_or_else(|| to_login(parts))
@@ -84,6 +85,11 @@ impl<T: DeserializeOwned + Own> FromRequest<Arc<Page>> for Order<T> {
     }
 }
 
+/// Tells whether open pages ask for this by themselves: figures every few seconds, and streams that they open again.
+fn is_of_page(path: &str) -> bool {
+    path == "/fleet/figures" || (path.starts_with("/campaigns/") && path.ends_with("/live"))
+}
+
 /// Reads the cookie of a session.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
@@ -130,6 +136,14 @@ const READ_ONLY: &str =
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_page_asks_for_by_itself_is_told_from_what_a_person_does() {
+        assert!(is_of_page("/fleet/figures") && is_of_page("/campaigns/7/live"));
+        for person in ["/fleet", "/fleet/devices", "/campaigns/7", "/campaigns/7/devices", "/devices/live"] {
+            assert!(!is_of_page(person), "{person}");
+        }
+    }
 
     #[test]
     fn cookie_is_found_among_others() {
