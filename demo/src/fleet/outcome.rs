@@ -195,6 +195,7 @@ mod tests {
             created: 0,
             classes: Vec::new(),
             devices: (1..=20).map(shown).collect(),
+            next: None,
         };
         let running = [("new".to_owned(), 20)].into();
         let tally = Tally {

@@ -37,7 +37,7 @@ fn streams_beyond_the_room_of_the_server_are_refused_at_once_and_harm_nobody() {
     let token = watch_token(&meters.fleet);
     // As many sessions as it takes: each has places for twelve.
     let visits: Vec<Visit> =
-        (0..STREAMS_MAX.div_ceil(12) + 1).map(|_| Visit::logged_in(&meters.fleet, &token)).collect();
+        (0..=STREAMS_MAX.div_ceil(12)).map(|_| Visit::logged_in(&meters.fleet, &token)).collect();
     let mut streams = Vec::new();
     for visit in &visits {
         for _ in 0..12 {
@@ -61,7 +61,9 @@ fn streams_beyond_the_room_of_the_server_are_refused_at_once_and_harm_nobody() {
     let attempts: Vec<_> = attempts.collect();
     wait::soon("an answer to each attempt", async {
         let mut tasks = tokio::task::JoinSet::new();
-        attempts.into_iter().for_each(|attempt| drop(tasks.spawn(attempt)));
+        for attempt in attempts {
+            tasks.spawn(attempt);
+        }
         tasks.join_all().await;
     });
     let grown = resident_kib(process).saturating_sub(full);
