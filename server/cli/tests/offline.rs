@@ -395,7 +395,10 @@ fn earlier_images_are_signed_again_under_a_higher_number() {
     assert_ne!(old["digest"], new["digest"]);
 
     desk.done("manifest make --vendor example.com --sequence 3 --image lamp=lamp.bin:2.0 --out one.suit");
-    desk.done("release return one.suit --key author.key --out again.suit --sequence 4");
+    let nobodys = desk.refused("release return one.suit --key author.key --out again.suit --sequence 4");
+    assert!(nobodys.contains("is not signed by the key in author.key"), "{nobodys}");
+    desk.done("manifest sign one.suit --key author.key --out one.signed.suit");
+    desk.done("release return one.signed.suit --key author.key --out again.suit --sequence 4");
     let verified = desk.json("manifest show again.suit --anchors anchors.cose");
     assert_eq!(verified["verified"], true);
     let other = desk.refused("release return lamp.bin --key author.key --out x.suit --sequence 9");
