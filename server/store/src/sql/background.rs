@@ -114,7 +114,9 @@ pub(super) async fn asked_from(
     let mut bases = BTreeMap::new();
     for chunk in devices.chunks(STATEMENT_ROWS_MAX) {
         let bodies: Vec<String> = sqlx::query_scalar(concat!(
-            "SELECT body FROM event WHERE tenant = $1 AND endpoint IN ",
+            "SELECT body FROM event",
+            by_index!("event_by_endpoint"),
+            " WHERE tenant = $1 AND endpoint IN ",
             names!("$2"),
             " AND ",
             kind_of_body!(),

@@ -58,7 +58,7 @@ pub(super) async fn read(
     since: u64,
     rows_max: u32,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let text = format!("SELECT seq, body FROM event WHERE {} AND seq > $2 ORDER BY seq LIMIT $3", of(scope));
+    let text = format!("SELECT seq, body FROM {} AND seq > $2 ORDER BY seq LIMIT $3", of(scope));
     let query = sqlx::query_as(AssertSqlSafe(text))
         .bind(tenant.as_str().to_owned())
         .bind(column(since, "sequence number")?);
@@ -73,7 +73,7 @@ pub(super) async fn latest(
     scope: Scope<'_>,
     rows_max: u32,
 ) -> Result<Vec<Recorded>, StoreError> {
-    let text = format!("SELECT seq, body FROM event WHERE {} ORDER BY seq DESC LIMIT $3", of(scope));
+    let text = format!("SELECT seq, body FROM {} ORDER BY seq DESC LIMIT $3", of(scope));
     // The second place is the other query's.
     let query = sqlx::query_as(AssertSqlSafe(text)).bind(tenant.as_str().to_owned()).bind(None::<i64>);
     let rows: Vec<EventRow> =
@@ -81,17 +81,27 @@ pub(super) async fn latest(
     rows.into_iter().rev().map(Recorded::try_from).collect()
 }
 
-/// Whose events: `$1` is the tenant, `$4` the campaign or the device.
+/// Which table by which index, and whose events: `$1` is the tenant, `$4` the campaign or the device.
 fn of(scope: Scope<'_>) -> &'static str {
     match scope {
-        Scope::All => "tenant = $1 AND $4 IS NULL",
-        Scope::Campaign(_) => "tenant = $1 AND campaign = $4",
-        Scope::Whole(_) => "tenant = $1 AND campaign = $4 AND campaign IS NOT NULL AND endpoint IS NULL",
-        Scope::Device(_) => "tenant = $1 AND endpoint = $4",
+        Scope::All => "event WHERE tenant = $1 AND $4 IS NULL",
+        Scope::Campaign(_) => {
+            concat!("event", by_index!("event_by_campaign"), " WHERE tenant = $1 AND campaign = $4")
+        }
+        Scope::Whole(_) => concat!(
+            "event",
+            by_index!("event_of_campaign"),
+            " WHERE tenant = $1 AND campaign = $4 AND campaign IS NOT NULL AND endpoint IS NULL"
+        ),
+        Scope::Device(_) => {
+            concat!("event", by_index!("event_by_endpoint"), " WHERE tenant = $1 AND endpoint = $4")
+        }
         // Word for word the condition of the index on them.
         Scope::Acts => {
             concat!(
-                "tenant = $1 AND $4 IS NULL AND (",
+                "event",
+                by_index!("event_act"),
+                " WHERE tenant = $1 AND $4 IS NULL AND (",
                 kind_of_body!(),
                 " IN ('launched', 'paused', 'resumed', 'cancelled', 'operated', 'done') OR ",
                 kind_of_body!(),

@@ -120,9 +120,10 @@ pub(super) async fn given(
 ) -> Result<BTreeMap<Endpoint, Given>, StoreError> {
     let mut given = BTreeMap::new();
     for chunk in grants.chunks(STATEMENT_ROWS_MAX) {
-        // "+" keeps SQLite from going by the campaign, which has the events of all its devices.
         let bodies: Vec<String> = sqlx::query_scalar(concat!(
-            "SELECT body FROM event WHERE tenant = $1 AND +campaign = $2 AND endpoint IN ",
+            "SELECT body FROM event",
+            by_index!("event_by_endpoint"),
+            " WHERE tenant = $1 AND campaign = $2 AND endpoint IN ",
             names!("$3"),
             " AND ",
             kind_of_body!(),
