@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_api::{
-    Alarm, Campaign, CampaignDevice, CampaignState, Device, DeviceOutcome, FrameCount, NewDevice,
+    Alarm, Campaign, CampaignDevice, CampaignState, CheckState, Device, DeviceOutcome, FrameCount, NewDevice,
+    Readiness,
 };
 use bellwether_manifests::envelope::Envelope;
 use tempfile::TempDir;
@@ -86,6 +87,9 @@ impl Fleet {
              --out anchors.cose"
         ));
         fleet.cli.done("keys trust anchors.cose");
+        if flags.contains(&"--mqtt-listen") {
+            fleet.await_broker();
+        }
         fleet
     }
 
@@ -98,6 +102,19 @@ impl Fleet {
         let server = Server::start_with(folder.path(), flags);
         let cli = Cli::new(folder.path(), server.data());
         Self { server, cli, folder }
+    }
+
+    /// Waits until the server hears the commands that come over its broker: none before would be answered.
+    ///
+    /// # Panics
+    ///
+    /// Where it does not get in.
+    pub fn await_broker(&self) {
+        let connected = || {
+            let checks = self.server.http().read::<Readiness>("/health/ready").checks;
+            checks.iter().any(|one| one.name == "broker" && one.state == CheckState::Ok).then_some(())
+        };
+        wait::until("the broker", wait::LONG, connected, || self.server.tail());
     }
 
     /// The folder of everything.

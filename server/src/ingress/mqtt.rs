@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bellwether_api::Reply;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::caller::{self, Caller};
@@ -31,18 +32,25 @@ pub struct Broker {
     pub(crate) at: MqttBroker,
     /// What was said of it.
     pub(crate) outage: Outage,
+    /// Whether a command that is published now would be heard.
+    hears_commands: watch::Sender<bool>,
 }
 
 impl Broker {
     /// Takes where the broker is.
     #[must_use]
     pub fn new(at: MqttBroker) -> Arc<Self> {
-        Arc::new(Self { at, outage: Outage::default() })
+        Arc::new(Self { at, outage: Outage::default(), hears_commands: watch::Sender::new(false) })
     }
 
-    /// Whether it can be used, as far as was heard last.
+    /// Whether it can be used, as far as was heard last: events are taken, and commands come.
     pub(crate) fn is_connected(&self) -> bool {
-        self.outage.is_connected()
+        self.outage.is_connected() && *self.hears_commands.borrow()
+    }
+
+    /// Follows whether commands come: what managers are told as whether the server is there.
+    pub(crate) fn hears_commands(&self) -> watch::Receiver<bool> {
+        self.hears_commands.subscribe()
     }
 }
 
@@ -51,6 +59,7 @@ pub async fn run(core: Arc<Core>, broker: Arc<Broker>) {
     let mut back_off = BackOff::default();
     loop {
         let why = Session::open(&core, &broker).run(&mut back_off).await;
+        broker.hears_commands.send_replace(false);
         broker.outage.began(&broker.at.to_string(), &why);
         tokio::time::sleep(back_off.next()).await;
     }
@@ -96,6 +105,7 @@ impl<'a> Session<'a> {
                 Heard::Subscribed(true) => {
                     *back_off = BackOff::default();
                     self.broker.outage.ended(&self.broker.at.to_string());
+                    self.broker.hears_commands.send_replace(true);
                 }
                 Heard::Subscribed(false) => {
                     return "the broker refuses the subscription to commands; see its access list".to_owned();

@@ -105,13 +105,17 @@ impl<'a> Session<'a> {
             Heard::Lost(why) => return Err(Ended::Lost(why)),
             _ => self.broker.outage.ended(&self.broker.at.to_string()),
         }
-        let status = self.topics.server_status();
-        self.link.publish(&status, json(&api::ServerStatus { online: true }), true).await?;
+        let mut hears_commands = self.broker.hears_commands();
         self.as_of = self.core.store.published(&self.core.tenant).await?;
         // A broker may have lost what it retained, and this server the progress that it was about to tell.
         self.stale = self.latest_campaigns().await?;
         let mut pause = tokio::time::interval(LOOK_EVERY);
+        hears_commands.mark_changed();
         loop {
+            if hears_commands.has_changed().unwrap_or_default() {
+                let online = *hears_commands.borrow_and_update();
+                self.publish_status(online).await?;
+            }
             let is_drained = self.publish_page().await?;
             *back_off = BackOff::default();
             self.publish_registrations().await?;
@@ -121,6 +125,7 @@ impl<'a> Session<'a> {
             self.publish_progress(false).await?;
             tokio::select! {
                 _ = pause.tick() => {}
+                Ok(()) = hears_commands.changed() => hears_commands.mark_changed(),
                 heard = self.link.hear() => {
                     if let Heard::Lost(why) = heard {
                         return Err(Ended::Lost(why));
@@ -128,6 +133,11 @@ impl<'a> Session<'a> {
                 }
             }
         }
+    }
+
+    /// Tells whether the server is there: who reads it may publish a command and will be answered.
+    async fn publish_status(&mut self, online: bool) -> Result<(), Closed> {
+        self.link.publish(&self.topics.server_status(), json(&api::ServerStatus { online }), true).await
     }
 
     /// Publishes the next page of the ledger; tells whether there was no more.

@@ -29,6 +29,7 @@ impl Site {
         let flags = broker.flags(version);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let meters = Meters::on(Fleet::start_with(&flags), IMAGE_BYTES);
+        meters.fleet.await_broker();
         Self { meters, broker: Some(broker), folder }
     }
 

@@ -26,6 +26,7 @@ impl Site {
         let flags = broker.flags("5");
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         let meters = Meters::on(Fleet::start_with(&flags), 4_000);
+        meters.fleet.await_broker();
         let envelope = fs::read(&meters.manifest.path).expect("the envelope");
         meters.fleet.server.http().upload(Method::POST, "/v1/manifests", envelope);
         meters.fleet.device("meter-1", "meter");

@@ -94,6 +94,7 @@ fn every_way_to_a_broker_carries_commands_and_their_replies() {
     {
         let traced = [further, &["--log", "trace"]].concat();
         let fleet = site.server(&url, version, &traced);
+        fleet.await_broker();
         let mut manager = site.manager(&format!("manager-{number}"));
         let request = serde_json::json!({"request_id": format!("r{number}")});
         let reply = manager.ask_by_id("bellwether/v1/default/commands/campaigns/list", &request);
@@ -151,6 +152,7 @@ fn renewed_certificate_is_taken_up_at_the_next_connection_and_a_lost_one_is_name
         "5",
         &["--mqtt-ca-file", &authority, "--mqtt-cert-file", &certificate, "--mqtt-key-file", &key],
     );
+    fleet.await_broker();
     let list = "bellwether/v1/default/commands/campaigns/list";
     site.manager("first").ask(list, r#"{"request_id":"first"}"#);
     site.broker.stop();
@@ -160,6 +162,7 @@ fn renewed_certificate_is_taken_up_at_the_next_connection_and_a_lost_one_is_name
     // With another key as well: nothing of the one before is kept.
     site.certified();
     site.broker.start_again();
+    fleet.await_broker();
     site.manager("second").ask(list, r#"{"request_id":"second"}"#);
 }
 
