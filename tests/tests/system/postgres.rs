@@ -88,7 +88,8 @@ fn real_devices_are_updated_while_server_and_data_base_are_killed_in_turn() {
         .collect();
     let campaign = meters.launch();
     for agent in &mut agents {
-        agent.switch_on(&[]);
+        // Whose registration dies with the server makes it again at its next update: soon.
+        agent.switch_on(&["--lifetime-s", "10"]);
     }
     for _ in 0..2 {
         instance.kill9();
