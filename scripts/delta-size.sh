@@ -9,6 +9,8 @@ cd "$(dirname "$0")/.."
 want_device
 root=$PWD
 out=${CARGO_TARGET_DIR:-$root/target}/delta-size
+# Built incrementally, the same code is larger; whoever builds so otherwise has it in the environment.
+export CARGO_INCREMENTAL=0
 mkdir -p "$out/src"
 cp Cargo.lock "$out/"
 cat >"$out/src/lib.rs" <<'RUST'
