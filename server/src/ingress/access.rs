@@ -49,13 +49,18 @@ impl Right {
     }
 }
 
-/// Tells whether a request changes nothing: what is only read, and the verbs that are questions.
+/// Tells whether a request changes nothing and shows no secret: what is only read, and the verbs that are questions.
 fn is_question(method: &Method, path: &str) -> bool {
     if matches!(*method, Method::GET | Method::HEAD) {
-        return true;
+        return !shows_secrets(path);
     }
     let verb = path.strip_prefix("/v1/commands/").and_then(|verb| verb.split_once('/'));
     verb.and_then(|(noun, name)| Verb::find(noun, name)).is_some_and(|verb| !verb.is_change)
+}
+
+/// Tells whether what is read holds keys of devices: the unit files of an import. Who has one is that device.
+fn shows_secrets(path: &str) -> bool {
+    path.strip_prefix("/v1/imports/").is_some_and(|of_import| of_import.ends_with("/units"))
 }
 
 #[cfg(test)]
@@ -88,6 +93,10 @@ mod tests {
         {
             assert!(!asked(Method::POST, path), "{path}");
         }
+        for secret in ["/v1/imports/i-1/units", "/v1/imports/a%2Fb/units"] {
+            assert!(!asked(Method::GET, secret) && !asked(Method::HEAD, secret), "{secret}");
+        }
+        assert!(asked(Method::GET, "/v1/imports/units") && asked(Method::GET, "/v1/imports/i-1"));
         assert!(!asked(Method::DELETE, "/v1/gateways/g") && !asked(Method::PUT, "/v1/anchors"));
     }
 }

@@ -341,6 +341,15 @@ fn token_that_only_reads_changes_nothing_by_page_or_interface() {
     let device = serde_json::json!({"endpoint": "a", "class": "b"});
     assert_eq!(http.post("/v1/devices", &device).status, 403);
     assert_eq!(http.upload(Method::PUT, "/v1/anchors", vec![1]).status, 403);
+    // Unit files hold the keys of devices: who has one is that device.
+    let row = serde_json::json!({"line": 1, "device": {"endpoint": "meter-9", "class": "meter"}});
+    let piece = serde_json::json!({"content": "ab".repeat(32), "lines": 1, "rows": [row]});
+    let operator = meters.fleet.server.http();
+    assert_eq!(operator.put("/v1/imports/i-1/rows", &piece).status, 200);
+    assert_eq!(operator.post("/v1/imports/i-1/commit", &serde_json::json!({})).status, 200);
+    let (status, message) = http.get("/v1/imports/i-1/units").refusal();
+    assert!(status == 403 && message.contains("only reads"), "{status} {message}");
+    assert!(operator.get("/v1/imports/i-1/units").body.contains("meter-9"));
     assert_eq!(meters.fleet.campaign(&campaign).state, bellwether_api::CampaignState::Running);
 }
 
