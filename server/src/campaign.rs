@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::book::BookError;
 use crate::core::Core;
 use crate::lineup::{Look, Stretch};
+use crate::recalls::by_server;
 
 /// Why a campaign's step was not carried out; it is tried again.
 #[derive(Debug, Error)]
@@ -78,6 +79,7 @@ impl Core {
     }
 
     async fn step_all(self: &Arc<Self>, marked: &BTreeSet<Endpoint>, is_tick: bool) -> Result<(), StepError> {
+        self.settle_recalls().await?;
         self.settle_bundles().await?;
         let mut running = BTreeSet::new();
         let mut after = None;
@@ -167,8 +169,7 @@ impl Core {
         let Some(release) = self.recalled_for(&page, &standing.class_names()).await? else {
             return Ok(false);
         };
-        let why = release.recalled.as_ref().map(|recall| recall.why.clone());
-        let by = By { who: Some("the server".to_owned()), why, request: None };
+        let by = by_server(release.recalled.as_ref().map_or("", |recall| &recall.why));
         self.halt_for(campaign.id, &release, &by).await?;
         self.wake.notify_one();
         Ok(true)

@@ -29,6 +29,7 @@ use crate::health::Health;
 use crate::lineup::Lineup;
 use crate::metrics::{Metrics, steady};
 use crate::quiet::Quieted;
+use crate::recalls::Unsettled;
 use crate::registry::Registry;
 use crate::steps::Steps;
 use crate::vault::{DISTRIBUTOR_KEY, Vault, VaultError};
@@ -89,6 +90,8 @@ pub struct Core {
     pub wake: Notify,
     /// Whom campaigns look at next.
     pub(crate) lineup: Lineup,
+    /// Whether recalls have halted their campaigns.
+    pub(crate) recalls: Unsettled,
     /// What operators said about the whole store, as it stands there.
     pub restores: RwLock<Restores>,
     /// When the server started, seconds since 1970.
@@ -293,6 +296,7 @@ impl Core {
             reads: Semaphore::new(READS_MAX),
             wake: Notify::new(),
             lineup: Lineup::default(),
+            recalls: Unsettled::default(),
             restores,
             public_uri,
         });

@@ -1,6 +1,7 @@
 //! Recalled releases: who must not get them any more, and which campaigns lead to them.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bellwether_decide::campaign::event::{By, Event, EventKind};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
@@ -14,7 +15,55 @@ use crate::book::Page;
 use crate::campaign::StepError;
 use crate::core::Core;
 
+/// Whether a campaign may go on that leads to a recalled release: a recall and the end of its campaigns are several commits,
+/// between which the server may have ended, or the store have failed.
+#[derive(Debug)]
+pub(crate) struct Unsettled(AtomicBool);
+
+impl Default for Unsettled {
+    /// Nobody knows what the server was at when it ended last.
+    fn default() -> Self {
+        Self(AtomicBool::new(true))
+    }
+}
+
+impl Unsettled {
+    /// Notes that a recall is being written.
+    pub(crate) fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 impl Core {
+    /// Halts the campaigns that lead to recalled releases, where that may not have been done.
+    ///
+    /// # Errors
+    ///
+    /// [`StepError::Store`]; it is tried again at the next step.
+    pub(crate) async fn settle_recalls(&self) -> Result<(), StepError> {
+        if !self.recalls.0.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        let settled = self.halt_all_recalled().await;
+        if settled.is_err() {
+            self.recalls.begin();
+        }
+        settled
+    }
+
+    async fn halt_all_recalled(&self) -> Result<(), StepError> {
+        let mut after = None;
+        loop {
+            let page = self.store.releases(&self.tenant, after, RELEASES_PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = Some(last.release.id);
+            for release in &page {
+                let Some(recall) = &release.recalled else { continue };
+                self.halt_recalled(release, &by_server(&recall.why)).await?;
+            }
+        }
+    }
+
     /// Finds a recalled release that a manifest brings to one of these classes, by name.
     ///
     /// # Errors
@@ -122,6 +171,11 @@ impl Core {
     }
 }
 
+/// Who halts a campaign that a recall has not found.
+pub(crate) fn by_server(why: &str) -> By {
+    By { who: Some("the server".to_owned()), why: Some(why.to_owned()), request: None }
+}
+
 /// Names a release in the words of the ledger.
 pub(crate) fn named(release: &CataloguedRelease) -> String {
     format!("{} {} for {}", component_name(release), release.release.version, release.class_name)
@@ -142,3 +196,6 @@ fn leads_to(page: &Page, release: &CataloguedRelease) -> bool {
 
 /// Campaigns read at a time.
 const CAMPAIGNS_PAGE: u32 = 100;
+
+/// Releases read at a time.
+const RELEASES_PAGE: u32 = 1_000;

@@ -181,7 +181,14 @@ impl Core {
     /// # Errors
     ///
     /// [`Refusal::conflict`] names the lines that can't be enrolled.
-    pub async fn commit_import(&self, id: &str) -> Result<api::ImportState, Refusal> {
+    pub async fn commit_import(self: &Arc<Self>, id: &str) -> Result<api::ImportState, Refusal> {
+        let (core, id) = (Arc::clone(self), id.to_owned());
+        // Gateways are told of their devices once these are written: also where nobody waits for the answer any more.
+        let work = async move { core.committed(&id).await };
+        caller::to_the_end(work).await.map_err(Refusal::internal)?
+    }
+
+    async fn committed(&self, id: &str) -> Result<api::ImportState, Refusal> {
         let kept = self.store.import(&self.tenant, id).await.map_err(Refusal::internal)?;
         let kept = kept.ok_or_else(|| missing(id))?;
         if kept.committed_at.is_some() {

@@ -1,5 +1,7 @@
 //! Releases that nobody gets any more, and who runs one.
 
+use std::sync::Arc;
+
 use bellwether_api as api;
 use bellwether_decide::campaign::event::{By, Event, EventKind};
 use bellwether_decide::campaign::standing::Standing;
@@ -14,6 +16,7 @@ use super::releases::describe;
 use super::request::{by, command, limit};
 use super::trust::refused;
 use crate::book::{BookError, Page};
+use crate::caller;
 use crate::core::Core;
 use crate::recalls::{component_name, named};
 use crate::refusal::Refusal;
@@ -24,9 +27,20 @@ impl Core {
     /// # Errors
     ///
     /// [`Refusal::not_found`], [`Refusal::conflict`] where it was recalled before.
-    pub async fn recall_release(&self, asked: &api::RecallRelease) -> Result<api::Release, Refusal> {
+    pub async fn recall_release(
+        self: &Arc<Self>,
+        asked: &api::RecallRelease,
+    ) -> Result<api::Release, Refusal> {
+        let (core, asked) = (Arc::clone(self), asked.clone());
+        let work = async move { core.recalled(&asked).await };
+        caller::to_the_end(work).await.map_err(Refusal::internal)?
+    }
+
+    async fn recalled(&self, asked: &api::RecallRelease) -> Result<api::Release, Refusal> {
         let by = by(asked.who.as_ref(), Some(&asked.why))?;
         let recall = Recall { at: self.now(), why: asked.why.clone() };
+        // Whatever happens between the two, the next step of the campaigns halts them.
+        self.recalls.begin();
         self.set_recall(RECALL, asked, Some(&recall), &by).await?;
         let release = self.release_named(&asked.class, &asked.component, &asked.version).await?;
         // Also where the request comes again: the server may have ended between the two.

@@ -1,12 +1,16 @@
 //! Releases that nobody gets any more, and who runs one.
 
 use bellwether_api::{Campaign, CampaignState, DeviceOutcome, Release, WhoRuns};
+use bellwether_store::campaign::Command;
+use bellwether_store::catalogue::{Catalogue as _, Recall, Recalling};
+use bellwether_store::{SqliteStore, Tenant};
 use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::images;
 use bellwether_tests::meters::Meters;
 use bellwether_tests::mqtt::{Login, Mqtt};
 use bellwether_tests::raw_device::{RawDevice, Said};
+use bellwether_tests::wait;
 use serde_json::json;
 
 fn runs(fleet: &Fleet, version: &str) -> Vec<String> {
@@ -98,6 +102,31 @@ fn paused_campaign_is_halted_by_a_recall_and_goes_on_though_nobody_was_refused()
     let granted = meter.granted(&meters.manifest.digest);
     meter.install(&granted, meters.new_digest());
     fleet.wait_state(&id, CampaignState::Finished);
+}
+
+// The server may end between the recall and the end of the campaigns that it ends; devices that work on what they were given
+// keep a campaign from offering anything, so that it did not look.
+#[test]
+fn campaign_that_a_recall_had_no_time_to_halt_is_halted_after_a_restart() {
+    let mut meters = Meters::new();
+    let mut meter = meters.device("meter-1");
+    let id = meters.launch();
+    meter.granted(&meters.manifest.digest);
+    meters.fleet.server.stop();
+    let database = meters.fleet.server.data().join("bellwether.db");
+    wait::soon("a recall", async {
+        let store = SqliteStore::open(&database).await.expect("opened");
+        let recall = Recall { at: 1, why: "flickers".to_owned() };
+        let command = Command { request_id: "r1".to_owned(), body: [1; 32], reply: Vec::new(), at: 1 };
+        let releases = store.releases(&Tenant::default(), None, 10).await.expect("read");
+        let release = releases.iter().find(|one| one.release.version == "2.0").expect("published").release.id;
+        let recalling = Recalling { release, recall: Some(&recall), events: &[], command: &command };
+        store.set_recall(&Tenant::default(), recalling).await.expect("recalled");
+        store.close().await;
+    });
+    meters.fleet.server.restart();
+    let halted = meters.fleet.wait_state(&id, CampaignState::Halted);
+    assert_eq!(halted.reason.as_deref(), Some("app 2.0 for meter was recalled: flickers"));
 }
 
 #[test]
