@@ -37,7 +37,7 @@ impl Core {
     ///
     /// A device tells what it has confirmed, so one on trial is not taken for updated.
     pub(crate) async fn count_what_it_runs(&self, endpoint: &Endpoint) -> Result<(), CorrectError> {
-        for (campaign, track) in self.store.campaigns_for(&self.tenant, endpoint).await? {
+        for (campaign, track) in self.store.campaigns_ever(&self.tenant, endpoint).await? {
             let is_counted = matches!(track.stage, Stage::Installed | Stage::Current);
             if is_counted || self.is_known_since_the_start(&track) {
                 continue;

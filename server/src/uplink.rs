@@ -71,7 +71,7 @@ impl Core {
             }
             let entered = self.entered(&identity, &decision, &keyed)?;
             let (receipt, state) = self.receipted(&identity, &keyed.keys, &said, &decision)?;
-            let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
+            let tracked = self.tracked(&identity, &said.manifest).await?;
             let keys = KeyStep { added: &entered, destroyed_up_to: decision.destroy_seed_of };
             let step = Step { said: &said, decision: &decision, state: &state, keys };
             if self.recorded(sender, &identity, &tracked, &step).await? {

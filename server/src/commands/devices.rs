@@ -295,7 +295,7 @@ impl Core {
         let enrolled = self.store.device(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
         let enrolled = enrolled.ok_or_else(|| unknown(name))?;
         let identity = self.store.identity(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
-        let tracked = self.store.campaigns_for(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
+        let tracked = self.store.campaigns_ever(&self.tenant, &endpoint).await.map_err(Refusal::internal)?;
         let campaigns: Vec<_> =
             tracked.into_iter().map(|(campaign, track)| (campaign, Some(track))).collect();
         let recorded = self.story_of(&endpoint, &campaigns).await.map_err(Refusal::internal)?;

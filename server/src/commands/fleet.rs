@@ -137,7 +137,7 @@ impl Core {
 
     /// What the campaigns of a device are told that will not ask any more.
     async fn ended_tracks(&self, id: &Endpoint) -> Result<Vec<Event>, Refusal> {
-        let tracked = self.store.campaigns_for(&self.tenant, id).await.map_err(Refusal::internal)?;
+        let tracked = self.store.campaigns_ever(&self.tenant, id).await.map_err(Refusal::internal)?;
         let waiting = tracked.into_iter().filter(|(_, track)| !track.is_ended());
         let refused = |campaign| Event {
             at: self.now(),

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::components::Resolved;
 use super::grant::Terms;
-use super::turn::{details, resolved_event};
+use super::turn::{Given, details, resolved_event};
 use super::{CONFLICTS_MAX, RequestError, event, failed};
 use crate::answers::Answers;
 use crate::book::{Page, Target};
@@ -66,8 +66,8 @@ impl Core {
             let identity = self.store.identity(&self.tenant, endpoint).await.map_err(failed)?;
             let Some(identity) = identity else { return Ok(None) };
             let Some(predicted) = self.predicted(page, &identity)? else { return Ok(None) };
-            let tracked = self.store.campaigns_for(&self.tenant, endpoint).await.map_err(failed)?;
             let manifest = &page.summary.digest;
+            let tracked = self.tracked(&identity, manifest).await?;
             let context = self.context(&identity, manifest, &tracked, None).await?;
             let decision = key_index::decide_ahead(&identity.state, *manifest, predicted.selector, &context);
             let Some(decision) = decision else { return Ok(None) };
@@ -150,7 +150,10 @@ impl Core {
         let ahead = Ahead { message: message.clone(), descriptor, not_after };
         let state = decision.granted(new, details(&described, not_after, None, go, message), &[]);
         let events = [event(self.now(), Some(campaign), identity, resolved_event(new.number, &described))];
-        let transition = Transition { events: &events, ..Transition::new(identity.state.revision, &state) };
+        let opens = Given::new(campaign, &described);
+        let gives = Some(opens.of());
+        let transition =
+            Transition { events: &events, gives, ..Transition::new(identity.state.revision, &state) };
         let stored = self.write(identity, transition).await?;
         Ok(if stored { Made::Stored(ahead) } else { Made::Lost })
     }

@@ -27,7 +27,7 @@ use bellwether_store::device::{EpochKeys, Identity, KeyStep, Transition};
 use bellwether_store::error::UpdateError;
 use thiserror::Error;
 
-use self::turn::{Outcome, Turn};
+use self::turn::{Given, Outcome, Turn};
 use crate::book::{BookError, Page};
 use crate::core::{Core, Counters};
 use crate::metrics::steady;
@@ -79,7 +79,7 @@ impl Core {
         let page = self.page_of(path, bytes).await?;
         for _ in 0..CONFLICTS_MAX {
             let (keyed, asked) = self.open_request(&identity, place, &page, bytes)?;
-            let tracked = self.store.campaigns_for(&self.tenant, &identity.endpoint).await.map_err(failed)?;
+            let tracked = self.tracked(&identity, &asked.request.manifest).await?;
             let Request { manifest, clock, .. } = &asked.request;
             let context = self.context(&identity, manifest, &tracked, *clock).await?;
             let arrival = Arrival::Request(asked.request.clone());
@@ -149,6 +149,18 @@ impl Core {
             return Ok(identity);
         }
         Err(self.not_authentic())
+    }
+
+    /// Reads the campaigns of a device that matter for what it asks or says of a manifest: those that go on, and those of this
+    /// manifest or of the one that its open grant is for.
+    pub(crate) async fn tracked(
+        &self,
+        identity: &Identity,
+        manifest: &Digest,
+    ) -> Result<Vec<(Campaign, Track)>, RequestError> {
+        let mut manifests = vec![*manifest];
+        manifests.extend(identity.state.open_grant().map(|open| open.manifest));
+        self.store.campaigns_about(&self.tenant, &identity.endpoint, &manifests).await.map_err(failed)
     }
 
     /// Derives the keys of a place of an epoch that is kept.
@@ -252,6 +264,7 @@ impl Core {
             events: &events,
             alarms: &alarms,
             keys: KeyStep { added: entered, destroyed_up_to: decision.destroy_seed_of },
+            gives: outcome.gives.as_ref().map(Given::of),
             ..Transition::new(identity.state.revision, &outcome.state)
         };
         self.write(identity, transition).await
@@ -270,7 +283,7 @@ impl Core {
                 self.metrics.recorded(events);
                 Ok(true)
             }
-            Err(UpdateError::Conflict { .. }) => Ok(false),
+            Err(UpdateError::Conflict { .. } | UpdateError::Forbidden) => Ok(false),
             Err(error) => Err(failed(error)),
         }
     }

@@ -13,7 +13,8 @@ use bellwether_keys::mac;
 use bellwether_manifests::cbor;
 use bellwether_manifests::message::verdict::{Detail, Later};
 use bellwether_manifests::message::{self, Answer, List};
-use bellwether_store::device::Identity;
+use bellwether_store::Digest;
+use bellwether_store::device::{Gives, Identity};
 
 use super::asked::Asked;
 use super::components::Resolved;
@@ -41,6 +42,26 @@ pub(super) struct Outcome {
     pub(super) answer: Vec<u8>,
     pub(super) state: IdentityState,
     pub(super) events: Vec<Event>,
+    /// What it gives the device.
+    pub(super) gives: Option<Given>,
+}
+
+/// What a new grant opens, and for which campaign.
+pub(super) struct Given {
+    campaign: CampaignId,
+    images: Vec<Digest>,
+}
+
+impl Given {
+    /// Takes what a grant is made of.
+    pub(super) fn new(campaign: CampaignId, described: &[Described]) -> Self {
+        Self { campaign, images: described.iter().map(|one| one.installed).collect() }
+    }
+
+    /// What the store holds against what was forbidden meanwhile: to make a resource may take long.
+    pub(super) fn of(&self) -> Gives<'_> {
+        Gives { campaign: self.campaign, images: &self.images }
+    }
 }
 
 impl Turn<'_> {
@@ -59,7 +80,7 @@ impl Turn<'_> {
             Reply::Verdict(verdict) => self.verdict(*verdict, self.ending_events(*verdict)),
             Reply::Repeat(answer) => {
                 let (answer, state) = (answer.clone(), self.decision.state.clone());
-                Ok(Outcome { answer, state, events: Vec::new() })
+                Ok(Outcome { answer, state, events: Vec::new(), gives: None })
             }
             Reply::Receipt => Err(failed("no such reply to a request")),
         }
@@ -103,7 +124,8 @@ impl Turn<'_> {
             Resolved::Resources(described) => {
                 let resolved = self.event(Some(campaign), resolved_event(new.number, &described));
                 let go = campaigns.iter().any(|one| one.id == campaign && one.policy.ask_go);
-                self.grant(new, go, &described, vec![asked, resolved])
+                let made = self.grant(new, go, &described, vec![asked, resolved])?;
+                Ok(Outcome { gives: Some(Given::new(campaign, &described)), ..made })
             }
         }
     }
@@ -191,7 +213,7 @@ impl Turn<'_> {
         // Here it ends by the clock here: else an identity would be held by it for as long as its device is ahead.
         let details = details(described, self.core.now() + lifetime_s, shares, go, message);
         let state = self.decision.granted(new, details, &answer);
-        Ok(Outcome { answer, state, events })
+        Ok(Outcome { answer, state, events, gives: None })
     }
 
     async fn held_grant(&self, place: Place, number: u64) -> Result<Outcome, RequestError> {
@@ -202,7 +224,7 @@ impl Turn<'_> {
         let described = described.ok_or_else(|| failed("the grant's contents are not there"))?;
         let answer = self.answer(&grant.message, &described)?;
         let state = self.decision.answered(&answer);
-        Ok(Outcome { answer, state, events: Vec::new() })
+        Ok(Outcome { answer, state, events: Vec::new(), gives: None })
     }
 
     /// Puts grant and descriptor together; a descriptor that the device holds is left out.
@@ -231,7 +253,7 @@ impl Turn<'_> {
         };
         let answer = cbor::to_vec(&Answer { message: &message, descriptor: None }).map_err(failed)?;
         let state = self.decision.answered(&answer);
-        Ok(Outcome { answer, state, events })
+        Ok(Outcome { answer, state, events, gives: None })
     }
 
     fn verdict_in_place(&self, verdict: Verdict) -> Result<Vec<u8>, RequestError> {

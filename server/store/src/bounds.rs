@@ -74,6 +74,11 @@ pub const OPENING_WAITS_MAX: u32 = 6;
 /// The longest is the launch of a campaign for a million devices, and that is thousands of statements.
 pub const STATEMENT_WAIT_MS: u64 = 60_000;
 
+/// Milliseconds that a call waits for the answer to one statement: longer than PostgreSQL itself lets one take, so that one
+/// that takes long is told from a data base that is gone. The server that works on a data base finds that out within
+/// [`LEASE_LOOK_MS`] and [`CONNECTION_WAIT_MS`].
+pub const ANSWER_WAIT_MS: u64 = STATEMENT_WAIT_MS + CONNECTION_WAIT_MS;
+
 /// Milliseconds that a starting server waits for the lease of one that was just killed: PostgreSQL sees at once that a
 /// connection has ended, and rolls back what it had begun.
 pub const LEASE_WAIT_MS: u64 = 5_000;

@@ -236,8 +236,28 @@ pub trait Campaigns {
         grants: &[(Endpoint, u64)],
     ) -> Result<BTreeMap<Endpoint, Given>, StoreError>;
 
-    /// Lists the campaigns that a device is a target of, the latest first; at most [`crate::bounds::LIST_ROWS_MAX`].
+    /// Lists the campaigns that a device is a target of and that matter to it now, the latest first: those that run or are
+    /// paused, and those in which its image is there to be started. At most [`crate::bounds::LIST_ROWS_MAX`].
     async fn campaigns_for(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+    ) -> Result<Vec<(Campaign, Track)>, StoreError> {
+        self.campaigns_about(tenant, endpoint, &[]).await
+    }
+
+    /// Lists those of [`Campaigns::campaigns_for`], and every other one of the device that brings one of these manifests,
+    /// however it ended.
+    async fn campaigns_about(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        manifests: &[Digest],
+    ) -> Result<Vec<(Campaign, Track)>, StoreError>;
+
+    /// Lists all campaigns that a device ever was a target of, the latest first; at most
+    /// [`crate::bounds::LIST_ROWS_MAX`].
+    async fn campaigns_ever(
         &self,
         tenant: &Tenant,
         endpoint: &Endpoint,

@@ -67,9 +67,10 @@ pub async fn copy(path: &Path, url: &str, say: impl Fn(&Copied)) -> Result<Vec<C
     for patient in ["SET LOCAL statement_timeout = 0", "SET LOCAL idle_in_transaction_session_timeout = 0"] {
         sqlx::query(patient).execute(&mut *tx).await.map_err(|cause| failed("event", cause))?;
     }
+    let patient = tx.patient().map_err(|cause| failed("event", cause))?;
     let mut done = Vec::new();
     for table in &TABLES {
-        let copied = copy_table(&mut source, &mut tx, table).await?;
+        let copied = copy_table(&mut source, patient, table).await?;
         say(&copied);
         done.push(copied);
     }
@@ -272,7 +273,7 @@ struct Table {
 }
 
 /// Every table but `session`, those that others refer to first.
-const TABLES: [Table; 29] = [
+const TABLES: [Table; 30] = [
     Table { name: "counter", key: "tenant, name" },
     Table { name: "setting", key: "tenant, name" },
     Table { name: "anchors", key: "tenant, edition" },
@@ -280,6 +281,7 @@ const TABLES: [Table; 29] = [
     Table { name: "publication", key: "tenant" },
     Table { name: "gateway", key: "tenant, name" },
     Table { name: "device", key: "tenant, endpoint" },
+    Table { name: "device_count", key: "tenant, class, hour" },
     Table { name: "identity", key: "tenant, id" },
     Table { name: "epoch", key: "tenant, id, epoch" },
     Table { name: "contact", key: "tenant, endpoint" },

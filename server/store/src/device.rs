@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use bellwether_decide::alarm::{AlarmKey, Occurrence};
+use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::identity::IdentityState;
@@ -111,6 +112,17 @@ pub struct Transition<'a> {
     pub command: Option<&'a Command>,
     /// What the device runs now, where the step says so.
     pub running: Option<NowRuns<'a>>,
+    /// What the device is given by the step.
+    pub gives: Option<Gives<'a>>,
+}
+
+/// Images that a step gives to the device of its identity, as far as nobody has forbidden it since the caller looked.
+#[derive(Debug, Clone, Copy)]
+pub struct Gives<'a> {
+    /// The campaign that gives them: it has to run, or to be finished, since that still serves who asks again.
+    pub campaign: CampaignId,
+    /// The images; none of them may be a recalled release of the device's class.
+    pub images: &'a [Digest],
 }
 
 /// What a device runs from a step of one of its identities on.
@@ -129,7 +141,16 @@ impl<'a> Transition<'a> {
     #[must_use]
     pub fn new(expected_revision: u64, state: &'a IdentityState) -> Self {
         let keys = KeyStep { added: &[], destroyed_up_to: None };
-        Self { expected_revision, state, events: &[], alarms: &[], keys, command: None, running: None }
+        Self {
+            expected_revision,
+            state,
+            events: &[],
+            alarms: &[],
+            keys,
+            command: None,
+            running: None,
+            gives: None,
+        }
     }
 }
 
@@ -293,7 +314,8 @@ pub trait Devices {
     ///
     /// [`UpdateError::Conflict`] if another revision than the expected one is kept: read, decide again.
     /// [`UpdateError::NotRaised`] if the new state's revision is not above it. [`UpdateError::EpochKept`] and
-    /// [`UpdateError::CommandKept`] if what is added is there already. [`UpdateError::Missing`].
+    /// [`UpdateError::CommandKept`] if what is added is there already. [`UpdateError::Forbidden`] if its campaign was
+    /// stopped, or a release that it gives was recalled: read, decide again. [`UpdateError::Missing`].
     async fn update_identity(
         &self,
         tenant: &Tenant,

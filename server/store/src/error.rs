@@ -119,6 +119,9 @@ pub enum UpdateError {
     /// There is no such row.
     #[error("there is no such row")]
     Missing,
+    /// What was to be given was forbidden since the caller looked. Read again, decide again.
+    #[error("its campaign was stopped, or its release was recalled")]
+    Forbidden,
     /// The identity has keys of this epoch, which would be lost. Do not retry.
     #[error("keys of epoch {0} are kept already")]
     EpochKept(u16),

@@ -1,9 +1,14 @@
 //! The PostgreSQL store against the conformance suite, and what is particular to a data base that others run.
 #![expect(clippy::unwrap_used, reason = "helpers of tests stand outside of test functions")]
 
+#[path = "postgres/relay.rs"]
+mod relay;
+
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bellwether_decide::campaign::event::EventKind;
+use bellwether_store::bounds::READERS_MAX;
 use bellwether_store::conformance::instance::Instance;
 use bellwether_store::conformance::sample::{device, endpoint, event, identity, tenant};
 use bellwether_store::conformance::{
@@ -15,8 +20,10 @@ use bellwether_store::ledger::{Ledger, Scope};
 use bellwether_store::publication::Publications;
 use bellwether_store::session::Sessions;
 use bellwether_store::settings::Settings;
-use bellwether_store::{OpenError, PostgresStore, StorageFault};
+use bellwether_store::{OpenError, PostgresStore, StorageFault, StoreError};
+use relay::Relay;
 use sqlx::{Connection, PgConnection};
+use tokio::time::timeout;
 
 /// One PostgreSQL for all cases; it ends with the program.
 fn shared() -> &'static Instance {
@@ -161,6 +168,85 @@ async fn two_servers_number_their_events_without_gap_or_double() {
         writer.await.unwrap();
     }
 }
+
+/// A data base behind a relay: its own URL, and that of the relay.
+async fn relayed() -> (String, String, Relay) {
+    let (url, relay) = (migrated().await, Relay::to(shared().socket()).await);
+    let through = relay.url(url.rsplit('/').next().unwrap());
+    (url, through, relay)
+}
+
+/// Keeps others from the ledger, so that their calls are under way.
+async fn hold_the_ledger(url: &str) -> PgConnection {
+    let mut operator = PgConnection::connect(url).await.unwrap();
+    for step in ["BEGIN", "LOCK TABLE event IN ACCESS EXCLUSIVE MODE"] {
+        sqlx::query(step).execute(&mut operator).await.unwrap();
+    }
+    operator
+}
+
+/// Waits until so many calls wait for the ledger.
+async fn held_up(operator: &mut PgConnection, calls: i64) {
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'event'::regclass \
+                 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut *operator).await.unwrap() < calls {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn is_away(error: &StoreError) -> bool {
+    matches!(StorageFault::of(error), Some(StorageFault::Away(_)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_base_whose_machine_vanishes_is_missed_by_all_who_wait_and_used_again_when_it_is_back() {
+    let (url, through, relay) = relayed().await;
+    let store = PostgresStore::serve(&through).await.unwrap();
+    let asked = [event(1, "lamp-1", EventKind::Asked)];
+    store.append(&tenant(), &asked).await.unwrap();
+    let mut operator = hold_the_ledger(&url).await;
+    let read = |store: PostgresStore| async move { store.events(&tenant(), Scope::All, 0, 10).await };
+    let reads: Vec<_> = (0..READERS_MAX).map(|_| tokio::spawn(read(store.clone()))).collect();
+    let write = tokio::spawn({
+        let (store, asked) = (store.clone(), asked.clone());
+        async move { store.append(&tenant(), &asked).await }
+    });
+    held_up(&mut operator, i64::from(READERS_MAX) + 1).await;
+
+    relay.vanish();
+    for read in reads {
+        let missed = timeout(PATIENCE, read).await.expect("it does not hang").unwrap().unwrap_err();
+        assert!(is_away(&missed), "{missed:?}");
+    }
+    let missed = timeout(PATIENCE, write).await.expect("it does not hang").unwrap().unwrap_err();
+    assert!(is_away(&missed), "{missed:?}");
+    sqlx::query("ROLLBACK").execute(&mut operator).await.unwrap();
+
+    relay.come_back();
+    let goes_on = async { while store.append(&tenant(), &asked).await.is_err() {} };
+    timeout(PATIENCE, goes_on).await.expect("it goes on by itself");
+    let all: Vec<_> = (0..READERS_MAX * 2).map(|_| read(store.clone())).collect();
+    for read in all {
+        assert_eq!(timeout(PATIENCE, read).await.expect("it does not hang").unwrap().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn call_that_is_never_answered_ends_at_its_deadline_though_nobody_looks_after_the_data_base() {
+    let (url, through, relay) = relayed().await;
+    let store = PostgresStore::open(&through).await.unwrap();
+    let mut operator = hold_the_ledger(&url).await;
+    let read = tokio::spawn(async move { store.events(&tenant(), Scope::All, 0, 10).await });
+    held_up(&mut operator, 1).await;
+    relay.vanish();
+    // Nothing happens any more, so that the time goes on to the deadline.
+    tokio::time::pause();
+    let missed = read.await.unwrap().unwrap_err();
+    assert!(is_away(&missed), "{missed:?}");
+}
+
+/// Long enough for a machine that does much else; the deadline of a statement alone is longer.
+const PATIENCE: Duration = Duration::from_secs(45);
 
 #[tokio::test]
 async fn data_base_of_another_program_is_refused_and_left_as_it_is() {

@@ -325,7 +325,8 @@ forward! { Campaigns;
     read tracks_of(tenant: &Tenant, id: CampaignId, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, Track>, StoreError>;
     read at_work_on(tenant: &Tenant, but: CampaignId, devices: &[Endpoint]) -> Result<Vec<AtWork>, StoreError>;
     read given(tenant: &Tenant, id: CampaignId, grants: &[(Endpoint, u64)]) -> Result<BTreeMap<Endpoint, Given>, StoreError>;
-    read campaigns_for(tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<(Campaign, Track)>, StoreError>;
+    read campaigns_about(tenant: &Tenant, endpoint: &Endpoint, manifests: &[Digest]) -> Result<Vec<(Campaign, Track)>, StoreError>;
+    read campaigns_ever(tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<(Campaign, Track)>, StoreError>;
 }
 
 forward! { Settings;

@@ -360,11 +360,43 @@ pub async fn campaigns_of_a_device_list_latest_first(store: &dyn Store) {
     launch(store, &tenant(), 1).await;
     launch(store, &tenant(), 2).await;
     store.append(&tenant(), &[event(2, "lamp-1", EventKind::Offered)]).await.unwrap();
-    let listed = store.campaigns_for(&tenant(), &endpoint("lamp-1")).await.unwrap();
+    let listed = store.campaigns_ever(&tenant(), &endpoint("lamp-1")).await.unwrap();
     let seen: Vec<_> = listed.iter().map(|(campaign, track)| (campaign.id.0, track.stage)).collect();
     assert_eq!(seen, [(2, Stage::Offered), (1, Stage::Waiting)]);
     assert_eq!(listed[0].0, campaign(2));
-    assert_eq!(store.campaigns_for(&tenant(), &endpoint("stranger")).await.unwrap(), vec![]);
+    assert_eq!(store.campaigns_ever(&tenant(), &endpoint("stranger")).await.unwrap(), vec![]);
+}
+
+/// What is over is not read with everything that a device asks or says, but for what it asks about.
+pub async fn campaigns_that_matter_to_a_device_are_read_alone(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    store.add_manifest(&tenant(), &manifest(2, 8)).await.unwrap();
+    for id in 1..=5 {
+        let manifest = if id == 2 { [2; 32] } else { [1; 32] };
+        let campaign = Campaign { manifest, ..campaign(id) };
+        let events = [launched(id, 1), targeted(id, "lamp-1")];
+        let launch = Launch { campaign: &campaign, events: &events, command: None };
+        store.launch(&tenant(), launch).await.unwrap();
+    }
+    let by = By::default;
+    let over = [
+        of_campaign(1, EventKind::Cancelled { by: by() }),
+        of_campaign(2, EventKind::Cancelled { by: by() }),
+        of_campaign(3, EventKind::Paused { by: by() }),
+        event(4, "lamp-1", EventKind::Decrypted { grant: 1 }),
+        of_campaign(4, EventKind::Finished),
+    ];
+    store.append(&tenant(), &over).await.unwrap();
+    let lamp = endpoint("lamp-1");
+    let numbers = |listed: Vec<(Campaign, _)>| listed.iter().map(|(one, _)| one.id.0).collect::<Vec<_>>();
+    let about = async |manifests: &[[u8; 32]]| {
+        numbers(store.campaigns_about(&tenant(), &lamp, manifests).await.unwrap())
+    };
+    assert_eq!(numbers(store.campaigns_for(&tenant(), &lamp).await.unwrap()), [5, 4, 3]);
+    assert_eq!(about(&[[2; 32], [9; 32]]).await, [5, 4, 3, 2]);
+    assert_eq!(about(&[[1; 32], [2; 32]]).await, [5, 4, 3, 2, 1]);
+    assert_eq!(numbers(store.campaigns_ever(&tenant(), &lamp).await.unwrap()), [5, 4, 3, 2, 1]);
+    assert_eq!(store.campaigns_about(&tenant(), &endpoint("lamp-2"), &[[1; 32]]).await.unwrap(), vec![]);
 }
 
 /// A campaign of the same number is another tenant's own.

@@ -9,11 +9,12 @@ use bellwether_decide::tag::{TAGS_MAX, Tag};
 
 use super::sample::{
     NAMES, NOW, add_fleet, campaign, child, command, device, endpoint, event, full_state, gateway, identity,
-    other_tenant, tenant,
+    other_tenant, release, tenant,
 };
 use crate::Store;
 use crate::campaign::{Command, Launch, Launched, Ordered};
-use crate::device::{EnrolledDevice, NewCredential, NowRuns, Retirement, Security, Transition};
+use crate::catalogue::{NewRelease, Recall, Recalling};
+use crate::device::{EnrolledDevice, Gives, NewCredential, NowRuns, Retirement, Security, Transition};
 use crate::error::{AddError, UpdateError};
 use crate::fleet::{Background, Running, TagCount, TagDevicesError, Tagging};
 use crate::ledger::Scope;
@@ -166,6 +167,54 @@ pub async fn transition_says_what_its_device_runs_now(store: &dyn Store) {
     store.update_identity(&tenant(), &name, step).await.unwrap();
     let found = store.who_runs(&tenant(), "lamp", &image, None, 10).await.unwrap();
     assert_eq!(found, [Running { endpoint: name.clone(), since: NOW }]);
+}
+
+/// A grant that is decided on while its campaign is stopped, or its release recalled, is not written.
+pub async fn nothing_is_given_that_was_forbidden_before(store: &dyn Store) {
+    add_fleet(store, &tenant()).await;
+    let (name, id) = (endpoint("lamp-1"), CampaignId(1));
+    let of_campaign = |kind| [Event { device: None, ..event(1, "lamp-1", kind) }];
+    let launch = Launch {
+        campaign: &campaign(1),
+        events: &of_campaign(EventKind::Launched { targeted: 0, by: By::default() }),
+        command: None,
+    };
+    store.launch(&tenant(), launch).await.unwrap();
+    let number = store.add_release(&tenant(), &release("1.0", 1)).await.unwrap();
+    let other = NewRelease { class_name: "meter".into(), ..release("2.0", 2) };
+    let of_another_class = store.add_release(&tenant(), &other).await.unwrap();
+    let give = async |revision, image| {
+        let (state, images) = (full_state(revision), [image]);
+        let gives = Some(Gives { campaign: id, images: &images });
+        let step = Transition { gives, ..Transition::new(revision - 1, &state) };
+        let outcome = store.update_identity(&tenant(), &name, step).await;
+        if let Err(error) = &outcome {
+            assert!(matches!(error, UpdateError::Forbidden), "{error:?}");
+        }
+        outcome.is_ok()
+    };
+    let recall = Recall { at: NOW, why: "it flickers".to_owned() };
+    let recalling = async |release, nth, recall| {
+        let recalling = Recalling { release, recall, events: &[], command: &request(nth) };
+        store.set_recall(&tenant(), recalling).await.unwrap();
+    };
+    assert!(give(1, [1; 32]).await);
+    recalling(of_another_class, 1, Some(&recall)).await;
+    assert!(give(2, [2; 32]).await, "it is recalled for another class");
+    recalling(number, 2, Some(&recall)).await;
+    assert!(!give(3, [1; 32]).await);
+    recalling(number, 3, None).await;
+    let paused = of_campaign(EventKind::Paused { by: By::default() });
+    store.move_campaign(&tenant(), id, CampaignState::Running, &paused).await.unwrap();
+    assert!(!give(3, [1; 32]).await);
+    let resumed = of_campaign(EventKind::Resumed { by: By::default() });
+    store.move_campaign(&tenant(), id, CampaignState::Paused, &resumed).await.unwrap();
+    assert!(give(3, [1; 32]).await);
+    store
+        .move_campaign(&tenant(), id, CampaignState::Running, &of_campaign(EventKind::Finished))
+        .await
+        .unwrap();
+    assert!(give(4, [1; 32]).await, "a finished campaign still serves who asks again");
 }
 
 fn retirement<'a>(events: &'a [Event], command: &'a Command) -> Retirement<'a> {

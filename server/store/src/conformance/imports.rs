@@ -6,6 +6,7 @@ use bellwether_decide::tag::Tag;
 
 use super::sample::{NOW, child, device, endpoint, gateway, identity, other_tenant, tenant};
 use crate::Store;
+use crate::census::{Asked, Enrolled, HOUR_S};
 use crate::device::EnrolledDevice;
 use crate::import::{
     Committed, Import, ImportCommit, LineFault, StageError, StagedDevice, StagedName, UnitDue,
@@ -53,6 +54,10 @@ pub async fn devices_of_an_import_are_enrolled_by_its_commit(store: &dyn Store) 
     assert_eq!(store.staged(&tenant(), "spring", 0, 10).await.unwrap(), [first, second.clone()]);
     assert_eq!(store.staged(&tenant(), "spring", 2, 10).await.unwrap(), [second]);
     assert_eq!(commit(store).await, Committed::New);
+    assert_eq!(store.figures(&tenant()).await.unwrap().devices, 2);
+    let asked = Asked { from_hour: 0, heard_since: Vec::new() };
+    let counted = store.census(&tenant(), &asked).await.unwrap().enrolled;
+    assert_eq!(counted, [Enrolled { class: class(), hour: (NOW + 9) / HOUR_S, devices: 2 }]);
 
     let mut expected = child("lamp-1", "gw-1");
     expected.device.added_at = NOW + 9;

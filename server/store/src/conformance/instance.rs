@@ -100,6 +100,12 @@ impl Instance {
         format!("postgres://bellwether@{host}/{database}")
     }
 
+    /// Returns the path of the socket that it listens on.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(".s.PGSQL.5432")
+    }
+
     /// Runs a statement as the owner of everything.
     pub fn sql(&self, database: &str, statement: &str) {
         let done = self.psql(database, statement);

@@ -8,12 +8,13 @@
 //! Each server that begins counts up. One that lost its lease and finds that another has begun since does not go on: what it
 //! has in memory is not what stands there any more.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicI64, Ordering};
 use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres};
 use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -21,6 +22,7 @@ use tokio::time::{sleep, timeout};
 
 use super::WRITER_LOCK;
 use super::failed::backend;
+use super::line::{Pool, Transaction};
 use crate::bounds::{CONNECTION_WAIT_MS, LEASE_LOOK_MS, LEASE_WAIT_MS};
 use crate::error::{StorageFault, StoreError};
 
@@ -30,6 +32,8 @@ pub(super) struct Lease {
     /// The process of PostgreSQL whose connection has the lock, as far as was seen last; [`NOBODY`] while it is lost.
     holder: Arc<AtomicI32>,
     term: Arc<Term>,
+    /// Told whenever the data base does not answer.
+    vanished: Arc<Notify>,
     keeper: JoinHandle<()>,
 }
 
@@ -71,12 +75,20 @@ impl Lease {
 
     fn kept(options: PgConnectOptions, taken: Taken) -> Self {
         let (holder, term) = (Arc::new(AtomicI32::new(taken.holder)), Arc::<Term>::default());
-        let keeper = tokio::spawn(keep(options, taken.connection, Arc::clone(&holder), Arc::clone(&term)));
-        Self { holder, term, keeper }
+        let vanished = Arc::new(Notify::new());
+        let watch =
+            Watch { holder: Arc::clone(&holder), term: Arc::clone(&term), vanished: Arc::clone(&vanished) };
+        let keeper = tokio::spawn(watch.keep(options, taken.connection));
+        Self { holder, term, vanished, keeper }
+    }
+
+    /// Tells whoever waits for an answer that none will come.
+    pub(super) fn vanished(&self) -> Arc<Notify> {
+        Arc::clone(&self.vanished)
     }
 
     /// Counts this server among those that worked on the data base, once its tables are there.
-    pub(super) async fn begin_term(&self, writer: &PgPool) -> Result<(), sqlx::Error> {
+    pub(super) async fn begin_term(&self, writer: &Pool) -> Result<(), sqlx::Error> {
         let number: i64 = sqlx::query_scalar(
             "INSERT INTO counter (tenant, name, last) VALUES ('', 'server', 1) \
              ON CONFLICT (tenant, name) DO UPDATE SET last = counter.last + 1 RETURNING last",
@@ -158,36 +170,58 @@ async fn is_superseded(options: &PgConnectOptions, term: &Term) -> Result<bool, 
     Ok(own > 0 && last != Some(own))
 }
 
-/// Looks whether the connection stands, and takes the lease again where it does not; ends where another server has begun.
-async fn keep(
-    options: PgConnectOptions,
-    mut connection: PgConnection,
+/// Who looks after a lease.
+struct Watch {
     holder: Arc<AtomicI32>,
     term: Arc<Term>,
-) {
-    let look = Duration::from_millis(LEASE_LOOK_MS);
-    let answer_within = Duration::from_millis(CONNECTION_WAIT_MS);
-    loop {
-        sleep(look).await;
-        if matches!(timeout(answer_within, connection.ping()).await, Ok(Ok(()))) {
-            continue;
+    vanished: Arc<Notify>,
+}
+
+impl Watch {
+    /// Looks whether the connection stands, and takes the lease again where it does not; ends where another server has begun.
+    async fn keep(self, options: PgConnectOptions, mut connection: PgConnection) {
+        loop {
+            sleep(LOOK).await;
+            if matches!(self.within(connection.ping()).await, Some(Ok(()))) {
+                continue;
+            }
+            self.holder.store(NOBODY, Ordering::Relaxed);
+            let Some(taken) = self.take_again(&options).await else {
+                return self.term.superseded.notify_one();
+            };
+            connection = taken.connection;
+            self.holder.store(taken.holder, Ordering::Relaxed);
         }
-        holder.store(NOBODY, Ordering::Relaxed);
-        let taken = loop {
-            let taken = timeout(answer_within, try_take(&options)).await;
+    }
+
+    /// Tries to take the lease until it has it; `None` where another server has begun.
+    async fn take_again(&self, options: &PgConnectOptions) -> Option<Taken> {
+        loop {
+            // It may wait for one who writes, however long that takes: that it takes long does not say that nobody answers.
+            let taken = timeout(ANSWER_WITHIN, try_take(options)).await;
             // Behind that: whoever begins from here on does not find the lease free.
-            if matches!(timeout(answer_within, is_superseded(&options, &term)).await, Ok(Ok(true))) {
-                return term.superseded.notify_one();
+            if matches!(self.within(is_superseded(options, &self.term)).await, Some(Ok(true))) {
+                return None;
             }
             if let Ok(Ok(Some(taken))) = taken {
-                break taken;
+                return Some(taken);
             }
-            sleep(look).await;
-        };
-        connection = taken.connection;
-        holder.store(taken.holder, Ordering::Relaxed);
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Waits for an answer; where there is none, tells those who wait for one.
+    async fn within<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
+        let answer = timeout(ANSWER_WITHIN, asked).await.ok();
+        if answer.is_none() {
+            self.vanished.notify_waiters();
+        }
+        answer
     }
 }
+
+const LOOK: Duration = Duration::from_millis(LEASE_LOOK_MS);
+const ANSWER_WITHIN: Duration = Duration::from_millis(CONNECTION_WAIT_MS);
 
 /// No process has this number.
 const NOBODY: i32 = 0;

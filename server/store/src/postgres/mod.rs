@@ -66,6 +66,7 @@ macro_rules! kind_of_body {
 
 mod fault;
 mod lease;
+mod line;
 mod open;
 
 #[path = "../sql/alarm.rs"]
@@ -120,23 +121,23 @@ mod turn;
 
 use std::sync::Arc;
 
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::Postgres;
 
 use crate::error::{OpenError, Schema, StoreError};
 use failed::backend;
+use line::{Pool, Transaction};
 
 // What the statements in `sql/` call the things of their data base.
 type Db = Postgres;
-type Pool = PgPool;
-type Connection = PgConnection;
+type Connection = line::Line;
 type Arguments = sqlx::postgres::PgArguments;
 use PostgresStore as SqlStore;
 
 /// Keeps everything in a PostgreSQL data base.
 #[derive(Debug, Clone)]
 pub struct PostgresStore {
-    writer: PgPool,
-    readers: PgPool,
+    writer: Pool,
+    readers: Pool,
     found: Schema,
     turns: turn::Turns,
     /// Held by the server that works on the data base.

@@ -7,8 +7,10 @@ use std::time::Duration;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{PgConnection, PgPool};
+use tokio::sync::Notify;
 
 use super::lease::Lease;
+use super::line::Pool;
 use super::turn::Turns;
 use super::{PostgresStore, fault};
 use crate::bounds::{
@@ -19,6 +21,11 @@ use crate::error::{OpenError, Schema, TAKEN_BY, taken_by};
 static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 pub(super) async fn open(url: &str) -> Result<PostgresStore, OpenError> {
+    open_with(url, Arc::default()).await
+}
+
+/// Opens it; `vanished` is told whenever the data base does not answer.
+async fn open_with(url: &str, vanished: Arc<Notify>) -> Result<PostgresStore, OpenError> {
     let options = options(url)?;
     let name = shown(&options);
     let writer = connected(&name, options.clone(), WRITERS_MAX).await?;
@@ -27,6 +34,7 @@ pub(super) async fn open(url: &str) -> Result<PostgresStore, OpenError> {
     migrate(&name, &mut connection, found.found).await?;
     drop(connection);
     let readers = connected(&name, options, READERS_MAX).await?;
+    let (writer, readers) = (Pool::new(writer, Arc::clone(&vanished)), Pool::new(readers, vanished));
     Ok(PostgresStore { writer, readers, found, turns: Turns::default(), lease: None })
 }
 
@@ -36,7 +44,7 @@ pub(super) async fn serve(url: &str) -> Result<PostgresStore, OpenError> {
     let name = shown(&options);
     let lease = Lease::take(options).await.map_err(|cause| unreachable(&name, cause))?;
     let lease = lease.ok_or_else(|| OpenError::InUse { store: name.clone() })?;
-    let store = open(url).await?;
+    let store = open_with(url, lease.vanished()).await?;
     lease.begin_term(&store.writer).await.map_err(|cause| unreachable(&name, cause))?;
     Ok(PostgresStore { lease: Some(Arc::new(lease)), ..store })
 }

@@ -3,10 +3,10 @@
 use bellwether_decide::alarm::{AlarmKey, AlarmKind, Occurrence};
 use bellwether_decide::campaign::event::{Event, EventKind};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::backend;
-use super::{Db, Pool, event};
+use super::{Db, Pool, Transaction, event};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX};
 use crate::columns::{bounded, column, number, page, unreadable};
 use crate::error::StoreError;

@@ -9,11 +9,12 @@ use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::{backend, not_added};
 use super::track::TrackRow;
-use super::{Connection, Db, SqlStore, event, standing, track};
+use super::{Connection, Db, SqlStore, Transaction, event, standing, track};
+use crate::Digest;
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX};
 use crate::campaign::{AtWork, Campaigns, Command, Given, Launch, Launched, MoveError, Ordered};
 use crate::codec::campaign as codec;
@@ -252,22 +253,53 @@ impl Campaigns for SqlStore {
         standing::given(&self.readers, tenant, id, grants).await
     }
 
-    async fn campaigns_for(
+    async fn campaigns_about(
+        &self,
+        tenant: &Tenant,
+        endpoint: &Endpoint,
+        manifests: &[Digest],
+    ) -> Result<Vec<(Campaign, Track)>, StoreError> {
+        let manifests: serde_json::Value = manifests.iter().map(hex::encode).collect();
+        // The inner selection reads no campaign's row: of most campaigns of a device nothing else matters any more.
+        let rows: Vec<TrackedRow> = sqlx::query_as(concat!(
+            "SELECT * FROM track JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
+             WHERE track.tenant = $1 AND track.endpoint = $2 AND track.campaign IN (SELECT short.id FROM track AS own \
+             JOIN campaign AS short",
+            by_index!("campaign_in_short"),
+            " ON short.tenant = own.tenant AND short.id = own.campaign \
+             WHERE own.tenant = $1 AND own.endpoint = $2 AND (short.state IN ('running', 'paused') \
+             OR own.stage = 'decrypted' OR short.manifest IN ",
+            digests!("$3"),
+            ")) ORDER BY track.campaign DESC LIMIT $4"
+        ))
+        .bind(tenant.as_str())
+        .bind(endpoint.as_str())
+        .bind(manifests.to_string())
+        .bind(page(u32::MAX))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(backend)?;
+        rows.into_iter().map(TrackedRow::read).collect()
+    }
+
+    async fn campaigns_ever(
         &self,
         tenant: &Tenant,
         endpoint: &Endpoint,
     ) -> Result<Vec<(Campaign, Track)>, StoreError> {
-        let rows: Vec<TrackedRow> = sqlx::query_as(
-            "SELECT * FROM track JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
-             WHERE track.tenant = $1 AND track.endpoint = $2 ORDER BY track.campaign DESC LIMIT $3",
-        )
+        let rows: Vec<TrackedRow> = sqlx::query_as(concat!(
+            "SELECT * FROM track",
+            by_index!("track_by_endpoint"),
+            " JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
+             WHERE track.tenant = $1 AND track.endpoint = $2 ORDER BY track.campaign DESC LIMIT $3"
+        ))
         .bind(tenant.as_str())
         .bind(endpoint.as_str())
         .bind(page(u32::MAX))
         .fetch_all(&self.readers)
         .await
         .map_err(backend)?;
-        rows.into_iter().map(|row| Ok((row.campaign.try_into()?, row.track.read()?.1))).collect()
+        rows.into_iter().map(TrackedRow::read).collect()
     }
 }
 
@@ -402,6 +434,12 @@ struct TrackedRow {
     campaign: CampaignRow,
     #[sqlx(flatten)]
     track: TrackRow,
+}
+
+impl TrackedRow {
+    fn read(self) -> Result<(Campaign, Track), StoreError> {
+        Ok((self.campaign.try_into()?, self.track.read()?.1))
+    }
 }
 
 #[derive(FromRow)]

@@ -2,10 +2,10 @@
 
 use async_trait::async_trait;
 use bellwether_decide::release::{Class, Release, ReleaseId};
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::{backend, not_added};
-use super::{Db, SqlStore, campaign, event, resource};
+use super::{Db, SqlStore, Transaction, campaign, event, resource};
 use crate::Digest;
 use crate::bounds::{BLOB_BYTES_MAX, DOCUMENT_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::catalogue::{

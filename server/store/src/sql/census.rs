@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use bellwether_decide::device::Endpoint;
+use bellwether_decide::device::{Device, Endpoint};
 use serde_json::{Value, json};
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::backend;
-use super::{Db, SqlStore};
+use super::{Db, SqlStore, Transaction};
 use crate::Digest;
 use crate::bounds::STATEMENT_ROWS_MAX;
 use crate::census::{Asked, Census, Censuses, Change, Counted, Enrolled, HOUR_S, Ran};
@@ -56,13 +56,10 @@ impl Censuses for SqlStore {
         let from = column(asked.from_hour, "hour")?;
         let mut tx = self.begin_read().await?;
         let enrolled: Vec<(String, i64, i64)> = sqlx::query_as(concat!(
-            "SELECT class, hour, CAST(sum(devices) AS BIGINT) FROM (SELECT class, ",
-            greatest!("added_at / 3600", "$2"),
-            " AS hour, count(*) AS devices FROM device WHERE tenant = $1 GROUP BY class, 2 \
-             UNION ALL SELECT class, ",
-            greatest!("added_at / 3600", "$2"),
-            " AS hour, -count(*) AS devices FROM device WHERE tenant = $1 AND retired_at IS NOT NULL \
-             GROUP BY class, 2) AS counted GROUP BY class, hour HAVING sum(devices) > 0 ORDER BY class, hour"
+            "SELECT class, ",
+            greatest!("hour", "$2"),
+            " AS since, CAST(sum(devices - given_up) AS BIGINT) FROM device_count WHERE tenant = $1 \
+             GROUP BY class, 2 HAVING sum(devices - given_up) > 0 ORDER BY class, 2"
         ))
         .bind(tenant.as_str())
         .bind(from)
@@ -147,6 +144,25 @@ pub(super) async fn take(
     write_changes(tx, tenant, &changes).await
 }
 
+/// Counts a device that is enrolled.
+pub(super) async fn take_in(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    device: &Device,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO device_count (tenant, class, hour, devices, given_up) VALUES ($1, $2, $3, 1, 0) \
+         ON CONFLICT (tenant, class, hour) DO UPDATE SET devices = device_count.devices + 1",
+    )
+    .bind(tenant.as_str())
+    .bind(&device.class)
+    .bind(column(device.added_at / HOUR_S, "hour")?)
+    .execute(&mut **tx)
+    .await
+    .map_err(backend)?;
+    Ok(())
+}
+
 /// Takes a device that is given up out of what is counted.
 pub(super) async fn leave_out(
     tx: &mut Transaction<'_, Db>,
@@ -154,6 +170,15 @@ pub(super) async fn leave_out(
     device: &Endpoint,
     at: u64,
 ) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE device_count SET given_up = given_up + 1 WHERE tenant = $1 AND (class, hour) = \
+         (SELECT class, added_at / 3600 FROM device WHERE tenant = $1 AND endpoint = $2)",
+    )
+    .bind(tenant.as_str())
+    .bind(device.as_str())
+    .execute(&mut **tx)
+    .await
+    .map_err(backend)?;
     let row: Option<(String, Vec<u8>)> = sqlx::query_as(
         "DELETE FROM census_running WHERE tenant = $1 AND endpoint = $2 RETURNING class, image",
     )

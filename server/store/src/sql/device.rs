@@ -3,10 +3,10 @@
 use async_trait::async_trait;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::{Device, Endpoint};
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::{backend, not_added};
-use super::{Db, SqlStore, gateway, identity, retire};
+use super::{Db, SqlStore, Transaction, census, gateway, identity, retire};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::campaign::Command;
 use crate::columns::{bounded, column, endpoint, json_names, number, page, touched, unreadable};
@@ -218,6 +218,7 @@ async fn insert(
     .execute(&mut **tx)
     .await
     .map_err(not_added)?;
+    census::take_in(tx, tenant, &device.device).await?;
     identity::insert(tx, tenant, &device.device.endpoint, identity).await
 }
 

@@ -2,10 +2,10 @@
 
 use bellwether_decide::campaign::CampaignId;
 use bellwether_decide::campaign::event::Event;
-use sqlx::{AssertSqlSafe, FromRow, Transaction};
+use sqlx::{AssertSqlSafe, FromRow};
 
 use super::failed::backend;
-use super::{Arguments, Db, Pool, track};
+use super::{Arguments, Db, Pool, Transaction, track};
 use crate::bounds::{BLOB_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::columns::{bounded, column, number, page, unreadable};
 use crate::error::StoreError;

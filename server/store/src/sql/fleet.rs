@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::tag::{TAGS_MAX, Tag};
-use sqlx::Transaction;
 
 use super::device::DeviceRow;
 use super::failed::backend;
-use super::{Connection, Db, SqlStore, background, campaign, census, event};
+use super::{Connection, Db, SqlStore, Transaction, background, campaign, census, event};
 use crate::Digest;
 use crate::bounds::STATEMENT_ROWS_MAX;
 use crate::census::Ran;

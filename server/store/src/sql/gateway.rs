@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 use bellwether_decide::campaign::{CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::device::DeviceRow;
 use super::failed::backend;
-use super::{Db, SqlStore};
+use super::{Db, SqlStore, Transaction};
 use crate::bounds::{BLOB_BYTES_MAX, LIST_ROWS_MAX, NAME_BYTES_MAX};
 use crate::columns::{bounded, column, endpoint, number, page, touched, unreadable};
 use crate::device::EnrolledDevice;
@@ -73,9 +73,11 @@ impl Gateways for SqlStore {
 
     async fn remove_gateway(&self, tenant: &Tenant, name: &Endpoint) -> Result<(), UpdateError> {
         let mut tx = self.begin().await?;
-        sqlx::query(
-            "UPDATE device SET gateway = NULL, link_sealed = NULL WHERE tenant = $1 AND gateway = $2",
-        )
+        sqlx::query(concat!(
+            "UPDATE device",
+            by_index!("device_by_gateway"),
+            " SET gateway = NULL, link_sealed = NULL WHERE tenant = $1 AND gateway = $2"
+        ))
         .bind(tenant.as_str())
         .bind(name.as_str())
         .execute(&mut *tx)

@@ -3,15 +3,17 @@
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::IdentityState;
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::{backend, not_added};
-use super::{Db, Pool, SqlStore, alarm, campaign, event, fleet};
+use super::{Db, Pool, SqlStore, Transaction, alarm, campaign, event, fleet};
 use crate::bounds::{BLOB_BYTES_MAX, EPOCHS_MAX, STATE_BYTES_MAX};
 use crate::campaign::Command;
 use crate::codec::state;
 use crate::columns::{bounded, column, endpoint, number, unreadable};
-use crate::device::{EpochKeys, Identity, KeyStep, NewIdentity, NowRuns, Restores, Transition, Updated};
+use crate::device::{
+    EpochKeys, Gives, Identity, KeyStep, NewIdentity, NowRuns, Restores, Transition, Updated,
+};
 use crate::error::{AddError, StoreError, UpdateError};
 use crate::sealed::Sealed;
 use crate::tenant::Tenant;
@@ -88,13 +90,14 @@ pub(super) async fn read_of(
     tenant: &Tenant,
     endpoint: &Endpoint,
 ) -> Result<Vec<Identity>, StoreError> {
-    let rows: Vec<IdentityRow> = sqlx::query_as(
+    let rows: Vec<IdentityRow> = sqlx::query_as(concat!(
         "SELECT i.id, i.endpoint, i.chain_length, i.revision, \
          CASE WHEN row_number() OVER (PARTITION BY i.id ORDER BY e.epoch) = 1 THEN i.state END AS state, \
-         e.epoch, e.seed_sealed, e.links_sealed \
-         FROM identity i JOIN epoch e ON e.tenant = i.tenant AND e.id = i.id \
-         WHERE i.tenant = $1 AND i.endpoint = $2 ORDER BY i.id, e.epoch LIMIT $3",
-    )
+         e.epoch, e.seed_sealed, e.links_sealed FROM identity i",
+        by_index!("identity_by_endpoint"),
+        " JOIN epoch e ON e.tenant = i.tenant AND e.id = i.id \
+         WHERE i.tenant = $1 AND i.endpoint = $2 ORDER BY i.id, e.epoch LIMIT $3"
+    ))
     .bind(tenant.as_str())
     .bind(endpoint.as_str())
     .bind(crate::columns::page(u32::MAX))
@@ -124,6 +127,9 @@ pub(super) async fn step(
     state: Vec<u8>,
 ) -> Result<Updated, UpdateError> {
     compare_and_set(tx, tenant, id, transition, state).await?;
+    if let Some(gives) = transition.gives {
+        refuse_forbidden(tx, tenant, id, gives).await?;
+    }
     step_keys(tx, tenant, id, transition.keys).await?;
     if let Some(command) = transition.command {
         campaign::keep_new_command(tx, tenant, command).await?;
@@ -175,6 +181,32 @@ async fn compare_and_set(
     .await
     .map_err(backend)?;
     Ok(())
+}
+
+/// Refuses to give what was forbidden by a commit before this one: whoever pauses a campaign or recalls a release was told
+/// that nobody is given anything from then on.
+async fn refuse_forbidden(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    id: &Endpoint,
+    gives: Gives<'_>,
+) -> Result<(), UpdateError> {
+    let images: serde_json::Value = gives.images.iter().map(hex::encode).collect();
+    let is_free: bool = sqlx::query_scalar(concat!(
+        "SELECT EXISTS (SELECT 1 FROM campaign WHERE tenant = $1 AND id = $2 AND state IN ('running', 'finished')) \
+         AND NOT EXISTS (SELECT 1 FROM release WHERE tenant = $1 AND recalled_at IS NOT NULL AND digest IN ",
+        digests!("$3"),
+        " AND class = (SELECT class FROM identity JOIN device ON device.tenant = identity.tenant \
+         AND device.endpoint = identity.endpoint WHERE identity.tenant = $1 AND identity.id = $4))"
+    ))
+    .bind(tenant.as_str())
+    .bind(column(gives.campaign.0, "number of a campaign")?)
+    .bind(images.to_string())
+    .bind(id.as_str())
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(backend)?;
+    if is_free { Ok(()) } else { Err(UpdateError::Forbidden) }
 }
 
 /// Adds the keys of a further epoch, and destroys seeds and epochs that nobody needs any more.

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::tag::Tag;
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::device::DeviceRow;
 use super::failed::{backend, not_added};
-use super::{Connection, Db, SqlStore, event, gateway, identity};
+use super::{Connection, Db, SqlStore, Transaction, event, gateway, identity};
 use crate::Digest;
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, STATEMENT_ROWS_MAX};
 use crate::columns::{bounded, column, digest, endpoint, json_names, number, page, unreadable};
@@ -339,7 +339,7 @@ async fn enrol(
     for (number, statement) in ENROL.into_iter().enumerate() {
         let query = sqlx::query(statement).bind(tenant.as_str()).bind(id);
         let query = match number {
-            0 | 5 => query.bind(at),
+            0 | 3 | 6 => query.bind(at),
             1 => query.bind(revision).bind(state.as_slice()),
             2 => query.bind(epoch),
             _ => query,
@@ -349,7 +349,7 @@ async fn enrol(
     Ok(())
 }
 
-const ENROL: [&str; 7] = [
+const ENROL: [&str; 8] = [
     "INSERT INTO device (tenant, endpoint, vendor, class, security, dtls_sealed, enabled, added_at, gateway, link_sealed) \
      SELECT tenant, endpoint, vendor, class, security, dtls_sealed, TRUE, $3, gateway, link_sealed FROM import_row \
      WHERE tenant = $1 AND import = $2",
@@ -357,6 +357,9 @@ const ENROL: [&str; 7] = [
      SELECT tenant, endpoint, endpoint, chain_length, $3, $4 FROM import_row WHERE tenant = $1 AND import = $2",
     "INSERT INTO epoch (tenant, id, epoch, seed_sealed, links_sealed) \
      SELECT tenant, endpoint, $3, seed_sealed, links_sealed FROM import_row WHERE tenant = $1 AND import = $2",
+    "INSERT INTO device_count (tenant, class, hour, devices, given_up) \
+     SELECT tenant, class, $3 / 3600, count(*), 0 FROM import_row WHERE tenant = $1 AND import = $2 GROUP BY tenant, class \
+     ON CONFLICT (tenant, class, hour) DO UPDATE SET devices = device_count.devices + excluded.devices",
     concat!(
         "INSERT INTO device_tag (tenant, endpoint, tag) SELECT r.tenant, r.endpoint, each.value ",
         "FROM import_row r, ",

@@ -18,7 +18,8 @@ impl Operators for SqlStore {
     async fn figures(&self, tenant: &Tenant) -> Result<Figures, StoreError> {
         let counts: (i64, i64, i64) = sqlx::query_as(
             "SELECT (SELECT coalesce(max(seq), 0) FROM event WHERE tenant = $1), \
-             (SELECT count(*) FROM device WHERE tenant = $1), (SELECT count(*) FROM gateway WHERE tenant = $1)",
+             (SELECT CAST(coalesce(sum(devices), 0) AS BIGINT) FROM device_count WHERE tenant = $1), \
+             (SELECT count(*) FROM gateway WHERE tenant = $1)",
         )
         .bind(tenant.as_str())
         .fetch_one(&self.readers)

@@ -1,10 +1,8 @@
 //! Events that are removed, and the row of the cut.
 
-use sqlx::Transaction;
-
 use super::event::{self, EventRow};
 use super::failed::backend;
-use super::{Db, Pool};
+use super::{Db, Pool, Transaction};
 use crate::bounds::LIST_ROWS_MAX;
 use crate::columns::{bounded, column, number, page};
 use crate::error::StoreError;

@@ -2,10 +2,10 @@
 
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::Endpoint;
-use sqlx::Transaction;
 
 use super::failed::backend;
-use super::{Db, SqlStore, campaign, census, event, gateway, track};
+use super::session::FORGET_OF_IDENTITY;
+use super::{Db, SqlStore, Transaction, campaign, census, event, gateway, track};
 use crate::bounds::BLOB_BYTES_MAX;
 use crate::columns::{bounded, column, number, touched};
 use crate::device::{NewCredential, Retirement};
@@ -65,7 +65,7 @@ async fn destroy_keys(
         "DELETE FROM epoch WHERE tenant = $1 AND id IN \
          (SELECT id FROM identity WHERE tenant = $1 AND endpoint = $2)",
         "UPDATE identity SET revision = revision + 1 WHERE tenant = $1 AND endpoint = $2",
-        "DELETE FROM session WHERE tenant = $1 AND identity = $2",
+        FORGET_OF_IDENTITY,
         "DELETE FROM unit_due WHERE tenant = $1 AND endpoint = $2",
         "DELETE FROM running WHERE tenant = $1 AND endpoint = $2",
     ];

@@ -1,10 +1,10 @@
 //! Rows of sessions.
 
 use async_trait::async_trait;
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::backend;
-use super::{Db, SqlStore};
+use super::{Db, SqlStore, Transaction};
 use crate::bounds::{BLOB_BYTES_MAX, NAME_BYTES_MAX, SESSIONS_PER_IDENTITY_MAX};
 use crate::columns::{bounded, column, number, page, unreadable};
 use crate::error::StoreError;
@@ -40,7 +40,7 @@ impl Sessions for SqlStore {
     async fn forget_sessions_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError> {
         // Behind whoever writes: a session that is being put now is to be forgotten, too.
         let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM session WHERE tenant = $1 AND identity = $2")
+        let done = sqlx::query(FORGET_OF_IDENTITY)
             .bind(tenant.as_str())
             .bind(identity)
             .execute(&mut *tx)
@@ -52,9 +52,11 @@ impl Sessions for SqlStore {
 
     async fn forget_registrations_of(&self, tenant: &Tenant, identity: &str) -> Result<u64, StoreError> {
         // Most often there is none: a device that comes again has left a session that was awake.
-        let any: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM session WHERE tenant = $1 AND identity = $2 AND registration IS NOT NULL)",
-        )
+        let any: bool = sqlx::query_scalar(concat!(
+            "SELECT EXISTS (SELECT 1 FROM session",
+            by_index!("session_of_identity"),
+            " WHERE tenant = $1 AND identity = $2 AND registration IS NOT NULL)"
+        ))
         .bind(tenant.as_str())
         .bind(identity)
         .fetch_one(&self.readers)
@@ -63,8 +65,11 @@ impl Sessions for SqlStore {
         if !any {
             return Ok(0);
         }
-        let forget = "UPDATE session SET registration = NULL \
-                      WHERE tenant = $1 AND identity = $2 AND registration IS NOT NULL";
+        let forget = concat!(
+            "UPDATE session",
+            by_index!("session_of_identity"),
+            " SET registration = NULL WHERE tenant = $1 AND identity = $2 AND registration IS NOT NULL"
+        );
         // It touches several rows, as others do: two that took them in another order would wait for each other.
         let mut tx = self.begin().await?;
         let done = sqlx::query(forget)
@@ -215,10 +220,12 @@ async fn put(tx: &mut Transaction<'_, Db>, tenant: &Tenant, session: &KeptSessio
     .execute(&mut **tx)
     .await
     .map_err(backend)?;
-    sqlx::query(
-        "DELETE FROM session WHERE tenant = $1 AND identity = $2 AND session NOT IN (SELECT session FROM session \
-         WHERE tenant = $1 AND identity = $2 ORDER BY slept_at DESC, session = $3 DESC LIMIT $4)",
-    )
+    sqlx::query(concat!(
+        "DELETE FROM session",
+        by_index!("session_of_identity"),
+        " WHERE tenant = $1 AND identity = $2 AND session NOT IN (SELECT session FROM session \
+         WHERE tenant = $1 AND identity = $2 ORDER BY slept_at DESC, session = $3 DESC LIMIT $4)"
+    ))
     .bind(tenant.as_str())
     .bind(&session.identity)
     .bind(session.session.as_slice())
@@ -228,6 +235,10 @@ async fn put(tx: &mut Transaction<'_, Db>, tenant: &Tenant, session: &KeptSessio
     .map_err(backend)?;
     Ok(())
 }
+
+/// Forgets all sessions of an identity.
+pub(super) const FORGET_OF_IDENTITY: &str =
+    concat!("DELETE FROM session", by_index!("session_of_identity"), " WHERE tenant = $1 AND identity = $2");
 
 #[derive(FromRow)]
 struct SessionRow {

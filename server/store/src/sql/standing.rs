@@ -91,8 +91,9 @@ pub(super) async fn at_work_on(
     let mut found = Vec::new();
     for chunk in devices.chunks(STATEMENT_ROWS_MAX) {
         let rows: Vec<AtWorkRow> = sqlx::query_as(concat!(
-            "SELECT track.*, campaign.id, campaign.manifest FROM track \
-             JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
+            "SELECT track.*, campaign.id, campaign.manifest FROM track",
+            by_index!("track_by_endpoint"),
+            " JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
              WHERE track.tenant = $1 AND track.campaign <> $2 AND campaign.state = 'running' \
              AND track.stage IN ('offered', 'asked', 'downloading', 'decrypted') AND track.endpoint IN ",
             names!("$3")

@@ -7,10 +7,10 @@ use bellwether_decide::campaign::progress::Progress;
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{CampaignId, CampaignState, standing};
 use bellwether_decide::device::Endpoint;
-use sqlx::{FromRow, Transaction};
+use sqlx::FromRow;
 
 use super::failed::backend;
-use super::{Connection, Db, Pool};
+use super::{Connection, Db, Pool, Transaction};
 use crate::bounds::STATEMENT_ROWS_MAX;
 use crate::columns::{column, endpoint, json_names, number, page, unreadable};
 use crate::device::GIVEN_UP;
@@ -177,13 +177,16 @@ pub(super) async fn waiting_for(
     device: &Endpoint,
     at: u64,
 ) -> Result<Vec<Event>, StoreError> {
-    let rows: Vec<CampaignTrackRow> =
-        sqlx::query_as("SELECT * FROM track WHERE tenant = $1 AND endpoint = $2 ORDER BY campaign")
-            .bind(tenant.as_str())
-            .bind(device.as_str())
-            .fetch_all(connection)
-            .await
-            .map_err(backend)?;
+    let rows: Vec<CampaignTrackRow> = sqlx::query_as(concat!(
+        "SELECT * FROM track",
+        by_index!("track_by_endpoint"),
+        " WHERE tenant = $1 AND endpoint = $2 ORDER BY campaign"
+    ))
+    .bind(tenant.as_str())
+    .bind(device.as_str())
+    .fetch_all(connection)
+    .await
+    .map_err(backend)?;
     let mut events = Vec::new();
     for row in rows {
         let (name, track) = row.track.read()?;

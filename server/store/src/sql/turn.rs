@@ -14,13 +14,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::BoxFuture;
-use sqlx::Transaction;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
 
 use super::failed::backend;
-use super::{Db, SqlStore, without_savepoint};
+use super::{Db, SqlStore, Transaction, without_savepoint};
 use crate::bounds::BATCH_TURNS_MAX;
 use crate::error::StoreError;
 
