@@ -30,7 +30,7 @@ impl Core {
         }
         let in_force = self.edition_for_grants();
         self.bring_up_to_date(&registration).await;
-        let answers = stable_answers(&registration).await;
+        let answers = self.stable_answers(&registration).await;
         if let Some(answers) = &answers {
             self.note_told(endpoint, answers).await;
         }
@@ -70,7 +70,7 @@ impl Core {
     /// Gives the edition that the device is known to believe then; 0 for none.
     async fn bring_anchors(&self, registration: &Registration) -> u64 {
         let device = &registration.endpoint;
-        let Some(mut reached) = anchors_edition(registration).await else {
+        let Some(mut reached) = self.anchors_edition(registration).await else {
             tracing::info!(%device, "does not tell the edition of its anchors");
             return 0;
         };
@@ -84,7 +84,7 @@ impl Core {
         for anchors in missing {
             let request = Request::new(Method::Put, &path(private::ANCHORS))
                 .with_payload(ContentFormat::OCTET_STREAM.0, anchors.document);
-            let answer = registration.shard.request(registration.session, request).await;
+            let answer = self.ask(registration, request).await;
             let edition = anchors.edition;
             match answer {
                 Ok(response) if response.code == Code::CHANGED => {
@@ -157,24 +157,32 @@ impl Core {
     }
 }
 
-async fn anchors_edition(registration: &Registration) -> Option<u64> {
-    let response = read(registration, private::ANCHORS_EDITION, ContentFormat::TEXT).await?;
-    std::str::from_utf8(&response.payload).ok()?.parse().ok()
-}
-
-async fn stable_answers(registration: &Registration) -> Option<Arc<[u8]>> {
-    let response = read(registration, private::STABLE_ANSWERS, ContentFormat::OCTET_STREAM).await?;
-    if let Err(error) = StableAnswers::decode(&response.payload) {
-        tracing::info!(%error, device = %registration.endpoint, "its stable answers can't be read");
-        return None;
+impl Core {
+    async fn anchors_edition(&self, registration: &Registration) -> Option<u64> {
+        let response = self.told_at(registration, private::ANCHORS_EDITION, ContentFormat::TEXT).await?;
+        std::str::from_utf8(&response.payload).ok()?.parse().ok()
     }
-    Some(response.payload.into())
-}
 
-async fn read(registration: &Registration, resource: u16, format: ContentFormat) -> Option<Response> {
-    let request = Request { accept: Some(format.0), ..Request::new(Method::Get, &path(resource)) };
-    let response = registration.shard.request(registration.session, request).await.ok()?;
-    (response.code == Code::CONTENT).then_some(response)
+    async fn stable_answers(&self, registration: &Registration) -> Option<Arc<[u8]>> {
+        let format = ContentFormat::OCTET_STREAM;
+        let response = self.told_at(registration, private::STABLE_ANSWERS, format).await?;
+        if let Err(error) = StableAnswers::decode(&response.payload) {
+            tracing::info!(%error, device = %registration.endpoint, "its stable answers can't be read");
+            return None;
+        }
+        Some(response.payload.into())
+    }
+
+    async fn told_at(
+        &self,
+        registration: &Registration,
+        resource: u16,
+        format: ContentFormat,
+    ) -> Option<Response> {
+        let request = Request { accept: Some(format.0), ..Request::new(Method::Get, &path(resource)) };
+        let response = self.ask(registration, request).await.ok()?;
+        (response.code == Code::CONTENT).then_some(response)
+    }
 }
 
 fn path(resource: u16) -> String {

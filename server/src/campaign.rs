@@ -13,6 +13,7 @@ use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::Digest;
+use bellwether_decide::queue_mode::Reach;
 use bellwether_manifests::envelope::VerifyError;
 use bellwether_store::campaign::{AtWork, MoveError};
 use bellwether_store::error::StoreError;
@@ -204,6 +205,7 @@ impl Core {
             }
             let Some(after) = self.lineup.goes_on_after(id, Look::Due, steady) else { break };
             let rows = self.store.tracks_in(&self.tenant, id, stages, after.as_ref(), STRETCH_ROWS).await?;
+            self.let_sleepers_go(id, &rows).await?;
             let (stretch, found) = self.due_of(rows, if room > 0 { missing } else { OFFERS_MAX });
             due.extend(found);
             let is_end = stretch.until.is_none();
@@ -215,6 +217,33 @@ impl Core {
             }
         }
         Ok(due.into_iter().collect())
+    }
+
+    /// Puts devices back to the start that were sent the manifest long ago, have not asked, and sleep: nobody else waits for
+    /// their places until they wake.
+    async fn let_sleepers_go(&self, id: CampaignId, rows: &[(Endpoint, Track)]) -> Result<(), StepError> {
+        let (now, steady) = (self.now(), self.steady());
+        let sleeps = |(device, track): &&(Endpoint, Track)| {
+            track.stage == Stage::Offered
+                && is_due(track, now)
+                && self.registry.reach(device, steady) == Reach::Asleep
+        };
+        let sleepers: BTreeMap<Endpoint, Track> = rows.iter().filter(sleeps).cloned().collect();
+        if sleepers.is_empty() {
+            return Ok(());
+        }
+        let waits = |device: &Endpoint| Event {
+            at: now,
+            campaign: Some(id),
+            device: Some(device.clone()),
+            kind: EventKind::OfferWaits,
+        };
+        let events: Vec<Event> = sleepers.keys().map(waits).collect();
+        let events = self.store.append_for_unmoved(&self.tenant, id, &sleepers, &events).await?;
+        self.metrics.recorded(&events);
+        // There is room now; and one may have woken meanwhile.
+        self.look_at(sleepers.into_keys());
+        Ok(())
     }
 
     /// Takes those out of a stretch that an offer is due to, up to a number.

@@ -49,6 +49,9 @@ pub struct Config {
     /// 600 bytes. Lower costs a commit and a read more often; a device that can't be found by a connection ID keeps
     /// its session in memory.
     pub hibernate_after_s: u64,
+    /// Seconds for which a device in queue mode is taken for awake after its last message. Longer than its own window, what is
+    /// sent late in it is lost and waits for its next message; shorter, it is asked less than it could be.
+    pub queue_mode_awake_s: u64,
     /// Days that events stay in the ledger; 0: for ever. Events of campaigns that go on stay longer. A fleet writes some
     /// ten events a device and update, about 250 bytes each.
     pub ledger_keep_days: u64,
@@ -98,6 +101,12 @@ pub struct Flags {
     /// Seconds of silence after which a device's session is moved from memory to the database [default: 600]
     #[arg(long, env = "BELLWETHER_HIBERNATE_AFTER_S")]
     hibernate_after_s: Option<u64>,
+    /// Seconds for which a device in queue mode listens after its last message [default: 93]
+    ///
+    /// Afterwards nothing is sent to it until it is heard of again. Make it no longer than the shortest window among your
+    /// devices; 93 is CoAP's `MAX_TRANSMIT_WAIT`, which LwM2M proposes and most clients use.
+    #[arg(long, env = "BELLWETHER_QUEUE_MODE_AWAKE_S")]
+    queue_mode_awake_s: Option<u64>,
     /// First wait for a device's acknowledgement, in milliseconds [default: 2000]
     #[arg(long, env = "BELLWETHER_ACK_TIMEOUT_MS")]
     ack_timeout_ms: Option<u64>,
@@ -228,6 +237,8 @@ impl Config {
                 .resolve(flags.sessions_max.or(file.sessions_max), &mut refused),
             hibernate_after_s: number::HIBERNATE_AFTER_S
                 .resolve(flags.hibernate_after_s.or(file.hibernate_after_s), &mut refused),
+            queue_mode_awake_s: number::QUEUE_MODE_AWAKE_S
+                .resolve(flags.queue_mode_awake_s.or(file.queue_mode_awake_s), &mut refused),
             ack_timeout_ms: number::ACK_TIMEOUT_MS
                 .resolve(flags.ack_timeout_ms.or(file.ack_timeout_ms), &mut refused),
             ledger_keep_days: number::LEDGER_KEEP_DAYS

@@ -266,6 +266,7 @@ impl Core {
             Arc::clone(&frames),
         );
         let restores = RwLock::new(store.restores(&tenant).await?);
+        let registry = Registry::new(config.queue_mode_awake_s);
         let core = Arc::new(Self {
             started: machine.now(),
             opened: steady(),
@@ -279,7 +280,7 @@ impl Core {
             builder: Arc::new(builder),
             descriptors: Descriptors::new(distributor),
             frames,
-            registry: Registry::default(),
+            registry,
             gateways: Gateways::default(),
             dtls_keys,
             counters: Counters::default(),

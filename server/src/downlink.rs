@@ -12,6 +12,7 @@ use lwm2m_rs::firmware::UpdateResult;
 use lwm2m_rs::table::{self, firmware_update};
 use lwm2m_rs::{ContentFormat, Path};
 
+use crate::asking::AskError;
 use crate::book::BookError;
 use crate::core::Core;
 use crate::registry::Registration;
@@ -29,25 +30,32 @@ impl Core {
                 // It registered anew meanwhile, and got the offer again over its new session: that one counts, or another
                 // campaign would be let in between.
                 Err(_) if session().is_some_and(|now| over != Some(now)) => return,
-                Err(reason) => EventKind::OfferFailed { reason },
+                Err(Unsent::Asleep) => EventKind::OfferWaits,
+                Err(Unsent::Failed(reason)) => EventKind::OfferFailed { reason },
             };
             tracing::info!(device = %endpoint, ?kind, "an offer did not come to its device");
-            if let Err(error) = core.note(campaign, endpoint, kind).await {
+            let waits = kind == EventKind::OfferWaits;
+            if let Err(error) = core.note(campaign, endpoint.clone(), kind).await {
                 tracing::error!(%error, "the ledger can't be written");
+            }
+            if waits {
+                // It may have woken before that was written.
+                core.look_at([endpoint]);
             }
         });
     }
 
     /// Puts a manifest to a device; gives why the device drops it, where it says so.
-    async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<Option<String>, String> {
+    async fn send_manifest(&self, endpoint: &Endpoint, envelope: &[u8]) -> Result<Option<String>, Unsent> {
+        let registration = self.registry.find(endpoint, self.steady());
         let registration =
-            self.registry.find(endpoint, self.steady()).ok_or("the device is not registered")?;
+            registration.ok_or_else(|| Unsent::Failed("the device is not registered".to_owned()))?;
         let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::PACKAGE);
         let request = Request::new(Method::Put, &registration.speaks.uri_path(path))
             .with_payload(ContentFormat::OCTET_STREAM.0, envelope.to_vec());
-        match send(&registration, request).await? {
-            Code::CHANGED => Ok(refusal_of(&registration).await),
-            code => Err(format!("the device answered {code:?} to the manifest")),
+        match self.send(&registration, request).await? {
+            Code::CHANGED => Ok(self.refusal_of(&registration).await),
+            code => Err(Unsent::Failed(format!("the device answered {code:?} to the manifest"))),
         }
     }
 
@@ -59,7 +67,8 @@ impl Core {
                 return;
             };
             let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE);
-            match send(&registration, Request::new(Method::Post, &registration.speaks.uri_path(path))).await {
+            let request = Request::new(Method::Post, &registration.speaks.uri_path(path));
+            match core.send(&registration, request).await {
                 Ok(Code::CHANGED) => tracing::info!(device = %endpoint, "told to start its new image"),
                 // It has started already, or failed meanwhile; its report is on the way and will say.
                 Ok(Code::METHOD_NOT_ALLOWED) => {
@@ -69,7 +78,13 @@ impl Core {
                     }
                 }
                 Ok(answer) => tracing::info!(device = %endpoint, ?answer, "does not take Execute now"),
-                Err(reason) => tracing::info!(device = %endpoint, %reason, "Execute did not reach it"),
+                // It is told when it is heard of.
+                Err(Unsent::Asleep) => {
+                    tracing::debug!(device = %endpoint, "sleeps; is told to start its image later");
+                }
+                Err(Unsent::Failed(reason)) => {
+                    tracing::info!(device = %endpoint, %reason, "Execute did not reach it");
+                }
             }
         });
     }
@@ -128,6 +143,34 @@ impl Core {
         });
     }
 
+    /// Reads why a device dropped the manifest that it was just given: LwM2M tells it in the Update Result alone, and a
+    /// device can report nothing about a manifest whose author it does not believe. `None` where it took the manifest, or
+    /// does not tell.
+    async fn refusal_of(&self, registration: &Registration) -> Option<String> {
+        refusal_text(self.update_result(registration).await?)
+    }
+
+    async fn update_result(&self, registration: &Registration) -> Option<UpdateResult> {
+        let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE_RESULT);
+        let mut request = Request::new(Method::Get, &registration.speaks.uri_path(path));
+        request.accept = Some(ContentFormat::TEXT.0);
+        let response = self.ask(registration, request).await.ok()?;
+        let text = (response.code == Code::CONTENT).then_some(response.payload)?;
+        let number: i64 = std::str::from_utf8(&text).ok()?.parse().ok()?;
+        UpdateResult::try_from(number).ok()
+    }
+
+    async fn send(&self, registration: &Registration, request: Request) -> Result<Code, Unsent> {
+        let answer = self.ask(registration, request).await;
+        answer.map(|response| response.code).map_err(|error| {
+            match (&error, std::error::Error::source(&error)) {
+                (AskError::Asleep, _) => Unsent::Asleep,
+                (_, Some(source)) => Unsent::Failed(format!("{error}: {source}")),
+                (_, None) => Unsent::Failed(error.to_string()),
+            }
+        })
+    }
+
     async fn note(&self, campaign: CampaignId, device: Endpoint, kind: EventKind) -> Result<(), StoreError> {
         let event = Event { at: self.now(), campaign: Some(campaign), device: Some(device), kind };
         self.store.append(&self.tenant, std::slice::from_ref(&event)).await?;
@@ -141,13 +184,6 @@ impl Core {
 /// stays in the spare slot until the next manifest replaces it.
 pub(crate) fn may_start(campaign: &Campaign) -> bool {
     matches!(campaign.state, CampaignState::Running | CampaignState::Finished)
-}
-
-/// Reads why a device dropped the manifest that it was just given: LwM2M tells it in the Update Result alone, and a
-/// device can report nothing about a manifest whose author it does not believe. `None` where it took the manifest, or
-/// does not tell.
-async fn refusal_of(registration: &Registration) -> Option<String> {
-    refusal_text(update_result(registration).await?)
 }
 
 /// What an Update Result means that a device gave right after a manifest; `None` for one that comes from an update.
@@ -164,20 +200,10 @@ pub(crate) fn refusal_text(result: UpdateResult) -> Option<String> {
     Some(format!("the device refused the manifest: {why} (Update Result {})", i64::from(result)))
 }
 
-async fn update_result(registration: &Registration) -> Option<UpdateResult> {
-    let path = Path::Resource(table::FIRMWARE_UPDATE.id, 0, firmware_update::UPDATE_RESULT);
-    let mut request = Request::new(Method::Get, &registration.speaks.uri_path(path));
-    request.accept = Some(ContentFormat::TEXT.0);
-    let response = registration.shard.request(registration.session, request).await.ok()?;
-    let text = (response.code == Code::CONTENT).then_some(response.payload)?;
-    let number: i64 = std::str::from_utf8(&text).ok()?.parse().ok()?;
-    UpdateResult::try_from(number).ok()
-}
-
-async fn send(registration: &Registration, request: Request) -> Result<Code, String> {
-    let answer = registration.shard.request(registration.session, request).await;
-    answer.map(|response| response.code).map_err(|error| match std::error::Error::source(&error) {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    })
+/// Why something did not come to a device.
+enum Unsent {
+    /// It sleeps.
+    Asleep,
+    /// It failed, as people are told.
+    Failed(String),
 }

@@ -6,6 +6,7 @@
 mod acquaintance;
 pub mod alarms;
 pub mod answers;
+mod asking;
 pub mod backup;
 pub mod book;
 pub mod builder;

@@ -14,6 +14,8 @@ pub struct Refusal {
     pub code: ErrorCode,
     /// For people: what is wrong, and what to do.
     pub message: String,
+    /// Seconds after which it may be done, where that is known.
+    pub retry_after_s: Option<u64>,
     /// What failed below, for the log alone.
     #[source]
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -55,6 +57,11 @@ impl Refusal {
         Self::new(ErrorCode::NoAnswer, message)
     }
 
+    /// A device is in queue mode and sleeps; `retry_after_s`: until it is heard of at the latest, where that is known.
+    pub fn asleep(message: impl Into<String>, retry_after_s: Option<u64>) -> Self {
+        Self { retry_after_s, ..Self::new(ErrorCode::Asleep, message) }
+    }
+
     /// The server failed: the cause goes to the log, not to the caller.
     pub fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         let source = source.into();
@@ -64,7 +71,7 @@ impl Refusal {
             Some(StorageFault::Damaged(_)) => (ErrorCode::Internal, STORAGE_DAMAGED),
             _ => (ErrorCode::Internal, FAILED),
         };
-        Self { code, message: message.to_owned(), source: Some(source) }
+        Self { code, message: message.to_owned(), retry_after_s: None, source: Some(source) }
     }
 
     /// Gives what its reader gets, and leaves what failed below in the log.
@@ -73,7 +80,12 @@ impl Refusal {
         if let Some(source) = std::error::Error::source(self) {
             tracing::error!(error = source, "a request failed");
         }
-        ErrorBody { code: self.code, message: self.message.clone(), request_id: caller::request_id() }
+        ErrorBody {
+            code: self.code,
+            message: self.message.clone(),
+            request_id: caller::request_id(),
+            retry_after_s: self.retry_after_s,
+        }
     }
 
     /// Gives what failed below, for whoever watches over it.
@@ -82,7 +94,7 @@ impl Refusal {
     }
 
     fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), source: None }
+        Self { code, message: message.into(), retry_after_s: None, source: None }
     }
 }
 

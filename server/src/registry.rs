@@ -1,6 +1,8 @@
 //! Who is registered, and over which session it is reached. In memory: a device whose registration is lost is
 //! told so at its next update, and registers again.
 
+mod listening;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -11,6 +13,8 @@ use bellwether_store::operators::Contact;
 use lwm2m_rs::registration::Version;
 use lwm2m_rs::{ContentFormat, Path};
 use tokio::sync::broadcast;
+
+pub use listening::{AWAKE_S, Queue};
 
 /// A registered device.
 #[derive(Clone)]
@@ -35,6 +39,8 @@ pub struct Registration {
     pub told: Told,
     /// How far newer anchors came with it.
     pub anchors: Brought,
+    /// Since when nothing came of it, where it is in queue mode.
+    pub queue: Option<Queue>,
 }
 
 /// How far newer anchors came with a device.
@@ -100,8 +106,16 @@ pub struct Change {
 }
 
 /// Keeps registrations by location and by name.
-#[derive(Default)]
-pub struct Registry(RwLock<Kept>);
+pub struct Registry {
+    kept: RwLock<Kept>,
+    awake_s: u64,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new(AWAKE_S)
+    }
+}
 
 /// Where changes are told; who does not listen fast enough misses the oldest.
 struct Changes(broadcast::Sender<Change>);
@@ -136,6 +150,8 @@ struct Kept {
     behind: BTreeSet<Endpoint>,
     /// Whose former registration may still be kept with a session that sleeps: nobody could forget it yet.
     former: HashSet<Endpoint>,
+    /// How many of the registrations are in queue mode.
+    in_queue_mode: usize,
 }
 
 impl Registry {
@@ -193,7 +209,7 @@ impl Registry {
     /// What was heard of a device and is not yet written down.
     #[must_use]
     pub fn last_heard(&self, endpoint: &Endpoint) -> Option<Contact> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).heard.get(endpoint).cloned()
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).heard.get(endpoint).cloned()
     }
 
     /// Takes what was heard, to be written down, by name.
@@ -215,7 +231,7 @@ impl Registry {
     /// Listens to who comes and goes from now on.
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).changes.0.subscribe()
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).changes.0.subscribe()
     }
 
     /// Registers a device under a location that nobody can guess; an older registration of it ends. Tells whether that
@@ -233,6 +249,7 @@ impl Registry {
             kept.behind.insert(registration.endpoint.clone());
         }
         kept.ends.insert((registration.expires, location.clone()));
+        kept.in_queue_mode += usize::from(registration.queue.is_some());
         kept.by_location.insert(location, registration);
         from_another
     }
@@ -240,7 +257,7 @@ impl Registry {
     /// Gives the LwM2M that a registration was made in.
     #[must_use]
     pub fn version(&self, location: &str) -> Option<Version> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         kept.by_location.get(location).map(|registration| registration.speaks.version)
     }
 
@@ -259,6 +276,7 @@ impl Registry {
         }
         let before = std::mem::replace(&mut registration.session, peer.session);
         registration.address = peer.address;
+        registration.queue = registration.queue.take().map(|_| Queue::heard(now, Some(peer.clone())));
         registration.lifetime_s = lifetime_s.unwrap_or(registration.lifetime_s);
         let end = std::mem::replace(&mut registration.expires, expiry(registration.lifetime_s, now));
         let (next_end, endpoint) = (registration.expires, registration.endpoint.clone());
@@ -290,7 +308,7 @@ impl Registry {
     #[must_use]
     pub fn of_session(&self, endpoint: &str, session: SessionId) -> Option<(String, Registration)> {
         let endpoint = Endpoint::try_from(endpoint).ok()?;
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let location = kept.locations.get(&endpoint)?;
         let registration = kept.by_location.get(location).filter(|one| one.session == session)?;
         Some((location.clone(), registration.clone()))
@@ -314,7 +332,7 @@ impl Registry {
     /// Names the devices that are not registered, and of which a former registration may still be kept.
     #[must_use]
     pub fn left(&self) -> Vec<Endpoint> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let mut left: Vec<_> = kept.former.iter().filter(|one| kept.has_left(one)).cloned().collect();
         left.sort_unstable();
         left
@@ -328,7 +346,7 @@ impl Registry {
     /// Ends what came over a sleeping session of a socket that turned out to be lost, whosever it is. The numbers of
     /// other sockets' sessions mean nothing there: a forged connection ID must not end what came over plain UDP.
     pub fn forget_lost(&self, socket: SocketAddr, session: SessionId) {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let location = kept.sessions.get(&session).and_then(|endpoint| kept.locations.get(endpoint));
         let found = location.and_then(|location| kept.by_location.get(location));
         let lost = found.filter(|one| one.session == session && one.shard.local_addr() == socket);
@@ -366,7 +384,7 @@ impl Registry {
     /// Finds a device that can be reached now.
     #[must_use]
     pub fn find(&self, endpoint: &Endpoint, now: u64) -> Option<Registration> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let registration = kept.by_location.get(kept.locations.get(endpoint)?)?;
         (registration.expires >= now).then(|| registration.clone())
     }
@@ -394,20 +412,11 @@ impl Registry {
     /// in the order of their names.
     #[must_use]
     pub fn listing_updates(&self, now: u64) -> Vec<Registration> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let listing = kept.by_location.values().filter(|one| one.is_to_get_anchors(now));
         let mut listing: Vec<Registration> = listing.cloned().collect();
         listing.sort_unstable_by(|one, other| one.endpoint.cmp(&other.endpoint));
         listing
-    }
-
-    /// Tells whether a registered device can be offered something now: not while its answers are awaited. `None` where
-    /// it is not registered.
-    #[must_use]
-    pub fn is_ready(&self, endpoint: &Endpoint, now: u64) -> Option<bool> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let registration = kept.by_location.get(kept.locations.get(endpoint)?)?;
-        (registration.expires >= now).then(|| registration.told != Told::Awaited)
     }
 
     /// Forgets registrations that have ended; returns how many there were.
@@ -427,7 +436,7 @@ impl Registry {
     /// Gives the latest address of a device that is not this one.
     #[must_use]
     pub fn other_address(&self, endpoint: &Endpoint, address: &str) -> Option<String> {
-        let kept = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept.read().unwrap_or_else(PoisonError::into_inner);
         let known = kept.addresses.get(endpoint)?.iter().rev().flatten();
         known.map(ToString::to_string).find(|known| known != address)
     }
@@ -435,11 +444,11 @@ impl Registry {
     /// Counts the registrations.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).by_location.len()
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).by_location.len()
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Kept> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
+        self.kept.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -472,6 +481,7 @@ pub fn carried(end: u64, now: u64, now_there: u64) -> u64 {
 impl Kept {
     fn remove(&mut self, location: &str) -> Option<Registration> {
         let registration = self.by_location.remove(location)?;
+        self.in_queue_mode -= usize::from(registration.queue.is_some());
         self.ends.remove(&(registration.expires, location.to_owned()));
         self.sessions.remove(&registration.session);
         Some(registration)

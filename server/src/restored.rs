@@ -66,7 +66,7 @@ impl Core {
             if !waits || self.is_known_since_the_start(&track) {
                 continue;
             }
-            if !has_nothing_in_hand(registration).await {
+            if !has_nothing_in_hand(self, registration).await {
                 return Ok(());
             }
             let back = put_back((campaign.id, endpoint), track.grant, self.now(), RESTORED);
@@ -96,11 +96,11 @@ impl Core {
 }
 
 /// Reads from a device that it works on no update; `false` also where it does not tell.
-async fn has_nothing_in_hand(registration: &Registration) -> bool {
+async fn has_nothing_in_hand(core: &Core, registration: &Registration) -> bool {
     let path = Path::Resource(FIRMWARE_UPDATE.id, 0, firmware_update::STATE);
     let mut request = Request::new(Method::Get, &registration.speaks.uri_path(path));
     request.accept = Some(ContentFormat::TEXT.0);
-    let answer = registration.shard.request(registration.session, request).await;
+    let answer = core.ask(registration, request).await;
     let text = answer.ok().filter(|response| response.code == Code::CONTENT).map(|response| response.payload);
     let number = text.and_then(|text| std::str::from_utf8(&text).ok()?.parse::<i64>().ok());
     number == Some(State::Idle.into())

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use crate::core::Core;
 use crate::credentials;
 use crate::dtls_keys::KeyError;
-use crate::registry::{Brought, Registration, Speaks, Told, Touched, carried};
+use crate::registry::{Brought, Queue, Registration, Speaks, Told, Touched, carried};
 
 /// What a socket wants of the store, in the order in which it wants it.
 pub enum Task {
@@ -125,7 +125,7 @@ impl Core {
                 .registry
                 .of_session(name, dormant.session)
                 .map(|one| self.on_the_wall(one))
-                .map(|one| encode(&one)),
+                .map(|one| encode(&one, self.heard_at(&one.1))),
         })
     }
 
@@ -133,6 +133,12 @@ impl Core {
     fn on_the_wall(&self, (location, registration): (String, Registration)) -> (String, Registration) {
         let expires = carried(registration.expires, self.steady(), self.now());
         (location, Registration { expires, ..registration })
+    }
+
+    /// When a device in queue mode was heard last, by the wall clock.
+    fn heard_at(&self, registration: &Registration) -> Option<u64> {
+        let silence = registration.silence(self.steady())?;
+        Some(self.now().saturating_sub(silence.silent_s))
     }
 
     async fn wake_sessions(&self, shard: &ShardHandle, wanted: &[SessionId]) {
@@ -215,7 +221,7 @@ impl Core {
         loop {
             let page = self.store.kept_registrations(&self.tenant, after.as_ref(), PAGE).await?;
             for kept in &page {
-                let Some((location, mut registration)) = decode(kept, shard) else { continue };
+                let Some((location, mut registration)) = decode(kept, shard, (now, steady)) else { continue };
                 if registration.expires >= now {
                     registration.expires = carried(registration.expires, now, steady);
                     let _ = self.registry.register(location, registration);
@@ -268,9 +274,12 @@ struct Written {
     lists_updates: bool,
     /// Hexadecimal.
     told: Option<String>,
+    /// When it was heard last, seconds since 1970, where it is in queue mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    heard_at: Option<u64>,
 }
 
-fn encode((location, registration): &(String, Registration)) -> Vec<u8> {
+fn encode((location, registration): &(String, Registration), heard_at: Option<u64>) -> Vec<u8> {
     let told = match &registration.told {
         Told::Answers(answers) => Some(hex::encode(answers)),
         // Awaited ones are asked for again when the device registers anew.
@@ -280,11 +289,13 @@ fn encode((location, registration): &(String, Registration)) -> Vec<u8> {
     let Speaks { version, formats, root } = &*registration.speaks;
     let (version, root, location) = (version.as_str().to_owned(), root.clone(), location.clone());
     let formats = formats.iter().map(|format| format.0).collect();
-    let written = Written { location, lifetime_s, expires, version, formats, root, lists_updates, told };
+    let written =
+        Written { location, lifetime_s, expires, version, formats, root, lists_updates, told, heard_at };
     serde_json::to_vec(&written).unwrap_or_default()
 }
 
-fn decode(kept: &KeptRegistration, shard: &ShardHandle) -> Option<(String, Registration)> {
+/// Reads a registration; `times` are now by the wall clock and by the one that never steps.
+fn decode(kept: &KeptRegistration, shard: &ShardHandle, times: (u64, u64)) -> Option<(String, Registration)> {
     let written: Written = serde_json::from_slice(&kept.registration).ok()?;
     let told = written.told.and_then(|told| hex::decode(told).ok());
     let formats = written.formats.into_iter().map(ContentFormat).collect();
@@ -301,6 +312,7 @@ fn decode(kept: &KeptRegistration, shard: &ShardHandle) -> Option<(String, Regis
         told: told.map_or(Told::Nothing, |told| Told::Answers(told.into())),
         // What was published last may not have come to it before the restart.
         anchors: Brought::Behind,
+        queue: written.heard_at.map(|at| Queue::silent_since(at, times)),
     };
     Some((written.location, registration))
 }

@@ -64,6 +64,7 @@ impl Core {
             let decision = key_index::decide(&identity.state, &Arrival::Report(said.report), &context);
             self.metrics.row(decision.row);
             self.registry.heard(&identity.endpoint, &sender.address, self.now(), false);
+            self.registry.awake(&identity.endpoint, self.steady());
             if let Reply::Repeat(receipt) = &decision.reply
                 && !decision.changes(&identity.state)
             {

@@ -1,6 +1,9 @@
 //! What is counted: per session while it runs, and over a whole shard.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bellwether_coap::Instant;
 
 /// Counts the UDP payload bytes of one session, handshake apart. Written by the shard, read by anyone.
 ///
@@ -12,6 +15,8 @@ pub struct Traffic {
     handshake_out: AtomicU64,
     application_in: AtomicU64,
     application_out: AtomicU64,
+    /// When the last message came, in microseconds of the shard's clock.
+    heard_us: AtomicU64,
 }
 
 /// Bytes of UDP payload, both ways.
@@ -43,6 +48,16 @@ impl Traffic {
     pub fn received(&self, bytes: usize, handshake: bool) {
         let counter = if handshake { &self.handshake_in } else { &self.application_in };
         counter.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that a message of the peer came, which is that peer's beyond doubt.
+    pub(crate) fn heard(&self, now: Instant) {
+        self.heard_us.store(u64::try_from(now.0.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Tells how long ago the last message came; since the shard's start, where none did.
+    pub(crate) fn silence(&self, now: Instant) -> Duration {
+        now.0.saturating_sub(Duration::from_micros(self.heard_us.load(Ordering::Relaxed)))
     }
 
     /// Counts what was sent, in bytes of UDP payload.
@@ -120,6 +135,8 @@ pub struct Counters {
     pub sessions: EngineCounters,
     /// CoAP messages and exchanges.
     pub coap: bellwether_coap::Counters,
+    /// Datagrams that came while the shard did not listen.
+    pub datagrams_missed: u64,
     /// Datagrams that the socket did not take, or that are longer than a record.
     pub datagrams_unsent: u64,
     /// Requests answered by 5.03 since the owner had no room for their event.

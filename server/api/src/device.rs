@@ -67,6 +67,9 @@ pub struct Device {
     pub index: u16,
     /// Whether it is registered right now, and from where.
     pub registered: Option<String>,
+    /// Whether it listens, where it is registered in queue mode; absent: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_mode: Option<QueueMode>,
     /// Whether it has told in this registration what it is, so that a bundle for its gateway may have a grant for it.
     pub told: bool,
     /// What it said it runs, in its last request or report: digest in hexadecimal.
@@ -91,6 +94,23 @@ pub struct Device {
     /// Last second in which an operator blocks it; absent: it is not blocked. 2^64 - 1: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_until: Option<u64>,
+}
+
+/// Whether a device in queue mode listens: it switches its radio off between its messages, and nothing is sent to it then.
+/// Times are seconds since 1970.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct QueueMode {
+    /// Whether it is taken for asleep.
+    pub asleep: bool,
+    /// Since when it sleeps; absent: it is awake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    /// Until when it is awake, where nothing comes of it before; absent: it sleeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
+    /// When it has to be heard of at the latest, to keep its registration; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heard_by: Option<u64>,
 }
 
 /// Answers `GET /v1/devices/{endpoint}/explain`: the story of a device, oldest first.

@@ -13,6 +13,9 @@ pub struct ErrorBody {
     /// Names the request in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Seconds after which it may be done, where that is known; also the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
 }
 
 /// What kind of refusal it is.
@@ -41,6 +44,8 @@ pub enum ErrorCode {
     BadAnswer,
     /// The device did not answer (504).
     NoAnswer,
+    /// The device is in queue mode and asleep: nothing was sent to it (503).
+    Asleep,
     /// The server failed; its log says why (500).
     Internal,
 }

@@ -29,7 +29,9 @@ pub use command::{
     AskDevice, CampaignExplanation, CampaignPage, DevicePage, ExplainCampaign, ListCampaigns, ListDevices,
     NotDone, OrderCampaign, OrderDevice, Reply, ResyncAll, Resynced,
 };
-pub use device::{AddDevice, Device, Explanation, NewCredential, NewDevice, ReplaceCredential, Security};
+pub use device::{
+    AddDevice, Device, Explanation, NewCredential, NewDevice, QueueMode, ReplaceCredential, Security,
+};
 pub use error::{ErrorBody, ErrorCode};
 pub use event::{Event, EventPage, LedgerCut, ListEvents, Progress, Registration, ServerStatus};
 pub use fleet::{DecommissionDevice, DeviceTags, ListTags, TagCount, TagDevices, TagPage, TaggedDevices};

@@ -6,6 +6,7 @@ use crate::campaign::stage::{Stage, Track};
 use crate::campaign::{Campaign, CampaignState};
 use crate::explain::Known;
 use crate::operator::Act;
+use crate::queue_mode::Listening;
 
 /// Says what an enrolled device waits for and what may be done, the most urgent first.
 pub(crate) fn advice(known: &Known<'_>, now: u64) -> Vec<String> {
@@ -87,7 +88,12 @@ fn waits_running(known: &Known<'_>, track: &Track) -> String {
     if !is_here {
         return "it waits for the device to come back: look at its power and its network".to_owned();
     }
+    let sleeps = matches!(known.seen.listening, Listening::Asleep { .. });
     match track.stage {
+        Stage::Waiting | Stage::Offered if sleeps => {
+            "it sleeps: it is offered when it wakes, by the end of its registration"
+        }
+        _ if sleeps => "it sleeps in queue mode: it goes on when it wakes, by the end of its registration",
         Stage::Waiting => "it waits for its turn: so many devices at once as the campaign allows",
         Stage::Offered => "it waits for the device to ask; the offer is repeated by itself",
         Stage::Asked => "it asks again by itself: its delta or image may still have to be made",

@@ -8,6 +8,7 @@ use crate::device::{Device, Endpoint};
 use crate::eligibility::{self, Facts};
 use crate::identity::{GrantState, IdentityState};
 use crate::operator::Act;
+use crate::queue_mode::Listening;
 
 /// The story of a device.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -51,6 +52,8 @@ pub struct Known<'a> {
 pub struct Seen<'a> {
     /// Where it is registered from now, `address:port`.
     pub registered: Option<&'a str>,
+    /// Whether it listens, where it is registered.
+    pub listening: Listening,
     /// Seconds since it was heard last, and where it was then.
     pub heard: Option<(u64, &'a str)>,
     /// The gateway that lists it, and whether that one is here.
@@ -110,11 +113,26 @@ fn presence(seen: &Seen<'_>) -> Vec<String> {
         }
         (None, None) => "it is not registered, and was never heard".to_owned(),
     });
+    lines.extend(seen.registered.and_then(|_| listens(seen.listening)));
     if let Some((gateway, is_here)) = seen.gateway {
         let is = if is_here { "is here" } else { "is away" };
         lines.push(format!("its gateway {gateway} {is}"));
     }
     lines
+}
+
+/// Tells whether a device in queue mode listens; `None` of any other.
+fn listens(listening: Listening) -> Option<String> {
+    match listening {
+        Listening::Always => None,
+        Listening::Awake { left_s } => {
+            Some(format!("it is in queue mode, and awake for another {}", duration(left_s)))
+        }
+        Listening::Asleep { for_s } => Some(format!(
+            "it is in queue mode, and asleep for {}: nothing is sent to it until it wakes",
+            duration(for_s)
+        )),
+    }
 }
 
 /// Writes a time span by its two largest units.
@@ -206,6 +224,9 @@ pub fn happened(event: &Event) -> String {
         EventKind::Targeted { class } => format!("became a target, as a device of class {class}"),
         EventKind::Offered => "was sent the manifest".to_owned(),
         EventKind::OfferFailed { reason } => format!("was not reached: {reason}"),
+        EventKind::OfferWaits => {
+            "slept before the manifest came to it: it is offered when it wakes".to_owned()
+        }
         EventKind::Asked => "asked".to_owned(),
         EventKind::Resolved { delivery, grant, bytes, .. } => {
             format!("got grant {grant} for {} of {bytes} bytes", delivered(*delivery))
@@ -401,6 +422,30 @@ mod tests {
     }
 
     #[test]
+    fn sleeping_device_is_told_as_one_that_is_offered_when_it_wakes() {
+        let (endpoint, device) = (endpoint(), device());
+        let running = campaign(Targets::All, CampaignState::Running);
+        let campaigns = [(running, Some(Track::new("meter".to_owned(), 1)))];
+        let story = |listening| {
+            let seen = Seen { registered: Some("192.0.2.1:5684"), listening, ..Seen::default() };
+            let (campaigns, events) = (&campaigns[..], &[][..]);
+            let known =
+                Known { endpoint: &endpoint, device: Some(&device), state: None, seen, campaigns, events };
+            explain(&known, 10)
+        };
+        let asleep = story(Listening::Asleep { for_s: 3_700 });
+        assert_eq!(
+            asleep.standing[2],
+            "it is in queue mode, and asleep for 1 h 1 min: nothing is sent to it until it wakes"
+        );
+        assert_eq!(asleep.advice, ["it sleeps: it is offered when it wakes, by the end of its registration"]);
+        let awake = story(Listening::Awake { left_s: 90 });
+        assert_eq!(awake.standing[2], "it is in queue mode, and awake for another 1 min");
+        assert!(awake.advice[0].starts_with("it waits for its turn"), "{:?}", awake.advice);
+        assert!(!story(Listening::Always).standing.iter().any(|line| line.contains("queue")));
+    }
+
+    #[test]
     fn events_of_other_devices_are_left_out() {
         let other = Event { device: Endpoint::try_from("lamp-1").ok(), ..event(1, EventKind::Asked) };
         assert_eq!(told(Some(&device()), &[], &[other]).len(), 1);
@@ -440,7 +485,7 @@ mod tests {
         let track = Progress::of(campaign.id, &events).tracks.get(&endpoint).cloned();
         let campaigns = [(campaign, track)];
         let seen =
-            Seen { registered: None, heard: Some((7_300, "192.0.2.1:5684")), gateway: Some(("gw-1", true)) };
+            Seen { heard: Some((7_300, "192.0.2.1:5684")), gateway: Some(("gw-1", true)), ..Seen::default() };
         let known = Known {
             endpoint: &endpoint,
             device: Some(&device),

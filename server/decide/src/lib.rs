@@ -14,6 +14,7 @@ pub mod fork;
 pub mod identity;
 pub mod key_index;
 pub mod operator;
+pub mod queue_mode;
 pub mod refusal;
 pub mod release;
 pub mod resolve;

@@ -7,9 +7,11 @@ use bellwether_decide::campaign::event::{By, Delivery, Event, EventKind};
 use bellwether_decide::campaign::progress::{ClassProgress, Progress};
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::standing::Standing;
-use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets, why};
+use bellwether_decide::campaign::why::{self, Absent};
+use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState, Policy, Targets};
 use bellwether_decide::device::{Device, Endpoint};
 use bellwether_decide::explain;
+use bellwether_decide::queue_mode::Reach;
 use bellwether_decide::tag::Tag;
 use bellwether_store::campaign::{Given, Launch, Launched};
 use bellwether_store::device::EnrolledDevice;
@@ -181,7 +183,7 @@ impl Core {
         let campaign = self.store.campaign(&self.tenant, id).await.map_err(Refusal::internal)?;
         let campaign = campaign.ok_or_else(|| missing(id))?;
         let standing = self.standing(id).await?;
-        let mut lines = why::standing(&standing, self.away(&standing).await?);
+        let mut lines = why::standing(&standing, self.absent(&standing).await?);
         lines.extend(self.ordered_so_far(id).await?);
         if !campaign.state.may_go_on() {
             lines.extend(self.cut_since(campaign.launched_at).await.map_err(Refusal::internal)?);
@@ -193,30 +195,35 @@ impl Core {
         let next = rows.last().filter(|_| is_full).map(|(endpoint, _)| endpoint.to_string());
         let steady = self.steady();
         let not_done = |(endpoint, track): &(Endpoint, Track)| {
-            let is_reachable = self.registry.is_ready(endpoint, steady) == Some(true);
-            let why = why::not_done(&campaign, track, is_reachable)?;
+            let why = why::not_done(&campaign, track, self.registry.reach(endpoint, steady))?;
             Some(api::NotDone { endpoint: endpoint.to_string(), outcome: outcome(track.stage), why })
         };
         let devices = rows.iter().filter_map(not_done).collect();
         Ok(api::CampaignExplanation { campaign: id.0.to_string(), lines, devices, next })
     }
 
-    /// Counts the waiting devices of a campaign that are not registered now; `None` where there are too many to look at.
-    async fn away(&self, standing: &Standing) -> Result<Option<u32>, Refusal> {
+    /// Counts the waiting devices of a campaign that are not registered now, or sleep; `None` where there are too many to
+    /// look at.
+    async fn absent(&self, standing: &Standing) -> Result<Option<Absent>, Refusal> {
         if standing.count(|stage| stage == Stage::Waiting) > AWAY_LOOKED_AT_MAX {
             return Ok(None);
         }
-        let (mut away, mut after): (u32, Option<Endpoint>) = (0, None);
+        let (mut absent, mut after): (Absent, Option<Endpoint>) = (Absent::default(), None);
         let steady = self.steady();
         loop {
             let waiting = [Stage::Waiting];
             let rows =
                 self.store.tracks_in(&self.tenant, standing.campaign, &waiting, after.as_ref(), PAGE).await;
             let rows = rows.map_err(Refusal::internal)?;
-            let Some((last, _)) = rows.last() else { return Ok(Some(away)) };
+            let Some((last, _)) = rows.last() else { return Ok(Some(absent)) };
             after = Some(last.clone());
-            let is_away = |endpoint| self.registry.is_ready(endpoint, steady) != Some(true);
-            away += u32::try_from(rows.iter().filter(|(endpoint, _)| is_away(endpoint)).count()).unwrap_or(0);
+            for (endpoint, _) in &rows {
+                match self.registry.reach(endpoint, steady) {
+                    Reach::Here => {}
+                    Reach::Asleep => absent.asleep += 1,
+                    Reach::Away => absent.away += 1,
+                }
+            }
         }
     }
 

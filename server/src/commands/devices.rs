@@ -4,13 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use bellwether_api::{AddDevice, Device, DevicePage, Explanation, ListDevices, NewDevice, Security};
+use bellwether_api::{
+    AddDevice, Device, DevicePage, Explanation, ListDevices, NewDevice, QueueMode, Security,
+};
 use bellwether_decide::campaign::Campaign;
 use bellwether_decide::campaign::stage::Track;
 use bellwether_decide::deed::Deed;
 use bellwether_decide::device::{self, Endpoint};
 use bellwether_decide::explain::{self, Known, Seen};
 use bellwether_decide::identity::IdentityState;
+use bellwether_decide::queue_mode::Listening;
 use bellwether_keys::chain::ChainLength;
 use bellwether_keys::seed::Seed;
 use bellwether_keys::unit::{self, UnitData};
@@ -225,6 +228,7 @@ impl Core {
             epoch: place.epoch,
             index: place.index,
             registered: self.registry.find(endpoint, self.steady()).map(|found| found.address.to_string()),
+            queue_mode: self.queue_mode(endpoint),
             told: self.registry.stable_answers(endpoint, self.steady()).is_some(),
             runs: None,
             version: None,
@@ -235,6 +239,20 @@ impl Core {
             heard: heard.map(|contact| contact.heard_at),
             blocked_until: blocked.and_then(|state| state.blocked_until),
         }
+    }
+
+    /// Tells whether a device in queue mode listens; `None` of any other.
+    pub(crate) fn queue_mode(&self, endpoint: &Endpoint) -> Option<QueueMode> {
+        let (now, steady) = (self.now(), self.steady());
+        let registration = self.registry.find(endpoint, steady)?;
+        let (since, until) = match registration.listening(self.config.queue_mode_awake_s, steady) {
+            Listening::Always => return None,
+            Listening::Awake { left_s } => (None, Some(now.saturating_add(left_s))),
+            Listening::Asleep { for_s } => (Some(now.saturating_sub(for_s)), None),
+        };
+        let expires = registration.expires;
+        let heard_by = (expires != u64::MAX).then(|| now.saturating_add(expires.saturating_sub(steady)));
+        Some(QueueMode { asleep: since.is_some(), since, until, heard_by })
     }
 
     /// What devices run: by their newest confirmed update; before that, by what they told, or the base that they last asked
@@ -308,6 +326,7 @@ impl Core {
             gateway.as_ref().is_some_and(|gateway| self.gateways.present(gateway, steady).is_some());
         let seen = Seen {
             registered: registered.as_deref(),
+            listening: self.registry.listening(&endpoint, steady).unwrap_or_default(),
             heard: heard.as_ref().map(|one| (now.saturating_sub(one.heard_at), one.address.as_str())),
             gateway: gateway.as_ref().map(|gateway| (gateway.as_str(), is_here)),
         };

@@ -5,13 +5,16 @@
 use std::time::Duration;
 
 use bellwether_api::{ReadDevice, ReadValue, Reading, ValueKind};
+use bellwether_decide::device::Endpoint;
+use bellwether_decide::queue_mode::Listening;
 use bellwether_net::RequestError;
 use bellwether_net::coap::{Code, Failure, Method, Request, Response};
 use lwm2m_rs::registration::Version;
 use lwm2m_rs::table::{self, Operations};
 use lwm2m_rs::{ContentFormat, Path, Value, codec};
 
-use super::devices::{endpoint, unknown};
+use super::devices::{endpoint, time, unknown};
+use crate::asking::AskError;
 use crate::core::Core;
 use crate::refusal::Refusal;
 use crate::registry::{Registration, Speaks};
@@ -22,7 +25,7 @@ impl Core {
     /// # Errors
     ///
     /// [`Refusal`] where the path can't be read or the device is not registered, and for whatever goes wrong at the
-    /// device: [`bellwether_api::ErrorCode::NoAnswer`] and [`bellwether_api::ErrorCode::BadAnswer`] are its alone.
+    /// device: [`bellwether_api::ErrorCode::Asleep`] at once, [`bellwether_api::ErrorCode::NoAnswer`] and [`bellwether_api::ErrorCode::BadAnswer`] are its alone.
     pub async fn read_device(&self, asked: &ReadDevice) -> Result<Reading, Refusal> {
         let name = endpoint(&asked.endpoint)?;
         let path = readable(&asked.path)?;
@@ -35,7 +38,7 @@ impl Core {
                 "{READS_MAX} devices are being read already; try again when they have answered"
             )));
         };
-        let response = answer(&registration, path).await?;
+        let response = self.answer_of(&registration, path).await?;
         let format = ContentFormat(response.content_format.unwrap_or(ContentFormat::TEXT.0));
         let values = codec::decode(format, path, &response.payload).map_err(|error| {
             Refusal::bad_answer(format!("{name} answered what can't be read (format {format}): {error}"))
@@ -78,16 +81,66 @@ fn away(name: &str) -> Refusal {
     ))
 }
 
-/// Asks in the format that suits best; where the device does not know that one, it chooses itself.
-async fn answer(registration: &Registration, path: Path) -> Result<Response, Refusal> {
-    let response = ask(registration, path, preferred(&registration.speaks)).await?;
-    let response = match response.code {
-        Code::NOT_ACCEPTABLE | Code::BAD_OPTION | Code::UNSUPPORTED_CONTENT_FORMAT => {
-            ask(registration, path, None).await?
+impl Core {
+    /// Asks in the format that suits best; where the device does not know that one, it chooses itself.
+    async fn answer_of(&self, registration: &Registration, path: Path) -> Result<Response, Refusal> {
+        let response = self.value_of(registration, path, preferred(&registration.speaks)).await?;
+        let response = match response.code {
+            Code::NOT_ACCEPTABLE | Code::BAD_OPTION | Code::UNSUPPORTED_CONTENT_FORMAT => {
+                self.value_of(registration, path, None).await?
+            }
+            _ => response,
+        };
+        taken(&registration.endpoint, path, response)
+    }
+
+    async fn value_of(
+        &self,
+        registration: &Registration,
+        path: Path,
+        accept: Option<ContentFormat>,
+    ) -> Result<Response, Refusal> {
+        let mut request = Request::new(Method::Get, &registration.speaks.uri_path(path));
+        request.accept = accept.map(|format| format.0);
+        let answer = self.ask(registration, request);
+        let name = &registration.endpoint;
+        match tokio::time::timeout(READ_WAIT, answer).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(AskError::Asleep)) => Err(self.asleep(registration)),
+            Ok(Err(AskError::Request(error))) => Err(failed(name.as_str(), &error)),
+            Err(_) => Err(Refusal::no_answer(format!(
+                "{name} did not answer within {} s; it may sleep, or be out of reach",
+                READ_WAIT.as_secs()
+            ))),
         }
-        _ => response,
-    };
-    let name = &registration.endpoint;
+    }
+
+    /// Refuses what a sleeping device would have to answer, with when it can be asked.
+    fn asleep(&self, registration: &Registration) -> Refusal {
+        let (now, steady) = (self.now(), self.steady());
+        let name = &registration.endpoint;
+        let since = match self.registry.listening(name, steady) {
+            Some(Listening::Asleep { for_s }) => format!(" since {}", time(now.saturating_sub(for_s))),
+            _ => String::new(),
+        };
+        let wait_s =
+            (registration.expires != u64::MAX).then(|| registration.expires.saturating_sub(steady).max(1));
+        let by = match wait_s {
+            Some(wait_s) => format!(
+                "it is heard of by about {}, when it has to renew its registration",
+                time(now.saturating_add(wait_s))
+            ),
+            None => "its registration never ends, so that nobody knows when it is heard of".to_owned(),
+        };
+        let text = format!(
+            "{name} is in queue mode and asleep{since}: what is sent to it now is lost, so nothing was. Ask when it wakes; {by}"
+        );
+        Refusal::asleep(text, wait_s)
+    }
+}
+
+/// Takes a response that has a value, and says what any other one means.
+fn taken(name: &Endpoint, path: Path, response: Response) -> Result<Response, Refusal> {
     match response.code {
         Code::CONTENT => Ok(response),
         Code::NOT_FOUND => Err(Refusal::not_found(format!("{name} has no {path} (4.04)"))),
@@ -99,25 +152,6 @@ async fn answer(registration: &Registration, path: Path) -> Result<Response, Ref
             Err(Refusal::conflict(text))
         }
         code => Err(Refusal::bad_answer(format!("{name} answered {} to a Read of {path}", dotted(code)))),
-    }
-}
-
-async fn ask(
-    registration: &Registration,
-    path: Path,
-    accept: Option<ContentFormat>,
-) -> Result<Response, Refusal> {
-    let mut request = Request::new(Method::Get, &registration.speaks.uri_path(path));
-    request.accept = accept.map(|format| format.0);
-    let answer = registration.shard.request(registration.session, request);
-    let name = &registration.endpoint;
-    match tokio::time::timeout(READ_WAIT, answer).await {
-        Ok(Ok(response)) => Ok(response),
-        Ok(Err(error)) => Err(failed(name.as_str(), &error)),
-        Err(_) => Err(Refusal::no_answer(format!(
-            "{name} did not answer within {} s; it may sleep, or be out of reach",
-            READ_WAIT.as_secs()
-        ))),
     }
 }
 

@@ -7,6 +7,7 @@ use bellwether_decide::campaign::Campaign;
 use bellwether_decide::campaign::stage::Stage;
 use bellwether_decide::campaign::why;
 use bellwether_decide::device::Endpoint;
+use bellwether_decide::queue_mode::Reach;
 use bellwether_decide::tag::Tag;
 use bellwether_manifests::author::ManifestSummary;
 use bellwether_manifests::definition::{
@@ -20,7 +21,7 @@ use bellwether_store::device::EnrolledDevice;
 use bellwether_store::ledger::Scope;
 
 use super::campaigns::{campaign_id, counted, missing, outcome};
-use super::devices::endpoint;
+use super::devices::{endpoint, time};
 use super::fleet::tag;
 use crate::answers::Answers;
 use crate::core::Core;
@@ -197,13 +198,17 @@ impl Core {
         let next = rows.last().filter(|_| is_full).map(|(name, _)| name.to_string());
         let steady = self.steady();
         let describe = |(name, track): &(_, bellwether_decide::campaign::stage::Track)| {
-            let is_reachable = self.registry.find(name, steady).is_some();
+            let reach = match self.registry.listening(name, steady) {
+                None => Reach::Away,
+                Some(listening) if listening.hears() => Reach::Here,
+                Some(_) => Reach::Asleep,
+            };
             WatchedDevice {
                 endpoint: ToString::to_string(name),
                 class: track.class.clone(),
                 outcome: outcome(track.stage),
                 since: track.since,
-                why: why::not_done(&campaign, track, is_reachable),
+                why: why::not_done(&campaign, track, reach),
             }
         };
         Ok((rows.iter().map(describe).collect(), next))
@@ -313,6 +318,9 @@ impl Core {
             ("Lifetime".to_owned(), format!("{} s", registration.lifetime_s)),
             ("LwM2M".to_owned(), registration.speaks.version.to_string()),
         ];
+        if let Some(queue) = self.queue_mode(&name) {
+            told.push(("Queue mode".to_owned(), listens(&queue)));
+        }
         if !formats.is_empty() {
             told.push(("Formats".to_owned(), formats.join(", ")));
         }
@@ -329,6 +337,15 @@ impl Core {
             if algorithms.is_empty() { "none: whole images only".to_owned() } else { algorithms.join(", ") };
         told.push(("Patch algorithms".to_owned(), algorithms));
         Ok(told)
+    }
+}
+
+/// Says until when a device in queue mode is awake, or since when it sleeps.
+fn listens(queue: &api::QueueMode) -> String {
+    let by = queue.heard_by.map(|at| format!("; heard of by about {}", time(at))).unwrap_or_default();
+    match (queue.since, queue.until) {
+        (Some(since), _) => format!("asleep since {}{by}", time(since)),
+        (None, until) => format!("awake until {}", until.map(time).unwrap_or_default()),
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) struct File {
     pub(super) mqtt_key_file: Option<PathBuf>,
     pub(super) sessions_max: Option<u64>,
     pub(super) hibernate_after_s: Option<u64>,
+    pub(super) queue_mode_awake_s: Option<u64>,
     pub(super) ack_timeout_ms: Option<u64>,
     pub(super) ledger_keep_days: Option<u64>,
     pub(super) ledger_folder: Option<PathBuf>,

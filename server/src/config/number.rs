@@ -30,8 +30,14 @@ impl Number {
 }
 
 /// All of them.
-pub const NUMBERS: &[Number] =
-    &[GRANT_LIFETIME_S, SESSIONS_MAX, HIBERNATE_AFTER_S, ACK_TIMEOUT_MS, LEDGER_KEEP_DAYS];
+pub const NUMBERS: &[Number] = &[
+    GRANT_LIFETIME_S,
+    SESSIONS_MAX,
+    HIBERNATE_AFTER_S,
+    QUEUE_MODE_AWAKE_S,
+    ACK_TIMEOUT_MS,
+    LEDGER_KEEP_DAYS,
+];
 
 pub(super) const GRANT_LIFETIME_S: Number = Number {
     key: "grant_lifetime_s",
@@ -57,6 +63,14 @@ pub(super) const HIBERNATE_AFTER_S: Number = Number {
     default: 600,
     least: 1,
     most: 366 * 86_400,
+};
+
+pub(super) const QUEUE_MODE_AWAKE_S: Number = Number {
+    key: "queue_mode_awake_s",
+    default: crate::registry::AWAKE_S,
+    least: 1,
+    // An hour: a device that listens so long is in no queue mode.
+    most: 3_600,
 };
 
 pub(super) const ACK_TIMEOUT_MS: Number = Number {

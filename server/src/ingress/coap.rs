@@ -18,7 +18,7 @@ use crate::core::Core;
 use crate::credentials;
 use crate::frames;
 use crate::metrics::{Asked, steady};
-use crate::registry::{self, Brought, Registration, Speaks, Told, Touched};
+use crate::registry::{self, Brought, Queue, Registration, Speaks, Told, Touched};
 use crate::resolver::{RequestError, Sender};
 use crate::sessions::{self, Task};
 
@@ -122,6 +122,20 @@ impl WayOut<'_> {
 }
 
 async fn answer(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
+    let WayOut { core, shard, .. } = way_out;
+    // Any message of a device that slept says that it listens, whatever it asks for.
+    let woken = core.registry.heard_over(shard, peer, core.steady());
+    let is_of_registrations = request.path.first().is_some_and(|first| first == "rd");
+    answer_as_asked(way_out, peer, request).await;
+    let Some(endpoint) = woken else { return };
+    core.metrics.slept("woken");
+    if !is_of_registrations {
+        core.registry.heard(&endpoint, &peer.address.to_string(), core.now(), false);
+        unread(&endpoint, core.contact(&endpoint).await);
+    }
+}
+
+async fn answer_as_asked(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
     let WayOut { core, shard, .. } = way_out;
     if let Some(name) = gateway::sender(core, peer, &request) {
         let (response, came) = gateway::answer(core, shard, peer, &name, &request).await;
@@ -260,6 +274,7 @@ async fn register(
                 lists_updates,
                 told,
                 anchors: Brought::UpToDate,
+                queue: parameters.queue_mode.then(|| Queue::heard(now, Some(peer.clone()))),
             };
             let from_another = core.registry.register(location.clone(), registration);
             let touched = Touched { endpoint: endpoint.clone(), from_another };
@@ -306,6 +321,9 @@ async fn update(
     };
     let lifetime_s = parameters.lifetime_s.map(u64::from);
     let updated = core.registry.update(location, from, lifetime_s, core.steady());
+    if let (Some(_), Some(is_on)) = (&updated, parameters.queue_mode) {
+        core.registry.turn_queue_mode(location, is_on, core.steady());
+    }
     touched(core, updated, Code::CHANGED).await
 }
 

@@ -24,7 +24,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
@@ -136,7 +136,7 @@ async fn guard(State(tokens): State<Arc<Tokens>>, request: Request, next: Next) 
         None => (StatusCode::UNAUTHORIZED, ErrorCode::Unauthorized, NO_TOKEN),
     };
     let (message, request_id) = (message.to_owned(), caller::request_id());
-    answer_error(status, ErrorBody { code, message, request_id })
+    answer_error(status, ErrorBody { code, message, request_id, retry_after_s: None })
 }
 
 /// Lets those pass without the token who ask this machine by a name that only means itself, and for themselves. A
@@ -220,7 +220,7 @@ pub(super) fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         ErrorCode::Refused => StatusCode::UNPROCESSABLE_ENTITY,
         ErrorCode::StorageFull => StatusCode::INSUFFICIENT_STORAGE,
-        ErrorCode::StorageAway => StatusCode::SERVICE_UNAVAILABLE,
+        ErrorCode::StorageAway | ErrorCode::Asleep => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::BadAnswer => StatusCode::BAD_GATEWAY,
         ErrorCode::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
         ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -228,7 +228,12 @@ pub(super) fn status_of(code: ErrorCode) -> StatusCode {
 }
 
 fn answer_error(status: StatusCode, body: ErrorBody) -> Response {
-    (status, Json(body)).into_response()
+    let retry_after = body.retry_after_s.map(HeaderValue::from);
+    let mut response = (status, Json(body)).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds);
+    }
+    response
 }
 
 const NO_TOKEN: &str = "the token is missing or wrong; the server keeps it in DATA/http.token";
@@ -242,8 +247,6 @@ const BODY_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {
-    use axum::http::HeaderValue;
-
     use super::*;
 
     fn said(pairs: &[(&'static str, &str)]) -> bool {

@@ -49,6 +49,7 @@ pub struct Metrics {
     answers: Counts<1>,
     events: Counts<1>,
     alarms: Counts<1>,
+    queue_mode: Counts<1>,
     failures: Counts<1>,
     grant_seconds: Histogram,
     report_seconds: Histogram,
@@ -71,6 +72,7 @@ impl Default for Metrics {
             answers: Family::default(),
             events: Family::default(),
             alarms: Family::default(),
+            queue_mode: Family::default(),
             failures: Family::default(),
             grant_seconds: latency(),
             report_seconds: latency(),
@@ -103,6 +105,11 @@ impl Metrics {
             "events",
             "Events written to the ledger by what devices do and campaigns decide",
             self.events.clone(),
+        );
+        registry.register(
+            "queue_mode",
+            "Devices in queue mode: requests withheld, given up and missed while they slept, and times that they woke",
+            self.queue_mode.clone(),
         );
         registry.register("alarms", "Occurrences of alarms", self.alarms.clone());
         registry.register(
@@ -200,6 +207,11 @@ impl Metrics {
         for event in events {
             self.events.get_or_create(&[("kind", event.kind.name())]).inc();
         }
+    }
+
+    /// Counts what the sleep of a device in queue mode brought about.
+    pub(crate) fn slept(&self, what: &'static str) {
+        self.queue_mode.get_or_create(&[("what", what)]).inc();
     }
 
     /// Counts an occurrence of an alarm.

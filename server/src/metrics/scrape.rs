@@ -53,6 +53,8 @@ impl Now {
 
     fn devices(&mut self, core: &Core) {
         self.gauge("registrations", "Devices registered now", core.registry.count() as u64);
+        let in_queue_mode = core.registry.count_in_queue_mode() as u64;
+        self.gauge("registrations_in_queue_mode", "Of them, those in queue mode", in_queue_mode);
         let present = core.gateways.all_present(core.steady()).len() as u64;
         self.gauge("gateways_present", "Gateways with a session now", present);
         let (cached, resources) = core.frames.held();

@@ -1,3 +1,4 @@
+use bellwether_decide::queue_mode::{Listening, Reach};
 use bellwether_net::{NoService, Security, Shard, ShardConfig};
 
 use super::*;
@@ -24,6 +25,16 @@ fn registered(shard: &ShardHandle, location: &str, session: u64, port: u16) -> R
 }
 
 fn add(registry: &Registry, shard: &ShardHandle, location: &str, session: u64, port: u16) -> bool {
+    add_as(registry, shard, location, (session, port), None)
+}
+
+fn add_as(
+    registry: &Registry,
+    shard: &ShardHandle,
+    location: &str,
+    (session, port): (u64, u16),
+    queue: Option<Queue>,
+) -> bool {
     let endpoint = Endpoint::try_from("lamp-1").expect("a name");
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let (shard, session) = (shard.clone(), SessionId(session));
@@ -38,6 +49,7 @@ fn add(registry: &Registry, shard: &ShardHandle, location: &str, session: u64, p
         lists_updates: true,
         told: Told::Nothing,
         anchors: Brought::UpToDate,
+        queue,
     };
     registry.register(location.to_owned(), registration)
 }
@@ -253,4 +265,83 @@ fn other_address_is_the_one_before_where_the_latest_is_the_askers() {
     let endpoint = Endpoint::try_from("lamp-1").expect("a name");
     assert_eq!(registry.other_address(&endpoint, "127.0.0.1:6"), Some("127.0.0.1:5".to_owned()));
     assert_eq!(registry.other_address(&endpoint, "127.0.0.1:5"), Some("127.0.0.1:6".to_owned()));
+}
+
+/// A lamp in queue mode, whose window is ten seconds, heard now over session 1.
+fn in_queue_mode(shard: &ShardHandle) -> Registry {
+    let registry = Registry::new(10);
+    add_as(&registry, shard, "a", (1, 5), Some(Queue::heard(NOW, None)));
+    registry
+}
+
+#[test]
+fn device_in_queue_mode_is_ready_for_its_window_and_again_after_any_word_of_its_own() {
+    let shard = shard();
+    let registry = in_queue_mode(&shard);
+    let ready = |now| registry.is_ready(&lamp(), now);
+    assert_eq!((ready(NOW + 9), ready(NOW + 10)), (Some(true), Some(false)));
+    assert_eq!(registry.reach(&lamp(), NOW + 10), Reach::Asleep);
+    let says = |session, name, now| registry.heard_over(&shard, &peer(session, name), now);
+    assert_eq!(says(1, "lamp-2", NOW + 20), None, "another one over its session");
+    assert_eq!(says(2, "lamp-1", NOW + 20), None, "over no session of its registration");
+    assert_eq!(ready(NOW + 20), Some(false));
+    assert_eq!(says(1, "lamp-1", NOW + 20), Some(lamp()), "it slept");
+    assert_eq!((ready(NOW + 20), says(1, "lamp-1", NOW + 21)), (Some(true), None));
+    assert_eq!(registry.reach(&lamp(), NOW + 61), Reach::Away);
+}
+
+#[test]
+fn device_in_queue_mode_that_misses_something_sleeps_until_it_is_heard() {
+    let shard = shard();
+    let registry = in_queue_mode(&shard);
+    assert!(!registry.missed(&lamp(), SessionId(2), NOW + 1), "over a session that is not its");
+    assert!(registry.missed(&lamp(), SessionId(1), NOW + 1));
+    assert_eq!(registry.listening(&lamp(), NOW + 3), Some(Listening::Asleep { for_s: 2 }));
+    registry.awake(&lamp(), NOW + 4);
+    assert_eq!(registry.listening(&lamp(), NOW + 4), Some(Listening::Awake { left_s: 10 }));
+    registry.missed(&lamp(), SessionId(1), NOW + 5);
+    assert!(registry.update("a", (&shard, &peer(1, "lamp-1")), None, NOW + 6).is_some());
+    assert_eq!(registry.is_ready(&lamp(), NOW + 6), Some(true));
+}
+
+#[test]
+fn device_that_is_in_no_queue_mode_never_sleeps() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    assert!(!registry.missed(&lamp(), SessionId(1), NOW));
+    assert_eq!(registry.listening(&lamp(), NOW + 60), Some(Listening::Always));
+    assert_eq!(registry.heard_over(&shard, &peer(1, "lamp-1"), NOW + 60), None);
+}
+
+#[test]
+fn queue_mode_is_turned_by_an_update_and_counted_until_the_registration_ends() {
+    let shard = shard();
+    let registry = registered(&shard, "a", 1, 5);
+    registry.turn_queue_mode("a", true, NOW);
+    registry.turn_queue_mode("a", true, NOW + 5);
+    assert_eq!(registry.count_in_queue_mode(), 1);
+    assert!(matches!(registry.listening(&lamp(), NOW), Some(Listening::Awake { .. })));
+    registry.turn_queue_mode("a", false, NOW);
+    assert_eq!(
+        (registry.count_in_queue_mode(), registry.listening(&lamp(), NOW)),
+        (0, Some(Listening::Always))
+    );
+    registry.turn_queue_mode("a", true, NOW);
+    add_as(&registry, &shard, "b", (2, 5), Some(Queue::heard(NOW, None)));
+    assert_eq!(registry.count_in_queue_mode(), 1, "one registration took the place of the other");
+    registry.sweep(NOW + 61);
+    assert_eq!(registry.count_in_queue_mode(), 0);
+}
+
+#[test]
+fn device_that_slept_before_the_start_sleeps_on() {
+    let shard = shard();
+    let registry = Registry::new(10);
+    // Heard five minutes before the start, by the wall clock.
+    add_as(&registry, &shard, "a", (1, 5), Some(Queue::silent_since(50_000, (50_300, NOW))));
+    assert_eq!(registry.listening(&lamp(), NOW + 7), Some(Listening::Asleep { for_s: 297 }));
+    assert_eq!(registry.heard_over(&shard, &peer(1, "lamp-1"), NOW + 8), Some(lamp()));
+    // The wall clock was set back since.
+    add_as(&registry, &shard, "b", (1, 5), Some(Queue::silent_since(50_300, (50_000, NOW))));
+    assert_eq!(registry.listening(&lamp(), NOW), Some(Listening::Awake { left_s: 10 }));
 }

@@ -86,6 +86,7 @@ impl Core {
             let decision = key_index::decide(&identity.state, &arrival, &context);
             self.metrics.row(decision.row);
             self.registry.heard(&identity.endpoint, &sender.address, self.now(), false);
+            self.registry.awake(&identity.endpoint, self.steady());
             tracing::debug!(device = %identity.endpoint, row = decision.row.name(), "an update request");
             if let Reply::Repeat(answer) = &decision.reply
                 && !decision.changes(&identity.state)

@@ -39,6 +39,11 @@ pub(super) enum Command {
         session: SessionId,
         dormant: Option<Box<Dormant>>,
     },
+    /// Take what comes in from now on, or lose it.
+    Listen {
+        listens: bool,
+        done: oneshot::Sender<()>,
+    },
     /// Stop, and give the sessions out instead of closing them.
     Hibernate(oneshot::Sender<Vec<Dormant>>),
     Stop,

@@ -42,6 +42,8 @@ pub(super) struct Driver<W, E: ?Sized> {
     pub(super) counters: Counters,
     published: Arc<Mutex<Counters>>,
     room: Box<[u8]>,
+    /// What comes in is lost, as with a radio that is off.
+    is_deaf: bool,
 }
 
 /// What woke the driver.
@@ -56,10 +58,8 @@ enum Wake {
 impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
     /// Puts the parts together; must be called inside the runtime that will run them.
     pub(super) fn new(
-        wire: W,
-        engine: Box<E>,
-        endpoint: Endpoint<SessionId>,
-        service: Box<dyn Service>,
+        (wire, engine, endpoint, service): (W, Box<E>, Endpoint<SessionId>, Box<dyn Service>),
+        clock: Clock,
         events: mpsc::Sender<Event>,
         published: Arc<Mutex<Counters>>,
     ) -> Self {
@@ -68,7 +68,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
             engine,
             endpoint,
             service,
-            clock: Clock::start(),
+            clock,
             outputs: Outputs::new(),
             spare: Outputs::new(),
             peers: HashMap::new(),
@@ -80,6 +80,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
             counters: Counters::default(),
             published,
             room: vec![0; DATAGRAM_BYTES_MAX].into_boxed_slice(),
+            is_deaf: false,
         }
     }
 
@@ -124,6 +125,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
     fn receive(&mut self, now: Instant) {
         for _ in 0..BATCH_MAX {
             match self.wire.try_receive(&mut self.room) {
+                Ok(_) if self.is_deaf => self.counters.datagrams_missed += 1,
                 Ok((length, from)) => {
                     let datagram = &self.room[..length];
                     self.engine.on_datagram(from, datagram, now, &mut self.outputs);
@@ -158,6 +160,13 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
             }
             Command::Resume { session, dormant } => {
                 self.on_answered(session, dormant.map(|dormant| *dormant), now);
+            }
+            Command::Listen { listens, done } => {
+                // What came before belongs to the time before.
+                self.receive(now);
+                self.is_deaf = !listens;
+                self.publish();
+                let _ = done.send(());
             }
             Command::Hibernate(_) | Command::Stop => {}
         }
@@ -224,7 +233,12 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
                     self.counters.datagrams_unsent += 1;
                 }
             }
-            Output::Data { session, bytes } => self.endpoint.handle_datagram(now, session, bytes),
+            Output::Data { session, bytes } => {
+                if let Some(peer) = self.peers.get(&session) {
+                    peer.heard(now);
+                }
+                self.endpoint.handle_datagram(now, session, bytes);
+            }
             Output::Established(established) => self.on_established(established.into(), now),
             Output::Closed { session, reason } => self.on_closed(session, reason),
             Output::Moved { session, address } => self.on_moved(session, address),
@@ -237,6 +251,7 @@ impl<W: Wire, E: Engine + ?Sized> Driver<W, E> {
 
     fn on_established(&mut self, peer: Peer, now: Instant) {
         let session = peer.session;
+        peer.heard(now);
         self.peers.insert(session, peer.clone());
         self.publish();
         let Some(reply) = self.connecting.remove(&session) else {

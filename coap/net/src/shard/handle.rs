@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use bellwether_coap::{ExchangeId, Request, Response};
 use tokio::sync::{mpsc, oneshot};
@@ -11,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::command::{Command, Ticket};
 use super::{ConnectError, Peer, RequestError};
 use crate::SessionId;
+use crate::clock::Clock;
 use crate::counters::Counters;
 use crate::dtls::Dormant;
 use crate::psk::Secret;
@@ -20,6 +22,7 @@ use crate::psk::Secret;
 pub struct ShardHandle {
     local_addr: SocketAddr,
     commands: mpsc::UnboundedSender<Command>,
+    clock: Clock,
     tickets: Arc<AtomicU64>,
     counters: Arc<Mutex<Counters>>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
@@ -29,11 +32,11 @@ impl ShardHandle {
     pub(super) fn new(
         local_addr: SocketAddr,
         commands: mpsc::UnboundedSender<Command>,
-        counters: Arc<Mutex<Counters>>,
+        (clock, counters): (Clock, Arc<Mutex<Counters>>),
         thread: Option<JoinHandle<()>>,
     ) -> Self {
         let thread = Arc::new(Mutex::new(thread));
-        Self { local_addr, commands, tickets: Arc::default(), counters, thread }
+        Self { local_addr, commands, clock, tickets: Arc::default(), counters, thread }
     }
 
     /// Tells where the socket is bound.
@@ -104,6 +107,22 @@ impl ShardHandle {
         let dormant = answer.await.unwrap_or_default();
         self.stop();
         dormant
+    }
+
+    /// Takes what comes in, as at the start, or loses it from now on, as a radio that is switched off does; returns once it is
+    /// so. What is sent still goes out, and sessions stay.
+    pub async fn listen(&self, listens: bool) {
+        let (done, told) = oneshot::channel();
+        self.tell(Command::Listen { listens, done });
+        // A stopped shard hears nothing anyhow.
+        let _ = told.await;
+    }
+
+    /// Tells how long ago the last message of a peer of this shard came. One that goes on after it slept is another
+    /// [`Peer`]: this one is heard no more.
+    #[must_use]
+    pub fn silence(&self, peer: &Peer) -> Duration {
+        peer.silence(self.clock.now())
     }
 
     /// Reads the totals. They include everything that led to the last event or answer.

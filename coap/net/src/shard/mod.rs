@@ -19,8 +19,9 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
-use bellwether_coap::{Config, Endpoint, ExchangeId, Failure, Request, Response};
+use bellwether_coap::{Config, Endpoint, ExchangeId, Failure, Instant, Request, Response};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 use tokio::runtime::Builder;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use self::driver::Driver;
 pub use self::handle::ShardHandle;
+use crate::clock::Clock;
 use crate::counters::{Counters, Traffic, TrafficBytes};
 use crate::dtls::mbedtls::MbedTls;
 use crate::dtls::plain::Plain;
@@ -113,6 +115,15 @@ impl Peer {
     #[must_use]
     pub fn traffic(&self) -> TrafficBytes {
         self.traffic.bytes()
+    }
+
+    /// Notes that it was heard.
+    fn heard(&self, now: Instant) {
+        self.traffic.heard(now);
+    }
+
+    fn silence(&self, now: Instant) -> Duration {
+        self.traffic.silence(now)
     }
 }
 
@@ -210,7 +221,7 @@ impl Shard {
         let local_addr = socket.local_addr()?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let counters = Arc::<Mutex<Counters>>::default();
+        let (clock, counters) = (Clock::start(), Arc::<Mutex<Counters>>::default());
         let published = Arc::clone(&counters);
         let (started, start) = sync_channel(1);
         let name = format!("shard-{}", local_addr.port());
@@ -219,7 +230,8 @@ impl Shard {
                 let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
                 let inside = runtime.enter();
                 let (wire, engine) = (Udp::new(socket)?, engine(config.security, config.dtls)?);
-                let driver = Driver::new(wire, engine, endpoint(config.coap)?, service, events, published);
+                let parts = (wire, engine, endpoint(config.coap)?, service);
+                let driver = Driver::new(parts, clock, events, published);
                 drop(inside);
                 Ok((runtime, driver))
             })();
@@ -232,7 +244,7 @@ impl Shard {
             }
         })?;
         start.recv().map_err(|_| io::Error::other("the shard's thread died at its start"))??;
-        Ok((ShardHandle::new(local_addr, commands, counters, Some(thread)), receiver))
+        Ok((ShardHandle::new(local_addr, commands, (clock, counters), Some(thread)), receiver))
     }
 
     /// Makes a shard of given parts and leaves it to the caller to run it: the future does everything, and dropping
@@ -251,9 +263,10 @@ impl Shard {
         let local_addr = wire.local_addr()?;
         let (commands, inbox) = mpsc::unbounded_channel();
         let (events, receiver) = mpsc::channel(EVENTS_MAX);
-        let counters = Arc::<Mutex<Counters>>::default();
-        let driver = Driver::new(wire, engine, endpoint, service, events, Arc::clone(&counters));
-        Ok((ShardHandle::new(local_addr, commands, counters, None), receiver, driver.run(inbox)))
+        let (clock, counters) = (Clock::start(), Arc::<Mutex<Counters>>::default());
+        let parts = (wire, engine, endpoint, service);
+        let driver = Driver::new(parts, clock, events, Arc::clone(&counters));
+        Ok((ShardHandle::new(local_addr, commands, (clock, counters), None), receiver, driver.run(inbox)))
     }
 }
 

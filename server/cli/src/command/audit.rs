@@ -153,7 +153,7 @@ fn listed(events: &[Event]) -> String {
 }
 
 /// Writes seconds since 1970 as `2026-11-21 13:04:50Z`, by the days of the Gregorian calendar.
-fn humantime(at: u64) -> String {
+pub(super) fn humantime(at: u64) -> String {
     let (days, second) = (at / 86_400, at % 86_400);
     let (hour, minute, second) = (second / 3_600, second % 3_600 / 60, second % 60);
     let (year, month, day) = date(days);

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bellwether_api::{
-    AddDevice, DecommissionDevice, Device, Explanation, NewCredential, NewDevice, OrderDevice, ReadDevice,
-    ReadValue, Reading, ReplaceCredential, ResyncAll, Resynced, Security,
+    AddDevice, DecommissionDevice, Device, Explanation, NewCredential, NewDevice, OrderDevice, QueueMode,
+    ReadDevice, ReadValue, Reading, ReplaceCredential, ResyncAll, Resynced, Security,
 };
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::audit::humantime;
 use super::campaign::random_id;
 use super::{device_bulk, tag};
 use crate::client::{Client, Server, percent_encoded};
@@ -417,7 +418,10 @@ fn list(devices: &[Device]) -> String {
             format!("{}.{}", device.epoch, device.index),
             match (device.decommissioned, &device.registered) {
                 (Some(_), _) => "decommissioned".to_owned(),
-                (None, Some(address)) => address.clone(),
+                (None, Some(address)) => match &device.queue_mode {
+                    Some(queue) if queue.asleep => format!("{address}, asleep"),
+                    _ => address.clone(),
+                },
                 (None, None) => "no".to_owned(),
             },
             device.tags.join(" "),
@@ -482,9 +486,10 @@ fn notes(device: &Device) -> String {
         (number, false) => format!("\ncredential  {number}"),
         (number, true) => format!("\ncredential  {number}, until {} is used", number + 1),
     };
+    let queue = device.queue_mode.as_ref().map(queue_mode).unwrap_or_default();
     let given_up = device.decommissioned.map(|at| format!("\ndecommissioned at {at}")).unwrap_or_default();
     format!(
-        "{tags}{credential}{}{given_up}",
+        "{queue}{tags}{credential}{}{given_up}",
         match device.blocked_until {
             None => String::new(),
             Some(u64::MAX) => "\nblocked     until it is unblocked".to_owned(),
@@ -493,10 +498,43 @@ fn notes(device: &Device) -> String {
     )
 }
 
+/// Until when a device in queue mode is awake, or since when it sleeps.
+fn queue_mode(queue: &QueueMode) -> String {
+    let by = queue.heard_by.map(|at| format!("; heard of by about {}", humantime(at))).unwrap_or_default();
+    match (queue.since, queue.until) {
+        (Some(since), _) => format!("\nqueue mode  asleep since {}{by}", humantime(since)),
+        (None, until) => format!("\nqueue mode  awake until {}", until.map(humantime).unwrap_or_default()),
+    }
+}
+
 fn running(device: &Device) -> String {
     match (&device.version, &device.runs) {
         (Some(version), _) => version.clone(),
         (None, Some(digest)) => format!("image {}", short(digest)),
         (None, None) => "not yet known".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_in_queue_mode_is_shown_with_when_it_can_be_reached() {
+        let queue = |since: Option<u64>, until, heard_by| QueueMode {
+            asleep: since.is_some(),
+            since,
+            until,
+            heard_by,
+        };
+        let asleep = queue_mode(&queue(Some(951_782_400), None, Some(951_782_700)));
+        assert_eq!(
+            asleep,
+            "\nqueue mode  asleep since 2000-02-29 00:00:00Z; heard of by about 2000-02-29 00:05:00Z"
+        );
+        assert_eq!(
+            queue_mode(&queue(None, Some(951_782_400), None)),
+            "\nqueue mode  awake until 2000-02-29 00:00:00Z"
+        );
     }
 }

@@ -43,6 +43,8 @@ pub enum EventKind {
         /// Why, for people.
         reason: String,
     },
+    /// The device, which is in queue mode, slept before the manifest came to it: it goes out when the device wakes.
+    OfferWaits,
     /// The device asked, and its key was right.
     Asked,
     /// The device got a grant.
@@ -165,6 +167,7 @@ impl EventKind {
             Self::Targeted { .. } => "targeted",
             Self::Offered => "offered",
             Self::OfferFailed { .. } => "offer_failed",
+            Self::OfferWaits => "offer_waits",
             Self::Asked => "asked",
             Self::Resolved { .. } => "resolved",
             Self::AlreadyCurrent => "already_current",

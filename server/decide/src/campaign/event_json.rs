@@ -108,6 +108,7 @@ enum KindRow {
     OfferFailed {
         reason: String,
     },
+    OfferWaits,
     Asked,
     Resolved {
         grant: u64,
@@ -264,6 +265,7 @@ fn write_kind(kind: &EventKind) -> KindRow {
         EventKind::Targeted { class } => KindRow::Targeted { class },
         EventKind::Offered => KindRow::Offered,
         EventKind::OfferFailed { reason } => KindRow::OfferFailed { reason },
+        EventKind::OfferWaits => KindRow::OfferWaits,
         EventKind::Asked => KindRow::Asked,
         EventKind::Resolved { delivery, grant, content, bytes } => {
             let delta = match delivery {
@@ -301,6 +303,7 @@ fn read_kind(row: KindRow) -> Result<EventKind, EventError> {
         KindRow::Targeted { class } => EventKind::Targeted { class },
         KindRow::Offered => EventKind::Offered,
         KindRow::OfferFailed { reason } => EventKind::OfferFailed { reason },
+        KindRow::OfferWaits => EventKind::OfferWaits,
         KindRow::Asked => EventKind::Asked,
         KindRow::Resolved { grant, content, bytes, delta } => {
             let delivery = match delta {
@@ -470,6 +473,7 @@ mod tests {
             }),
             EventKind::Recalled { release: "app 2.0 for meter".to_owned(), by: named.clone() },
             done(Deed::LedgerCut { events: 12, kept_from: 14 }),
+            EventKind::OfferWaits,
         ]
     }
 

@@ -250,6 +250,7 @@ mod tests {
             Just(EventKind::Asked),
             Just(EventKind::AlreadyCurrent),
             Just(EventKind::OfferFailed { reason: "unreached".to_owned() }),
+            Just(EventKind::OfferWaits),
             Just(EventKind::Refused { reason: "no".to_owned() }),
             grant.clone().prop_map(|grant| EventKind::Resolved {
                 delivery: super::super::event::Delivery::Full,

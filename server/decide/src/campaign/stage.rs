@@ -71,6 +71,7 @@ impl Track {
         match event {
             EventKind::Offered => self.offered(at),
             EventKind::OfferFailed { reason } => self.offer_failed(at, reason),
+            EventKind::OfferWaits => self.offer_waits(at),
             EventKind::Asked => self.asked(at),
             EventKind::Resolved { grant, .. } if *grant > self.grant => self.resolved(*grant, at),
             EventKind::AlreadyCurrent => self.enter(Stage::Current, at),
@@ -123,6 +124,15 @@ impl Track {
             self.offers_failed = self.offers_failed.saturating_add(1);
             self.enter(Stage::Waiting, at);
             self.reason = Some(reason.to_owned());
+        }
+    }
+
+    /// Back to the start without a failure: a device in queue mode that sleeps is not one that can't be reached, and holds
+    /// no place among those at work meanwhile.
+    fn offer_waits(&mut self, at: u64) {
+        if self.stage == Stage::Offered {
+            self.offers_failed = 0;
+            self.enter(Stage::Waiting, at);
         }
     }
 
@@ -394,6 +404,16 @@ mod tests {
         let track = after(&[Offered, unreached()]);
         assert_eq!((track.stage, track.offers_failed, track.since), (Stage::Waiting, 1, 2));
         assert_eq!(after(&[Offered, Asked, unreached()]).stage, Stage::Asked);
+    }
+
+    #[test]
+    fn offer_that_waits_for_a_sleeping_device_is_no_failure_unless_the_device_asked() {
+        let track = after(&[Offered, unreached(), Offered, EventKind::OfferWaits]);
+        assert_eq!((track.stage, track.offers_failed, track.since), (Stage::Waiting, 0, 4));
+        assert!(!track.is_in_flight() && !track.failed_once && track.reason.is_none());
+        assert_eq!(after(&[Offered, Asked, EventKind::OfferWaits]).stage, Stage::Asked);
+        let told = after(&[Offered, unreached(), EventKind::OfferWaits]);
+        assert_eq!((told.offers_failed, told.since), (1, 2), "none is under way");
     }
 
     #[test]

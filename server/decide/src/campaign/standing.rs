@@ -206,6 +206,7 @@ mod tests {
             Just(EventKind::Decrypted { grant: 1 }),
             Just(EventKind::Installed { grant: 1 }),
             Just(EventKind::OfferFailed { reason: reason() }),
+            Just(EventKind::OfferWaits),
             Just(EventKind::Refused { reason: reason() }),
             Just(EventKind::Failed { grant: 1, reason: reason() }),
             Just(EventKind::Retried { by: By::default() }),

@@ -29,6 +29,7 @@ struct DevicePage {
     path: String,
     version: String,
     heard: String,
+    is_asleep: bool,
     enrolled: String,
     standing: Vec<String>,
     advice: Vec<String>,
@@ -178,6 +179,7 @@ async fn whole(
         frame: Frame::new(visitor, "fleet"),
         path: words::segment(endpoint),
         version: device.version.clone().or_else(|| digest.map(str::to_owned)).unwrap_or_default(),
+        is_asleep: device.queue_mode.as_ref().is_some_and(|queue| queue.asleep),
         heard: device
             .heard
             .map_or_else(|| "never heard yet".to_owned(), |at| format!("heard {}", words::ago(now, at))),

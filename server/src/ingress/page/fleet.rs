@@ -100,9 +100,10 @@ struct Row {
     path: String,
     class: String,
     version: String,
-    is_here: bool,
-    is_blocked: bool,
-    is_given_up: bool,
+    /// How it is, in a word.
+    state: &'static str,
+    /// The style of that word.
+    style: &'static str,
     heard: String,
     gateway: Option<String>,
     tags: Vec<TagLink>,
@@ -208,17 +209,28 @@ impl Devices {
     }
 }
 
+/// How a device is, in a word, and the style of that.
+fn state(device: &Device) -> (&'static str, &'static str) {
+    match (&device.registered, &device.queue_mode) {
+        _ if device.decommissioned.is_some() => ("decommissioned", "gone"),
+        _ if device.blocked_until.is_some() => ("blocked", "bad"),
+        (Some(_), Some(queue)) if queue.asleep => ("asleep", ""),
+        (Some(_), _) => ("registered", "good"),
+        (None, _) => ("away", ""),
+    }
+}
+
 impl Row {
     fn of(device: Device, now: u64) -> Self {
+        let (state, style) = state(&device);
         Self {
             path: words::segment(&device.endpoint),
             version: device
                 .version
                 .or(device.runs.map(|digest| words::short(&digest).to_owned()))
                 .unwrap_or_default(),
-            is_here: device.registered.is_some(),
-            is_blocked: device.blocked_until.is_some(),
-            is_given_up: device.decommissioned.is_some(),
+            state,
+            style,
             tags: TagLink::all(device.tags),
             heard: device.heard.map_or_else(|| "never".to_owned(), |at| words::ago(now, at)),
             gateway: device.gateway,
