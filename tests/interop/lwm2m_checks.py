@@ -102,6 +102,7 @@ def check(rows, site, tools, scratch):
     leshan(rows, site, tools, scratch, "leshan-plain-1", f"coap://{site.coap}", "-", "-", "UDP")
     key = site.peers["leshan-psk-1"]["psk"]
     leshan(rows, site, tools, scratch, "leshan-psk-1", f"coaps://{site.coaps}", key, "-", "DTLS-PSK")
+    in_queue_mode(rows, site, tools, scratch)
     with_cid(rows, site, tools, scratch)
 
 
@@ -156,9 +157,9 @@ def node(rows, site, tools, scratch):
         device.kill()
 
 
-def leshan_device(tools, scratch, name, uri, key, cid):
+def leshan_device(tools, scratch, name, uri, key, cid, *more):
     jars = f"{tools}/leshan/target/leshan-device-1.jar:{tools}/leshan/target/libs/*"
-    command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", jars, "Device", uri, name, key, cid]
+    command = ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-cp", jars, "Device", uri, name, key, cid, *more]
     return Device(command, scratch / f"{name}.log")
 
 
@@ -187,6 +188,23 @@ def leshan(rows, site, tools, scratch, name, uri, key, cid, over):
     device = leshan_device(tools, scratch, name, uri, key, cid)
     try:
         walk(rows, "Leshan client", leshan_version(tools), over, site, name, device, read_leshan)
+    finally:
+        device.kill()
+
+
+def in_queue_mode(rows, site, tools, scratch):
+    """It says that it sleeps, as LwM2M 1.1 has it; that client itself never does."""
+    name = "leshan-plain-1"
+    device = leshan_device(tools, scratch, name, f"coap://{site.coap}", "-", "-", "queue")
+    try:
+        with rows.row("Leshan client", leshan_version(tools), "UDP in queue mode: registers, and is read while awake") as row:
+            device.await_line("registered")
+            queue = site.cli("device", "show", name)["queue_mode"]
+            left = queue["until"] - time.time()
+            assert not queue["asleep"] and 60 < left < 95, queue
+            read_leshan(site, name)
+            row["detail"] = "awake for 93 s"
+            device.leave()
     finally:
         device.kill()
 

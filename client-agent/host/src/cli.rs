@@ -136,8 +136,23 @@ pub(crate) struct RunArgs {
     /// end of a long one; so long a dead session may go unnoticed.
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u32).range(10..))]
     pub(crate) lifetime_s: u32,
+    /// Switch the radio off between messages, as devices on batteries do (LwM2M queue mode): the registration says so, and
+    /// what comes in meanwhile is lost.
+    ///
+    /// The device listens for --awake-s after each exchange, then sleeps until it has something to say: its registration is
+    /// due, or a report. Then it hears what waited for it. An update under way keeps it awake. Its DTLS session outlives its
+    /// sleep, by a connection ID. How long it sleeps follows from --lifetime-s: nobody reaches it before.
+    #[arg(long)]
+    pub(crate) queue_mode: bool,
+    /// With --queue-mode: seconds for which it listens after an exchange. The server must not believe in more: see its
+    /// --queue-mode-awake-s.
+    #[arg(
+        long, value_name = "S", default_value_t = 93, requires = "queue_mode",
+        value_parser = clap::value_parser!(u32).range(1..=3600)
+    )]
+    pub(crate) awake_s: u32,
     /// Time between two hellos to the gateway, in seconds; so long a dead one may go unnoticed while nothing else is
-    /// sent there. [default: 30 times --ack-timeout-ms]
+    /// sent there. [default: 30 times --ack-timeout-ms; with --queue-mode, --lifetime-s]
     #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) hello_s: Option<u32>,
     /// Use no gateway, also where the unit file names one.

@@ -234,7 +234,9 @@ impl Device<'_> {
 
     fn agent_config(&self) -> Config {
         let ack_timeout = Duration::from_millis(self.args.ack_timeout_ms);
-        let hello = self.args.hello_s.map(|hello_s| Duration::from_secs(hello_s.into()));
+        // A device that sleeps is not to wake for its gateway alone.
+        let sleeps = self.args.queue_mode.then_some(self.args.lifetime_s);
+        let hello = self.args.hello_s.or(sleeps).map(|hello_s| Duration::from_secs(hello_s.into()));
         Config {
             endpoint: self.unit.id.to_owned(),
             lifetime_s: self.args.lifetime_s,

@@ -82,6 +82,8 @@ pub async fn switch_on(
         status: None,
         ack_timeout_ms: ACK_TIMEOUT_MS,
         lifetime_s,
+        queue_mode: false,
+        awake_s: 0,
         hello_s: None,
         no_gateway: false,
         share: Share::ChainEnd,

@@ -168,6 +168,19 @@ impl Link {
         self.traffic_before + now.map(Traffic::from).unwrap_or_default()
     }
 
+    /// Takes what comes in, or loses it, as with a radio that is off.
+    pub(crate) async fn listen(&self, listens: bool) {
+        if let Some(socket) = &self.socket {
+            socket.net.listen(listens).await;
+        }
+    }
+
+    /// Tells how many datagrams came while it did not listen.
+    #[must_use]
+    pub(crate) fn missed(&self) -> u64 {
+        self.socket.as_ref().map_or(0, |socket| socket.net.counters().datagrams_missed)
+    }
+
     /// Frees the socket. What was handed over before, such as the answer to the Execute that restarts the device,
     /// still goes out.
     pub(crate) fn close(mut self) {

@@ -4,7 +4,8 @@ use crate::device::{Device, DeviceError, Finished};
 use crate::flash_file::FlashFile;
 use crate::link::{Link, LinkEvent};
 use crate::random::OsRandom;
-use bellwether_agent::agent::{Agent, Event, Route};
+use crate::status::Traffic;
+use bellwether_agent::agent::{Agent, Event, QueueMode, Radio, Route};
 use bellwether_agent::lwm2m::firmware::{State, UpdateResult};
 use bellwether_agent::manifests::message::Moment;
 use std::future::pending;
@@ -27,6 +28,9 @@ pub(crate) struct Session<'d, 'a, 'f> {
     agent: Agent<'f, &'f mut FlashFile, OsRandom>,
     server: Link,
     gateway: Option<Link>,
+    queue_mode: Option<QueueMode>,
+    /// Datagrams that were lost in its sleep before this boot.
+    missed_before: u64,
     finished: Option<Finished>,
 }
 
@@ -58,13 +62,19 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
                 Some(link.ok_or(DeviceError::Credential)?)
             }
         };
-        Ok(Self { device, agent, server, gateway, finished: None })
+        let awake = Duration::from_secs(device.args.awake_s.into());
+        let queue_mode = device.args.queue_mode.then(|| QueueMode::new(awake, device.clock.now()));
+        let sleep = queue_mode.map(|_| device.status.queue_mode.unwrap_or_default());
+        device.status.queue_mode = sleep;
+        let missed_before = sleep.map_or(0, |sleep| sleep.missed);
+        Ok(Self { device, agent, server, gateway, queue_mode, missed_before, finished: None })
     }
 
     /// Carries messages until the next boot or the end.
     pub(crate) async fn run(mut self) -> Result<Ended, DeviceError> {
         let ended = self.converse().await;
         self.count_traffic();
+        self.count_sleep(false);
         self.device.status.read_agent(&self.agent);
         self.device.status.registered = false;
         self.device.status.gateway_is_connected(false);
@@ -83,6 +93,8 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
                 return Ok(ended);
             }
             self.drop_dead_sessions();
+            // Before anything is sent: the answer is to be heard.
+            self.switch_radio().await;
             self.connect();
             self.send()?;
             // Sending may have made events, such as a question that has lost its manifest.
@@ -96,7 +108,9 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
 
     async fn wait(&mut self) -> Wake {
         let now = self.device.clock.now();
-        let due = self.agent.poll_timeout(now).map(|at| at.0.saturating_sub(now.0));
+        let sleeps = self.queue_mode.filter(|_| self.agent.rests()).and_then(|mode| mode.due());
+        let due = [self.agent.poll_timeout(now), sleeps].into_iter().flatten().min();
+        let due = due.map(|at| at.0.saturating_sub(now.0));
         let gateway = async {
             match &mut self.gateway {
                 Some(gateway) => gateway.wait().await,
@@ -224,8 +238,33 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         }
     }
 
+    /// Lets a device in queue mode fall asleep, or wake.
+    async fn switch_radio(&mut self) {
+        let (now, bytes) = (self.device.clock.now(), self.traffic().all());
+        let (due, rests) = (self.agent.poll_timeout(now), self.agent.rests());
+        let Some(radio) = self.queue_mode.as_mut().and_then(|mode| mode.look(now, bytes, due, rests)) else {
+            return;
+        };
+        let asleep = radio == Radio::Off;
+        for link in [Some(&self.server), self.gateway.as_ref()].into_iter().flatten() {
+            link.listen(!asleep).await;
+        }
+        tracing::info!(endpoint = self.device.unit.id, asleep, "queue mode");
+        self.count_traffic();
+        self.count_sleep(asleep);
+        self.device.file.write(&self.device.status);
+    }
+
+    fn count_sleep(&mut self, asleep: bool) {
+        let missed = self.server.missed() + self.gateway.as_ref().map_or(0, Link::missed);
+        if let Some(sleep) = &mut self.device.status.queue_mode {
+            sleep.switched(asleep, self.missed_before + missed);
+        }
+    }
+
     fn send(&mut self) -> Result<(), DeviceError> {
         while let Some((route, ticket, request)) = self.agent.poll_request(self.device.clock.now())? {
+            let request = if self.queue_mode.is_some() { QueueMode::announced(request) } else { request };
             if let Some(link) = self.link(route) {
                 link.send(ticket, request);
             }
@@ -233,10 +272,13 @@ impl<'d, 'a, 'f> Session<'d, 'a, 'f> {
         Ok(())
     }
 
+    fn traffic(&self) -> Traffic {
+        self.server.traffic() + self.gateway.as_ref().map(Link::traffic).unwrap_or_default()
+    }
+
     fn count_traffic(&mut self) {
-        let gateway = self.gateway.as_ref().map(Link::traffic);
-        self.device.status.traffic_gateway = gateway;
-        self.device.status.traffic = self.server.traffic() + gateway.unwrap_or_default();
+        self.device.status.traffic_gateway = self.gateway.as_ref().map(Link::traffic);
+        self.device.status.traffic = self.traffic();
     }
 
     fn log(&self, event: &Event) {

@@ -36,6 +36,8 @@ pub(crate) struct Status {
     pub(crate) anchors_edition: u64,
     /// Whether a registration stands.
     pub(crate) registered: bool,
+    /// How it sleeps, where it is in queue mode.
+    pub(crate) queue_mode: Option<Sleep>,
     /// Index, among those of the unit file, of the server that is registered with or tried.
     pub(crate) server: usize,
     /// The gateway, where one is used.
@@ -65,6 +67,17 @@ pub(crate) struct Status {
     pub(crate) updated: bool,
     /// The newest event, for people.
     pub(crate) event: String,
+}
+
+/// How a device in queue mode sleeps; counted since the process started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub(crate) struct Sleep {
+    /// Whether its radio is off.
+    pub(crate) asleep: bool,
+    /// Times that it fell asleep.
+    pub(crate) times: u32,
+    /// Datagrams that came while it slept, and are lost.
+    pub(crate) missed: u64,
 }
 
 /// How the gateway serves; counted since the process started.
@@ -158,6 +171,21 @@ pub(crate) enum StatusFile {
 
 /// Who is told at each step how a device is.
 pub(crate) type Watch = Box<dyn Fn(&Status)>;
+
+impl Sleep {
+    /// Takes over that the radio was switched.
+    pub(crate) fn switched(&mut self, asleep: bool, missed: u64) {
+        self.times += u32::from(asleep && !self.asleep);
+        (self.asleep, self.missed) = (asleep, missed);
+    }
+}
+
+impl Traffic {
+    /// Sums all of it up.
+    pub(crate) fn all(self) -> u64 {
+        self.application_in + self.application_out + self.handshake_in + self.handshake_out
+    }
+}
 
 impl Add for Traffic {
     type Output = Self;

@@ -13,6 +13,7 @@ mod event;
 mod gate;
 mod gateway;
 mod links;
+mod queue_mode;
 mod registration;
 mod route;
 mod servers;
@@ -20,6 +21,7 @@ mod steps;
 mod tree;
 
 pub use event::{Event, Purpose};
+pub use queue_mode::{QueueMode, Radio};
 pub use route::{FAILURES_MAX, Route};
 pub use servers::MISSED_MAX;
 

@@ -191,6 +191,16 @@ impl Line {
         wait::soon("a response", self.shard.request(self.session, request))
     }
 
+    /// Takes what comes in, or loses it, as with a radio that is off.
+    pub fn listen(&self, listens: bool) {
+        wait::soon("a radio that is switched", self.shard.listen(listens));
+    }
+
+    /// Datagrams that came while it did not listen.
+    pub fn missed(&self) -> u64 {
+        self.shard.counters().datagrams_missed
+    }
+
     /// What the server asked of the device until now.
     ///
     /// # Panics

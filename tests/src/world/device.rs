@@ -64,6 +64,8 @@ pub struct Make {
     pub made: u64,
     /// Lifetime of its registration.
     pub lifetime_s: u32,
+    /// How long it listens after an exchange, where it is in queue mode: then it sleeps, and hears nothing.
+    pub awake: Option<Duration>,
     /// Jumps of its clock: when, and by how much ahead.
     pub clock_steps: Vec<(tokio::time::Instant, Duration)>,
 }

@@ -23,6 +23,7 @@ pub fn update(seed: u64, image_bytes: usize, patches: bool, loss_permille: u32) 
         patches,
         shares: false,
         lifetime_s: LIFETIME_S,
+        queue_mode: false,
         on_after: Duration::ZERO,
         clock_steps: Vec::new(),
     };

@@ -45,6 +45,8 @@ pub struct DevicePlan {
     pub shares: bool,
     /// Lifetime of its registration, in seconds.
     pub lifetime_s: u32,
+    /// Whether it is in queue mode.
+    pub queue_mode: bool,
     /// When it is switched on, counted from the launch.
     pub on_after: Duration,
     /// Jumps of its clock: when, and by how much ahead.
@@ -361,14 +363,22 @@ fn draw_devices(dice: &mut Dice, gateways: usize, storm: Duration) -> Vec<Device
         _ => Role::Honest,
     };
     (0..count)
-        .map(|number| DevicePlan {
-            role: role(dice, number),
-            gateway: (gateways > 0 && dice.happens(700)).then(|| usize_between(dice, 0, gateways - 1)),
-            patches: dice.happens(600),
-            shares: dice.happens(200),
-            lifetime_s: u32::try_from(dice.between(60, 900)).unwrap_or(60),
-            on_after: if dice.happens(700) { Duration::ZERO } else { moment(dice, storm) },
-            clock_steps: draw_clock_steps(dice, storm),
+        .map(|number| {
+            let role = role(dice, number);
+            let gateway = (gateways > 0 && dice.happens(700)).then(|| usize_between(dice, 0, gateways - 1));
+            let (patches, shares) = (dice.happens(600), dice.happens(200));
+            let lifetime_s = u32::try_from(dice.between(60, 900)).unwrap_or(60);
+            DevicePlan {
+                role,
+                gateway,
+                patches,
+                shares,
+                lifetime_s,
+                // Not drawn: earlier seeds go on as they went. One behind a gateway would wake for its hellos.
+                queue_mode: gateway.is_none() && lifetime_s % 4 == 0,
+                on_after: if dice.happens(700) { Duration::ZERO } else { moment(dice, storm) },
+                clock_steps: draw_clock_steps(dice, storm),
+            }
         })
         .collect()
 }

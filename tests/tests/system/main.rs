@@ -43,6 +43,7 @@ mod page_streams;
 mod places;
 mod plain;
 mod postgres;
+mod queue_mode;
 mod raw_gateways;
 mod readings;
 mod reports;

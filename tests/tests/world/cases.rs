@@ -14,6 +14,7 @@ fn quiet(image_bytes: usize) -> Plan {
         patches: false,
         shares: false,
         lifetime_s: 300,
+        queue_mode: false,
         on_after: Duration::ZERO,
         clock_steps: Vec::new(),
     };
@@ -40,6 +41,19 @@ fn run(plan: &Plan) -> Outcome {
 fn world_in_which_nothing_goes_wrong_ends_updated() {
     let outcome = run(&quiet(20_000));
     assert_eq!((outcome.figures.updated, outcome.figures.lost), (1, 0));
+}
+
+#[test]
+fn device_in_queue_mode_is_offered_the_campaign_that_began_in_its_sleep_once_it_wakes() {
+    let second = (Duration::from_mins(5), Happening::Operator(Act::Second));
+    let mut plan = Plan { happenings: vec![second], storm: Duration::from_mins(10), ..quiet(20_000) };
+    (plan.devices[0].lifetime_s, plan.devices[0].queue_mode) = (900, true);
+    let outcome = run(&plan);
+    assert_eq!(outcome.figures.updated, 1);
+    // It renews its registration a long exchange before the end, and nobody reaches it before.
+    assert!(outcome.figures.seconds > 800, "{} s", outcome.figures.seconds);
+    let failed = |line: &&String| line.contains("not reached") || line.contains("slept before");
+    assert_eq!(outcome.explained.iter().find(failed), None, "{:#?}", outcome.explained);
 }
 
 // The device gave up what it had half done, and reported a failure.

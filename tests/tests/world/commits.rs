@@ -56,6 +56,7 @@ fn plan(crash: Crash) -> Plan {
         patches: true,
         shares,
         lifetime_s: 120,
+        queue_mode: false,
         on_after: Duration::ZERO,
         clock_steps: Vec::new(),
     };

@@ -51,6 +51,18 @@ impl Link {
         self.net.local_addr()
     }
 
+    /// Takes what comes in, or loses it.
+    pub(super) fn listen(&self, listens: bool) -> impl Future<Output = ()> + Send + use<> {
+        let net = self.net.clone();
+        async move { net.listen(listens).await }
+    }
+
+    /// Bytes that went, either way.
+    pub(super) fn bytes(&self) -> u64 {
+        let bytes = self.net.counters().sessions.traffic;
+        bytes.application_in + bytes.application_out + bytes.handshake_in + bytes.handshake_out
+    }
+
     pub(super) fn connect(&mut self, to: SocketAddr) {
         let net = self.net.clone();
         self.connecting = Some(Box::pin(async move { net.connect(to).await }));

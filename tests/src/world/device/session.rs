@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bellwether_agent::agent::{Agent, Event, Route};
+use bellwether_agent::agent::{Agent, Event, QueueMode, Radio, Route};
 use bellwether_agent::coap::Instant;
 use bellwether_agent::keys::unit::UnitData;
 use bellwether_agent::platform::Random;
@@ -23,6 +23,7 @@ pub(super) struct Session<'d, 'f> {
     agent: Agent<'f, &'f mut Chip, DeviceDice>,
     server: Link,
     gateway: Option<Link>,
+    queue_mode: Option<QueueMode>,
     booted: tokio::time::Instant,
 }
 
@@ -59,7 +60,9 @@ impl<'d, 'f> Session<'d, 'f> {
             .map(|gateway| Link::open(machine, device.next_port(), gateway.identity, gateway.psk));
         let locals = [Some(server.local()), gateway.as_ref().map(Link::local)];
         *device.locals() = locals.into_iter().flatten().collect();
-        Self { device, unit, agent, server, gateway, booted: trace::now() }
+        let booted = trace::now();
+        let queue_mode = device.make.awake.map(|awake| QueueMode::new(awake, Instant::default()));
+        Self { device, unit, agent, server, gateway, queue_mode, booted }
     }
 
     /// Carries messages until the next boot or power cut.
@@ -70,6 +73,7 @@ impl<'d, 'f> Session<'d, 'f> {
                 return Ok(ended);
             }
             self.drop_dead_sessions();
+            self.switch_radio().await;
             self.connect();
             self.send()?;
             // Sending may have made events, such as a question that has lost its manifest.
@@ -93,7 +97,9 @@ impl<'d, 'f> Session<'d, 'f> {
 
     async fn wait(&mut self) -> Wake {
         let now = self.now();
-        let due = self.agent.poll_timeout(now).map(|at| at.0.saturating_sub(now.0));
+        let sleeps = self.queue_mode.filter(|_| self.agent.rests()).and_then(|mode| mode.due());
+        let due = [self.agent.poll_timeout(now), sleeps].into_iter().flatten().min();
+        let due = due.map(|at| at.0.saturating_sub(now.0));
         let gateway = async {
             match &mut self.gateway {
                 Some(gateway) => gateway.wait().await,
@@ -167,8 +173,24 @@ impl<'d, 'f> Session<'d, 'f> {
         }
     }
 
+    async fn switch_radio(&mut self) {
+        let now = self.now();
+        let bytes = self.server.bytes() + self.gateway.as_ref().map_or(0, Link::bytes);
+        let (due, rests) = (self.agent.poll_timeout(now), self.agent.rests());
+        let Some(radio) = self.queue_mode.as_mut().and_then(|mode| mode.look(now, bytes, due, rests)) else {
+            return;
+        };
+        self.device.note(&format!("its radio: {radio:?}"));
+        let links = [Some(&self.server), self.gateway.as_ref()].into_iter().flatten();
+        let switched: Vec<_> = links.map(|link| link.listen(radio == Radio::On)).collect();
+        for one in switched {
+            one.await;
+        }
+    }
+
     fn send(&mut self) -> Result<(), Failed> {
         while let Some((route, ticket, request)) = self.agent.poll_request(self.now())? {
+            let request = if self.queue_mode.is_some() { QueueMode::announced(request) } else { request };
             if let Some(link) = self.link(route) {
                 link.send(ticket, request);
             }

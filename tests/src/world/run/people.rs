@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
 
 use bellwether_agent::update::ShareOffer;
 use bellwether_decide::device::Endpoint;
@@ -122,6 +123,7 @@ impl Subject {
             self_test_fails: planned.role == Role::FailsSelfTest,
             made: ground.wall.seconds(),
             lifetime_s: planned.lifetime_s,
+            awake: planned.queue_mode.then_some(AWAKE),
             clock_steps: planned.clock_steps.iter().map(|(after, by)| (began + *after, *by)).collect(),
         };
         let surroundings = |ip| Surroundings {
@@ -205,3 +207,6 @@ const GATEWAY_PORT: u16 = 5684;
 
 /// Room in a slot beyond twice the image.
 const SLOT_EXTRA: usize = 4096;
+
+/// Time for which devices in queue mode listen after an exchange: as long as the server believes.
+const AWAKE: Duration = Duration::from_secs(93);

@@ -9,6 +9,7 @@ import org.eclipse.leshan.client.LeshanClientBuilder;
 import org.eclipse.leshan.client.californium.endpoint.CaliforniumClientEndpointsProvider;
 import org.eclipse.leshan.client.californium.endpoint.coap.CoapClientProtocolProvider;
 import org.eclipse.leshan.client.californium.endpoint.coaps.CoapsClientProtocolProvider;
+import org.eclipse.leshan.client.engine.DefaultRegistrationEngineFactory;
 import org.eclipse.leshan.client.object.Security;
 import org.eclipse.leshan.client.object.Server;
 import org.eclipse.leshan.client.observer.LwM2mClientObserverAdapter;
@@ -26,9 +27,13 @@ public final class Device {
 
     private Device() {}
 
-    /** Arguments: URI of the server, endpoint name, pre-shared key in hexadecimal or "-", bytes of its CID or "-". */
+    /**
+     * Arguments: URI of the server, endpoint name, pre-shared key in hexadecimal or "-", bytes of its CID or "-", and "queue"
+     * for queue mode. Leshan only says so: it never sleeps.
+     */
     public static void main(String[] args) throws Exception {
-        LeshanClient client = client(args[0], args[1], args[2], args[3]);
+        boolean queues = args.length > 4 && args[4].equals("queue");
+        LeshanClient client = client(args[0], args[1], args[2], args[3], queues);
         client.addObserver(new Teller());
         client.start();
         try (Scanner input = new Scanner(System.in)) {
@@ -41,7 +46,8 @@ public final class Device {
         client.destroy(true);
     }
 
-    private static LeshanClient client(String uri, String name, String key, String cid) throws Exception {
+    private static LeshanClient client(String uri, String name, String key, String cid, boolean queues)
+            throws Exception {
         ObjectsInitializer objects = new ObjectsInitializer();
         boolean secured = !key.equals("-");
         objects.setInstancesForObject(
@@ -62,6 +68,7 @@ public final class Device {
         LeshanClientBuilder builder = new LeshanClientBuilder(name);
         builder.setObjects(objects.createAll());
         builder.setEndpointsProviders(endpoints.build());
+        builder.setRegistrationEngineFactory(new DefaultRegistrationEngineFactory().setQueueMode(queues));
         return builder.build();
     }
 
