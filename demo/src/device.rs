@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
 use serde::Deserialize;
 
 use crate::console::Console;
@@ -38,6 +37,19 @@ pub struct Status {
     pub reason: Option<String>,
     /// Whether an update was installed and its report acknowledged.
     pub updated: bool,
+    /// How it sleeps, where it is in queue mode.
+    pub queue_mode: Option<Sleep>,
+}
+
+/// How a device in queue mode sleeps.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+pub struct Sleep {
+    /// Whether its radio is off.
+    pub asleep: bool,
+    /// Times that it fell asleep.
+    pub times: u32,
+    /// Datagrams that came while it slept.
+    pub missed: u64,
 }
 
 /// An image that runs.
@@ -91,6 +103,12 @@ impl Status {
     #[must_use]
     pub fn has_nothing_to_do(&self) -> bool {
         self.verdict.as_deref() == Some("nothing")
+    }
+
+    /// Tells whether its radio is off.
+    #[must_use]
+    pub fn is_asleep(&self) -> bool {
+        self.queue_mode.is_some_and(|sleep| sleep.asleep)
     }
 
     /// Gives what was asked.
@@ -163,24 +181,6 @@ impl Device {
     ) -> Result<Status, ProcessError> {
         let (what, path) = (format!("{}: {what}", self.name), &self.status);
         self.process.wait_until(&what, within, || Ok(read(path).filter(|status| wanted(status))))
-    }
-
-    /// Lets it sleep: it keeps what it has in memory, and hears nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`ProcessError::Io`] where it is gone.
-    pub fn sleep(&self) -> Result<(), ProcessError> {
-        self.process.signal(Signal::SIGSTOP)
-    }
-
-    /// Wakes it.
-    ///
-    /// # Errors
-    ///
-    /// [`ProcessError::Io`] where it is gone.
-    pub fn wake(&self) -> Result<(), ProcessError> {
-        self.process.signal(Signal::SIGCONT)
     }
 
     /// Switches it off, as a power cut would.

@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
-use nix::unistd::Pid;
 use thiserror::Error;
 
 /// Why a process did not do what it had to.
@@ -139,18 +137,6 @@ impl Process {
     #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
-    }
-
-    /// Sends it a signal.
-    ///
-    /// # Errors
-    ///
-    /// [`ProcessError::Io`] where it is gone.
-    pub fn signal(&self, signal: Signal) -> Result<(), ProcessError> {
-        let id = i32::try_from(self.child.id()).unwrap_or_default();
-        let failed =
-            |errno: nix::Error| ProcessError::Io { program: self.name.clone(), source: errno.into() };
-        nix::sys::signal::kill(Pid::from_raw(id), signal).map_err(failed)
     }
 
     /// Waits until it has ended by itself.

@@ -118,7 +118,7 @@ impl<'a> Setting<'a> {
         let mut line = Line::lay(self.console, &self.folder.log("uplink"))?;
         let lay = || Line::lay(self.console, &self.folder.log("uplink-board"));
         let mut board_line = self.has_board.then(lay).transpose()?;
-        let server = self.start_server(&mut line, board_line.as_mut())?;
+        let server = self.start_server(&mut line, board_line.as_mut(), "")?;
         make_keys(self.console)?;
         self.publish_releases()?;
         let at = free_port()?;
@@ -135,12 +135,13 @@ impl<'a> Setting<'a> {
         &self,
         line: &mut Line,
         board: Option<&mut Line>,
+        more: &str,
     ) -> Result<Process, ProcessError> {
         println!("  The line to the server, which will be cut, is {}.", line.uri());
         let plain = if self.has_board { " --coap 127.0.0.1:0" } else { "" };
         let command = format!(
             "bellwether-server --data {SERVER_DATA} --coaps 127.0.0.1:0{plain} --http 127.0.0.1:0 \
-             --mqtt-listen 127.0.0.1:0 --public-uri {}",
+             --mqtt-listen 127.0.0.1:0{more} --public-uri {}",
             line.uri()
         );
         let mut server = self.console.start("bellwether-server", &command, &self.folder.log("server"))?;

@@ -26,7 +26,7 @@ pub enum Fate {
     Nothing,
     /// It runs the target before the campaign begins.
     IsCurrent,
-    /// It sleeps when the campaign begins, and hears nothing.
+    /// It is in queue mode, sleeps when the campaign begins, and hears nothing.
     Sleeps,
     /// It loses its power while it fetches, and is switched on again.
     LosesPower,

@@ -30,7 +30,7 @@ pub struct Ending {
     pub shown: Option<CampaignDevice>,
     /// Whether an alarm names it.
     pub is_alarmed: bool,
-    /// Key index at which the server held it just before it woke, where it slept.
+    /// Key index at which the server held it while it slept, where it did.
     pub index_asleep: Option<u16>,
 }
 
@@ -81,6 +81,8 @@ impl Ending {
         }
         if self.member.fate == Fate::Sleeps {
             must(self.index_asleep == Some(0), "must not have been updated while it slept");
+            let slept = self.status.queue_mode.is_some_and(|sleep| sleep.times > 0 && sleep.missed == 0);
+            must(slept, "must have slept without anything being sent to it");
         }
         if self.member.fate == Fate::FailsSelfTest {
             let says = self.status.reason.as_deref().is_some_and(|why| why.starts_with("rolled back"));
@@ -155,6 +157,7 @@ const COLUMNS: [Column; 8] = [
 mod tests {
     use super::*;
     use crate::crowd::cast::cast;
+    use crate::device::Sleep;
 
     fn image(version: &str) -> Image {
         Image { version: version.to_owned(), digest: version.to_owned() }
@@ -179,6 +182,7 @@ mod tests {
         };
         let mut status = crate::device::tests::status();
         status.reason = Some("rolled back: it hangs".to_owned());
+        status.queue_mode = Some(Sleep { asleep: false, times: 2, missed: 0 });
         Ending {
             ran: image("old"),
             target: image("new"),
@@ -217,6 +221,9 @@ mod tests {
         assert_eq!(went_on.faults().len(), 1);
         let awake = Ending { index_asleep: Some(1), ..good(|fate| fate == Fate::Sleeps) };
         assert_eq!(awake.faults().len(), 1);
+        let mut disturbed = good(|fate| fate == Fate::Sleeps);
+        disturbed.status.queue_mode = Some(Sleep { asleep: false, times: 2, missed: 1 });
+        assert_eq!(disturbed.faults().len(), 1);
         let mut silent = good(|fate| fate == Fate::FailsSelfTest);
         silent.status.reason = None;
         assert_eq!(silent.faults().len(), 1);

@@ -74,17 +74,19 @@ pub fn show(setting: &Setting<'_>) -> Result<Shown, ProcessError> {
 impl Show<'_> {
     fn go(&mut self) -> Result<Shown, ProcessError> {
         let mut line = Line::lay(self.console, &self.folder.log("uplink"))?;
-        let server = self.setting.start_server(&mut line, None)?;
+        let server = self.setting.start_server(&mut line, None, AWAKE_OF_SERVER)?;
         make_keys(self.console)?;
         self.publish_releases()?;
         let gateways = self.make_devices()?;
         self.make_manifest()?;
         self.switch_all_on()?;
-        self.put_to_sleep()?;
+        self.wait_for_sleep()?;
         let id = self.launch()?;
+        self.look_at_sleepers()?;
         self.befall()?;
         self.wait_for_ends()?;
-        self.wake()?;
+        self.look_at_sleepers()?;
+        self.wait_for_sleepers()?;
         let alarms = self.switch_copies_on()?;
         let campaign = self.end(&id)?;
         let endings = self.endings(&campaign, &alarms)?;
@@ -162,8 +164,8 @@ impl Show<'_> {
         let originals: Vec<Member> = self.originals().cloned().collect();
         for member in &originals {
             let halt = member.fate.halts_at().map(|point| format!(" --halt-at {point}")).unwrap_or_default();
-            let short = if member.fate == Fate::Sleeps { " --lifetime-s 20" } else { "" };
-            self.switch_on(&member.name, &format!("{halt}{short}"))?;
+            let sleeps = if member.fate == Fate::Sleeps { QUEUE_MODE } else { "" };
+            self.switch_on(&member.name, &format!("{halt}{sleeps}"))?;
         }
         for member in &originals {
             self.wait(&member.name, "its registration", |it| it.registered)?;
@@ -192,10 +194,24 @@ impl Show<'_> {
     }
 
     /// A device that sleeps hears nothing and sends nothing, and keeps its session.
-    fn put_to_sleep(&self) -> Result<(), ProcessError> {
+    fn wait_for_sleep(&mut self) -> Result<(), ProcessError> {
         for name in self.with(Fate::Sleeps) {
-            println!("  {name} sleeps from now on (SIGSTOP): it keeps its session, and hears nothing.");
-            self.on.get(&name).map_or(Ok(()), Device::sleep)?;
+            self.wait(&name, "its sleep", Status::is_asleep)?;
+            println!("  {name} sleeps now (LwM2M queue mode): its radio is off, and it keeps its session.");
+        }
+        Ok(())
+    }
+
+    /// Looks at those that sleep while the campaign goes on: how the server holds them then.
+    fn look_at_sleepers(&mut self) -> Result<(), ProcessError> {
+        for name in self.with(Fate::Sleeps) {
+            let known: Known = self.console.ask(&format!("bellwether --json device show {name}"))?;
+            let asleep = known.queue_mode.as_ref().is_some_and(|queue| queue.asleep);
+            // It may have woken in its own time on a slow machine.
+            if asleep && self.wait(&name, "its status", |_| true)?.is_asleep() {
+                println!("  {name} sleeps; the server knows, and holds it at key index {}.", known.index);
+                self.asleep.insert(name, known.index);
+            }
         }
         Ok(())
     }
@@ -268,13 +284,14 @@ impl Show<'_> {
         Ok(())
     }
 
-    fn wake(&mut self) -> Result<(), ProcessError> {
+    /// They wake in their own time, to renew their registration.
+    fn wait_for_sleepers(&mut self) -> Result<(), ProcessError> {
         for name in self.with(Fate::Sleeps) {
-            let known: Known = self.console.ask(&format!("bellwether --json device show {name}"))?;
-            println!("  {name} wakes (SIGCONT); the server held it at key index {} until now.", known.index);
-            self.asleep.insert(name.clone(), known.index);
-            self.on.get(&name).map_or(Ok(()), Device::wake)?;
-            self.wait(&name, "the receipt of its report", |it| it.updated)?;
+            let status = self.wait(&name, "the receipt of its report", |it| it.updated)?;
+            let missed = status.queue_mode.map_or(0, |sleep| sleep.missed);
+            println!(
+                "  {name} woke to renew its registration, and was served; {missed} datagrams came in its sleep."
+            );
         }
         Ok(())
     }
@@ -404,6 +421,13 @@ fn damage(flash: &Path, image: &[u8]) -> Result<(), ProcessError> {
 fn io_failed(path: &Path) -> impl Fn(std::io::Error) -> ProcessError + '_ {
     |source| ProcessError::Io { program: path.display().to_string(), source }
 }
+
+/// Seconds for which the server takes a device in queue mode for awake: less than the device's own window, so that nothing
+/// is under way when it closes.
+const AWAKE_OF_SERVER: &str = " --queue-mode-awake-s 3";
+
+/// A device that listens for a few seconds after each exchange, and is heard of every half minute.
+const QUEUE_MODE: &str = " --queue-mode --awake-s 6 --lifetime-s 60";
 
 /// Bytes by which an image is found in a flash.
 const SOUGHT_BYTES: usize = 64;
