@@ -15,7 +15,7 @@ use bellwether_net::{DtlsConfig, NoService, Secret, SessionId, Shard, ShardHandl
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::Failure;
 use crate::fleet::Fleet;
@@ -54,13 +54,45 @@ pub(super) async fn enrolled(
 }
 
 /// Devices that are on.
-pub(super) struct Devices(Vec<(Device, ShardHandle)>);
+pub(super) struct Devices {
+    on: Vec<(Device, ShardHandle)>,
+    drivers: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Devices {
+    /// As a power cut would: nobody hears of it.
+    fn drop(&mut self) {
+        for driver in &self.drivers {
+            driver.abort();
+        }
+    }
+}
 
 impl Devices {
+    /// Lets all register, or only make a session: a part of them at a time where they are more than this process may have
+    /// sockets. Gives those that are on at the end; the others are cut off, which a server notices as little as sleep.
+    pub(super) async fn come(
+        devices: Vec<Device>,
+        server: SocketAddr,
+        registers: bool,
+    ) -> Result<Self, Failure> {
+        let mut rest = devices.into_iter().enumerate().peekable();
+        loop {
+            let part = Self::switch_on(rest.by_ref().take(AT_ONCE_MAX)).await?;
+            part.each(server, registers).await?;
+            if rest.peek().is_none() {
+                return Ok(part);
+            }
+            drop(part);
+            // What was cut off gives its sockets back when its tasks are next looked at.
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Switches devices on; none of them says anything yet.
-    pub(super) async fn switch_on(devices: Vec<Device>) -> Result<Self, Failure> {
-        let mut on = Vec::with_capacity(devices.len());
-        for (number, device) in devices.into_iter().enumerate() {
+    async fn switch_on(devices: impl Iterator<Item = (usize, Device)>) -> Result<Self, Failure> {
+        let (mut on, mut drivers) = (Vec::new(), Vec::new());
+        for (number, device) in devices {
             let engine: Box<dyn Engine> = match device.key.clone() {
                 Some(key) => {
                     Box::new(MbedTls::client(device.name.clone().into_bytes(), key, DtlsConfig::default())?)
@@ -72,19 +104,14 @@ impl Devices {
             let endpoint: Endpoint<SessionId> = Endpoint::new(Config::default(), seed);
             let wire = Socket::bind(number)?;
             let (handle, _, driver) = Shard::over(wire, engine, endpoint, Box::new(NoService))?;
-            tokio::task::spawn_local(driver);
+            drivers.push(tokio::task::spawn_local(driver));
             on.push((device, handle));
             tokio::task::yield_now().await;
         }
-        Ok(Self(on))
+        Ok(Self { on, drivers })
     }
 
-    /// Makes a session for each.
-    pub(super) async fn connect_all(&self, server: SocketAddr) -> Result<(), Failure> {
-        self.each(server, false).await
-    }
-
-    /// Makes a session for each, and registers it.
+    /// Makes a session for each that is on, and registers it.
     pub(super) async fn register_all(&self, server: SocketAddr) -> Result<(), Failure> {
         self.each(server, true).await
     }
@@ -92,7 +119,7 @@ impl Devices {
     async fn each(&self, server: SocketAddr, registers: bool) -> Result<(), Failure> {
         let at_once = Rc::new(Semaphore::new(AT_ONCE));
         let mut all = JoinSet::new();
-        for (device, handle) in &self.0 {
+        for (device, handle) in &self.on {
             let (device, handle) = (device.clone(), handle.clone());
             let at_once = Rc::clone(&at_once);
             all.spawn_local(async move {
@@ -179,6 +206,8 @@ impl Wire for Socket {
 
 /// The shortest chain: enrolment is not what is measured.
 const CHAIN_LENGTH: u16 = 1;
+/// Devices that are on at the same time: a socket each, of the 20,000 files that a process may have open.
+pub(super) const AT_ONCE_MAX: usize = 19_000;
 /// Handshakes under way at the same time: all devices come at once, and a server bounds them at 1,024.
 const AT_ONCE: usize = 512;
 const TRIES: usize = 60;
