@@ -245,6 +245,18 @@ async fn call_that_is_never_answered_ends_at_its_deadline_though_nobody_looks_af
     assert!(is_away(&missed), "{missed:?}");
 }
 
+#[tokio::test]
+async fn server_that_starts_on_a_data_base_that_never_answers_ends_and_says_so() {
+    let (_, through, relay) = relayed().await;
+    relay.vanish();
+    // Nothing happens, so that the time goes on to each deadline.
+    tokio::time::pause();
+    for opened in [PostgresStore::serve(&through).await, PostgresStore::open(&through).await] {
+        let refused = opened.map(drop).unwrap_err();
+        assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused:?}");
+    }
+}
+
 /// Long enough for a machine that does much else; the deadline of a statement alone is longer.
 const PATIENCE: Duration = Duration::from_secs(45);
 

@@ -22,8 +22,8 @@ use tokio::time::{sleep, timeout};
 
 use super::WRITER_LOCK;
 use super::failed::backend;
-use super::line::{Pool, Transaction};
-use crate::bounds::{CONNECTION_WAIT_MS, LEASE_LOOK_MS, LEASE_WAIT_MS};
+use super::line::{Pool, Transaction, silent};
+use crate::bounds::{ANSWER_WAIT_MS, CONNECTION_WAIT_MS, LEASE_LOOK_MS, LEASE_WAIT_MS, OPENING_WAITS_MAX};
 use crate::error::{StorageFault, StoreError};
 
 /// A lease, held or being taken again; given up when this is dropped.
@@ -144,8 +144,13 @@ fn not_held() -> StoreError {
     StoreError::Backend(StorageFault::Away(NotHeld.into()).into())
 }
 
+/// Tries once; one who writes may be waited for, but not a data base that says nothing.
 async fn try_take(options: &PgConnectOptions) -> Result<Option<Taken>, sqlx::Error> {
-    let mut connection = options.connect().await?;
+    let connection = timeout(OPENS_WITHIN, options.connect()).await.map_err(|_| silent())??;
+    timeout(LOCKED_WITHIN, locked(connection)).await.map_err(|_| silent())?
+}
+
+async fn locked(mut connection: PgConnection) -> Result<Option<Taken>, sqlx::Error> {
     let (is_taken, holder): (bool, i32) = sqlx::query_as("SELECT pg_try_advisory_lock($1), pg_backend_pid()")
         .bind(SERVER_LOCK)
         .fetch_one(&mut connection)
@@ -222,6 +227,11 @@ impl Watch {
 
 const LOOK: Duration = Duration::from_millis(LEASE_LOOK_MS);
 const ANSWER_WITHIN: Duration = Duration::from_millis(CONNECTION_WAIT_MS);
+
+/// As long as a store that is being opened waits for its first connection.
+const OPENS_WITHIN: Duration = Duration::from_millis(CONNECTION_WAIT_MS * OPENING_WAITS_MAX as u64);
+/// For each of the two statements.
+const LOCKED_WITHIN: Duration = Duration::from_millis(2 * ANSWER_WAIT_MS);
 
 /// No process has this number.
 const NOBODY: i32 = 0;

@@ -107,7 +107,7 @@ impl Line {
 }
 
 /// That a data base does not answer, as the library says it of one whose connection has ended.
-fn silent() -> sqlx::Error {
+pub(super) fn silent() -> sqlx::Error {
     io::Error::new(io::ErrorKind::TimedOut, "the data base has not answered in time").into()
 }
 

@@ -10,11 +10,12 @@ use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
 
 use super::lease::Lease;
-use super::line::Pool;
+use super::line::{Pool, silent};
 use super::turn::Turns;
 use super::{PostgresStore, fault};
 use crate::bounds::{
-    CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, OPENING_WAITS_MAX, READERS_MAX, STATEMENT_WAIT_MS, WRITERS_MAX,
+    ANSWER_WAIT_MS, CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, OPENING_WAITS_MAX, READERS_MAX,
+    STATEMENT_WAIT_MS, WRITERS_MAX,
 };
 use crate::error::{OpenError, Schema, TAKEN_BY, taken_by};
 
@@ -159,6 +160,11 @@ fn shown(options: &PgConnectOptions) -> String {
 
 /// Refuses a data base that another program or a later server uses, before anything is written to it.
 async fn check(name: &str, connection: &mut PgConnection) -> Result<Schema, OpenError> {
+    let looked = tokio::time::timeout(Duration::from_millis(2 * ANSWER_WAIT_MS), look(name, connection));
+    looked.await.unwrap_or_else(|_| Err(unreachable(name, silent())))
+}
+
+async fn look(name: &str, connection: &mut PgConnection) -> Result<Schema, OpenError> {
     let known = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0);
     let (ours, tables): (bool, i64) = sqlx::query_as(
         "SELECT to_regclass('_sqlx_migrations') IS NOT NULL, \
