@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use bellwether_decide::campaign::event::{By, Event, EventKind};
 use bellwether_decide::campaign::lapse::Lapse;
-use bellwether_decide::campaign::plan::{OFFERS_MAX, Plan, is_due, lost, plan, room};
+use bellwether_decide::campaign::plan::{OFFERS_MAX, Plan, is_due, lost, plan, room, sleeps_over_its_offer};
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::standing::Standing;
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
 use bellwether_decide::device::Endpoint;
 use bellwether_decide::identity::Digest;
-use bellwether_decide::queue_mode::Reach;
 use bellwether_manifests::envelope::VerifyError;
 use bellwether_store::campaign::{AtWork, MoveError};
 use bellwether_store::error::StoreError;
@@ -224,9 +223,7 @@ impl Core {
     async fn let_sleepers_go(&self, id: CampaignId, rows: &[(Endpoint, Track)]) -> Result<(), StepError> {
         let (now, steady) = (self.now(), self.steady());
         let sleeps = |(device, track): &&(Endpoint, Track)| {
-            track.stage == Stage::Offered
-                && is_due(track, now)
-                && self.registry.reach(device, steady) == Reach::Asleep
+            sleeps_over_its_offer(track, self.registry.reach(device, steady), now)
         };
         let sleepers: BTreeMap<Endpoint, Track> = rows.iter().filter(sleeps).cloned().collect();
         if sleepers.is_empty() {

@@ -6,6 +6,7 @@ use super::stage::{Stage, Track};
 use super::standing::Standing;
 use super::{CampaignId, CampaignState, Policy};
 use crate::device::Endpoint;
+use crate::queue_mode::Reach;
 use std::collections::BTreeMap;
 
 /// The next step of a campaign.
@@ -58,6 +59,13 @@ pub fn room(policy: &Policy, standing: &Standing) -> u32 {
 #[must_use]
 pub fn is_due(track: &Track, now: u64) -> bool {
     due(track, now).is_some_and(|at| at <= now)
+}
+
+/// Tells whether a device gives its place back: it was sent the manifest long ago, has not asked, and sleeps. Nobody else
+/// waits for its place until it wakes.
+#[must_use]
+pub fn sleeps_over_its_offer(track: &Track, reach: Reach, now: u64) -> bool {
+    track.stage == Stage::Offered && is_due(track, now) && reach == Reach::Asleep
 }
 
 /// Finds the devices that have asked, and of which nothing was heard for the whole life of a grant: what was given to
@@ -206,6 +214,22 @@ mod tests {
     }
 
     /// What becomes of a device of which something was heard last so many seconds ago, where a grant lives for an hour.
+    #[test]
+    fn device_that_sleeps_over_its_offer_gives_its_place_back_and_nobody_else_does() {
+        let progress = progress(&[Stage::Offered, Stage::Waiting, Stage::Asked, Stage::Downloading]);
+        let gives_back = |device, reach, after_s| {
+            sleeps_over_its_offer(&progress.tracks[&name(device)], reach, NOW + after_s)
+        };
+        assert!(gives_back(0, Reach::Asleep, OFFER_LIFETIME_S + 1));
+        assert!(!gives_back(0, Reach::Asleep, 0), "it may ask yet");
+        for reach in [Reach::Here, Reach::Away] {
+            assert!(!gives_back(0, reach, OFFER_LIFETIME_S + 1), "{reach:?}: it is offered it again");
+        }
+        for other in 1..4 {
+            assert!(!gives_back(other, Reach::Asleep, OFFER_LIFETIME_S + 1), "it has no offer to answer");
+        }
+    }
+
     fn after_silence(stage: Stage, silent_s: i64) -> Stage {
         let mut progress = progress(&[stage]);
         let now = NOW.saturating_add_signed(silent_s);
