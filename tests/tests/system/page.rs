@@ -349,6 +349,8 @@ fn token_that_only_reads_changes_nothing_by_page_or_interface() {
     assert_eq!(operator.post("/v1/imports/i-1/commit", &serde_json::json!({})).status, 200);
     let (status, message) = http.get("/v1/imports/i-1/units").refusal();
     assert!(status == 403 && message.contains("only reads"), "{status} {message}");
+    let head = http.upload(Method::HEAD, "/v1/imports/i-1/units", Vec::new());
+    assert_eq!(head.status, 403);
     assert!(operator.get("/v1/imports/i-1/units").body.contains("meter-9"));
     assert_eq!(meters.fleet.campaign(&campaign).state, bellwether_api::CampaignState::Running);
 }

@@ -6,10 +6,13 @@ use bellwether_tests::agent::Agent;
 use bellwether_tests::fleet::Fleet;
 use bellwether_tests::http::Answer;
 use bellwether_tests::meters::Meters;
+use bellwether_tests::mqtt::{Login, Mqtt};
 use bellwether_tests::open_metrics::Scrape;
 use bellwether_tests::raw_device::{Line, RawDevice};
 use bellwether_tests::wait;
 use serde_json::{Value, json};
+
+use crate::page::{Visit, watch_token};
 
 /// The server believes in a window of two seconds.
 const SHORT: [&str; 2] = ["--queue-mode-awake-s", "2"];
@@ -43,6 +46,20 @@ fn must_refuse_to_read(fleet: &Fleet, name: &str) {
     assert!(wait_s >= 1, "{body}");
     let said = fleet.cli.refused(&format!("device read {name} /3/0/3"));
     assert!(said.contains("in queue mode and asleep since"), "{said}");
+}
+
+/// The same over MQTT, and before whoever watches the page.
+fn must_be_told_everywhere(fleet: &Fleet, name: &str) {
+    let mut manager = Mqtt::connect(&Login::embedded(fleet.server.data()), "manager");
+    let asked = json!({"request_id": "asleep", "endpoint": name, "path": "/3/0/3"});
+    let reply = manager.ask_by_id("bellwether/v1/default/commands/devices/read", &asked);
+    assert_eq!(reply["error"]["code"], "asleep", "{reply:#}");
+    assert!(reply["error"]["retry_after_s"].as_u64().is_some_and(|wait_s| wait_s >= 1), "{reply:#}");
+    let visit = Visit::logged_in(fleet, &watch_token(fleet));
+    let shown = visit.get(&format!("/devices/{name}")).body;
+    assert!(shown.contains("<span class=\"state\">asleep</span>"), "{shown}");
+    let listed = visit.get(&format!("/fleet?q={name}")).body;
+    assert!(listed.contains(">asleep<"), "{listed}");
 }
 
 fn explained(fleet: &Fleet, name: &str) -> String {
@@ -130,7 +147,8 @@ impl AbsDiff for Option<u64> {
 
 #[test]
 fn client_of_1_0_and_of_1_1_says_in_its_own_way_that_it_sleeps_and_any_word_of_it_wakes_it() {
-    let meters = Meters::on(Fleet::start_with(&SHORT), 20_000);
+    let flags = [&SHORT[..], &["--mqtt-listen", "127.0.0.1:0"]].concat();
+    let meters = Meters::on(Fleet::start_with(&flags), 20_000);
     let fleet = &meters.fleet;
     let (old, location) = registered(&meters, "meter-1", &["lt=3600", "lwm2m=1.0", "b=UQ"]);
     let (new, _) = registered(&meters, "meter-2", &["lt=3600", "lwm2m=1.1", "b=U", "Q"]);
@@ -148,6 +166,7 @@ fn client_of_1_0_and_of_1_1_says_in_its_own_way_that_it_sleeps_and_any_word_of_i
     for (meter, name) in [(&old, "meter-1"), (&new, "meter-2")] {
         must_refuse_to_read(fleet, name);
         assert_eq!(fleet.track(&campaign, name).outcome, DeviceOutcome::Waiting);
+        must_be_told_everywhere(fleet, name);
         assert_eq!(meter.line.missed(), 0, "{name}");
     }
     always.granted(&meters.manifest.digest);
