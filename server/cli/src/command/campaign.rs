@@ -58,6 +58,20 @@ pub(crate) struct Order {
     by: By,
 }
 
+/// What is said with an order that must have a reason: kept in the ledger.
+#[derive(Args, Debug)]
+pub(crate) struct Reasoned {
+    /// Why, for whoever reads the ledger
+    #[arg(long, value_name = "TEXT")]
+    pub(super) why: String,
+    /// Who orders it, for whoever reads the ledger [default: $USER]
+    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
+    pub(super) who: Option<String>,
+    /// Names the request: the same one again is carried out once, and answered alike [default: a random one]
+    #[arg(long, value_name = "ID")]
+    pub(super) request_id: Option<String>,
+}
+
 /// Who asks, and why: kept in the ledger.
 #[derive(Args, Debug)]
 pub(crate) struct By {

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::audit::humantime;
-use super::campaign::random_id;
+use super::campaign::{Reasoned, random_id};
 use super::{device_bulk, tag};
 use crate::client::{Client, Server, percent_encoded};
 use crate::failure::Failure;
@@ -74,15 +74,8 @@ pub(crate) enum Command {
     Decommission {
         /// Endpoint name
         endpoint: String,
-        /// Why, for whoever reads the ledger
-        #[arg(long, value_name = "TEXT")]
-        why: String,
-        /// Who orders it, for whoever reads the ledger [default: $USER]
-        #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
-        who: Option<String>,
-        /// Names the request: the same one again is carried out once [default: a random one]
-        #[arg(long, value_name = "ID")]
-        request_id: Option<String>,
+        #[command(flatten)]
+        reasoned: Reasoned,
     },
     /// DTLS credentials: replaces one
     #[command(subcommand)]
@@ -156,15 +149,8 @@ pub(crate) enum Credential {
         /// Make another one though a new one waits for its first use; that one is void
         #[arg(long)]
         again: bool,
-        /// Why, for whoever reads the ledger
-        #[arg(long, value_name = "TEXT")]
-        why: String,
-        /// Who orders it, for whoever reads the ledger [default: $USER]
-        #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
-        who: Option<String>,
-        /// Names the request: the same one again is given the same credential [default: a random one]
-        #[arg(long, value_name = "ID")]
-        request_id: Option<String>,
+        #[command(flatten)]
+        reasoned: Reasoned,
         /// Where to write the unit file [default: ENDPOINT.unit]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
@@ -292,14 +278,15 @@ pub(crate) async fn run(command: Command, server: &Server, output: Output) -> Re
         Command::Import(asked) => device_bulk::import(&asked, &client, output).await,
         Command::Export(asked) => device_bulk::export(asked, &client).await,
         Command::Tag(command) => tag::run(command, &client, output).await,
-        Command::Decommission { endpoint, why, who, request_id } => {
+        Command::Decommission { endpoint, reasoned: Reasoned { why, who, request_id } } => {
             let request_id = request_id.map_or_else(random_id, Ok)?;
             let asked = DecommissionDevice { request_id, endpoint, why, who };
             let device: Device = client.post("/v1/commands/devices/decommission", &asked).await?;
             output.print(&device, |device| format!("Decommissioned {}: its keys are gone", device.endpoint));
             Ok(())
         }
-        Command::Credential(Credential::Replace { endpoint, at_once, again, why, who, request_id, out }) => {
+        Command::Credential(Credential::Replace { endpoint, at_once, again, reasoned, out }) => {
+            let Reasoned { why, who, request_id } = reasoned;
             let out = out.unwrap_or_else(|| PathBuf::from(format!("{endpoint}.unit")));
             let request_id = request_id.map_or_else(random_id, Ok)?;
             let asked = ReplaceCredential { request_id, at_once, again, why, who };

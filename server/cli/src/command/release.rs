@@ -44,7 +44,8 @@ pub(crate) enum Command {
     /// Recalls a release: nobody gets it any more, and the campaigns that lead to it are halted
     ///
     /// Right when a release turns out to be bad. Devices that ask for it are refused, and campaigns that lead to it can't be
-    /// launched or let go on. Devices that run it keep it: see `who-runs`, and bring them back with `return`.
+    /// launched or let go on. Devices that run it keep it: see `who-runs`, and bring them back with `return`. The reason is
+    /// shown with the campaigns that it halts.
     ///
     ///   bellwether release recall 2.1.0 --class lamp --why "flickers"
     ///   bellwether release who-runs 2.1.0 --class lamp

@@ -3,7 +3,7 @@
 use bellwether_api::{AskWhoRuns, RecallRelease, Release, RunningDevice, WhoRuns};
 use clap::Args;
 
-use super::campaign::random_id;
+use super::campaign::{Reasoned, random_id};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::output::{Output, table};
@@ -26,15 +26,8 @@ pub(crate) struct Which {
 pub(crate) struct Change {
     #[command(flatten)]
     release: Which,
-    /// Why, for whoever reads the ledger; a recall's is shown with the campaigns that it halts
-    #[arg(long, value_name = "TEXT")]
-    why: String,
-    /// Who orders it, for whoever reads the ledger [default: $USER]
-    #[arg(long, value_name = "NAME", env = "USER", hide_env_values = true)]
-    who: Option<String>,
-    /// Names the request: the same one again is carried out once [default: a random one]
-    #[arg(long, value_name = "ID")]
-    request_id: Option<String>,
+    #[command(flatten)]
+    reasoned: Reasoned,
 }
 
 /// Recalls a release.
@@ -83,11 +76,9 @@ pub(crate) async fn who_runs(which: Which, client: &Client, output: Output) -> R
 }
 
 fn asked(change: Change) -> Result<RecallRelease, Failure> {
-    let Change { release: Which { version, class, component }, why, who, request_id } = change;
-    let request_id = match request_id {
-        Some(id) => id,
-        None => random_id()?,
-    };
+    let Change { release: Which { version, class, component }, reasoned } = change;
+    let Reasoned { why, who, request_id } = reasoned;
+    let request_id = request_id.map_or_else(random_id, Ok)?;
     Ok(RecallRelease { request_id, class, component, version, why, who })
 }
 
