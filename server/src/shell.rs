@@ -14,6 +14,7 @@ use bellwether_net::{
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -105,23 +106,11 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let served = axum::serve(listener, service).with_graceful_shutdown(stop).await;
     supervisor::stopping();
-    followed.abort();
-    counted.abort();
-    retained.abort();
-    campaigns.abort();
-    watch.abort();
-    sweeper.abort();
-    contacts.abort();
-    drop(mqtt);
-    // Devices need not notice that there was no server for a while; gateways answer in its place.
-    core.gateways.part();
-    let (socket, awake) = (coaps.local_addr(), coaps.hibernate().await);
-    // What the socket gave out before is kept once its events are all seen to.
-    if secure_ingress.await.is_err() {
-        tracing::error!("the way in for devices ended early");
+    for task in [followed, counted, retained, campaigns, watch, sweeper, contacts] {
+        task.abort();
     }
-    core.put_to_sleep(socket, &awake).await;
-    tracing::info!(sessions = awake.len(), "sessions are kept for the next start");
+    drop(mqtt);
+    part_from_devices(&core, &coaps, secure_ingress).await;
     if let Some(coap) = coap {
         coap.stop();
     }
@@ -134,6 +123,18 @@ pub async fn run(config: Config, stop: impl Future<Output = ()> + Send + 'static
         return Err(StartError::Superseded);
     }
     served.map_err(|source| bind_error(http_address, source))
+}
+
+/// Keeps the sessions of devices, who need not notice that there was no server for a while; gateways answer in its place.
+async fn part_from_devices(core: &Core, coaps: &ShardHandle, ingress: JoinHandle<()>) {
+    core.gateways.part();
+    let (socket, awake) = (coaps.local_addr(), coaps.hibernate().await);
+    // What the socket gave out before is kept once its events are all seen to.
+    if ingress.await.is_err() {
+        tracing::error!("the way in for devices ended early");
+    }
+    core.put_to_sleep(socket, &awake).await;
+    tracing::info!(sessions = awake.len(), "sessions are kept for the next start");
 }
 
 /// The longest call, a list of everything, takes a fraction of it.
