@@ -12,6 +12,7 @@ use bellwether_manifests::message::{Bundle, List, Policy, content_format};
 use bellwether_net::coap::{Code, Method, Request};
 use bellwether_store::error::{StoreError, UpdateError};
 use bellwether_store::gateway::KeptBundle;
+use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
 
 use crate::book::{BookError, Page};
@@ -166,22 +167,28 @@ impl Core {
             self.store.put_bundle(&self.tenant, gateway, id, now, now).await?;
             return Ok(());
         }
-        let mut parts = Parts { ahead: Vec::new(), push: Vec::new() };
-        for (endpoint, track) in &members {
-            match self.grant_ahead(&page, endpoint).await {
-                Ok(ahead) => parts.ahead.extend(ahead),
-                // It asks for itself.
-                Err(error) => {
-                    let error = &error as &dyn std::error::Error;
-                    tracing::error!(error, device = %endpoint, "no grant was made ahead");
-                }
-            }
-            if track.stage == Stage::Offered {
-                parts.push.push(endpoint.clone());
-            }
-        }
+        let push = members.iter().filter(|(_, track)| track.stage == Stage::Offered);
+        let push: Vec<Endpoint> = push.map(|(endpoint, _)| endpoint.clone()).collect();
+        let ahead = fitting(self.grants_ahead(&page, &members).await, names_bytes(&push));
+        let parts = Parts { ahead, push };
         let at_a_time = campaign.policy.in_flight_max.map(u64::from).filter(|at_a_time| *at_a_time > 0);
         self.put_bundle(&presence, gateway, (&campaign, &page), &parts, at_a_time).await
+    }
+
+    /// Makes or finds the grants of devices, some at the same time: they share commits of the store.
+    async fn grants_ahead(&self, page: &Page, members: &[(Endpoint, Track)]) -> Vec<Ahead> {
+        // A list of them, since what a task does must not hang on a closure's lifetimes.
+        let wanted: Vec<_> = members.iter().map(|(endpoint, _)| self.granted_ahead(page, endpoint)).collect();
+        let granted: Vec<Option<Ahead>> = stream::iter(wanted).buffered(GRANTS_AT_ONCE).collect().await;
+        granted.into_iter().flatten().collect()
+    }
+
+    async fn granted_ahead(&self, page: &Page, endpoint: &Endpoint) -> Option<Ahead> {
+        self.grant_ahead(page, endpoint).await.unwrap_or_else(|error| {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, device = %endpoint, "no grant was made ahead; it asks for itself");
+            None
+        })
     }
 
     /// A campaign that goes on.
@@ -196,8 +203,7 @@ impl Core {
         gateway: &Endpoint,
         id: CampaignId,
     ) -> Result<Vec<(Endpoint, Track)>, StoreError> {
-        let tracks = self.store.tracks_of(&self.tenant, id, &self.gateways.children(gateway)).await?;
-        Ok(tracks.into_iter().filter(|(_, track)| track.is_in_flight()).take(MEMBERS_MAX).collect())
+        self.store.in_flight_behind(&self.tenant, id, gateway, MEMBERS_MAX).await
     }
 
     async fn put_bundle(
@@ -321,7 +327,7 @@ impl Core {
                 continue;
             };
             let in_flight = track.is_in_flight();
-            if !in_flight && *count >= MEMBERS_MAX {
+            if !in_flight && *count >= MEMBERS_MAX as usize {
                 // Registered devices that the bundle has no room for.
                 ways.direct.extend(self.registry.find(&device, now).map(|_| device));
                 continue;
@@ -339,7 +345,7 @@ impl Core {
         Ok(ways)
     }
 
-    /// Counts the devices in flight of each gateway that is here and lists one of these.
+    /// Counts the devices in flight of each gateway that is here and lists one of these, up to what a bundle is for.
     async fn members_by_gateway(
         &self,
         id: CampaignId,
@@ -351,9 +357,8 @@ impl Core {
         let mut members = BTreeMap::new();
         for gateway in gateways {
             if self.gateways.present(&gateway, now).is_some() {
-                let tracks =
-                    self.store.tracks_of(&self.tenant, id, &self.gateways.children(&gateway)).await?;
-                members.insert(gateway, tracks.values().filter(|track| track.is_in_flight()).count());
+                let count = self.members(&gateway, id).await?.len();
+                members.insert(gateway, count);
             }
         }
         Ok(members)
@@ -435,9 +440,36 @@ fn end_of(ahead: &[Ahead], one_made_now: u64) -> u64 {
     ahead.iter().map(|ahead| ahead.not_after).fold(one_made_now, u64::max)
 }
 
-/// Devices of one bundle: with a grant of 400 bytes and a descriptor of 700 of its own for each, the envelope has half
-/// of the 256 KiB that a CoAP body has here. The others are offered directly, or when these have come to an end.
-const MEMBERS_MAX: usize = 128;
+/// Takes as many grants as there is room for beside the names that are pushed to: devices that are alike share a
+/// descriptor. The others are brought the manifest, and ask for themselves.
+fn fitting(ahead: Vec<Ahead>, names_bytes: usize) -> Vec<Ahead> {
+    let (mut descriptors, mut bytes) = (BTreeSet::new(), names_bytes);
+    let fits = |one: &Ahead| {
+        let is_new = descriptors.insert(Arc::clone(&one.descriptor));
+        bytes += one.message.len() + HEAD_BYTES;
+        bytes += if is_new { one.descriptor.len() + HEAD_BYTES } else { 0 };
+        bytes <= PARTS_BYTES_MAX
+    };
+    ahead.into_iter().take_while(fits).collect()
+}
+
+fn names_bytes(push: &[Endpoint]) -> usize {
+    push.iter().map(|name| name.as_str().len() + HEAD_BYTES).sum()
+}
+
+/// Devices of one bundle, and so of those behind a gateway that are at work at the same time without the server being
+/// asked. The others are offered directly, or when these have come to an end.
+const MEMBERS_MAX: u32 = 256;
+
+/// Bytes of grants, descriptors and names: half of the 256 KiB that a CoAP body has here; the envelope has the other.
+/// Of devices that are alike 256 have their grants there, of devices with a descriptor of their own each about 110.
+const PARTS_BYTES_MAX: usize = 128 * 1024;
+
+/// Bytes that stand before a string of CBOR of this size.
+const HEAD_BYTES: usize = 3;
+
+/// Grants that are made at the same time: enough that they share commits, and devices that ask are not kept waiting.
+const GRANTS_AT_ONCE: usize = 32;
 
 /// Wait after a gateway did not take a bundle, before it is given one of the same campaign again.
 const REST_S: u64 = 30;
@@ -480,6 +512,25 @@ mod tests {
         assert_eq!(end_of(&[ahead(11), ahead(500)], 400), 500);
         assert_eq!(end_of(&[ahead(11)], 400), 400);
         assert_eq!(end_of(&[], 400), 400);
+    }
+
+    #[test]
+    fn bundle_has_as_many_grants_as_there_is_room_for() {
+        let alike: Arc<[u8]> = Arc::from([7; 700]);
+        let ahead = |descriptor: &Arc<[u8]>| Ahead {
+            message: vec![1; 400],
+            descriptor: Arc::clone(descriptor),
+            not_after: 0,
+        };
+        let all_alike = vec![ahead(&alike); MEMBERS_MAX as usize];
+        let names = vec![gateway(); MEMBERS_MAX as usize];
+        assert_eq!(fitting(all_alike.clone(), names_bytes(&names)), all_alike);
+        let own = |number: u32| ahead(&number.to_be_bytes().repeat(175).into());
+        let all_own: Vec<Ahead> = (0..MEMBERS_MAX).map(own).collect();
+        let fit = fitting(all_own.clone(), names_bytes(&names));
+        assert_eq!(fit, all_own[..fit.len()]);
+        let bytes = fit.len() * (400 + 700 + 2 * HEAD_BYTES) + names_bytes(&names);
+        assert!(bytes <= PARTS_BYTES_MAX && bytes + 1_106 > PARTS_BYTES_MAX, "{bytes}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ use crate::core::Core;
 use crate::descriptors::{Described, Times};
 
 /// A grant with its descriptor, as a bundle carries them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Ahead {
     /// The grant's message.
     pub(crate) message: Vec<u8>,

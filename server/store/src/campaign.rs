@@ -219,6 +219,16 @@ pub trait Campaigns {
         devices: &[Endpoint],
     ) -> Result<BTreeMap<Endpoint, Track>, StoreError>;
 
+    /// Lists the devices of a campaign that a gateway lists and that count against the limit of devices at a time, by
+    /// endpoint: at most `rows_max`, cut to [`crate::bounds::LIST_ROWS_MAX`].
+    async fn in_flight_behind(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        gateway: &Endpoint,
+        rows_max: u32,
+    ) -> Result<Vec<(Endpoint, Track)>, StoreError>;
+
     /// Lists the running campaigns that are at work on these devices, but this one.
     async fn at_work_on(
         &self,

@@ -323,6 +323,7 @@ forward! { Campaigns;
     read tracks(tenant: &Tenant, id: CampaignId, after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;
     read tracks_in(tenant: &Tenant, id: CampaignId, stages: &[Stage], after: Option<&Endpoint>, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;
     read tracks_of(tenant: &Tenant, id: CampaignId, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, Track>, StoreError>;
+    read in_flight_behind(tenant: &Tenant, id: CampaignId, gateway: &Endpoint, rows_max: u32) -> Result<Vec<(Endpoint, Track)>, StoreError>;
     read at_work_on(tenant: &Tenant, but: CampaignId, devices: &[Endpoint]) -> Result<Vec<AtWork>, StoreError>;
     read given(tenant: &Tenant, id: CampaignId, grants: &[(Endpoint, u64)]) -> Result<BTreeMap<Endpoint, Given>, StoreError>;
     read campaigns_about(tenant: &Tenant, endpoint: &Endpoint, manifests: &[Digest]) -> Result<Vec<(Campaign, Track)>, StoreError>;

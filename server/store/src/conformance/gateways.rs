@@ -1,7 +1,9 @@
 //! Gateways and their devices.
 
 use bellwether_decide::campaign::event::{By, Event, EventKind};
+use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{CampaignId, CampaignState};
+use bellwether_decide::device::Endpoint;
 
 use super::sample::{
     NOW, add_fleet, campaign, child, device, endpoint, event, gateway, identity, other_tenant, tenant,
@@ -73,6 +75,51 @@ pub async fn children_page_by_name_and_others_are_left_out(store: &dyn Store) {
     assert_eq!(first, vec![child("lamp-1", "gw-1"), child("lamp-3", "gw-1")]);
     let second = store.children(&tenant, &gateway, Some(&endpoint("lamp-3")), 2).await.unwrap();
     assert_eq!(second, vec![child("lamp-4", "gw-1")]);
+}
+
+/// Those that a bundle is for: of this gateway, in this campaign, and in flight.
+pub async fn devices_in_flight_behind_a_gateway_page_by_name(store: &dyn Store) {
+    for name in ["gw-1", "gw-2"] {
+        store.add_gateway(&tenant(), &gateway(name)).await.unwrap();
+    }
+    add_fleet(store, &tenant()).await;
+    let children = [
+        ("child-5", "gw-1"),
+        ("child-4", "gw-2"),
+        ("child-3", "gw-1"),
+        ("child-2", "gw-1"),
+        ("child-1", "gw-1"),
+    ];
+    for (name, gateway) in children {
+        store.add_device(&tenant(), &child(name, gateway), &identity(name)).await.unwrap();
+    }
+    for id in [1, 2] {
+        let targeted = |name| event(id, name, EventKind::Targeted { class: "lamp".into() });
+        let events: Vec<Event> =
+            children.map(|(name, _)| name).into_iter().chain(["lamp-1"]).map(targeted).collect();
+        let launch = Launch { campaign: &campaign(id), events: &events, command: None };
+        store.launch(&tenant(), launch).await.unwrap();
+    }
+    let events = [
+        event(1, "lamp-1", EventKind::Offered),
+        event(1, "child-5", EventKind::Offered),
+        event(1, "child-4", EventKind::Offered),
+        event(1, "child-3", EventKind::Asked),
+        event(1, "child-2", EventKind::Installed { grant: 1 }),
+        event(2, "child-1", EventKind::Offered),
+    ];
+    store.append(&tenant(), &events).await.unwrap();
+    let behind = async |id, gateway, rows_max| {
+        let found = store.in_flight_behind(&tenant(), CampaignId(id), &endpoint(gateway), rows_max).await;
+        let name = |(device, track): (Endpoint, Track)| (device.to_string(), track.stage);
+        found.unwrap().into_iter().map(name).collect::<Vec<_>>()
+    };
+    let (third, fifth) = (("child-3".to_owned(), Stage::Asked), ("child-5".to_owned(), Stage::Offered));
+    assert_eq!(behind(1, "gw-1", 10).await, [third.clone(), fifth]);
+    assert_eq!(behind(1, "gw-1", 1).await, [third]);
+    assert_eq!(behind(1, "gw-2", 10).await, [("child-4".to_owned(), Stage::Offered)]);
+    assert_eq!(behind(2, "gw-1", 10).await, [("child-1".to_owned(), Stage::Offered)]);
+    assert_eq!(behind(1, "gw-3", 10).await, []);
 }
 
 /// What a removed gateway had the keys of is forgotten with it.

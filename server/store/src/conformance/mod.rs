@@ -67,6 +67,7 @@ macro_rules! for_each_case {
             gateways::device_of_a_gateway_reads_back_and_raises_the_list_s_edition,
             gateways::device_of_a_missing_gateway_is_refused,
             gateways::children_page_by_name_and_others_are_left_out,
+            gateways::devices_in_flight_behind_a_gateway_page_by_name,
             gateways::removed_gateway_leaves_its_devices_without_a_link,
             gateways::detached_device_is_no_child_any_more,
             gateways::bundle_editions_rise_and_are_never_below_the_clock,

@@ -235,6 +235,16 @@ impl Campaigns for SqlStore {
         track::read_named(&mut reader, tenant, id, &devices.iter().collect()).await
     }
 
+    async fn in_flight_behind(
+        &self,
+        tenant: &Tenant,
+        id: CampaignId,
+        gateway: &Endpoint,
+        rows_max: u32,
+    ) -> Result<Vec<(Endpoint, Track)>, StoreError> {
+        track::in_flight_behind(&self.readers, tenant, id, gateway, rows_max).await
+    }
+
     async fn at_work_on(
         &self,
         tenant: &Tenant,
@@ -263,8 +273,9 @@ impl Campaigns for SqlStore {
         // The inner selection reads no campaign's row: of most campaigns of a device nothing else matters any more.
         let rows: Vec<TrackedRow> = sqlx::query_as(concat!(
             "SELECT * FROM track JOIN campaign ON campaign.tenant = track.tenant AND campaign.id = track.campaign \
-             WHERE track.tenant = $1 AND track.endpoint = $2 AND track.campaign IN (SELECT short.id FROM track AS own \
-             JOIN campaign AS short",
+             WHERE track.tenant = $1 AND track.endpoint = $2 AND track.campaign IN (SELECT short.id FROM track AS own",
+            by_index!("track_by_endpoint"),
+            " JOIN campaign AS short",
             by_index!("campaign_in_short"),
             " ON short.tenant = own.tenant AND short.id = own.campaign \
              WHERE own.tenant = $1 AND own.endpoint = $2 AND (short.state IN ('running', 'paused') \

@@ -143,6 +143,41 @@ pub(super) async fn read_in(
     rows.into_iter().map(TrackRow::read).collect()
 }
 
+/// Reads the tracks of the devices of a gateway that are in flight, by name.
+pub(super) async fn in_flight_behind(
+    readers: &Pool,
+    tenant: &Tenant,
+    id: CampaignId,
+    gateway: &Endpoint,
+    rows_max: u32,
+) -> Result<Vec<(Endpoint, Track)>, StoreError> {
+    // By the gateway's list, which is bounded: that of who is in flight may be the whole fleet.
+    let rows: Vec<TrackRow> = sqlx::query_as(concat!(
+        "SELECT track.* FROM device",
+        by_index!("device_by_gateway"),
+        " JOIN track ON track.tenant = device.tenant AND track.campaign = $2 AND track.endpoint = device.endpoint \
+         WHERE device.tenant = $1 AND device.gateway = $3 AND track.stage IN ",
+        names!("$4"),
+        " ORDER BY device.endpoint LIMIT $5"
+    ))
+    .bind(tenant.as_str())
+    .bind(column(id.0, "number of a campaign")?)
+    .bind(gateway.as_str())
+    .bind(in_flight())
+    .bind(page(rows_max))
+    .fetch_all(readers)
+    .await
+    .map_err(backend)?;
+    rows.into_iter().map(TrackRow::read).collect()
+}
+
+/// Names the stages that count against the limit of devices at a time.
+fn in_flight() -> String {
+    let names: serde_json::Value =
+        Stage::ALL.into_iter().filter(|stage| stage.is_in_flight()).map(stage_name).collect();
+    names.to_string()
+}
+
 /// Refusals for the devices that a campaign waits for though they were given up.
 pub(super) async fn given_up_in(
     connection: &mut Connection,
