@@ -1,7 +1,8 @@
-//! The gateway of the demo: a process, and the status file in which it tells how it is.
+//! A gateway of the demo: a process, and the status file in which it tells how it is.
 
 use std::fs;
 use std::net::SocketAddr;
+use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ struct Status {
     children: Children,
     bundles: Vec<Bundle>,
     outbox: Outbox,
+    #[serde(flatten)]
+    served: Served,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -49,8 +52,61 @@ struct Outbox {
     reports: usize,
 }
 
+/// What a gateway has served since it was started.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct Served {
+    /// Update requests.
+    pub requests: Requests,
+    /// Frames.
+    pub frames: Frames,
+    /// Manifests.
+    pub pushes: Pushes,
+}
+
+/// Update requests, by who answered.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct Requests {
+    /// The gateway, with a grant that the server had made ahead.
+    pub answered_from_bundle: u64,
+    /// The gateway, with a grant that had passed through it.
+    pub from_kept: u64,
+    /// The server.
+    pub forwarded: u64,
+    /// Nobody: the server could not be reached.
+    pub put_off: u64,
+}
+
+/// Frames, in bytes.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct Frames {
+    /// Those that the server gave.
+    pub bytes_upstream: u64,
+    /// Those given to devices.
+    pub bytes_down: u64,
+}
+
+/// Manifests, in number.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+pub struct Pushes {
+    /// Those that their devices took.
+    pub taken: u64,
+}
+
+impl AddAssign for Served {
+    fn add_assign(&mut self, other: Self) {
+        self.requests.answered_from_bundle += other.requests.answered_from_bundle;
+        self.requests.from_kept += other.requests.from_kept;
+        self.requests.forwarded += other.requests.forwarded;
+        self.requests.put_off += other.requests.put_off;
+        self.frames.bytes_upstream += other.frames.bytes_upstream;
+        self.frames.bytes_down += other.frames.bytes_down;
+        self.pushes.taken += other.pushes.taken;
+    }
+}
+
 impl Gateway {
-    /// Starts the gateway whose unit file is `devices/NAME.unit`.
+    /// Starts the gateway whose unit file is `devices/NAME.unit`; a server that is silent is given up after 46 times
+    /// `ack_timeout_ms`.
     ///
     /// # Errors
     ///
@@ -60,13 +116,29 @@ impl Gateway {
         folder: &DataFolder,
         name: &str,
         listen: SocketAddr,
+        ack_timeout_ms: u32,
     ) -> Result<Self, ProcessError> {
         let line = format!(
             "bellwether-gateway --unit devices/{name}.unit --data {name} --listen {listen} \
-             --status devices/{name}.json --ack-timeout-ms {ACK_TIMEOUT_MS}"
+             --status devices/{name}.json --ack-timeout-ms {ack_timeout_ms}"
         );
         let process = console.start("bellwether-gateway", &line, &folder.log(name))?;
         Ok(Self { process, status: folder.path().join(format!("devices/{name}.json")) })
+    }
+
+    /// Gives the number of its process.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Makes sure that it has not ended.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError::Ended`], with what it has ended before.
+    pub fn is_on(&mut self, what: &str) -> Result<(), ProcessError> {
+        self.process.is_on(what)
     }
 
     /// Waits until it hears the server and so many devices.
@@ -79,6 +151,15 @@ impl Gateway {
             it.uplink && it.children.listed == children && it.children.connected == children
         })
         .map(drop)
+    }
+
+    /// Tells what it has served.
+    ///
+    /// # Errors
+    ///
+    /// [`ProcessError`].
+    pub fn served(&mut self) -> Result<Served, ProcessError> {
+        self.wait("its status", STEP, |_| true).map(|it| it.served)
     }
 
     /// Waits until it has a bundle, and all frames of what the grants in it open.
@@ -116,5 +197,5 @@ impl Gateway {
     }
 }
 
-/// A server that is silent is given up after 46 times this.
-const ACK_TIMEOUT_MS: u32 = 100;
+/// First wait for an acknowledgement, in milliseconds, of a gateway whose line to the server will be cut.
+pub const ACK_TIMEOUT_MS: u32 = 100;

@@ -36,8 +36,8 @@ struct Cli {
     #[arg(long)]
     microcontroller: bool,
     /// Another demo: so many devices, 24 to 10000. 24: four classes, three versions, two gateways, and all that can befall a
-    /// device, each a process. More: one class in a few processes, with a progress bar, rate, bytes saved and the
-    /// server's memory
+    /// device, each a process. More: one class in a few processes, most of it behind gateways, with a progress bar, rate,
+    /// bytes saved, bytes by gateways and by the server, and the memory of both
     #[arg(
         long,
         value_name = "N",

@@ -13,7 +13,7 @@ use crate::board::{self, Programs};
 use crate::console::{Console, SERVER_DATA};
 use crate::firmware::{Firmware, changed, noise};
 use crate::folder::DataFolder;
-use crate::gateway::Gateway;
+use crate::gateway::{ACK_TIMEOUT_MS, Gateway};
 use crate::line::Line;
 use crate::process::{Process, ProcessError};
 use crate::row::Image;
@@ -127,7 +127,7 @@ impl<'a> Setting<'a> {
         ))?;
         self.make_devices(board_line.as_ref())?;
         self.make_manifest()?;
-        let gateway = Gateway::start(self.console, self.folder, GATEWAY, at)?;
+        let gateway = Gateway::start(self.console, self.folder, GATEWAY, at, ACK_TIMEOUT_MS)?;
         Ok(Site { gateway, line, board_line, _server: server })
     }
 

@@ -37,6 +37,10 @@ pub struct Told {
     pub bytes_in: u64,
     /// Bytes of UDP payload that it sent, handshakes included.
     pub bytes_out: u64,
+    /// Those received over the link to its gateway; zero without one.
+    pub gateway_in: u64,
+    /// Those sent over the link to its gateway; zero without one.
+    pub gateway_out: u64,
     /// Why the newest update, manifest or answer was not followed.
     pub reason: Option<String>,
 }
@@ -98,12 +102,15 @@ pub async fn switch_on(
 impl From<&Status> for Told {
     fn from(status: &Status) -> Self {
         let traffic = status.traffic;
+        let gateway = status.traffic_gateway.unwrap_or_default();
         Self {
             registered: status.registered,
             updated: status.updated,
             running: status.running.digest.clone(),
             bytes_in: traffic.application_in + traffic.handshake_in,
             bytes_out: traffic.application_out + traffic.handshake_out,
+            gateway_in: gateway.application_in + gateway.handshake_in,
+            gateway_out: gateway.application_out + gateway.handshake_out,
             reason: status.reason.clone(),
         }
     }

@@ -12,7 +12,7 @@ use super::ending::Ending;
 use crate::console::Console;
 use crate::device::{Device, Status};
 use crate::folder::DataFolder;
-use crate::gateway::Gateway;
+use crate::gateway::{ACK_TIMEOUT_MS, Gateway};
 use crate::line::Line;
 use crate::mqtt;
 use crate::process::{Process, ProcessError};
@@ -142,7 +142,7 @@ impl Show<'_> {
             fs::remove_file(&unit).map_err(io_failed(&unit))?;
         }
         println!("  … and the same for {} more devices.", self.originals().count() - 1);
-        let start = |(name, at)| Gateway::start(self.console, self.folder, name, at);
+        let start = |(name, at)| Gateway::start(self.console, self.folder, name, at, ACK_TIMEOUT_MS);
         addresses.into_iter().map(start).collect()
     }
 

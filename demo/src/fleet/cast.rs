@@ -1,4 +1,4 @@
-//! Who is in it: names, versions, and how devices are dealt to processes.
+//! Who is in it: names, versions, gateways, and how devices are dealt to processes.
 
 use crate::firmware::noise;
 
@@ -40,11 +40,34 @@ fn changed(image: &[u8], step: usize, new: &[u8]) -> Vec<u8> {
     next
 }
 
+/// Names the gateway that a device of so many is behind. One in five has none, of either version.
+#[must_use]
+pub fn gateway_of(number: u32, devices: u32) -> Option<String> {
+    let is_direct = (number / OLDEST_EVERY + number).is_multiple_of(DIRECT_EVERY);
+    (!is_direct).then(|| gateway(1 + number % gateways(devices)))
+}
+
+/// Names a gateway; numbers begin at 1.
+#[must_use]
+pub fn gateway(number: u32) -> String {
+    format!("gateway-{number}")
+}
+
+/// Gives the number of gateways for so many devices: a site of a thousand has one.
+#[must_use]
+pub fn gateways(devices: u32) -> u32 {
+    (devices - devices / DIRECT_EVERY).div_ceil(DEVICES_PER_GATEWAY).max(1)
+}
+
 /// Writes the list that `bellwether device import` reads.
 #[must_use]
 pub fn list(devices: u32) -> String {
-    let lines = (1..=devices).map(|number| format!("{},{CLASS}\n", name(number)));
-    "endpoint,class\n".chars().chain(lines.collect::<String>().chars()).collect()
+    let mut list = "endpoint,class,gateway\n".to_owned();
+    for number in 1..=devices {
+        let gateway = gateway_of(number, devices).unwrap_or_default();
+        list.extend([&name(number), ",", CLASS, ",", &gateway, "\n"]);
+    }
+    list
 }
 
 /// The devices of one process.
@@ -88,6 +111,9 @@ pub const PREVIOUS: &str = "1.1.0";
 const OLDEST: &str = "1.0.0";
 /// One in ten: a fleet has a tail that missed the last campaign.
 const OLDEST_EVERY: u32 = 10;
+const DIRECT_EVERY: u32 = 5;
+/// Half of what a server allows a gateway.
+const DEVICES_PER_GATEWAY: u32 = 1_000;
 /// A small sensor's whole program, so that what a device costs is not hidden behind what its image costs.
 const IMAGE_BYTES: usize = 8 * 1024;
 /// What a version adds: a small function, which no delta can spare.
@@ -96,8 +122,8 @@ const NEW_BYTES: usize = 600;
 pub const SLOT_BYTES: u32 = 24 * 1024;
 /// Most devices of this demo: at a thread, 180 KiB of memory and 200 KiB of disk each they take 1.8 GB and 2 GB.
 pub const DEVICES_MAX: u32 = 10_000;
-/// Devices of one process: with 7 open files each it stays below the 4,096 that Linux allows without being asked.
-const DEVICES_PER_PROCESS_MAX: u32 = 550;
+/// Devices of one process: with 13 open files each, two sockets among them, it stays below the 4,096 that Linux allows without being asked.
+const DEVICES_PER_PROCESS_MAX: u32 = 310;
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +131,7 @@ mod tests {
 
     #[test]
     fn every_device_is_dealt_once_and_no_process_gets_too_many() {
-        for devices in [25, 550, 551, 1_000, 5_000, DEVICES_MAX] {
+        for devices in [25, 310, 311, 1_000, 5_000, DEVICES_MAX] {
             let dealt = deal(devices);
             let mut all: Vec<u32> = dealt.iter().flat_map(|share| share.numbers()).collect();
             all.sort_unstable();
@@ -115,12 +141,34 @@ mod tests {
                 |share: &Share| share.numbers().map(|number| share.place(number)).eq(0..share.count as usize);
             assert!(dealt.iter().all(placed));
         }
-        assert_eq!(deal(5_000).len(), 10);
+        assert_eq!(deal(5_000).len(), 17);
     }
 
     #[test]
     fn list_has_a_header_and_a_line_a_device() {
-        assert_eq!(list(2), "endpoint,class\nnode-1,node\nnode-2,node\n");
+        assert_eq!(
+            list(5),
+            "endpoint,class,gateway\nnode-1,node,gateway-1\nnode-2,node,gateway-1\nnode-3,node,gateway-1\n\
+             node-4,node,gateway-1\nnode-5,node,\n"
+        );
+    }
+
+    #[test]
+    fn four_of_five_are_behind_gateways_which_have_about_a_thousand_each_of_either_version() {
+        for (devices, gateways) in [(25, 1), (1_000, 1), (5_000, 4), (DEVICES_MAX, 8)] {
+            assert_eq!(super::gateways(devices), gateways);
+            for version in [OLDEST, PREVIOUS] {
+                let ran = (1..=devices).filter(|number| version_before(*number) == version);
+                let (all, direct): (Vec<_>, Vec<_>) =
+                    ran.partition(|number| gateway_of(*number, devices).is_some());
+                assert!(all.len().abs_diff(4 * direct.len()) <= 5, "{version} of {devices}");
+            }
+            for gateway in (1..=gateways).map(gateway) {
+                let children =
+                    (1..=devices).filter(|number| gateway_of(*number, devices).as_ref() == Some(&gateway));
+                assert!(children.count() <= 1_000, "{gateway} of {devices}");
+            }
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a process costs its machine, as Linux tells it.
 
 use std::fs;
+use std::ops::Add;
 use std::time::Duration;
 
 /// What a process has cost.
@@ -24,6 +25,19 @@ impl Cost {
             resident_kib: kib(&read("status")?, "VmRSS:")?,
             resident_most_kib: kib(&read("status")?, "VmHWM:")?,
         })
+    }
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    /// Adds what another process has cost; both need not have been largest at the same time.
+    fn add(self, other: Self) -> Self {
+        Self {
+            processor: self.processor + other.processor,
+            resident_kib: self.resident_kib + other.resident_kib,
+            resident_most_kib: self.resident_most_kib + other.resident_most_kib,
+        }
     }
 }
 

@@ -7,7 +7,9 @@ use bellwether_api::{Campaign, CampaignState, DeviceOutcome, Got};
 
 use super::cast::{self, PREVIOUS};
 use super::figures::Cost;
-use super::tally::Tally;
+use super::gateways::Totals;
+use super::tally::{Tally, Traffic};
+use crate::gateway::Served;
 
 /// What came about.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -16,8 +18,8 @@ pub struct Outcome {
     pub devices: u32,
     /// How many processes they run in.
     pub processes: usize,
-    /// The devices' own word.
-    pub tally: Tally,
+    /// How many gateways there are.
+    pub gateways: usize,
     /// The server's word.
     pub campaign: Campaign,
     /// SHA-256 of the target, in hexadecimal.
@@ -28,22 +30,35 @@ pub struct Outcome {
     pub joining: Duration,
     /// From the launch to the receipt of the last report.
     pub updating: Duration,
-    /// What the server had cost at the launch and at the end, where the system tells.
-    pub cost: Option<(Cost, Cost)>,
-    /// Bytes received and sent by the devices before the launch.
-    pub before: (u64, u64),
+    /// What was counted until the launch.
+    pub before: Moment,
+    /// What was counted until all were registered again.
+    pub after: Moment,
+}
+
+/// What is counted, at one moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Moment {
+    /// The devices' own word.
+    pub tally: Tally,
+    /// The gateways' word.
+    pub gateways: Totals,
+    /// What the server has cost, where the system tells.
+    pub server: Option<Cost>,
+    /// What went between the server and all others.
+    pub traffic: Traffic,
 }
 
 impl Outcome {
     /// Finds everything that is not as it must be; empty: all is. The devices and the server are asked separately.
     #[must_use]
     pub fn faults(&self) -> Vec<String> {
-        let mut faults = self.tally.faults.clone();
+        let mut faults = self.after.tally.faults.clone();
         let of = self.devices;
         for (what, devices) in [
-            ("have the receipt of their report", self.tally.updated),
-            ("are registered after their update", self.tally.back),
-            ("run the target", self.tally.running.get(&self.target).copied().unwrap_or_default()),
+            ("have the receipt of their report", self.after.tally.updated),
+            ("are registered after their update", self.after.tally.back),
+            ("run the target", self.after.tally.running.get(&self.target).copied().unwrap_or_default()),
         ] {
             if devices != of {
                 faults.push(format!("{devices} of {of} devices {what}"));
@@ -51,6 +66,9 @@ impl Outcome {
         }
         if self.campaign.state != CampaignState::Finished {
             faults.push(format!("the campaign is {:?}", self.campaign.state).to_lowercase());
+        }
+        if self.after.gateways.served.frames.bytes_down == 0 {
+            faults.push("the gateways gave no frames".to_owned());
         }
         faults.extend(self.faults_by_the_server());
         faults
@@ -96,8 +114,11 @@ impl Outcome {
         let devices = f64::from(self.devices);
         writeln!(
             text,
-            "{} devices, each with keys, flash and DTLS session of its own; processes: {}",
-            self.devices, self.processes
+            "{} devices, each with keys, flash and DTLS session of its own, {} of them behind {} gateways; processes: {}",
+            self.devices,
+            (1..=self.devices).filter(|device| cast::gateway_of(*device, self.devices).is_some()).count(),
+            self.gateways,
+            self.processes
         )?;
         writeln!(text, "  made and registered     {:>10.1} s", self.joining.as_secs_f64())?;
         let seconds = self.updating.as_secs_f64();
@@ -115,32 +136,86 @@ impl Outcome {
             delta_bytes.checked_div(deltas).unwrap_or_default(),
             full_bytes.checked_div(fulls).unwrap_or_default(),
         )?;
-        let (bytes_in, bytes_out) =
-            (self.tally.bytes_in - self.before.0, self.tally.bytes_out - self.before.1);
+        self.write_traffic(text)?;
+        self.write_gateways(text)?;
+        self.write_cost(text)
+    }
+
+    /// What the devices received and sent, on either link.
+    fn write_traffic(&self, text: &mut String) -> std::fmt::Result {
+        let direct = self.traffic(|tally| tally.server);
+        let by_gateways = self.traffic(|tally| tally.gateway);
+        let by_server = self.after.traffic - self.before.traffic;
+        let all = u64::from(self.devices.max(1));
         writeln!(
             text,
             "  UDP payload by device   {:>10} bytes in, {} out: manifest, grant, frames, and the handshakes after the restart",
-            bytes_in / u64::from(self.devices.max(1)),
-            bytes_out / u64::from(self.devices.max(1)),
+            (direct.bytes_in + by_gateways.bytes_in) / all,
+            (direct.bytes_out + by_gateways.bytes_out) / all,
         )?;
-        match &self.cost {
-            Some((before, after)) => {
-                let spent = after.processor.saturating_sub(before.processor);
-                writeln!(
-                    text,
-                    "  server's processor      {:>10.1} s, {:.1} ms a device, in the update; {:.1} s before it",
-                    spent.as_secs_f64(),
-                    spent.as_secs_f64() * 1000.0 / devices,
-                    before.processor.as_secs_f64()
-                )?;
-                writeln!(
-                    text,
-                    "  server's memory         {:>10} KiB resident with all registered, {} at the end, {} at most",
-                    before.resident_kib, after.resident_kib, after.resident_most_kib
-                )
-            }
-            None => writeln!(text, "  server's processor and memory are told on Linux only"),
-        }
+        writeln!(
+            text,
+            "  devices received        {:>10} KiB by gateways, {} KiB by the server",
+            by_gateways.bytes_in / 1024,
+            direct.bytes_in / 1024,
+        )?;
+        writeln!(
+            text,
+            "  server sent             {:>10} KiB in all: that, {} KiB to the gateways",
+            by_server.bytes_in / 1024,
+            by_server.bytes_in.saturating_sub(direct.bytes_in) / 1024,
+        )
+    }
+
+    /// What the gateways did in the update.
+    fn write_gateways(&self, text: &mut String) -> std::fmt::Result {
+        let Served { requests, frames, pushes } = self.after.gateways.served;
+        writeln!(
+            text,
+            "  frames by gateways      {:>10} KiB to devices, {} KiB fetched of the server",
+            frames.bytes_down / 1024,
+            frames.bytes_upstream / 1024,
+        )?;
+        writeln!(
+            text,
+            "  requests at gateways    {:>10} answered ahead, {} again, {} brought to the server; {} manifests pushed",
+            requests.answered_from_bundle, requests.from_kept, requests.forwarded, pushes.taken,
+        )
+    }
+
+    fn write_cost(&self, text: &mut String) -> std::fmt::Result {
+        let gateways = self.before.gateways.cost.zip(self.after.gateways.cost);
+        let (Some((before, after)), Some((gateways_before, gateways_after))) =
+            (self.before.server.zip(self.after.server), gateways)
+        else {
+            return writeln!(text, "  processor and memory are told on Linux only");
+        };
+        let devices = f64::from(self.devices);
+        let spent = after.processor.saturating_sub(before.processor);
+        writeln!(
+            text,
+            "  server's processor      {:>10.1} s, {:.1} ms a device, in the update; {:.1} s before it",
+            spent.as_secs_f64(),
+            spent.as_secs_f64() * 1000.0 / devices,
+            before.processor.as_secs_f64()
+        )?;
+        writeln!(
+            text,
+            "  server's memory         {:>10} KiB resident with all registered, {} at the end, {} at most",
+            before.resident_kib, after.resident_kib, after.resident_most_kib
+        )?;
+        let spent = gateways_after.processor.saturating_sub(gateways_before.processor);
+        writeln!(
+            text,
+            "  gateways' processor     {:>10.1} s; {} KiB resident at the end, all {} together",
+            spent.as_secs_f64(),
+            gateways_after.resident_kib,
+            self.gateways
+        )
+    }
+
+    fn traffic(&self, of: impl Fn(&Tally) -> Traffic) -> Traffic {
+        of(&self.after.tally) - of(&self.before.tally)
     }
 
     /// Counts and bytes of what was granted: deltas, then full images.
@@ -168,6 +243,7 @@ const FAULTS_MAX: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::Frames;
     use bellwether_api::CampaignDevice;
 
     fn shown(number: u32) -> CampaignDevice {
@@ -198,26 +274,36 @@ mod tests {
             next: None,
         };
         let running = [("new".to_owned(), 20)].into();
+        let traffic = |bytes_in| Traffic { bytes_in, bytes_out: bytes_in / 2 };
         let tally = Tally {
             made: 20,
             registered: 20,
             updated: 20,
             back: 20,
             running,
-            bytes_in: 2_000,
+            server: traffic(10 * 1024),
+            gateway: traffic(40 * 1024),
             ..Tally::default()
+        };
+        let frames = Frames { bytes_upstream: 9 * 1024, bytes_down: 30 * 1024 };
+        let served = Served { frames, ..Served::default() };
+        let after = Moment {
+            tally,
+            gateways: Totals { served, cost: None },
+            server: None,
+            traffic: traffic(22 * 1024),
         };
         Outcome {
             devices: 20,
             processes: 1,
-            tally,
+            gateways: 1,
             campaign,
             target: "new".to_owned(),
             target_bytes: 8_192,
             joining: Duration::from_secs(1),
             updating: Duration::from_secs(4),
-            cost: None,
-            before: (1_000, 0),
+            before: Moment::default(),
+            after,
         }
     }
 
@@ -228,16 +314,20 @@ mod tests {
         assert!(text.contains("5.0 devices a second"), "{text}");
         assert!(text.contains("18 deltas of 1024 bytes, 2 full images of 8192 bytes"), "{text}");
         assert!(text.contains("78 % saved"), "{text}");
+        assert!(text.contains("40 KiB by gateways, 10 KiB by the server"), "{text}");
+        assert!(text.contains("22 KiB in all: that, 12 KiB to the gateways"), "{text}");
+        assert!(text.contains("30 KiB to devices, 9 KiB fetched of the server"), "{text}");
     }
 
     #[test]
     fn each_thing_that_is_not_as_it_must_be_is_a_fault() {
-        let alter: [fn(&mut Outcome); 8] = [
-            |it| it.tally.updated = 19,
-            |it| it.tally.back = 19,
-            |it| it.tally.running = [("old".to_owned(), 1), ("new".to_owned(), 19)].into(),
-            |it| it.tally.faults.push("node-3 ended".to_owned()),
+        let alter: [fn(&mut Outcome); 9] = [
+            |it| it.after.tally.updated = 19,
+            |it| it.after.tally.back = 19,
+            |it| it.after.tally.running = [("old".to_owned(), 1), ("new".to_owned(), 19)].into(),
+            |it| it.after.tally.faults.push("node-3 ended".to_owned()),
             |it| it.campaign.state = CampaignState::Cancelled,
+            |it| it.after.gateways.served = Served::default(),
             |it| it.campaign.devices[4].outcome = DeviceOutcome::Failed,
             |it| it.campaign.devices[4].got = Some(Got::Full { bytes: 8_192 }),
             |it| drop(it.campaign.devices.pop()),

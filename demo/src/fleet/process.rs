@@ -159,4 +159,5 @@ pub const UNITS: &str = "units";
 const WORKERS: u32 = 8;
 /// Long enough that a campaign is not measured together with renewals of registrations.
 const LIFETIME_S: u32 = 3_600;
-const TELL_EVERY: Duration = Duration::from_millis(250);
+/// Time between two lines.
+pub const TELL_EVERY: Duration = Duration::from_millis(250);

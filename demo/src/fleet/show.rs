@@ -12,8 +12,10 @@ use bellwether_api::{Campaign, CampaignState, Manifest};
 
 use super::cast::{self, CLASS, PREVIOUS, TARGET};
 use super::figures::Cost;
-use super::outcome::Outcome;
-use super::process::UNITS;
+use super::gateways::Gateways;
+use super::metrics;
+use super::outcome::{Moment, Outcome};
+use super::process::{TELL_EVERY, UNITS};
 use super::tally::Tally;
 use crate::console::{Console, SERVER_DATA};
 use crate::folder::DataFolder;
@@ -27,6 +29,7 @@ pub struct Shown {
     /// How the fleet ended.
     pub outcome: Outcome,
     _fleet: Vec<Part>,
+    _gateways: Gateways,
     // Last, so that it outlives who calls it.
     _server: Process,
 }
@@ -62,37 +65,55 @@ impl Show<'_> {
         let server = self.start_server()?;
         make_keys(self.console)?;
         self.publish_releases()?;
+        let mut gateways = Gateways::start(self.console, self.folder, self.devices)?;
         self.enrol()?;
         let began = now();
         let mut fleet = self.start_fleet()?;
-        let tally = self.watch(&mut fleet, "registered", |tally| tally.registered)?;
-        let (joining, joined) = (began.elapsed(), tally);
-        let before = Cost::of(server.id());
+        self.watch(&mut fleet, "registered", |tally| tally.registered)?;
+        let joining = began.elapsed();
+        gateways.wait_ready()?;
+        let before = self.look(&server, &mut gateways, &fleet)?;
         let manifest = self.make_manifest()?;
         let began = now();
         let id = self.launch(&manifest)?;
         let tally = self.watch(&mut fleet, "updated", |tally| tally.updated)?;
         let updating = began.elapsed();
-        let tally = if tally.back < self.devices {
-            self.watch(&mut fleet, "registered again", |tally| tally.back)?
-        } else {
-            tally
-        };
-        let after = Cost::of(server.id());
-        let campaign = self.end(&id, tally.updated == self.devices)?;
+        if tally.back < self.devices {
+            self.watch(&mut fleet, "registered again", |tally| tally.back)?;
+        }
+        let after = self.look(&server, &mut gateways, &fleet)?;
+        let campaign = self.end(&id, after.tally.updated == self.devices)?;
         let outcome = Outcome {
             devices: self.devices,
             processes: fleet.len(),
-            tally,
+            gateways: gateways.count(),
             campaign,
             target,
             target_bytes,
             joining,
             updating,
-            cost: before.zip(after),
-            before: (joined.bytes_in, joined.bytes_out),
+            before,
+            after,
         };
-        Ok(Shown { outcome, _fleet: fleet, _server: server })
+        Ok(Shown { outcome, _fleet: fleet, _gateways: gateways, _server: server })
+    }
+
+    /// Reads everything that is counted.
+    fn look(
+        &self,
+        server: &Process,
+        gateways: &mut Gateways,
+        fleet: &[Part],
+    ) -> Result<Moment, ProcessError> {
+        // The devices tell four times a second.
+        thread::sleep(TELL_EVERY * 2);
+        gateways.are_on()?;
+        Ok(Moment {
+            tally: total(fleet),
+            gateways: gateways.totals()?,
+            server: Cost::of(server.id()),
+            traffic: metrics::traffic(self.folder.path())?,
+        })
     }
 
     /// Makes the images, and gives digest and size of the target.

@@ -1,7 +1,7 @@
 //! How the devices of a process, or of all of them, stand.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Sub};
 
 use bellwether_agent_host::fleet::Told;
 use serde::{Deserialize, Serialize};
@@ -21,12 +21,39 @@ pub struct Tally {
     pub against: u32,
     /// How many run which image, by SHA-256 in hexadecimal.
     pub running: BTreeMap<String, u32>,
-    /// Bytes of UDP payload received, handshakes included.
-    pub bytes_in: u64,
-    /// Bytes of UDP payload sent, handshakes included.
-    pub bytes_out: u64,
+    /// What went over the devices' links to the server.
+    pub server: Traffic,
+    /// What went over the devices' links to their gateways.
+    pub gateway: Traffic,
     /// Devices that ended or could not be made, with the reason; the first few of them.
     pub faults: Vec<String>,
+}
+
+/// Bytes of UDP payload, handshakes included, as the devices count them.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Traffic {
+    /// Received by the devices.
+    pub bytes_in: u64,
+    /// Sent by the devices.
+    pub bytes_out: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+    }
+}
+
+impl Sub for Traffic {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            bytes_in: self.bytes_in.saturating_sub(before.bytes_in),
+            bytes_out: self.bytes_out.saturating_sub(before.bytes_out),
+        }
+    }
 }
 
 impl Tally {
@@ -37,8 +64,10 @@ impl Tally {
         self.back += u32::from(told.updated && told.registered);
         self.against += u32::from(told.reason.is_some() && !told.updated);
         *self.running.entry(told.running.clone()).or_default() += 1;
-        self.bytes_in += told.bytes_in;
-        self.bytes_out += told.bytes_out;
+        let all = Traffic { bytes_in: told.bytes_in, bytes_out: told.bytes_out };
+        let gateway = Traffic { bytes_in: told.gateway_in, bytes_out: told.gateway_out };
+        self.server += all - gateway;
+        self.gateway += gateway;
     }
 
     /// Keeps a fault, unless there are enough already.
@@ -59,8 +88,8 @@ impl AddAssign<&Self> for Tally {
         for (digest, devices) in &other.running {
             *self.running.entry(digest.clone()).or_default() += devices;
         }
-        self.bytes_in += other.bytes_in;
-        self.bytes_out += other.bytes_out;
+        self.server += other.server;
+        self.gateway += other.gateway;
         for fault in &other.faults {
             self.keep_fault(fault.clone());
         }
@@ -82,6 +111,8 @@ mod tests {
             running: running.to_owned(),
             bytes_in: 5,
             bytes_out: 3,
+            gateway_in: 4,
+            gateway_out: 1,
             reason: None,
         };
         let (mut first, mut second) = (Tally::default(), Tally::default());
@@ -91,7 +122,8 @@ mod tests {
         second.keep_fault("node-9: no".to_owned());
         first += &second;
         assert_eq!((first.registered, first.updated, first.back), (2, 2, 1));
-        assert_eq!((first.bytes_in, first.bytes_out), (15, 9));
+        assert_eq!(first.server, Traffic { bytes_in: 3, bytes_out: 6 });
+        assert_eq!(first.gateway, Traffic { bytes_in: 12, bytes_out: 3 });
         assert_eq!(first.running, BTreeMap::from([("new".to_owned(), 2), ("old".to_owned(), 1)]));
         assert_eq!(first.faults, ["node-9: no"]);
     }
