@@ -114,7 +114,7 @@ impl Outcome {
         let devices = f64::from(self.devices);
         writeln!(
             text,
-            "{} devices, each with keys, flash and DTLS session of its own, {} of them behind {} gateways; processes: {}",
+            "{} devices, each with keys, flash and DTLS session of its own, {} of them behind gateways ({}); processes: {}",
             self.devices,
             (1..=self.devices).filter(|device| cast::gateway_of(*device, self.devices).is_some()).count(),
             self.gateways,

@@ -39,9 +39,15 @@ fn fleet_in_one_process_is_updated_and_its_figures_are_told() {
     let status = Program::start(command, &log).wait_end(LONG);
     let said = fs::read_to_string(&log).expect("a log");
     assert!(status.success(), "{said}");
-    for figure in
-        ["40 of 40 updated", "devices a second", "36 deltas of", "4 full images of", "server's memory"]
-    {
+    for figure in [
+        "40 of 40 updated",
+        "32 of them behind gateways (1)",
+        "devices a second",
+        "36 deltas of",
+        "4 full images of",
+        "KiB by gateways",
+        "server's memory",
+    ] {
         assert!(said.contains(figure), "{figure}: {said}");
     }
     assert_eq!(
