@@ -1,14 +1,13 @@
 //! The way in for devices: registration, update requests, frames, reports.
 
+mod registration;
+
 use std::sync::Arc;
 
 use bellwether_decide::device::Endpoint;
 use bellwether_manifests::message::content_format;
 use bellwether_net::coap::{Code, ExchangeId, Method, Request, Response};
 use bellwether_net::{Event, Peer, SessionId, ShardHandle};
-use bellwether_store::device::Security;
-use lwm2m_rs::registration::{ObjectList, QueryError, RegisterParameters, UpdateParameters, Version};
-use lwm2m_rs::table::BELLWETHER_UPDATE;
 use tokio::sync::{Semaphore, mpsc};
 use tracing::Instrument;
 
@@ -18,7 +17,6 @@ use crate::core::Core;
 use crate::credentials;
 use crate::frames;
 use crate::metrics::{Asked, steady};
-use crate::registry::{self, Brought, Queue, Registration, Speaks, Told, Touched};
 use crate::resolver::{RequestError, Sender};
 use crate::sessions::{self, Task};
 
@@ -148,7 +146,7 @@ async fn answer_as_asked(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.method, path.as_slice()) {
         (Method::Post, ["rd"]) => {
-            let (response, registered) = register(core, shard, peer, &request).await;
+            let (response, registered) = registration::register(core, shard, peer, &request).await;
             way_out.respond(response);
             if let Some(endpoint) = registered {
                 core.registry.heard(&endpoint, &peer.address.to_string(), core.now(), true);
@@ -163,7 +161,7 @@ async fn answer_as_asked(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
             }
         }
         (Method::Post, ["rd", location]) => {
-            let (response, updated) = update(core, (shard, peer), location, &request).await;
+            let (response, updated) = registration::update(core, (shard, peer), location, &request).await;
             way_out.respond(response);
             if let Some(endpoint) = updated {
                 core.registry.heard(&endpoint, &peer.address.to_string(), core.now(), false);
@@ -172,7 +170,7 @@ async fn answer_as_asked(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
         }
         (Method::Delete, ["rd", location]) => {
             let gone = core.registry.deregister(location, (shard, peer));
-            way_out.respond(touched(core, gone, Code::DELETED).await.0);
+            way_out.respond(registration::touched(core, gone, Code::DELETED).await.0);
         }
         (Method::Post, [.., "r"]) if request.content_format == Some(content_format::REPORT) => {
             let (receipt, start) = match core.report(&sender(core, peer), &request.payload).await {
@@ -230,123 +228,6 @@ pub(super) fn failed(core: &Core, error: &(dyn std::error::Error + 'static)) -> 
         tracing::error!(error, count, "requests of devices fail; told at most once a minute");
     }
     Response { max_age: Some(RETRY_S), ..Response::new(Code::SERVICE_UNAVAILABLE) }
-}
-
-async fn register(
-    core: &Arc<Core>,
-    shard: &ShardHandle,
-    peer: &Peer,
-    request: &Request,
-) -> (Response, Option<Endpoint>) {
-    let parameters = match RegisterParameters::parse(&request.query) {
-        Ok(parameters) => parameters,
-        Err(error) => return (refused_query(&error), None),
-    };
-    let Ok(objects) = ObjectList::parse(&request.payload) else {
-        return (diagnostic(Code::BAD_REQUEST, "the object list is no link format"), None);
-    };
-    let claimed = parameters.endpoint.as_ref().map(ToString::to_string);
-    // LwM2M 1.1: a client may leave its name out where its credential names it.
-    let Some(name) = claimed.or_else(|| peer.identity.as_deref().map(str::to_owned)) else {
-        return (diagnostic(Code::BAD_REQUEST, "ep is missing"), None);
-    };
-    match admitted(core, peer, &name).await {
-        Ok(endpoint) => {
-            let (lifetime_s, now) = (u64::from(parameters.lifetime_s), core.steady());
-            let Ok(drawn) = core.machine.random::<8>() else {
-                return (Response::new(Code::INTERNAL_SERVER_ERROR), None);
-            };
-            let location = hex::encode(drawn);
-            let expires = registry::expiry(lifetime_s, now);
-            let (session, address, shard) = (peer.session, peer.address, shard.clone());
-            let lists_updates = objects.has_object(BELLWETHER_UPDATE.id);
-            let told = if lists_updates { Told::Awaited } else { Told::Nothing };
-            let ObjectList { root, content_formats: formats, .. } = objects;
-            let speaks = Arc::new(Speaks { version: parameters.version, formats, root });
-            let registration = Registration {
-                endpoint: endpoint.clone(),
-                session,
-                shard,
-                address,
-                lifetime_s,
-                expires,
-                speaks,
-                lists_updates,
-                told,
-                anchors: Brought::UpToDate,
-                queue: parameters.queue_mode.then(|| Queue::heard(now, Some(peer.clone()))),
-            };
-            let from_another = core.registry.register(location.clone(), registration);
-            let touched = Touched { endpoint: endpoint.clone(), from_another };
-            if let Err(error) = core.forget_former(&touched).await {
-                return (failed(core, &error), None);
-            }
-            let location_path = vec!["rd".to_owned(), location];
-            (Response { location_path, ..Response::new(Code::CREATED) }, Some(endpoint))
-        }
-        Err(response) => (response, None),
-    }
-}
-
-/// Finds the device of this name, if this peer may register it: its DTLS identity, or plain UDP where it is
-/// enrolled so.
-async fn admitted(core: &Arc<Core>, peer: &Peer, name: &str) -> Result<Endpoint, Response> {
-    let endpoint =
-        Endpoint::try_from(name).map_err(|_| diagnostic(Code::BAD_REQUEST, "ep is no endpoint name"))?;
-    let device = match core.store.device(&core.tenant, &endpoint).await {
-        Ok(device) => device.ok_or_else(|| Response::new(Code::FORBIDDEN))?,
-        Err(error) => return Err(failed(core, &error)),
-    };
-    let admitted = match (&peer.identity, &device.security) {
-        // Over plain UDP, or over a session that is being closed.
-        _ if device.retired_at.is_some() => false,
-        (Some(identity), Security::Psk { .. }) => **identity == *name,
-        (None, Security::None) => true,
-        _ => false,
-    };
-    if admitted { Ok(endpoint) } else { Err(Response::new(Code::FORBIDDEN)) }
-}
-
-async fn update(
-    core: &Core,
-    from: (&ShardHandle, &Peer),
-    location: &str,
-    request: &Request,
-) -> (Response, Option<Endpoint>) {
-    // What a query means depends on the version; one that is not registered gets its 4.04 below.
-    let version = core.registry.version(location).unwrap_or(Version::V1_1);
-    let parameters = match UpdateParameters::parse(version, &request.query) {
-        Ok(parameters) => parameters,
-        Err(error) => return (refused_query(&error), None),
-    };
-    let lifetime_s = parameters.lifetime_s.map(u64::from);
-    let updated = core.registry.update(location, from, lifetime_s, core.steady());
-    if let (Some(_), Some(is_on)) = (&updated, parameters.queue_mode) {
-        core.registry.turn_queue_mode(location, is_on, core.steady());
-    }
-    touched(core, updated, Code::CHANGED).await
-}
-
-/// Answers who has renewed or ended a registration, once nothing is kept of it where it came over another session.
-async fn touched(core: &Core, touched: Option<Touched>, done: Code) -> (Response, Option<Endpoint>) {
-    let Some(touched) = touched else { return (Response::new(Code::NOT_FOUND), None) };
-    match core.forget_former(&touched).await {
-        Ok(()) => (Response::new(done), Some(touched.endpoint)),
-        Err(error) => (failed(core, &error), None),
-    }
-}
-
-fn refused_query(error: &QueryError) -> Response {
-    let code = match error {
-        QueryError::Version => Code::PRECONDITION_FAILED,
-        _ => Code::BAD_REQUEST,
-    };
-    diagnostic(code, &error.to_string())
-}
-
-/// RFC 7252 §5.5.2: an error's payload is a diagnostic for people, without Content-Format.
-fn diagnostic(code: Code, text: &str) -> Response {
-    Response { payload: text.as_bytes().to_vec(), ..Response::new(code) }
 }
 
 fn sender(core: &Core, peer: &Peer) -> Sender {
