@@ -87,8 +87,10 @@ impl Core {
         self.forget_sessions_of(id.as_str()).await
     }
 
-    /// Ends the sessions of a credential, and forgets its key. What sleeps of it does not open any more.
+    /// Ends the sessions of a credential, and forgets its key. What sleeps of it does not open any more, and a registration
+    /// that is under way over one of its sessions is looked at again.
     pub(crate) fn end_credential(&self, id: &Endpoint, number: u64) {
+        self.registry.ends();
         let identity = identity(id.as_str(), number);
         self.dtls_keys.remove(&identity);
         for (_, shard) in self.metrics.doors() {

@@ -46,6 +46,8 @@ pub mod sessions;
 pub mod shell;
 mod steps;
 pub mod store_care;
+#[cfg(test)]
+mod testing;
 pub mod uplink;
 pub mod vault;
 pub mod view;

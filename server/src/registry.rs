@@ -152,6 +152,8 @@ struct Kept {
     former: HashSet<Endpoint>,
     /// How many of the registrations are in queue mode.
     in_queue_mode: usize,
+    /// Goes up whenever somebody may not register any more.
+    endings: u64,
 }
 
 impl Registry {
@@ -252,6 +254,26 @@ impl Registry {
         kept.in_queue_mode += usize::from(registration.queue.is_some());
         kept.by_location.insert(location, registration);
         from_another
+    }
+
+    /// Tells how often somebody lost the right to register: who looks up whether a device may reads it before, and looks
+    /// again where it has gone up once the device is registered.
+    #[must_use]
+    pub fn endings(&self) -> u64 {
+        self.kept.read().unwrap_or_else(PoisonError::into_inner).endings
+    }
+
+    /// Notes that somebody may not register any more, after that was written and before what they have here is ended.
+    pub fn ends(&self) {
+        self.write().endings += 1;
+    }
+
+    /// Takes a registration back whose device may not register any more.
+    pub fn withdraw(&self, location: &str) {
+        let mut kept = self.write();
+        let Some(Registration { endpoint, .. }) = kept.remove(location) else { return };
+        kept.locations.remove(&endpoint);
+        kept.changes.tell(&endpoint, None);
     }
 
     /// Gives the LwM2M that a registration was made in.

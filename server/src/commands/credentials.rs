@@ -83,6 +83,8 @@ impl Core {
         // Another one of this number may have waited, and be in memory.
         self.end_credential(&id, number);
         if asked.at_once {
+            // Nobody has the new one yet: whoever is registered, also over a session that sleeps, came by what is refused now.
+            self.registry.forget(&id);
             self.end_former(&id, device.credential).await.map_err(Refusal::internal)?;
         }
         Ok(answer)

@@ -59,9 +59,9 @@ pub async fn run(core: Arc<Core>, shard: ShardHandle, mut events: mpsc::Receiver
                     return;
                 };
                 let (core, shard) = (Arc::clone(&core), shard.clone());
-                let (peer, _) = credentials::named(peer);
+                let from = credentials::named(peer);
                 tokio::spawn(async move {
-                    in_its_scope(core, shard, exchange, peer, request).await;
+                    in_its_scope(core, shard, exchange, from, request).await;
                     drop(permit);
                 });
             }
@@ -91,11 +91,11 @@ async fn in_its_scope(
     core: Arc<Core>,
     shard: ShardHandle,
     exchange: ExchangeId,
-    peer: Peer,
+    (peer, credential): (Peer, u64),
     request: Request,
 ) {
-    let way_out =
-        WayOut { core: &core, shard: &shard, exchange, asked: Asked::of(&request), began: steady() };
+    let (asked, began) = (Asked::of(&request), steady());
+    let way_out = WayOut { core: &core, shard: &shard, credential, exchange, asked, began };
     let caller = Caller { request_id: caller::drawn(&*core.machine), ..Caller::default() };
     let id = caller.request_id.as_str();
     let (path, sender, from) = (way_out.asked.path(), peer.identity.as_deref(), peer.address);
@@ -103,10 +103,12 @@ async fn in_its_scope(
     caller.scope(span, answer(&way_out, &peer, request)).await;
 }
 
-/// Where the answer to one request goes.
+/// By what way one request came, and where its answer goes.
 struct WayOut<'a> {
     core: &'a Arc<Core>,
     shard: &'a ShardHandle,
+    /// The number of the credential that its session was made with.
+    credential: u64,
     exchange: ExchangeId,
     asked: Asked,
     began: tokio::time::Instant,
@@ -146,7 +148,8 @@ async fn answer_as_asked(way_out: &WayOut<'_>, peer: &Peer, request: Request) {
     let path: Vec<&str> = request.path.iter().map(String::as_str).collect();
     match (request.method, path.as_slice()) {
         (Method::Post, ["rd"]) => {
-            let (response, registered) = registration::register(core, shard, peer, &request).await;
+            let from = (peer, way_out.credential);
+            let (response, registered) = registration::register(core, shard, from, &request).await;
             way_out.respond(response);
             if let Some(endpoint) = registered {
                 core.registry.heard(&endpoint, &peer.address.to_string(), core.now(), true);
