@@ -417,4 +417,12 @@ fn cookie_is_secure_behind_tls() {
     let seen = visit.post("/login", &[("token", &token)], &[("x-forwarded-proto", "https")]);
     let line = seen.headers[header::SET_COOKIE].to_str().expect("text");
     assert!(line.starts_with("__Host-bellwether=") && line.ends_with("; Secure"), "{line}");
+    let cookie = line.split(';').next().expect("a cookie");
+    let fleet = |cookie: &str| {
+        let request = visit.client.get(format!("{}/fleet", visit.base)).header("cookie", cookie);
+        visit.send(request.header("accept", "text/html").header("x-forwarded-proto", "https"))
+    };
+    assert_eq!(fleet(cookie).status, 200);
+    let planted = fleet(cookie.trim_start_matches("__Host-"));
+    assert_eq!((planted.status.as_u16(), location(&planted)), (303, "/login?next=%2Ffleet"));
 }

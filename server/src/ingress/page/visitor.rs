@@ -90,16 +90,17 @@ fn is_of_page(path: &str) -> bool {
     path == "/fleet/figures" || (path.starts_with("/campaigns/") && path.ends_with("/live"))
 }
 
-/// Reads the cookie of a session.
+/// Reads the cookie of a session: over TLS only the one that nobody but this very host can have set, and over TLS.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<String> {
+    let ours = name_of(headers::is_behind_tls(headers));
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let ours = |name: &str| name == name_of(true) || name == name_of(false);
-    let mut found = pairs.filter(|(name, value)| ours(name) && value.len() == COOKIE_BYTES);
+    let mut found = pairs.filter(|(name, value)| *name == ours && value.len() == COOKIE_BYTES);
     found.next().map(|(_, value)| value.to_owned())
 }
 
-/// Names the cookie. Over TLS its name forbids that anybody but this very host sets it.
+/// Names the cookie. Over TLS its name forbids that anybody but this very host sets it: whoever answers in its place in the
+/// clear, or under a neighbouring name, could have a browser watch and order in a session of theirs.
 pub(super) const fn name_of(is_behind_tls: bool) -> &'static str {
     if is_behind_tls { "__Host-bellwether" } else { "bellwether" }
 }
@@ -145,16 +146,33 @@ mod tests {
         }
     }
 
+    fn read(line: &str, proto: &'static str) -> Option<String> {
+        let proto = (header::HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static(proto));
+        let line = (header::COOKIE, HeaderValue::from_str(line).expect("a header"));
+        cookie(&[line, proto].into_iter().collect())
+    }
+
     #[test]
     fn cookie_is_found_among_others() {
         let value = "ab".repeat(32);
-        let read = |line: &str| {
-            cookie(&[(header::COOKIE, HeaderValue::from_str(line).expect("a header"))].into_iter().collect())
-        };
-        assert_eq!(read(&format!("a=b; bellwether={value}; c=d")).as_deref(), Some(&*value));
-        assert_eq!(read(&format!("__Host-bellwether={value}")).as_deref(), Some(&*value));
+        assert_eq!(read(&format!("a=b; bellwether={value}; c=d"), "http").as_deref(), Some(&*value));
         for other in ["", "bellwether=", "bellwether=short", &format!("xbellwether={value}")] {
-            assert_eq!(read(other), None, "{other}");
+            assert_eq!(read(other, "http"), None, "{other}");
         }
+    }
+
+    // RFC 6265bis §4.1.3.2
+    #[test]
+    fn cookie_that_others_can_set_for_this_host_is_none_behind_tls() {
+        let (own, planted) = ("ab".repeat(32), "cd".repeat(32));
+        let both = format!("bellwether={planted}; __Host-bellwether={own}");
+        assert_eq!(read(&both, "https").as_deref(), Some(&*own));
+        assert_eq!(read(&format!("bellwether={planted}"), "https"), None);
+        assert_eq!(read(&format!("__host-bellwether={planted}"), "https"), None);
+        assert_eq!(
+            read(&format!("__Host-bellwether={own}"), "http"),
+            None,
+            "no browser sends it in the clear"
+        );
     }
 }
