@@ -39,6 +39,8 @@ pub(crate) struct Quieted {
     pub(crate) unknown: Quiet,
     /// Alarms: each is in the ledger once a day, and counted.
     pub(crate) alarm: Quiet,
+    /// Tokens that are none of ours, and what else the page's login refuses.
+    pub(crate) login: Quiet,
     /// Requests that failed here: with a full disk, all of them.
     pub(crate) failed: Quiet,
 }

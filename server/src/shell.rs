@@ -21,7 +21,7 @@ use crate::config::Config;
 use crate::core::{Core, StartError};
 use crate::dtls_keys::DtlsKeys;
 use crate::frames::{FrameCache, FrameService};
-use crate::ingress::access::Tokens;
+use crate::ingress::access::{TOKEN_BYTES_MIN, Tokens};
 use crate::ingress::page::{self, Page};
 use crate::ingress::{coap, http};
 use crate::vault::VaultError;
@@ -183,6 +183,13 @@ fn announce(core: &Core, listening: &Listening) -> Result<(), StartError> {
 /// Reads the token, or draws one at the first start.
 fn http_token(machine: &dyn Machine, path: &Path) -> Result<Zeroizing<String>, StartError> {
     if let Some(token) = secret_file::read(path)? {
+        if Tokens::is_guessable(&token) {
+            tracing::warn!(
+                file = %path.display(),
+                "its token can be guessed: write one of {TOKEN_BYTES_MIN} random letters or more, or remove the file and start \
+                 anew, and another one is drawn"
+            );
+        }
         return Ok(token);
     }
     let drawn = Zeroizing::new(machine.random::<32>().map_err(VaultError::from)?);

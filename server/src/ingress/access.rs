@@ -29,6 +29,13 @@ impl Tokens {
         Self { operate, watch }
     }
 
+    /// Tells whether somebody could guess a token by trying, which nothing slows down. The ones that the server draws have
+    /// 64 letters.
+    #[must_use]
+    pub fn is_guessable(token: &str) -> bool {
+        token.len() < TOKEN_BYTES_MIN
+    }
+
     /// Tells what the bearer of a token may do; `None` for one that is none of ours. How long it takes tells nothing.
     #[must_use]
     pub fn right(&self, given: &[u8]) -> Option<Right> {
@@ -63,9 +70,18 @@ fn shows_secrets(path: &str) -> bool {
     path.strip_prefix("/v1/imports/").is_some_and(|of_import| of_import.ends_with("/units"))
 }
 
+/// Bytes of a token that somebody chose: 128 random bits in the letters of base64, which nobody goes through at any speed.
+pub const TOKEN_BYTES_MIN: usize = 22;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn token_that_has_not_the_room_for_128_random_bits_is_guessable() {
+        assert!(Tokens::is_guessable("") && Tokens::is_guessable(&"x".repeat(21)));
+        assert!(!Tokens::is_guessable(&"x".repeat(22)) && !Tokens::is_guessable(&"0".repeat(64)));
+    }
 
     fn tokens() -> Tokens {
         Tokens::new(Zeroizing::new("operate".to_owned()), Zeroizing::new("watch".to_owned()))

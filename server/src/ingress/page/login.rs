@@ -62,6 +62,9 @@ pub(super) async fn form(
 }
 
 /// Takes a token and begins a session.
+///
+/// Nobody has to wait because of wrong ones, whosever they were: behind a proxy all have one address. However often somebody
+/// tries, they guess none, and a try costs less than the page that it is made on.
 pub(super) async fn enter(
     State(page): State<Arc<Page>>,
     from: Option<Extension<ConnectInfo<SocketAddr>>>,
@@ -71,14 +74,7 @@ pub(super) async fn enter(
     if !headers::is_own(&axum::http::Method::POST, &request_headers) {
         return show(&page, StatusCode::FORBIDDEN, &login.next, Some(NOT_OURS.to_owned()));
     }
-    let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(from))| from.ip());
-    let now = page.core.steady();
-    if let Some(seconds) = page.tries.wait(from, now) {
-        let problem = format!("Too many wrong tokens. Try again in {seconds} seconds.");
-        return show(&page, StatusCode::TOO_MANY_REQUESTS, &login.next, Some(problem));
-    }
     let Some(right) = page.tokens.right(login.token.trim().as_bytes()) else {
-        page.tries.wrong(from, now);
         return show(&page, StatusCode::UNAUTHORIZED, &login.next, Some(WRONG.to_owned()));
     };
     let who = login.who.trim();
@@ -95,8 +91,9 @@ pub(super) async fn enter(
         let problem = "The server has no randomness now; its log says why.".to_owned();
         return show(&page, StatusCode::INTERNAL_SERVER_ERROR, &login.next, Some(problem));
     };
+    let from = from.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(from))| from.ip());
     tracing::info!(who, ?right, %from, "logged in to the page");
-    let named = page.sessions.begin(right, who, &Zeroizing::new(random), now);
+    let named = page.sessions.begin(right, who, &Zeroizing::new(random), page.core.steady());
     let is_behind_tls = headers::is_behind_tls(&request_headers);
     with_cookie(Redirect::to(inside(&login.next)).into_response(), &named, SESSION_S_MAX, is_behind_tls)
 }
@@ -113,8 +110,11 @@ pub(super) async fn leave(State(page): State<Arc<Page>>, request_headers: Header
 }
 
 fn show(page: &Page, status: StatusCode, next: &str, problem: Option<String>) -> Response {
-    if let Some(problem) = &problem {
-        tracing::info!(problem, request = caller::request_id(), "not logged in");
+    if let Some(problem) = &problem
+        && let Some(count) = page.core.quiet.login.pass(page.core.now())
+    {
+        let request = caller::request_id();
+        tracing::info!(problem, count, request, "not logged in to the page; told at most once a minute");
     }
     let is_local = page.core.config.http.ip().is_loopback();
     let next = inside(next).to_owned();
@@ -154,6 +154,39 @@ const NEXT_BYTES_MAX: usize = 1_024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ingress::access::Tokens;
+    use crate::testing;
+
+    async fn answer(page: &Arc<Page>, token: &str) -> StatusCode {
+        let text = |text| HeaderValue::from_static(text);
+        let headers = [
+            (header::HOST, text("fleet.example")),
+            (header::ORIGIN, text("https://fleet.example")),
+            (header::HeaderName::from_static("x-forwarded-proto"), text("https")),
+        ];
+        let from = Some(Extension(ConnectInfo(SocketAddr::from(([127, 0, 0, 1], 40_000)))));
+        let login = Login {
+            token: Zeroizing::new(token.to_owned()),
+            who: "kim".to_owned(),
+            next: "/fleet".to_owned(),
+        };
+        enter(State(Arc::clone(page)), from, headers.into_iter().collect(), Form(login)).await.status()
+    }
+
+    // Behind a proxy all have one address: whoever knew no token could keep everybody out.
+    #[tokio::test]
+    async fn right_token_is_taken_at_once_however_many_wrong_ones_came_from_its_address() {
+        let (core, _folder) = testing::core().await;
+        let token = |text: &str| Zeroizing::new(text.to_owned());
+        let page = Page::new(core, Arc::new(Tokens::new(token("operate"), token("watch"))));
+        for n in 0..200 {
+            assert_eq!(answer(&page, "wrong").await, StatusCode::UNAUTHORIZED, "{n}");
+        }
+        for right in ["operate", "watch"] {
+            assert_eq!(answer(&page, right).await, StatusCode::SEE_OTHER, "{right}");
+        }
+        assert_eq!(page.core.quiet.login.pass(page.core.now()), None, "the log has one line of it");
+    }
 
     #[test]
     fn nobody_is_sent_elsewhere_after_the_login() {

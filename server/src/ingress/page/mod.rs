@@ -14,7 +14,6 @@ mod login;
 mod plot;
 mod releases;
 mod session;
-mod tries;
 mod visitor;
 mod words;
 
@@ -30,14 +29,12 @@ use super::http::scope;
 use crate::core::Core;
 use live::Feed;
 use session::Sessions;
-use tries::Tries;
 
 /// What the page needs to know between two requests; all of it is in memory.
 pub struct Page {
     core: Arc<Core>,
     tokens: Arc<Tokens>,
     sessions: Sessions,
-    tries: Tries,
     feed: Feed,
 }
 
@@ -45,13 +42,7 @@ impl Page {
     /// Opens the page on a server.
     #[must_use]
     pub fn new(core: Arc<Core>, tokens: Arc<Tokens>) -> Arc<Self> {
-        Arc::new(Self {
-            core,
-            tokens,
-            sessions: Sessions::default(),
-            tries: Tries::default(),
-            feed: Feed::default(),
-        })
+        Arc::new(Self { core, tokens, sessions: Sessions::default(), feed: Feed::default() })
     }
 
     /// Follows the ledger for those who watch, until the server ends.
