@@ -85,6 +85,9 @@ pub struct Device {
     /// Whether a new one waits for its first use.
     #[serde(default)]
     pub credential_waits: bool,
+    /// Since when it waits; absent: none does, or the ledger was cut since. The one in force is taken all the while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_waits_since: Option<u64>,
     /// When it was decommissioned; absent: it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decommissioned: Option<u64>,

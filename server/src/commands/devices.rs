@@ -198,6 +198,7 @@ impl Core {
         let backgrounds = self.store.backgrounds(&self.tenant, &names).await.map_err(Refusal::internal)?;
         let runs = self.images_of(&names, &backgrounds).await.map_err(Refusal::internal)?;
         let versions = self.versions_of(runs.values().copied()).await.map_err(Refusal::internal)?;
+        let made = self.waiting_since(rows).await.map_err(Refusal::internal)?;
         let nothing = Background::default();
         let describe = |enrolled: &EnrolledDevice| {
             let endpoint = &enrolled.device.endpoint;
@@ -206,13 +207,24 @@ impl Core {
                 runs: runs.map(hex::encode),
                 version: runs.and_then(|image| versions.get(image).cloned()),
                 tags: tags.get(endpoint).into_iter().flatten().map(ToString::to_string).collect(),
+                credential_waits_since: made.get(endpoint).copied(),
                 ..self.describe(enrolled, backgrounds.get(endpoint).unwrap_or(&nothing))
             }
         };
         Ok(rows.iter().map(describe).collect())
     }
 
-    /// Describes a device but for what it runs and its tags.
+    /// Since when the new credentials of these devices wait for their first use, where they have one.
+    async fn waiting_since(&self, rows: &[EnrolledDevice]) -> Result<BTreeMap<Endpoint, u64>, StoreError> {
+        let waiting = rows.iter().filter(|row| row.next_credential.is_some());
+        let names: Vec<Endpoint> = waiting.map(|row| row.device.endpoint.clone()).collect();
+        if names.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        self.store.credentials_made(&self.tenant, &names).await
+    }
+
+    /// Describes a device but for what it runs, its tags, and what the ledger tells.
     fn describe(&self, enrolled: &EnrolledDevice, background: &Background) -> Device {
         let (endpoint, state) = (&enrolled.device.endpoint, background.state.as_ref());
         let place = state.map(|state| state.place).unwrap_or_default();
@@ -236,6 +248,7 @@ impl Core {
             decommissioned: enrolled.retired_at,
             credential: enrolled.credential,
             credential_waits: enrolled.next_credential.is_some(),
+            credential_waits_since: None,
             heard: heard.map(|contact| contact.heard_at),
             blocked_until: blocked.and_then(|state| state.blocked_until),
         }

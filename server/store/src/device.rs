@@ -1,5 +1,7 @@
 //! Devices and their identities.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use bellwether_decide::alarm::{AlarmKey, Occurrence};
 use bellwether_decide::campaign::CampaignId;
@@ -301,6 +303,15 @@ pub trait Devices {
         number: u64,
         events: &[Event],
     ) -> Result<bool, StoreError>;
+
+    /// Reads when the newest DTLS credential of each of these devices was made, as the ledger tells it, in seconds since
+    /// 1970; those of whose it tells nothing are left out. Reads all that operators did to them: for devices that have one
+    /// that waits.
+    async fn credentials_made(
+        &self,
+        tenant: &Tenant,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, u64>, StoreError>;
 
     /// Reads one identity with its sealed secrets.
     async fn identity(&self, tenant: &Tenant, id: &Endpoint) -> Result<Option<Identity>, StoreError>;

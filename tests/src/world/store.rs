@@ -259,6 +259,7 @@ forward! { Devices;
     write retire_device(tenant: &Tenant, endpoint: &Endpoint, retirement: Retirement<'_>) -> Result<(), UpdateError>;
     write add_credential(tenant: &Tenant, endpoint: &Endpoint, credential: NewCredential<'_>) -> Result<(), UpdateError>;
     write use_credential(tenant: &Tenant, endpoint: &Endpoint, number: u64, events: &[Event]) -> Result<bool, StoreError>;
+    read credentials_made(tenant: &Tenant, devices: &[Endpoint]) -> Result<BTreeMap<Endpoint, u64>, StoreError>;
     write set_device_enabled(tenant: &Tenant, endpoint: &Endpoint, enabled: bool) -> Result<(), UpdateError>;
     read identity(tenant: &Tenant, id: &Endpoint) -> Result<Option<Identity>, StoreError>;
     read identities_of(tenant: &Tenant, endpoint: &Endpoint) -> Result<Vec<Identity>, StoreError>;

@@ -12,6 +12,8 @@ use bellwether_tests::program::{self, Program};
 use bellwether_tests::wait;
 use serde_json::json;
 
+use super::page::Visit;
+
 /// Gives a device that is off the credential of a unit file.
 fn put(agent: &Agent, unit: &Path) {
     let mut command = program::command("bellwether-agent");
@@ -61,6 +63,10 @@ fn credential_is_taken_until_the_new_one_was_used_and_its_copy_is_refused_then()
     assert_eq!(fs::metadata(&unit).expect("a file").permissions().mode() & 0o777, 0o600);
     let shown = fleet.show("meter-1");
     assert_eq!((shown.credential, shown.credential_waits), (1, true));
+    let since = shown.credential_waits_since.expect("since when");
+    assert!(since >= shown.created, "{shown:?}");
+    let page = Visit::logged_in(&fleet, &fleet.server.token()).get("/devices/meter-1").body;
+    assert!(page.contains("number 1 works until number 2 is used, which waits for it since 20"), "{page}");
     let again = fleet.cli.refused("device credential replace meter-1 --why rotation --out other.unit");
     assert!(
         again.contains("waits for its first use") && !fleet.folder().join("other.unit").exists(),
@@ -79,7 +85,8 @@ fn credential_is_taken_until_the_new_one_was_used_and_its_copy_is_refused_then()
     let look = || (fleet.show("meter-1").credential == 2).then_some(());
     wait::until("the new credential", wait::LONG, look, || fleet.server.tail());
     wait_registered(&fleet, "meter-1");
-    assert!(!fleet.show("meter-1").credential_waits);
+    let used = fleet.show("meter-1");
+    assert_eq!((used.credential_waits, used.credential_waits_since), (false, None));
     assert_eq!(kinds(&fleet), ["credential_replaced", "credential_used"]);
 
     // Whoever copied the device before has a key that opens nothing; the device goes on.

@@ -468,11 +468,7 @@ fn notes(device: &Device) -> String {
     } else {
         format!("\ntags        {}", device.tags.join(" "))
     };
-    let credential = match (device.credential, device.credential_waits) {
-        (0 | 1, false) => String::new(),
-        (number, false) => format!("\ncredential  {number}"),
-        (number, true) => format!("\ncredential  {number}, until {} is used", number + 1),
-    };
+    let credential = credential(device);
     let queue = device.queue_mode.as_ref().map(queue_mode).unwrap_or_default();
     let given_up = device.decommissioned.map(|at| format!("\ndecommissioned at {at}")).unwrap_or_default();
     format!(
@@ -483,6 +479,19 @@ fn notes(device: &Device) -> String {
             Some(until) => format!("\nblocked     until {until}"),
         },
     )
+}
+
+/// Which credential is taken of a device, where it is not the one from the factory alone.
+fn credential(device: &Device) -> String {
+    match (device.credential, device.credential_waits) {
+        (0 | 1, false) => String::new(),
+        (number, false) => format!("\ncredential  {number}"),
+        (number, true) => {
+            let since = device.credential_waits_since.map(|at| format!(" since {}", humantime(at)));
+            let since = since.unwrap_or_default();
+            format!("\ncredential  {number} works until {} is used, which waits for it{since}", number + 1)
+        }
+    }
 }
 
 /// Until when a device in queue mode is awake, or since when it sleeps.
@@ -505,6 +514,26 @@ fn running(device: &Device) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credential_that_waits_is_shown_with_since_when_and_with_what_works_until_then() {
+        let shown = |number: u64, waits: bool, since: Option<u64>| {
+            let told = serde_json::json!({
+                "endpoint": "lamp-1", "class": "lamp", "security": "psk", "created": 1, "epoch": 0, "index": 0, "told": false,
+                "credential": number, "credential_waits": waits, "credential_waits_since": since,
+            });
+            credential(&serde_json::from_value(told).expect("a device"))
+        };
+        assert_eq!(
+            (shown(1, false, None), shown(2, false, None)),
+            (String::new(), "\ncredential  2".to_owned())
+        );
+        assert_eq!(
+            shown(1, true, Some(951_782_400)),
+            "\ncredential  1 works until 2 is used, which waits for it since 2000-02-29 00:00:00Z"
+        );
+        assert_eq!(shown(2, true, None), "\ncredential  2 works until 3 is used, which waits for it");
+    }
 
     #[test]
     fn device_in_queue_mode_is_shown_with_when_it_can_be_reached() {

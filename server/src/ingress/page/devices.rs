@@ -31,6 +31,7 @@ struct DevicePage {
     heard: String,
     is_asleep: bool,
     enrolled: String,
+    credential: Option<String>,
     standing: Vec<String>,
     advice: Vec<String>,
     told: Vec<(String, String)>,
@@ -184,6 +185,7 @@ async fn whole(
             .heard
             .map_or_else(|| "never heard yet".to_owned(), |at| format!("heard {}", words::ago(now, at))),
         enrolled: words::time(device.created),
+        credential: credential(&device, now),
         standing: story.standing,
         advice: story.advice,
         told: core.characteristics(endpoint).await?,
@@ -195,6 +197,24 @@ async fn whole(
         request_id: caller::drawn(&*core.machine),
         device,
     })
+}
+
+/// Which credential is taken of a device, where it is not the one from the factory alone.
+fn credential(device: &Device, now: u64) -> Option<String> {
+    let number = device.credential;
+    if device.decommissioned.is_some() || (number <= 1 && !device.credential_waits) {
+        return None;
+    }
+    if !device.credential_waits {
+        return Some(format!("number {number}"));
+    }
+    let since = device.credential_waits_since;
+    let since = since.map(|at| format!(" since {} ({})", words::time(at), words::ago(now, at)));
+    Some(format!(
+        "number {number} works until number {} is used, which waits for it{}",
+        number + 1,
+        since.unwrap_or_default()
+    ))
 }
 
 /// Puts events under their days, the latest first.
@@ -239,6 +259,26 @@ const EVENTS_SHOWN: usize = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn credential_that_waits_is_shown_with_since_when_and_with_what_works_until_then() {
+        let shown = |number: u64, waits: bool, since: Option<u64>| {
+            let told = serde_json::json!({
+                "endpoint": "lamp-1", "class": "lamp", "security": "psk", "created": 1, "epoch": 0, "index": 0, "told": false,
+                "credential": number, "credential_waits": waits, "credential_waits_since": since,
+            });
+            credential(&serde_json::from_value(told).expect("a device"), 951_782_400 + 7_200)
+        };
+        assert_eq!((shown(1, false, None), shown(2, false, None)), (None, Some("number 2".to_owned())));
+        assert_eq!(
+            shown(1, true, Some(951_782_400)).as_deref(),
+            Some(
+                "number 1 works until number 2 is used, which waits for it since 2000-02-29 00:00:00Z (2 h ago)"
+            )
+        );
+        let cut = shown(2, true, None);
+        assert_eq!(cut.as_deref(), Some("number 2 works until number 3 is used, which waits for it"));
+    }
 
     #[test]
     fn events_lie_under_their_days_with_the_latest_first() {

@@ -337,6 +337,30 @@ pub async fn credential_takes_the_place_of_another_when_it_is_used(store: &dyn S
     assert_eq!(store.events(&tenant(), Scope::Acts, 0, 10).await.unwrap().len(), 2);
 }
 
+/// When the newest one was made is told by the ledger; nobody else's is, and no other deed.
+pub async fn newest_credential_is_known_by_when_it_was_made(store: &dyn Store) {
+    for name in ["lamp-1", "lamp-2"] {
+        store.add_device(&tenant(), &device(name), &identity(name)).await.unwrap();
+    }
+    let names = [endpoint("lamp-1"), endpoint("lamp-2"), endpoint("stranger")];
+    let made = async || store.credentials_made(&tenant(), &names).await.unwrap();
+    assert_eq!(made().await, [].into());
+    for (number, at) in [(1, NOW), (2, NOW + 60)] {
+        let mut events = done(Deed::CredentialReplaced { number: 2, at_once: false });
+        events[0].at = at;
+        let sealed = Sealed::new(b"credential".to_vec());
+        let command = request(number);
+        let credential =
+            NewCredential { number: 2, sealed: &sealed, at_once: false, events: &events, command: &command };
+        store.add_credential(&tenant(), &names[0], credential).await.unwrap();
+    }
+    let [mut later] = done(Deed::DeviceTagged { added: vec!["roof".into()], removed: Vec::new() });
+    later.at = NOW + 90;
+    store.append(&tenant(), &[later, event(1, "lamp-2", EventKind::Asked)]).await.unwrap();
+    assert_eq!(made().await, [(endpoint("lamp-1"), NOW + 60)].into());
+    assert_eq!(store.credentials_made(&other_tenant(), &names).await.unwrap(), [].into());
+}
+
 /// At once, the one in force is gone; a number that is not the next one is a conflict.
 pub async fn credential_that_is_replaced_at_once_is_gone(store: &dyn Store) {
     store.add_device(&tenant(), &device("lamp-1"), &identity("lamp-1")).await.unwrap();

@@ -93,6 +93,7 @@ macro_rules! for_each_case {
             fleet::campaign_that_tries_again_does_not_wait_for_a_device_that_was_given_up,
             fleet::what_is_kept_of_devices_is_read_at_once,
             fleet::credential_takes_the_place_of_another_when_it_is_used,
+            fleet::newest_credential_is_known_by_when_it_was_made,
             fleet::credential_that_is_replaced_at_once_is_gone,
             imports::devices_of_an_import_are_enrolled_by_its_commit,
             imports::import_with_a_line_that_can_not_be_enrolled_enrols_nobody,

@@ -1,5 +1,7 @@
 //! Rows of devices.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use bellwether_decide::campaign::event::Event;
 use bellwether_decide::device::{Device, Endpoint};
@@ -150,6 +152,14 @@ impl Devices for SqlStore {
         events: &[Event],
     ) -> Result<bool, StoreError> {
         retire::use_credential(self, tenant, endpoint, number, events).await
+    }
+
+    async fn credentials_made(
+        &self,
+        tenant: &Tenant,
+        devices: &[Endpoint],
+    ) -> Result<BTreeMap<Endpoint, u64>, StoreError> {
+        retire::credentials_made(&self.readers, tenant, devices).await
     }
 
     async fn identity(&self, tenant: &Tenant, id: &Endpoint) -> Result<Option<Identity>, StoreError> {

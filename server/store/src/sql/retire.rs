@@ -1,13 +1,17 @@
 //! Devices that are given up, and DTLS credentials that take another's place.
 
-use bellwether_decide::campaign::event::Event;
+use std::collections::BTreeMap;
+
+use bellwether_decide::campaign::event::{Event, EventKind};
+use bellwether_decide::campaign::event_json;
+use bellwether_decide::deed::Deed;
 use bellwether_decide::device::Endpoint;
 
 use super::failed::backend;
 use super::session::FORGET_OF_IDENTITY;
-use super::{Db, SqlStore, Transaction, campaign, census, event, gateway, track};
-use crate::bounds::BLOB_BYTES_MAX;
-use crate::columns::{bounded, column, number, touched};
+use super::{Db, Pool, SqlStore, Transaction, campaign, census, event, gateway, track};
+use crate::bounds::{BLOB_BYTES_MAX, STATEMENT_ROWS_MAX};
+use crate::columns::{bounded, column, json_names, number, touched, unreadable};
 use crate::device::{NewCredential, Retirement};
 use crate::error::{StoreError, UpdateError};
 use crate::tenant::Tenant;
@@ -145,4 +149,37 @@ pub(super) async fn use_credential(
     event::append(&mut tx, tenant, events).await?;
     tx.commit().await.map_err(backend)?;
     Ok(true)
+}
+
+pub(super) async fn credentials_made(
+    readers: &Pool,
+    tenant: &Tenant,
+    devices: &[Endpoint],
+) -> Result<BTreeMap<Endpoint, u64>, StoreError> {
+    let mut made = BTreeMap::new();
+    for chunk in devices.chunks(STATEMENT_ROWS_MAX) {
+        let bodies: Vec<String> = sqlx::query_scalar(concat!(
+            "SELECT body FROM event",
+            by_index!("event_by_endpoint"),
+            " WHERE tenant = $1 AND endpoint IN ",
+            names!("$2"),
+            " AND ",
+            kind_of_body!(),
+            " = 'done' ORDER BY seq"
+        ))
+        .bind(tenant.as_str())
+        .bind(json_names(chunk.iter()))
+        .fetch_all(readers)
+        .await
+        .map_err(backend)?;
+        for body in bodies {
+            let event = event_json::decode(&body).map_err(|cause| unreadable("event", cause))?;
+            if let (Some(device), EventKind::Done { deed: Deed::CredentialReplaced { .. }, .. }) =
+                (event.device, event.kind)
+            {
+                made.insert(device, event.at);
+            }
+        }
+    }
+    Ok(made)
 }
