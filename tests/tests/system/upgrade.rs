@@ -13,6 +13,8 @@ use bellwether_tests::images;
 use bellwether_tests::wait;
 use tempfile::TempDir;
 
+use super::page::Visit;
+
 /// The devices of the archive know one address of their server, so one test at a time has it.
 static ADDRESS: Mutex<()> = Mutex::new(());
 
@@ -35,6 +37,7 @@ fn goes_on(fleet: &Fleet) {
     let devices: Vec<Device> = fleet.server.http().read("/v1/devices");
     let names: Vec<&str> = devices.iter().map(|device| device.endpoint.as_str()).collect();
     assert_eq!(names, ["meter-1", "meter-2", "meter-3"]);
+    shows_what_ran(fleet);
 
     let mut late = Agent::kept(fleet.folder(), "meter-2");
     late.switch_on(&[]);
@@ -51,6 +54,14 @@ fn goes_on(fleet: &Fleet) {
         assert!(fleet.alarm_kinds(name).is_empty(), "{:?}", fleet.alarms(name));
     }
     assert!(!fleet.server.said().contains("panicked"), "{}", fleet.server.tail());
+}
+
+/// The page shows what devices ran before any of them has spoken to this server: the ledger of before tells it.
+fn shows_what_ran(fleet: &Fleet) {
+    let visit = Visit::logged_in(fleet, &fleet.server.token());
+    let figures = || visit.get("/fleet/figures").body;
+    let look = || figures().contains("2.0: 1 now").then_some(());
+    wait::until("the version that was installed before", wait::LONG, look, figures);
 }
 
 /// Whether the server says that it brought the schema up to date, exactly where there is a newer one.
