@@ -80,6 +80,41 @@ async fn what_was_acknowledged_is_there_after_the_data_base_was_killed() {
     assert!(store.device(&tenant(), &endpoint("lamp-1")).await.unwrap().is_some());
 }
 
+/// PostgreSQL keeps the plan by which it looks for the row that another refers to; in an import it would go through all new
+/// devices for each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_that_another_refers_to_is_looked_up_by_index_though_there_were_few_when_it_was_planned() {
+    let url = migrated().await;
+    let name = url.rsplit('/').next().unwrap();
+    let store = PostgresStore::open(&url).await.unwrap();
+    let add = async |number: u32| {
+        let name = format!("lamp-{number}");
+        store.add_device(&tenant(), &device(&name), &identity(&name)).await.unwrap();
+    };
+    for number in 0..20 {
+        add(number).await;
+    }
+    // It knows now that there are twenty.
+    shared().sql(name, "ANALYZE");
+    for number in 20..40 {
+        add(number).await;
+    }
+    store.close().await;
+    // Connections tell what they have done when they end, and their end is not waited for.
+    let mut look = PgConnection::connect(&url).await.unwrap();
+    let read = "SELECT n_tup_ins, seq_scan FROM pg_stat_user_tables WHERE relname = 'device'";
+    let seen = async {
+        loop {
+            let (added, scans): (i64, i64) = sqlx::query_as(read).fetch_one(&mut look).await.unwrap();
+            if added == 40 {
+                return scans;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    assert_eq!(timeout(PATIENCE, seen).await.expect("it is told"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn second_server_at_work_is_refused_until_the_first_ends() {
     let url = shared().database();

@@ -95,6 +95,11 @@ pub(super) fn options(url: &str) -> Result<PgConnectOptions, OpenError> {
         // A data base or a role that is set up to acknowledge before the disk has it would lose what we acknowledge.
         ("synchronous_commit", "on".to_owned()),
         ("statement_timeout", STATEMENT_WAIT_MS.to_string()),
+        // A plan is kept while its table grows, also that by which PostgreSQL looks for the row which another refers to. Made
+        // for fifty rows it goes through all of them, and an import of a million devices would then do so for each.
+        ("enable_seqscan", "off".to_owned()),
+        // It would compile for a second what takes a millisecond, wherever a small table has no index to go by.
+        ("jit", "off".to_owned()),
         // A server that vanished in a transaction must not keep the others from writing.
         ("idle_in_transaction_session_timeout", IDLE_TRANSACTION_MS.to_string()),
         // One whose machine vanished must not keep its locks either: it is missed within half a minute. In seconds.

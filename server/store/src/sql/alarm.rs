@@ -85,7 +85,7 @@ pub(super) async fn read(
         None => (i64::MAX, "", ""),
     };
     let rows: Vec<AlarmRow> = sqlx::query_as(
-        "SELECT * FROM alarm WHERE tenant = $1 AND (day < $2 OR (day = $2 AND (kind, subject) < ($3, $4))) \
+        "SELECT * FROM alarm WHERE tenant = $1 AND (day, kind, subject) < ($2, $3, $4) \
          ORDER BY day DESC, kind DESC, subject DESC LIMIT $5",
     )
     .bind(tenant.as_str())

@@ -98,15 +98,7 @@ impl Sessions for SqlStore {
         let kept = number(kept, "count of sessions")?;
         let surplus = kept.saturating_sub(kept_max);
         if surplus > 0 {
-            sqlx::query(
-                "DELETE FROM session WHERE tenant = $1 AND session IN \
-                 (SELECT session FROM session WHERE tenant = $1 ORDER BY slept_at, session LIMIT $2)",
-            )
-            .bind(tenant.as_str())
-            .bind(column(surplus, "count of sessions")?)
-            .execute(&mut *tx)
-            .await
-            .map_err(backend)?;
+            forget_longest_asleep(&mut tx, tenant, surplus).await?;
         }
         tx.commit().await.map_err(backend)?;
         Ok(kept - surplus)
@@ -137,6 +129,33 @@ impl Sessions for SqlStore {
         };
         rows.into_iter().map(read).collect()
     }
+}
+
+/// Forgets so many of the sessions that have slept longest. The last of them is looked up first: how many they are says
+/// nothing to a data base that plans for any number of them, and it would go through all that stay.
+async fn forget_longest_asleep(
+    tx: &mut Transaction<'_, Db>,
+    tenant: &Tenant,
+    count: u64,
+) -> Result<(), StoreError> {
+    let last: Option<(i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT slept_at, session FROM session WHERE tenant = $1 \
+         ORDER BY slept_at, session LIMIT 1 OFFSET $2",
+    )
+    .bind(tenant.as_str())
+    .bind(column(count.saturating_sub(1), "count of sessions")?)
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(backend)?;
+    let Some((slept_at, session)) = last else { return Ok(()) };
+    sqlx::query("DELETE FROM session WHERE tenant = $1 AND (slept_at, session) <= ($2, $3)")
+        .bind(tenant.as_str())
+        .bind(slept_at)
+        .bind(session)
+        .execute(&mut **tx)
+        .await
+        .map_err(backend)?;
+    Ok(())
 }
 
 impl SqlStore {
