@@ -16,6 +16,7 @@ use bellwether_store::conformance::{
     publication, retention, sessions, settings, turns,
 };
 use bellwether_store::device::Devices;
+use bellwether_store::import::{Committed, ImportCommit, Imports, StagedDevice};
 use bellwether_store::ledger::{Ledger, Scope};
 use bellwether_store::publication::Publications;
 use bellwether_store::session::Sessions;
@@ -78,6 +79,44 @@ async fn what_was_acknowledged_is_there_after_the_data_base_was_killed() {
         acknowledged + 1
     );
     assert!(store.device(&tenant(), &endpoint("lamp-1")).await.unwrap().is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn import_in_the_middle_of_which_the_data_base_is_killed_has_enrolled_nobody_and_is_enrolled_again() {
+    let mut instance = Instance::start(true);
+    let url = instance.database();
+    let store = PostgresStore::open(&url).await.unwrap();
+    let names = ["lamp-1", "lamp-2", "lamp-3"];
+    let staged = |(line, name): (u64, &&str)| StagedDevice {
+        line,
+        device: device(name),
+        identity: identity(name),
+        tags: Vec::new(),
+    };
+    let rows: Vec<StagedDevice> = (1..).zip(&names).map(staged).collect();
+    store.stage_import(&tenant(), "spring", &[7; 32], 3, &rows, 5).await.unwrap();
+    let enrol = |store: PostgresStore| async move {
+        let (state, events) = (identity("lamp-1").state, [event(1, "lamp-1", EventKind::Asked)]);
+        let commit = ImportCommit { at: 9, state: &state, events: &events };
+        store.commit_import(&tenant(), "spring", commit).await
+    };
+
+    // Behind devices, identities and keys.
+    let mut operator = hold(&url, "LOCK TABLE unit_due IN ACCESS EXCLUSIVE MODE").await;
+    let enrols = tokio::spawn(enrol(store.clone()));
+    held_up(&mut operator, 1).await;
+    instance.kill9();
+    let missed = enrols.await.unwrap().unwrap_err();
+    assert!(is_away(&missed), "{missed:?}");
+    instance.start_again();
+
+    assert_eq!(store.devices(&tenant(), None, 10).await.unwrap(), []);
+    assert_eq!(store.identity(&tenant(), &endpoint("lamp-1")).await.unwrap(), None);
+    let left = store.import(&tenant(), "spring").await.unwrap().unwrap();
+    assert_eq!((left.staged, left.committed_at, left.due), (3, None, 0));
+    assert_eq!(enrol(store.clone()).await.unwrap(), Committed::New);
+    assert_eq!(store.devices(&tenant(), None, 10).await.unwrap().len(), 3);
+    assert_eq!(store.events(&tenant(), Scope::All, 0, 10).await.unwrap().len(), 1);
 }
 
 /// PostgreSQL keeps the plan by which it looks for the row that another refers to; in an import it would go through all new
@@ -213,16 +252,20 @@ async fn relayed() -> (String, String, Relay) {
 
 /// Keeps others from the ledger, so that their calls are under way.
 async fn hold_the_ledger(url: &str) -> PgConnection {
+    hold(url, "LOCK TABLE event IN ACCESS EXCLUSIVE MODE").await
+}
+
+async fn hold(url: &str, lock: &'static str) -> PgConnection {
     let mut operator = PgConnection::connect(url).await.unwrap();
-    for step in ["BEGIN", "LOCK TABLE event IN ACCESS EXCLUSIVE MODE"] {
+    for step in ["BEGIN", lock] {
         sqlx::query(step).execute(&mut operator).await.unwrap();
     }
     operator
 }
 
-/// Waits until so many calls wait for the ledger.
+/// Waits until so many calls wait for a lock.
 async fn held_up(operator: &mut PgConnection, calls: i64) {
-    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'event'::regclass \
+    let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted \
                  AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
     while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut *operator).await.unwrap() < calls {
         tokio::task::yield_now().await;

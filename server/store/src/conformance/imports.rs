@@ -6,6 +6,7 @@ use bellwether_decide::tag::Tag;
 
 use super::sample::{NOW, child, device, endpoint, gateway, identity, other_tenant, tenant};
 use crate::Store;
+use crate::bounds::IMPORT_ROWS_MAX;
 use crate::census::{Asked, Enrolled, HOUR_S};
 use crate::device::EnrolledDevice;
 use crate::import::{
@@ -146,4 +147,41 @@ pub async fn import_that_nobody_commits_is_forgotten(store: &dyn Store) {
     stage(store, 1, &[staged(2, device("lamp-1"))]).await.unwrap();
     commit(store).await;
     assert_eq!(store.forget_imports(&tenant(), NOW + 99).await.unwrap(), 0);
+}
+
+/// Lines that no statement goes through at once.
+const MANY: u64 = 2 * IMPORT_ROWS_MAX as u64 + 1;
+
+async fn stage_many(store: &dyn Store) {
+    let rows: Vec<_> = (1..=MANY).map(|line| staged(line * 3, device(&format!("lamp-{line}")))).collect();
+    for piece in rows.chunks(1_000) {
+        stage(store, MANY, piece).await.unwrap();
+    }
+}
+
+/// Each of many devices is enrolled by one commit, and its unit file is due until its receipt.
+pub async fn list_that_takes_several_statements_is_enrolled_whole(store: &dyn Store) {
+    stage_many(store).await;
+    assert_eq!(commit(store).await, Committed::New);
+    assert_eq!(store.figures(&tenant()).await.unwrap().devices, MANY);
+    let enrolled = store.import(&tenant(), "spring").await.unwrap().unwrap();
+    assert_eq!((enrolled.staged, enrolled.due), (0, MANY));
+    let last = endpoint(&format!("lamp-{MANY}"));
+    assert!(store.identity(&tenant(), &last).await.unwrap().is_some());
+    assert_eq!(store.tags_of(&tenant(), std::slice::from_ref(&last)).await.unwrap()[&last].len(), 2);
+    assert_eq!(store.units_received(&tenant(), "spring", MANY * 3 - 1).await.unwrap(), MANY - 1);
+    assert_eq!(store.units_due(&tenant(), "spring", 0, 10).await.unwrap()[0].line, MANY * 3);
+}
+
+/// A fault at the end of many lines takes all of them back; nobody commits them, and all are forgotten.
+pub async fn list_that_takes_several_statements_is_refused_and_forgotten_whole(store: &dyn Store) {
+    stage_many(store).await;
+    let last = format!("lamp-{MANY}");
+    store.add_device(&tenant(), &device(&last), &identity(&last)).await.unwrap();
+    let faults = vec![(MANY * 3, LineFault::Taken(endpoint(&last)))];
+    assert_eq!(commit(store).await, Committed::Faults(faults));
+    assert_eq!(store.figures(&tenant()).await.unwrap().devices, 1);
+    assert_eq!(store.forget_imports(&tenant(), NOW + 1).await.unwrap(), 1);
+    assert_eq!(store.import(&tenant(), "spring").await.unwrap(), None);
+    assert_eq!(store.staged(&tenant(), "spring", 0, 10).await.unwrap(), []);
 }

@@ -100,6 +100,8 @@ macro_rules! for_each_case {
             imports::piece_of_an_import_is_kept_once,
             imports::unit_files_are_due_until_they_were_received,
             imports::import_that_nobody_commits_is_forgotten,
+            imports::list_that_takes_several_statements_is_enrolled_whole,
+            imports::list_that_takes_several_statements_is_refused_and_forgotten_whole,
             ledger::events_are_numbered_from_one_in_order,
             ledger::events_are_read_by_campaign_and_by_device,
             ledger::events_page_from_a_number_on,
