@@ -79,6 +79,14 @@ fn units_give_up_every_right_that_the_programs_do_not_need() {
     }
 }
 
+/// systemd would else end it after a minute and a half, in the middle of a step that the next start begins anew.
+#[test]
+fn start_of_the_server_has_the_time_that_a_new_schema_takes() {
+    let unit = unit("packaging/systemd/bellwether-server.service");
+    assert_eq!(unit["Type"], ["notify"]);
+    assert_eq!(unit["TimeoutStartSec"], ["1h"]);
+}
+
 #[test]
 fn example_of_a_configuration_is_sound_with_every_line_in_force() {
     let text = read("packaging/systemd/server.toml");

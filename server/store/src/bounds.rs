@@ -85,6 +85,14 @@ pub const STATEMENT_WAIT_MS: u64 = 60_000;
 /// [`LEASE_LOOK_MS`] and [`CONNECTION_WAIT_MS`].
 pub const ANSWER_WAIT_MS: u64 = STATEMENT_WAIT_MS + CONNECTION_WAIT_MS;
 
+/// Milliseconds that a step of the schema waits for a lock that somebody else holds on the data base: the steps of another
+/// server, a dump, a transaction that a person left open. Ten minutes: a dump of millions of rows takes some, and PostgreSQL
+/// itself waits for good, also for one that hangs.
+pub const SCHEMA_LOCK_WAIT_MS: u64 = 600_000;
+
+/// Milliseconds after which a start that goes on waiting for a lock says so again.
+pub const SCHEMA_TOLD_MS: u64 = 60_000;
+
 /// Milliseconds that a starting server waits for the lease of one that was just killed: PostgreSQL sees at once that a
 /// connection has ended, and rolls back what it had begun.
 pub const LEASE_WAIT_MS: u64 = 5_000;

@@ -203,6 +203,19 @@ pub enum OpenError {
         #[source]
         source: Source,
     },
+    /// Somebody else holds a lock on the data base that a step of the schema needs.
+    #[error(
+        "{store} could not be migrated: {waited_s} seconds were waited for {holder}, which holds a lock on it. Start again once \
+         that is done, or end it as PostgreSQL's administrator: SELECT pg_terminate_backend(PROCESS)"
+    )]
+    Locked {
+        /// The data base and where it is.
+        store: String,
+        /// Who holds it, as far as PostgreSQL tells.
+        holder: String,
+        /// How long it was waited.
+        waited_s: u64,
+    },
     /// The URL of the data base can't be read.
     #[error(
         "the URL of the data base can't be read: {reason}; it is postgres://USER:PASSWORD@HOST:PORT/NAME"

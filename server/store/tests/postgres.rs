@@ -23,6 +23,7 @@ use bellwether_store::session::Sessions;
 use bellwether_store::settings::Settings;
 use bellwether_store::{OpenError, PostgresStore, StorageFault, StoreError};
 use relay::Relay;
+use sqlx::migrate::Migrate;
 use sqlx::{Connection, PgConnection};
 use tokio::time::timeout;
 
@@ -333,6 +334,22 @@ async fn server_that_starts_on_a_data_base_that_never_answers_ends_and_says_so()
         let refused = opened.map(drop).unwrap_err();
         assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused:?}");
     }
+}
+
+#[tokio::test]
+async fn server_whose_data_base_vanishes_in_the_middle_of_a_step_ends_and_says_so() {
+    let url = shared().database();
+    let relay = Relay::to(shared().socket()).await;
+    let through = relay.url(url.rsplit('/').next().unwrap());
+    let mut operator = PgConnection::connect(&url).await.unwrap();
+    operator.lock().await.unwrap();
+    let opens = tokio::spawn(async move { PostgresStore::open(&through).await.map(drop) });
+    held_up(&mut operator, 1).await;
+    relay.vanish();
+    // Nothing happens any more, so that the time goes on to the deadline.
+    tokio::time::pause();
+    let refused = opens.await.unwrap().unwrap_err();
+    assert!(matches!(refused, OpenError::Unreachable { .. }), "{refused:?}");
 }
 
 /// Long enough for a machine that does much else; the deadline of a statement alone is longer.

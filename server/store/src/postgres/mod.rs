@@ -67,6 +67,7 @@ macro_rules! kind_of_body {
 mod fault;
 mod lease;
 mod line;
+mod migrate;
 mod open;
 
 #[path = "../sql/alarm.rs"]

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
 use sqlx::{PgConnection, PgPool};
 use tokio::sync::Notify;
@@ -12,14 +12,14 @@ use tokio::sync::Notify;
 use super::lease::Lease;
 use super::line::{Pool, silent};
 use super::turn::Turns;
-use super::{PostgresStore, fault};
+use super::{PostgresStore, fault, migrate};
 use crate::bounds::{
     ANSWER_WAIT_MS, CONNECTION_WAIT_MS, IDLE_TRANSACTION_MS, OPENING_WAITS_MAX, READERS_MAX,
-    STATEMENT_WAIT_MS, WRITERS_MAX,
+    SCHEMA_LOCK_WAIT_MS, STATEMENT_WAIT_MS, WRITERS_MAX,
 };
-use crate::error::{OpenError, Schema, TAKEN_BY, taken_by};
+use crate::error::{OpenError, Schema, taken_by};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("migrations/postgres");
 
 pub(super) async fn open(url: &str) -> Result<PostgresStore, OpenError> {
     open_with(url, Arc::default()).await
@@ -32,8 +32,8 @@ async fn open_with(url: &str, vanished: Arc<Notify>) -> Result<PostgresStore, Op
     let writer = connected(&name, options.clone(), WRITERS_MAX).await?;
     let mut connection = writer.acquire().await.map_err(|cause| unreachable(&name, cause))?;
     let found = check(&name, &mut connection).await?;
-    migrate(&name, &mut connection, found.found).await?;
     drop(connection);
+    migrate::migrate(&name, &writer, found, Duration::from_millis(SCHEMA_LOCK_WAIT_MS)).await?;
     let readers = connected(&name, options, READERS_MAX).await?;
     let (writer, readers) = (Pool::new(writer, Arc::clone(&vanished)), Pool::new(readers, vanished));
     Ok(PostgresStore { writer, readers, found, turns: Turns::default(), lease: None })
@@ -197,32 +197,7 @@ async fn look(name: &str, connection: &mut PgConnection) -> Result<Schema, OpenE
     }
 }
 
-async fn migrate(name: &str, connection: &mut PgConnection, found: Option<i64>) -> Result<(), OpenError> {
-    MIGRATIONS.run(&mut *connection).await.map_err(|cause| match cause {
-        // Another program's steps, in a table of the same name.
-        MigrateError::VersionMissing(_) | MigrateError::VersionMismatch(_) => {
-            OpenError::Foreign { store: name.into() }
-        }
-        MigrateError::Execute(cause) => {
-            OpenError::Migrate { store: name.into(), source: fault::fault(cause) }
-        }
-        cause => OpenError::Migrate { store: name.into(), source: cause.into() },
-    })?;
-    // A server that is too old for this schema says which one it needs. Another server may have taken the steps, and
-    // said so, since this one looked.
-    sqlx::query(
-        "UPDATE _sqlx_migrations SET description = description || $1 \
-         WHERE version > $2 AND description NOT LIKE '% (bellwether-server %'",
-    )
-    .bind(TAKEN_BY)
-    .bind(found.unwrap_or(0))
-    .execute(connection)
-    .await
-    .map(drop)
-    .map_err(|cause| OpenError::Migrate { store: name.into(), source: fault::fault(cause) })
-}
-
-fn unreachable(name: &str, cause: sqlx::Error) -> OpenError {
+pub(super) fn unreachable(name: &str, cause: sqlx::Error) -> OpenError {
     match fault::code(&cause).as_deref() {
         Some("3D000") => OpenError::NoDatabase { store: name.into() },
         Some("28P01" | "28000") => OpenError::Login { store: name.into() },
