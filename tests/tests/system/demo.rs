@@ -41,7 +41,7 @@ fn fleet_in_one_process_is_updated_and_its_figures_are_told() {
     assert!(status.success(), "{said}");
     for figure in [
         "40 of 40 updated",
-        "32 of them behind gateways (1)",
+        "33 of them behind gateways (1)",
         "devices a second",
         "36 deltas of",
         "4 full images of",
