@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bellwether_decide::campaign::stage::{Stage, Track};
 use bellwether_decide::campaign::{Campaign, CampaignId, CampaignState};
@@ -14,6 +15,7 @@ use bellwether_store::error::{StoreError, UpdateError};
 use bellwether_store::gateway::KeptBundle;
 use futures_util::{StreamExt as _, stream};
 use thiserror::Error;
+use tokio::time::sleep;
 
 use crate::book::{BookError, Page};
 use crate::core::Core;
@@ -28,6 +30,8 @@ pub struct BundleDesk(Mutex<HashMap<(Endpoint, CampaignId), Until>>);
 enum Until {
     /// One is on its way; another one goes after it, if it was asked for.
     Sent { again: bool },
+    /// One has just gone; another one goes a moment after it, if it was asked for.
+    Gone { again: bool },
     /// It was not taken; the next may go from this second on.
     Second(u64),
 }
@@ -119,11 +123,13 @@ impl Core {
         match claim {
             Claim::Queued => {}
             Claim::Granted => drop(tokio::spawn(async move {
-                let sent = core.try_send_bundle(campaign, &gateway).await;
-                let again = core.came_out(&gateway, campaign, &sent);
-                if sent.is_err() {
-                    core.offer_around(campaign, &gateway).await;
-                } else if again {
+                if let Err(error) = core.try_send_bundle(campaign, &gateway).await {
+                    core.came_out(&gateway, campaign, Err(error));
+                    return core.offer_around(campaign, &gateway).await;
+                }
+                core.bundles.gone(&gateway, campaign);
+                sleep(PACE).await;
+                if core.bundles.follows(&gateway, campaign) {
                     core.send_bundle(campaign, gateway);
                 }
             })),
@@ -134,22 +140,22 @@ impl Core {
     }
 
     fn withdraw(self: &Arc<Self>, kept: KeptBundle) {
-        if self.bundles.claim(&kept.gateway, kept.campaign, self.steady()) != Claim::Granted {
+        if !self.bundles.claim_at_once(&kept.gateway, kept.campaign, self.steady()) {
             return;
         }
         let core = Arc::clone(self);
         tokio::spawn(async move {
             let withdrawn = core.try_withdraw(&kept).await;
-            if core.came_out(&kept.gateway, kept.campaign, &withdrawn) {
+            if core.came_out(&kept.gateway, kept.campaign, withdrawn) {
                 core.wake.notify_one();
             }
         });
     }
 
     /// Frees the way of a bundle; tells whether another one was asked for meanwhile.
-    fn came_out(&self, gateway: &Endpoint, campaign: CampaignId, sent: &Result<(), BundleError>) -> bool {
-        let rests_until = sent.as_ref().err().map(|error| {
-            let error = error as &dyn std::error::Error;
+    fn came_out(&self, gateway: &Endpoint, campaign: CampaignId, sent: Result<(), BundleError>) -> bool {
+        let rests_until = sent.err().map(|error| {
+            let error = &error as &dyn std::error::Error;
             tracing::warn!(error, %gateway, campaign = campaign.0, "a bundle did not come to its gateway");
             self.steady() + REST_S
         });
@@ -386,6 +392,10 @@ impl BundleDesk {
                 desk.insert(key, Until::Sent { again: true });
                 Claim::Queued
             }
+            Some(Until::Gone { .. }) => {
+                desk.insert(key, Until::Gone { again: true });
+                Claim::Queued
+            }
             Some(Until::Second(second)) if *second > now => Claim::Resting,
             _ => {
                 desk.insert(key, Until::Sent { again: false });
@@ -394,11 +404,44 @@ impl BundleDesk {
         }
     }
 
+    /// Claims the way for what takes a bundle back, which goes at once behind one that has gone.
+    fn claim_at_once(&self, gateway: &Endpoint, campaign: CampaignId, now: u64) -> bool {
+        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (gateway.clone(), campaign);
+        let is_free = match desk.get(&key) {
+            Some(Until::Sent { .. }) => false,
+            Some(Until::Second(second)) => *second <= now,
+            Some(Until::Gone { .. }) | None => true,
+        };
+        if is_free {
+            desk.insert(key, Until::Sent { again: false });
+        }
+        is_free
+    }
+
+    /// Notes that a bundle came to its gateway. What is asked for within a moment goes with the next one: each has all that
+    /// the gateway is to hold.
+    fn gone(&self, gateway: &Endpoint, campaign: CampaignId) {
+        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (gateway.clone(), campaign);
+        let again = desk.get(&key) == Some(&Until::Sent { again: true });
+        desk.insert(key, Until::Gone { again });
+    }
+
+    /// Frees the way a moment later; tells whether another one was asked for meanwhile.
+    fn follows(&self, gateway: &Endpoint, campaign: CampaignId) -> bool {
+        let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (gateway.clone(), campaign);
+        let Some(Until::Gone { again }) = desk.get(&key).copied() else { return false };
+        desk.remove(&key);
+        again
+    }
+
     /// Tells whether a bundle of the campaign could go to the gateway now: none is on its way, and it does not rest.
     fn may_send(&self, kept: &KeptBundle, now: u64) -> bool {
         let desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match desk.get(&(kept.gateway.clone(), kept.campaign)) {
-            Some(Until::Sent { .. }) => false,
+            Some(Until::Sent { .. } | Until::Gone { .. }) => false,
             Some(Until::Second(second)) => *second <= now,
             None => true,
         }
@@ -418,7 +461,7 @@ impl BundleDesk {
     /// Ends the rests of a gateway: it came back, or its anchors are new.
     fn wake(&self, gateway: &Endpoint) {
         let mut desk = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        desk.retain(|(of, _), until| of != gateway || matches!(until, Until::Sent { .. }));
+        desk.retain(|(of, _), until| of != gateway || !matches!(until, Until::Second(_)));
     }
 }
 
@@ -470,6 +513,10 @@ const HEAD_BYTES: usize = 3;
 
 /// Grants that are made at the same time: enough that they share commits, and devices that ask are not kept waiting.
 const GRANTS_AT_ONCE: usize = 32;
+
+/// Time between two bundles of a campaign for a gateway. While its devices come to their ends one after the other, others
+/// take their places, and each bundle names all that are at work.
+const PACE: Duration = Duration::from_secs(1);
 
 /// Wait after a gateway did not take a bundle, before it is given one of the same campaign again.
 const REST_S: u64 = 30;
@@ -543,6 +590,26 @@ mod tests {
         assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Queued);
         assert!(desk.free(&gateway(), ONE, None));
         assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Granted);
+    }
+
+    #[test]
+    fn bundles_that_are_asked_for_within_a_moment_go_as_one_and_what_takes_them_back_goes_at_once() {
+        let desk = BundleDesk::default();
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Granted);
+        assert!(!desk.claim_at_once(&gateway(), ONE, 5), "one is on its way");
+        desk.gone(&gateway(), ONE);
+        assert!(!desk.follows(&gateway(), ONE), "none was asked for");
+        desk.claim(&gateway(), ONE, 5);
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Queued);
+        desk.gone(&gateway(), ONE);
+        desk.wake(&gateway());
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Queued);
+        assert!(desk.follows(&gateway(), ONE));
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Granted);
+        desk.gone(&gateway(), ONE);
+        assert!(desk.claim_at_once(&gateway(), ONE, 5));
+        assert!(!desk.follows(&gateway(), ONE), "the one that is taken back does not follow");
+        assert_eq!(desk.claim(&gateway(), ONE, 5), Claim::Queued, "until it is");
     }
 
     #[test]
