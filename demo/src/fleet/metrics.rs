@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::runtime::Builder;
@@ -37,7 +38,10 @@ pub fn traffic(folder: &Path) -> Result<Traffic, ProcessError> {
 /// On loopback metrics need no token.
 fn fetch(url: &str) -> Result<String, Box<dyn std::error::Error>> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    let text = async { reqwest::get(url).await?.error_for_status()?.text().await };
+    let text = async {
+        let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
+        client.get(url).send().await?.error_for_status()?.text().await
+    };
     Ok(runtime.block_on(text)?)
 }
 
@@ -53,6 +57,9 @@ fn sum(text: &str, direction: &str) -> Option<u64> {
         .map(|line| line.rsplit_once(' ')?.1.parse().ok())
         .reduce(|all: Option<u64>, one| Some(all? + one?))?
 }
+
+/// A server that is at work in a busy machine takes milliseconds.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 const NAME: &str = "bellwether_datagram_bytes_total{";
 
